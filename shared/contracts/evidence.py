@@ -1,0 +1,144 @@
+"""What research finds, and the report that is written from it."""
+
+from msgspec import Struct
+
+
+class Failure(Struct, frozen=True):
+    """Why something failed: a stable `code` for programs and a sentence for people."""
+
+    code: str
+    message: str
+
+
+class Usage(Struct, frozen=True):
+    """What a step cost. `cost_usd` is `None` where no price is known; it is never guessed."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = None
+
+    def plus(self, other: "Usage") -> "Usage":
+        """The sum; unknown only where neither side knows a price."""
+        known = [cost for cost in (self.cost_usd, other.cost_usd) if cost is not None]
+        return Usage(
+            self.calls + other.calls,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            sum(known) if known else None,
+        )
+
+
+class Passage(Struct, frozen=True):
+    """A verbatim excerpt: `text` equals the frozen text from character `start` on."""
+
+    text: str
+    start: int
+
+
+class Source(Struct, frozen=True):
+    """One document as it was found. `sha256` (hex) names its frozen text in the `EVIDENCE` stream."""
+
+    sha256: str
+    title: str
+    location: str
+    tool: str
+    passages: tuple[Passage, ...]
+
+
+class Finding(Struct, frozen=True):
+    """What one sub-query brought back: sources, or a failure that says why there are none."""
+
+    query: str
+    sources: tuple[Source, ...] = ()
+    failure: Failure | None = None
+
+
+class Citation(Struct, frozen=True):
+    """Where a claim comes from: `quote` stands verbatim in the frozen text `sha256` from character `start` on."""
+
+    sha256: str
+    quote: str
+    start: int
+
+
+class Claim(Struct, frozen=True):
+    """One sentence of the report and what supports it; without a citation there is no claim."""
+
+    text: str
+    citations: tuple[Citation, ...]
+
+
+class Section(Struct, frozen=True):
+    """A heading and its claims, in order."""
+
+    heading: str
+    claims: tuple[Claim, ...]
+
+
+class CitedSource(Struct, frozen=True):
+    """A source as the report lists it: number `n` (from 1) in order of first citation."""
+
+    n: int
+    sha256: str
+    title: str
+    location: str
+
+
+class Report(Struct, frozen=True):
+    """A written report: all its claims, the sources they cite, and what is missing.
+
+    `writer` says who wrote it (a model's name, or `offline`), `degraded` why a model's own
+    words were not used, and `gaps` names each sub-query that brought nothing.
+    """
+
+    sections: tuple[Section, ...]
+    sources: tuple[CitedSource, ...]
+    writer: str
+    degraded: str | None = None
+    gaps: tuple[str, ...] = ()
+
+    def citations(self) -> tuple[Citation, ...]:
+        """Every citation of every claim, in order."""
+        return tuple(
+            citation
+            for section in self.sections
+            for claim in section.claims
+            for citation in claim.citations
+        )
+
+
+def markdown(question: str, report: Report) -> str:
+    """The report as Markdown. Every sentence ends in the numbers of the sources it cites."""
+    numbers = {source.sha256: source.n for source in report.sources}
+    lines = [f"# {_one_line(question)}", "", f"*{_byline(report)}*", ""]
+    for section in report.sections:
+        if section.heading:
+            lines += [f"## {_one_line(section.heading)}", ""]
+        lines += [" ".join(_cited(claim, numbers) for claim in section.claims), ""]
+    if report.gaps:
+        lines += ["## Not answered", "", *(f"- {_one_line(gap)}" for gap in report.gaps), ""]
+    lines += ["## Sources", "", *(_listed(source) for source in report.sources), ""]
+    return "\n".join(lines)
+
+
+def _byline(report: Report) -> str:
+    author = (
+        "Extracted verbatim by the offline model; no language model took part."
+        if report.writer == "offline"
+        else f"Written by {report.writer}."
+    )
+    return f"{author} Degraded: {_one_line(report.degraded)}" if report.degraded else author
+
+
+def _cited(claim: Claim, numbers: dict[str, int]) -> str:
+    marks = dict.fromkeys(numbers[citation.sha256] for citation in claim.citations)
+    return f"{_one_line(claim.text)} {''.join(f'[{number}]' for number in marks)}"
+
+
+def _listed(source: CitedSource) -> str:
+    return f"{source.n}. {_one_line(source.title)}, {_one_line(source.location)} (sha256 {source.sha256[:12]}…)"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,176 @@
+"""Everything that can happen in a run, one tagged union.
+
+The tag is the CloudEvents `type`, version included. Fields are only ever added, with a default;
+anything else is a new version, a class of its own beside the old one.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+from msgspec import Struct
+
+from shared.contracts.evidence import CitedSource, Failure, Finding, Report, Source, Usage
+from shared.contracts.tasks import Task
+
+Approval = Literal["required", "auto"]
+Outcome = Literal["reported", "rejected", "expired", "cancelled", "failed"]
+Via = Literal["api", "nats", "policy", "deadline"]
+"""How a decision came: over HTTP, as a contract message, by `approval: auto`, or by time."""
+
+
+class _Fact(Struct, frozen=True, kw_only=True, tag_field="type"):
+    """Base of all facts: sets how they are tagged."""
+
+
+class RunAccepted(_Fact, kw_only=True, tag="run.accepted.v1"):
+    """A request became a run. `request_sha256` is of the request's content, to tell a repetition from a clash."""
+
+    q: str
+    request_seq: int
+    request_sha256: str
+    approval: Approval
+    approval_timeout_s: float
+    max_cost_usd: float | None = None
+    tools: tuple[str, ...] = ()
+    requested_by: str = ""
+
+
+class TaskIssued(_Fact, kw_only=True, tag="task.issued.v1"):
+    """Work asked of a worker. `failures` counts the attempts before this one that failed by themselves."""
+
+    task: Task
+    failures: int = 0
+
+
+class AttemptFailed(_Fact, kw_only=True, tag="attempt.failed.v1"):
+    """One attempt failed and another may follow."""
+
+    error: Failure
+    duration_s: float
+
+
+class PlanMade(_Fact, kw_only=True, tag="plan.made.v1"):
+    """The sub-queries of a round. `degraded` says why they were made by rule although a model was asked."""
+
+    queries: tuple[str, ...]
+    planner: str
+    degraded: str | None = None
+    usage: Usage = Usage()
+
+
+class PlanFailed(_Fact, kw_only=True, tag="plan.failed.v1"):
+    """No plan could be made."""
+
+    error: Failure
+
+
+class FetchFound(_Fact, kw_only=True, tag="fetch.found.v1"):
+    """Sources for one sub-query."""
+
+    query: str
+    sources: tuple[Source, ...]
+
+
+class FetchFailed(_Fact, kw_only=True, tag="fetch.failed.v1"):
+    """One sub-query brought nothing, and why."""
+
+    query: str
+    error: Failure
+
+
+class HoldOpened(_Fact, kw_only=True, tag="hold.opened.v1"):
+    """The evidence waits for a person until `deadline`. `digest` names exactly what there is to decide on."""
+
+    digest: str
+    deadline: datetime
+
+
+class _Decided(_Fact, kw_only=True):
+    by: str
+    via: Via
+    comment: str = ""
+    digest: str | None = None
+    """The digest of the hold that was decided on; `None` for a decision that came before it."""
+    message_seq: int | None = None
+    """The contract message that brought it, where one did."""
+
+
+class DecisionApproved(_Decided, kw_only=True, tag="decision.approved.v1"):
+    """Write the report, without the sources in `exclude` (SHA-256, hex)."""
+
+    exclude: tuple[str, ...] = ()
+
+
+class DecisionRejected(_Decided, kw_only=True, tag="decision.rejected.v1"):
+    """End the run without a report."""
+
+
+class DecisionRevised(_Decided, kw_only=True, tag="decision.revised.v1"):
+    """Plan another round with this feedback, keeping the evidence so far less `exclude`."""
+
+    feedback: str
+    exclude: tuple[str, ...] = ()
+
+
+class DecisionExpired(_Decided, kw_only=True, tag="decision.expired.v1"):
+    """Nobody decided in time."""
+
+
+class SynthesisWritten(_Fact, kw_only=True, tag="synthesis.written.v1"):
+    """The report, and the digest of the decision that it was written under."""
+
+    digest: str
+    report: Report
+    usage: Usage = Usage()
+
+
+class SynthesisFailed(_Fact, kw_only=True, tag="synthesis.failed.v1"):
+    """No report could be written."""
+
+    error: Failure
+
+
+class RunCompleted(_Fact, kw_only=True, tag="run.completed.v1"):
+    """The end of a run; what subscribers of `research.completed` receive.
+
+    `ok` is true with the outcome `reported` alone. `report` is Markdown. `digest` is of the
+    evidence that was decided on, `None` where it did not come to that.
+    """
+
+    run_id: str
+    ok: bool
+    outcome: Outcome
+    reason: str = ""
+    report: str | None = None
+    sources: tuple[CitedSource, ...] = ()
+    usage: Usage = Usage()
+    digest: str | None = None
+
+
+class RequestRefused(_Fact, kw_only=True, tag="request.refused.v1"):
+    """A contract message that was not taken: which one, and what a person can do about it."""
+
+    seq: int
+    subject: str
+    run_id: str | None
+    field: str
+    error: Failure
+
+
+PlanOutcome = PlanMade | PlanFailed
+FetchOutcome = FetchFound | FetchFailed
+SynthesisOutcome = SynthesisWritten | SynthesisFailed
+Decision = DecisionApproved | DecisionRejected | DecisionRevised | DecisionExpired
+StepOutcome = PlanOutcome | FetchOutcome | SynthesisOutcome
+Fact = (
+    RunAccepted | TaskIssued | AttemptFailed | StepOutcome | HoldOpened | Decision | RunCompleted
+)
+
+
+def finding(outcome: FetchOutcome) -> Finding:
+    """What a fetch brought, as the hold shows it and the writer gets it."""
+    match outcome:
+        case FetchFound(query=query, sources=sources):
+            return Finding(query, sources)
+        case FetchFailed(query=query, error=error):
+            return Finding(query, failure=error)

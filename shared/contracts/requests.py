@@ -1,0 +1,151 @@
+"""The contract messages that others publish, read and judged: `research.requested`, `.approved`, `.rejected`, `.cancelled`.
+
+Everything here is strict. A field that nobody knows is more likely a misspelt wish
+(`"aproval": "auto"`) than one to ignore, so it is refused by name.
+"""
+
+import re
+from hashlib import sha256
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from shared.contracts.facts import Approval
+from shared.contracts.subjects import is_reserved, is_token
+from shared.errors import InvalidMessage
+
+MAX_QUESTION: Final = 8_000
+"""Characters."""
+MAX_TIMEOUT_S: Final = 366 * 86_400.0
+_MAX_COMMENT: Final = 8_000
+
+_UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
+_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+
+
+class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The data of `research.requested`. `approval_timeout` is a duration such as `"90m"`; `None` means the default."""
+
+    q: str
+    run_id: str | None = None
+    approval: Approval = "required"
+    approval_timeout: str | None = None
+    max_cost_usd: float | None = None
+    tools: tuple[str, ...] = ()
+    requested_by: str = ""
+
+    @property
+    def content_sha256(self) -> str:
+        """Hash of what is asked, whatever id and envelope it came in: the same hash is the same request."""
+        return sha256(msgspec.json.encode(msgspec.structs.replace(self, run_id=None))).hexdigest()
+
+
+class Ruling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The data of `research.approved`, `.rejected` and `.cancelled`: who says it, of which run, seeing which evidence."""
+
+    run_id: str
+    by: str
+    comment: str = ""
+    digest: str | None = None
+    exclude: tuple[str, ...] = ()
+
+
+def duration_s(text: str) -> float:
+    """Seconds of a duration such as `"3s"`, `"1h30m"` or `"14d"`. Raises `InvalidMessage`."""
+    if not _DURATION.fullmatch(text):
+        raise _bad("approval_timeout", f"{text!r} is no duration; write it as in 90s, 30m, 2h, 14d or 1h30m")
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text))
+    if not 1 <= seconds <= MAX_TIMEOUT_S:
+        raise _bad("approval_timeout", f"{text!r} is not between 1 second and 366 days")
+    return seconds
+
+
+def read_request(data: bytes) -> Request:
+    """The request in `data`, checked. Raises `InvalidMessage` with the field and the reason."""
+    request = _decode(data, Request)
+    check_request(request)
+    return request
+
+
+def check_request(request: Request) -> None:
+    """Refuse with `InvalidMessage` what has the right types and still cannot be run."""
+    if not request.q.strip():
+        raise _bad("q", "the question is empty")
+    if len(request.q) > MAX_QUESTION:
+        raise _bad("q", f"the question has {len(request.q):,} characters; at most {MAX_QUESTION:,} are taken")
+    if request.run_id is not None:
+        _check_run_id(request.run_id)
+    if request.approval_timeout is not None:
+        duration_s(request.approval_timeout)
+    if request.max_cost_usd is not None and not 0 < request.max_cost_usd < float("inf"):
+        raise _bad("max_cost_usd", "it must be more than 0")
+    for tool in request.tools:
+        if not is_token(tool):
+            raise _bad("tools", f"{tool!r} is no name of a tool")
+
+
+def _check_run_id(run: str) -> None:
+    if not is_token(run):
+        raise _bad("run_id", f"{run[:80]!r} is no run id: 1 to 64 of A–Z, a–z, 0–9, _ and - are")
+    if is_reserved(run):
+        raise _bad("run_id", f"{run!r} is reserved: r and digits is what Dossier calls runs that have no id")
+
+
+def read_ruling(data: bytes) -> Ruling:
+    """The decision in `data`, checked as far as it can be without its run. Raises `InvalidMessage`."""
+    ruling = _decode(data, Ruling)
+    if not is_token(ruling.run_id):
+        raise _bad("run_id", f"{ruling.run_id[:80]!r} is no run id")
+    if not ruling.by.strip():
+        raise _bad("by", "it must say who decided")
+    if len(ruling.comment) > _MAX_COMMENT:
+        raise _bad("comment", f"it has {len(ruling.comment):,} characters; at most {_MAX_COMMENT:,} are taken")
+    return ruling
+
+
+def run_id(request: Request, *, msg_id: str | None, seq: int) -> str:
+    """The run that a request is: its own id, else its `Nats-Msg-Id`, else its place in the log. Never random."""
+    if request.run_id is not None:
+        return request.run_id
+    if not msg_id:
+        return f"r{seq}"
+    return run_id_of_key(msg_id)
+
+
+def run_id_of_key(key: str) -> str:
+    """The run id that an idempotency key or `Nats-Msg-Id` stands for: itself, if it can be one, else by its hash."""
+    if is_token(key) and not is_reserved(key):
+        return key
+    return f"m{sha256(key.encode()).hexdigest()[:32]}"
+
+
+_Message = TypeVar("_Message", Request, Ruling)
+
+
+def _decode(data: bytes, type_: type[_Message]) -> _Message:
+    try:
+        return msgspec.json.decode(data, type=type_)
+    except msgspec.ValidationError as error:
+        raise _explained(str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidMessage("not_json", f"The message is not JSON: {error}.") from error
+
+
+_NAMED: Final = re.compile(r"field `(?P<field>[^`]+)`")
+_PATH: Final = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+
+
+def _explained(text: str) -> InvalidMessage:
+    """msgspec's complaint, as a sentence that begins with the field."""
+    if named := _NAMED.search(text):
+        missing = "missing" in text
+        return _bad(named["field"], "it is required" if missing else "there is no such field")
+    path = _PATH.search(text)
+    field = path["path"] if path else ""
+    return _bad(field or "message", _PATH.sub("", text).replace("`", "").lower())
+
+
+def _bad(field: str, reason: str) -> InvalidMessage:
+    return InvalidMessage("invalid_field", f"{field}: {reason}.", field=field)

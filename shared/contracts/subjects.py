@@ -1,0 +1,152 @@
+"""Every stream, consumer and subject name, and the slots of a run.
+
+A *slot* is the write-once place of one thing that happens in a run. It is one subject,
+`research.run.<run>.<box>…`; a `Slot` is that subject taken apart.
+"""
+
+import re
+from typing import Literal, get_args
+
+from msgspec import Struct
+
+RESEARCH = "RESEARCH"
+COMPLETIONS = "COMPLETIONS"
+EVIDENCE = "EVIDENCE"
+
+REQUESTED = "research.requested"
+APPROVED = "research.approved"
+REJECTED = "research.rejected"
+CANCELLED = "research.cancelled"
+COMPLETED = "research.completed"
+INBOUND = (REQUESTED, APPROVED, REJECTED, CANCELLED)
+"""What others may publish; each message ends in a fact or in `research.invalid.<seq>`."""
+
+INVALID = "research.invalid"
+RUN = "research.run"
+LEAD = "research.lead"
+LIVE_CANCELLED = "live.*.cancelled"
+"""Core NATS, not stored: a hint to workers that a run has no more use for their work."""
+
+RESEARCH_SUBJECTS = (*INBOUND, f"{INVALID}.*", f"{RUN}.>", LEAD)
+COMPLETED_SLOTS = f"{RUN}.*.completed"
+COORDINATOR_LEAD = "lead"
+"""The durable consumer of `research.lead`: its one delivery is the leadership."""
+
+Kind = Literal["plan", "fetch", "synthesize"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+Box = Literal[
+    "accepted", "task", "attempt", "plan", "fetch", "hold", "decision", "synthesis", "completed"
+]
+
+TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_RESERVED = re.compile(r"r[0-9]+")
+_OUTCOME: dict[Kind, Box] = {"plan": "plan", "fetch": "fetch", "synthesize": "synthesis"}
+
+
+def is_token(text: str) -> bool:
+    """Whether `text` can name a run: 1 to 64 of A–Z, a–z, 0–9, `_` and `-`."""
+    return TOKEN.fullmatch(text) is not None
+
+
+def is_reserved(run: str) -> bool:
+    """Whether `run` has the form that only the log may give: `r` and digits."""
+    return _RESERVED.fullmatch(run) is not None
+
+
+def task_consumer(kind: Kind) -> str:
+    """The one durable consumer from which all workers of a kind take their tasks."""
+    return kind
+
+
+def task_filter(kind: Kind) -> str:
+    """The subjects of all tasks of a kind."""
+    return f"{RUN}.*.task.{kind}.>"
+
+
+def invalid(seq: int) -> str:
+    """Where the refusal of the contract message at stream sequence `seq` is written, once."""
+    return f"{INVALID}.{seq}"
+
+
+def evidence(sha256: str, chunk: int) -> str:
+    """Where chunk `chunk` (from 0) of the frozen text with this SHA-256 (hex) is stored."""
+    return f"evidence.{sha256}.{chunk}"
+
+
+def live_cancelled(run: str) -> str:
+    """Where the hint is published that `run` was cancelled."""
+    return f"live.{run}.cancelled"
+
+
+class Slot(Struct, frozen=True):
+    """One write-once place of one run. Fields that a box does not use are 0 or `None`."""
+
+    run: str
+    box: Box
+    round: int = 0
+    index: int = 0
+    attempt: int = 0
+    kind: Kind | None = None
+
+    @property
+    def path(self) -> str:
+        """The slot's name within its run, as in `task.fetch.1.0.2`."""
+        match self.box:
+            case "accepted" | "completed":
+                return self.box
+            case "task" | "attempt":
+                return f"{self.box}.{self.kind}.{self.round}.{self.index}.{self.attempt}"
+            case "fetch":
+                return f"fetch.{self.round}.{self.index}"
+            case "plan" | "hold" | "decision" | "synthesis":
+                return f"{self.box}.{self.round}"
+
+    @property
+    def subject(self) -> str:
+        """The subject that is this slot."""
+        return f"{RUN}.{self.run}.{self.path}"
+
+
+class Step(Struct, frozen=True):
+    """One piece of work of a run: its kind, round (from 1) and index within the round (from 0)."""
+
+    run: str
+    kind: Kind
+    round: int
+    index: int = 0
+
+    def task(self, attempt: int) -> Slot:
+        """Where attempt `attempt` (from 1) of this step is asked for."""
+        return Slot(self.run, "task", self.round, self.index, attempt, self.kind)
+
+    def attempt(self, attempt: int) -> Slot:
+        """Where the failure of attempt `attempt` is recorded."""
+        return Slot(self.run, "attempt", self.round, self.index, attempt, self.kind)
+
+    @property
+    def outcome(self) -> Slot:
+        """Where what this step brings is recorded, success or failure."""
+        return Slot(self.run, _OUTCOME[self.kind], self.round, self.index)
+
+
+def parse_slot(subject: str) -> Slot | None:
+    """The slot that a subject names, or `None` where it names none."""
+    try:
+        _, _, run, box, *rest = subject.split(".")
+        return _slot(run, box, rest) if subject.startswith(RUN) else None
+    except ValueError:
+        return None
+
+
+def _slot(run: str, box: str, rest: list[str]) -> Slot | None:
+    match box, rest:
+        case ("accepted" | "completed"), []:
+            return Slot(run, box)
+        case ("task" | "attempt"), [("plan" | "fetch" | "synthesize") as kind, round_, index, attempt]:
+            return Slot(run, box, int(round_), int(index), int(attempt), kind)
+        case "fetch", [round_, index]:
+            return Slot(run, "fetch", int(round_), int(index))
+        case ("plan" | "hold" | "decision" | "synthesis"), [round_]:
+            return Slot(run, box, int(round_))
+        case _:
+            return None
