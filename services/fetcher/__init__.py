@@ -1,0 +1,1 @@
+"""Finds sources for one sub-query at a time and freezes what it found."""

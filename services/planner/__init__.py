@@ -1,0 +1,1 @@
+"""Breaks a question into sub-queries."""

@@ -1,0 +1,52 @@
+"""What a service may ask of a language model, and what it gets.
+
+An `Ask` carries both ways to its answer: the prompt, for a model, and `by_rule`, the
+deterministic answer that needs none. So every model can always answer, and whoever
+asks never has to know which one did.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from pydantic import BaseModel
+
+from shared.contracts.evidence import Usage
+
+Reply = TypeVar("Reply", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Ask(Generic[Reply]):
+    """One question to a model. `reply` is the form of the answer, as a JSON schema to the model and a check on it.
+
+    `by_rule` returns the same form without a model. `max_tokens` bounds what the model may write.
+    """
+
+    system: str
+    user: str
+    reply: type[Reply]
+    by_rule: Callable[[], Reply]
+    max_tokens: int
+
+
+@dataclass(frozen=True)
+class Answer(Generic[Reply]):
+    """An answer and who gave it. `degraded` says why a model's own words were not used; `None` where they were."""
+
+    value: Reply
+    model: str
+    usage: Usage = Usage()
+    degraded: str | None = None
+
+
+class Model(Protocol):
+    """Whatever answers an `Ask`. Raises the `StepError`s of `shared.errors` and nothing else."""
+
+    async def answer(self, ask: Ask[Reply]) -> Answer[Reply]:
+        """Answer `ask`."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of connections."""
+        ...

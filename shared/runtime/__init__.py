@@ -1,0 +1,1 @@
+"""The imperative shell: the log, the workers' loop, time, settings."""

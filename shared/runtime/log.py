@@ -1,0 +1,147 @@
+"""The log as the services see it: write once, read, follow, take tasks. Two implementations keep these promises,
+`jetstream.py` and `memory.py`; one state machine in the tests holds them against each other.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Protocol
+
+from msgspec import Struct
+
+from shared.contracts.subjects import Kind
+
+
+class Message(Struct, frozen=True):
+    """One stored message. `seq` is its place in the log, `time` when the server stored it."""
+
+    subject: str
+    seq: int
+    time: datetime
+    data: bytes
+    headers: Mapping[str, str] = {}
+
+
+class Fill(Struct, frozen=True):
+    """Bytes for a slot."""
+
+    subject: str
+    data: bytes
+
+
+class Stored(Struct, frozen=True):
+    """The slot was empty and now holds these bytes, at `seq`."""
+
+    seq: int
+
+
+class Full(Struct, frozen=True):
+    """The slot had been filled before, by whomever; perhaps by an earlier try of the same write."""
+
+
+Filled = Stored | Full
+
+
+class End(Struct, frozen=True):
+    """Where the log ends: its last sequence (0 when empty), the server's time then, and when the log was created."""
+
+    seq: int
+    time: datetime
+    created: datetime
+
+
+class Delivery(Protocol):
+    """One task, as it was handed to this worker."""
+
+    @property
+    def message(self) -> Message:
+        """The task as it is stored."""
+        ...
+
+    @property
+    def deliveries(self) -> int:
+        """How often this task has been handed out, this time included."""
+        ...
+
+    async def ack(self) -> None:
+        """The task is dealt with. Sent, not confirmed: a lost ack brings the task back, and its slot is found full."""
+        ...
+
+    async def nak(self) -> None:
+        """Give the task back at once."""
+        ...
+
+    async def renew(self) -> None:
+        """Ask for another `ack_wait`. Raises `Unavailable` unless the server confirms."""
+        ...
+
+
+class Evidence(Protocol):
+    """Frozen texts by their SHA-256."""
+
+    async def put(self, text: str) -> str:
+        """Store `text`, once for ever; its SHA-256 (hex, of the UTF-8 bytes)."""
+        ...
+
+    async def get(self, sha256: str) -> str | None:
+        """The text with this hash, checked against it; `None` where none is stored."""
+        ...
+
+
+class Log(Evidence, Protocol):
+    """The event log of all runs."""
+
+    async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
+        """Write each slot that is empty; an answer for each, in order.
+
+        Goes on through reconnects and leader changes until the server has answered for every one.
+        Raises `Refused` for what it will never take, and `Unavailable` only when closed meanwhile.
+        """
+        ...
+
+    async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] = {}) -> int:
+        """Append a contract message; its sequence. Raises `Unavailable` after a few seconds without an answer."""
+        ...
+
+    async def last(self, subjects: Sequence[str], *, leader: bool = False) -> dict[str, Message]:
+        """The newest message of each of these subjects that has one (wildcards allowed without `leader`).
+
+        From any replica, which may lag; with `leader`, from the one that has acknowledged every write.
+        """
+        ...
+
+    def history(self, pattern: str, *, after: int = 0) -> AsyncIterator[Message]:
+        """What is stored under a subject pattern beyond sequence `after`, in order, to the end of the log."""
+        ...
+
+    def follow(self, after: int) -> AsyncIterator[Sequence[Message]]:
+        """Every message beyond sequence `after`, in order and without gaps, for ever, in chunks as they come."""
+        ...
+
+    async def end(self) -> End:
+        """Where the log ends now."""
+        ...
+
+    def tasks(self, kind: Kind, *, at_most: int) -> AbstractAsyncContextManager["Tasks"]:
+        """Take tasks of a kind, never holding more than `at_most` at once."""
+        ...
+
+    async def hint(self, subject: str, data: bytes) -> None:
+        """Tell whoever listens; not stored, perhaps lost."""
+        ...
+
+    def hints(self, pattern: str) -> AsyncIterator[str]:
+        """The subjects of hints as they come."""
+        ...
+
+
+class Tasks(Protocol):
+    """A standing order for tasks."""
+
+    def __aiter__(self) -> AsyncIterator[Sequence[Delivery]]:
+        """Chunks of tasks as they come; ends when the order is closed."""
+        ...
+
+    def done(self, count: int = 1) -> None:
+        """So many of the taken tasks are dealt with; as many more may come."""
+        ...
