@@ -13,7 +13,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from shared.contracts.facts import Fact, RequestRefused
 from shared.contracts.subjects import Slot
-from shared.errors import InvalidMessage, TooLarge, Unreadable, UnknownType
+from shared.errors import InvalidMessage, TooLarge, UnknownType, Unreadable
 
 MAX_BYTES: Final = 256 * 1024
 """What one message may weigh; everything larger goes to `EVIDENCE`."""
@@ -61,9 +61,7 @@ def encode(slot: Slot, event: Event) -> bytes:
 
 def encode_refusal(subject: str, refusal: RequestRefused, *, source: str, time: datetime) -> bytes:
     """The message on `research.invalid.<seq>`."""
-    envelope = _Envelope(
-        id=subject, source=source, type=_tag(RequestRefused), time=time, data=Raw(_encode(refusal))
-    )
+    envelope = _Envelope(id=subject, source=source, type=_tag(RequestRefused), time=time, data=Raw(_encode(refusal)))
     return _encode(envelope)
 
 

@@ -100,12 +100,7 @@ class Report(Struct, frozen=True):
 
     def citations(self) -> tuple[Citation, ...]:
         """Every citation of every claim, in order."""
-        return tuple(
-            citation
-            for section in self.sections
-            for claim in section.claims
-            for citation in claim.citations
-        )
+        return tuple(citation for section in self.sections for claim in section.claims for citation in claim.citations)
 
 
 def markdown(question: str, report: Report) -> str:

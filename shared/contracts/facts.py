@@ -22,7 +22,7 @@ class _Fact(Struct, frozen=True, kw_only=True, tag_field="type"):
     """Base of all facts: sets how they are tagged."""
 
 
-class RunAccepted(_Fact, kw_only=True, tag="run.accepted.v1"):
+class RunAccepted(_Fact, frozen=True, kw_only=True, tag="run.accepted.v1"):
     """A request became a run. `request_sha256` is of the request's content, to tell a repetition from a clash."""
 
     q: str
@@ -35,21 +35,21 @@ class RunAccepted(_Fact, kw_only=True, tag="run.accepted.v1"):
     requested_by: str = ""
 
 
-class TaskIssued(_Fact, kw_only=True, tag="task.issued.v1"):
+class TaskIssued(_Fact, frozen=True, kw_only=True, tag="task.issued.v1"):
     """Work asked of a worker. `failures` counts the attempts before this one that failed by themselves."""
 
     task: Task
     failures: int = 0
 
 
-class AttemptFailed(_Fact, kw_only=True, tag="attempt.failed.v1"):
+class AttemptFailed(_Fact, frozen=True, kw_only=True, tag="attempt.failed.v1"):
     """One attempt failed and another may follow."""
 
     error: Failure
     duration_s: float
 
 
-class PlanMade(_Fact, kw_only=True, tag="plan.made.v1"):
+class PlanMade(_Fact, frozen=True, kw_only=True, tag="plan.made.v1"):
     """The sub-queries of a round. `degraded` says why they were made by rule although a model was asked."""
 
     queries: tuple[str, ...]
@@ -58,34 +58,34 @@ class PlanMade(_Fact, kw_only=True, tag="plan.made.v1"):
     usage: Usage = Usage()
 
 
-class PlanFailed(_Fact, kw_only=True, tag="plan.failed.v1"):
+class PlanFailed(_Fact, frozen=True, kw_only=True, tag="plan.failed.v1"):
     """No plan could be made."""
 
     error: Failure
 
 
-class FetchFound(_Fact, kw_only=True, tag="fetch.found.v1"):
+class FetchFound(_Fact, frozen=True, kw_only=True, tag="fetch.found.v1"):
     """Sources for one sub-query."""
 
     query: str
     sources: tuple[Source, ...]
 
 
-class FetchFailed(_Fact, kw_only=True, tag="fetch.failed.v1"):
+class FetchFailed(_Fact, frozen=True, kw_only=True, tag="fetch.failed.v1"):
     """One sub-query brought nothing, and why."""
 
     query: str
     error: Failure
 
 
-class HoldOpened(_Fact, kw_only=True, tag="hold.opened.v1"):
+class HoldOpened(_Fact, frozen=True, kw_only=True, tag="hold.opened.v1"):
     """The evidence waits for a person until `deadline`. `digest` names exactly what there is to decide on."""
 
     digest: str
     deadline: datetime
 
 
-class _Decided(_Fact, kw_only=True):
+class _Decided(_Fact, frozen=True, kw_only=True):
     by: str
     via: Via
     comment: str = ""
@@ -95,28 +95,28 @@ class _Decided(_Fact, kw_only=True):
     """The contract message that brought it, where one did."""
 
 
-class DecisionApproved(_Decided, kw_only=True, tag="decision.approved.v1"):
+class DecisionApproved(_Decided, frozen=True, kw_only=True, tag="decision.approved.v1"):
     """Write the report, without the sources in `exclude` (SHA-256, hex)."""
 
     exclude: tuple[str, ...] = ()
 
 
-class DecisionRejected(_Decided, kw_only=True, tag="decision.rejected.v1"):
+class DecisionRejected(_Decided, frozen=True, kw_only=True, tag="decision.rejected.v1"):
     """End the run without a report."""
 
 
-class DecisionRevised(_Decided, kw_only=True, tag="decision.revised.v1"):
+class DecisionRevised(_Decided, frozen=True, kw_only=True, tag="decision.revised.v1"):
     """Plan another round with this feedback, keeping the evidence so far less `exclude`."""
 
     feedback: str
     exclude: tuple[str, ...] = ()
 
 
-class DecisionExpired(_Decided, kw_only=True, tag="decision.expired.v1"):
+class DecisionExpired(_Decided, frozen=True, kw_only=True, tag="decision.expired.v1"):
     """Nobody decided in time."""
 
 
-class SynthesisWritten(_Fact, kw_only=True, tag="synthesis.written.v1"):
+class SynthesisWritten(_Fact, frozen=True, kw_only=True, tag="synthesis.written.v1"):
     """The report, and the digest of the decision that it was written under."""
 
     digest: str
@@ -124,13 +124,13 @@ class SynthesisWritten(_Fact, kw_only=True, tag="synthesis.written.v1"):
     usage: Usage = Usage()
 
 
-class SynthesisFailed(_Fact, kw_only=True, tag="synthesis.failed.v1"):
+class SynthesisFailed(_Fact, frozen=True, kw_only=True, tag="synthesis.failed.v1"):
     """No report could be written."""
 
     error: Failure
 
 
-class RunCompleted(_Fact, kw_only=True, tag="run.completed.v1"):
+class RunCompleted(_Fact, frozen=True, kw_only=True, tag="run.completed.v1"):
     """The end of a run; what subscribers of `research.completed` receive.
 
     `ok` is true with the outcome `reported` alone. `report` is Markdown. `digest` is of the
@@ -147,7 +147,7 @@ class RunCompleted(_Fact, kw_only=True, tag="run.completed.v1"):
     digest: str | None = None
 
 
-class RequestRefused(_Fact, kw_only=True, tag="request.refused.v1"):
+class RequestRefused(_Fact, frozen=True, kw_only=True, tag="request.refused.v1"):
     """A contract message that was not taken: which one, and what a person can do about it."""
 
     seq: int
@@ -162,9 +162,7 @@ FetchOutcome = FetchFound | FetchFailed
 SynthesisOutcome = SynthesisWritten | SynthesisFailed
 Decision = DecisionApproved | DecisionRejected | DecisionRevised | DecisionExpired
 StepOutcome = PlanOutcome | FetchOutcome | SynthesisOutcome
-Fact = (
-    RunAccepted | TaskIssued | AttemptFailed | StepOutcome | HoldOpened | Decision | RunCompleted
-)
+Fact = RunAccepted | TaskIssued | AttemptFailed | StepOutcome | HoldOpened | Decision | RunCompleted
 
 
 def finding(outcome: FetchOutcome) -> Finding:

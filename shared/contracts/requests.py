@@ -1,4 +1,6 @@
-"""The contract messages that others publish, read and judged: `research.requested`, `.approved`, `.rejected`, `.cancelled`.
+"""The contract messages that others publish, read and judged.
+
+`research.requested` asks; `research.approved`, `.rejected` and `.cancelled` decide.
 
 Everything here is strict. A field that nobody knows is more likely a misspelt wish
 (`"aproval": "auto"`) than one to ignore, so it is refused by name.
@@ -26,7 +28,7 @@ _DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 
 
 class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The data of `research.requested`. `approval_timeout` is a duration such as `"90m"`; `None` means the default."""
+    """The data of `research.requested`. `approval_timeout` is a duration such as `"90m"`; without it, the default."""
 
     q: str
     run_id: str | None = None

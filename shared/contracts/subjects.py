@@ -34,9 +34,7 @@ COORDINATOR_LEAD = "lead"
 
 Kind = Literal["plan", "fetch", "synthesize"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-Box = Literal[
-    "accepted", "task", "attempt", "plan", "fetch", "hold", "decision", "synthesis", "completed"
-]
+Box = Literal["accepted", "task", "attempt", "plan", "fetch", "hold", "decision", "synthesis", "completed"]
 
 TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _RESERVED = re.compile(r"r[0-9]+")
@@ -140,13 +138,13 @@ def parse_slot(subject: str) -> Slot | None:
 
 def _slot(run: str, box: str, rest: list[str]) -> Slot | None:
     match box, rest:
-        case ("accepted" | "completed"), []:
+        case (("accepted" | "completed"), []):
             return Slot(run, box)
-        case ("task" | "attempt"), [("plan" | "fetch" | "synthesize") as kind, round_, index, attempt]:
+        case (("task" | "attempt"), [("plan" | "fetch" | "synthesize") as kind, round_, index, attempt]):
             return Slot(run, box, int(round_), int(index), int(attempt), kind)
         case "fetch", [round_, index]:
             return Slot(run, "fetch", int(round_), int(index))
-        case ("plan" | "hold" | "decision" | "synthesis"), [round_]:
+        case (("plan" | "hold" | "decision" | "synthesis"), [round_]):
             return Slot(run, box, int(round_))
         case _:
             return None

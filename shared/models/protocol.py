@@ -36,7 +36,7 @@ class Answer(Generic[Reply]):
 
     value: Reply
     model: str
-    usage: Usage = Usage()
+    usage: Usage
     degraded: str | None = None
 
 
