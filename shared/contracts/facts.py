@@ -145,6 +145,10 @@ class RunCompleted(_Fact, frozen=True, kw_only=True, tag="run.completed.v1"):
     sources: tuple[CitedSource, ...] = ()
     usage: Usage = Usage()
     digest: str | None = None
+    by: str = ""
+    """Who ended it, where a person did."""
+    message_seq: int | None = None
+    """The contract message that cancelled it, where one did."""
 
 
 class RequestRefused(_Fact, frozen=True, kw_only=True, tag="request.refused.v1"):

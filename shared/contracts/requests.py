@@ -45,7 +45,7 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
 
 
 class Ruling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The data of `research.approved`, `.rejected` and `.cancelled`: who says it, of which run, seeing which evidence."""
+    """The data of `research.approved`, `.rejected` and `.cancelled`: who says it, of which run, on which evidence."""
 
     run_id: str
     by: str

@@ -5,7 +5,7 @@ A *slot* is the write-once place of one thing that happens in a run. It is one s
 """
 
 import re
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 from msgspec import Struct
 
@@ -29,7 +29,7 @@ LIVE_CANCELLED = "live.*.cancelled"
 
 RESEARCH_SUBJECTS = (*INBOUND, f"{INVALID}.*", f"{RUN}.>", LEAD)
 COMPLETED_SLOTS = f"{RUN}.*.completed"
-COORDINATOR_LEAD = "lead"
+COORDINATOR_LEAD: Final = "lead"
 """The durable consumer of `research.lead`: its one delivery is the leadership."""
 
 Kind = Literal["plan", "fetch", "synthesize"]
@@ -51,13 +51,8 @@ def is_reserved(run: str) -> bool:
     return _RESERVED.fullmatch(run) is not None
 
 
-def task_consumer(kind: Kind) -> str:
-    """The one durable consumer from which all workers of a kind take their tasks."""
-    return kind
-
-
 def task_filter(kind: Kind) -> str:
-    """The subjects of all tasks of a kind."""
+    """The subjects of all tasks of a kind; the durable consumer that hands them out is named like the kind."""
     return f"{RUN}.*.task.{kind}.>"
 
 

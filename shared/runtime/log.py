@@ -2,14 +2,18 @@
 `jetstream.py` and `memory.py`; one state machine in the tests holds them against each other.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
 from shared.contracts.subjects import Kind
+from shared.errors import Refused
+
+Consumer = Kind | Literal["lead"]
+"""The tasks of one kind, or the leadership among coordinators, handed out like a task."""
 
 
 class Message(Struct, frozen=True):
@@ -39,7 +43,8 @@ class Full(Struct, frozen=True):
     """The slot had been filled before, by whomever; perhaps by an earlier try of the same write."""
 
 
-Filled = Stored | Full
+Filled = Stored | Full | Refused
+"""What became of one fill. `Refused` is for what the server will never take, such as a message too large."""
 
 
 class End(Struct, frozen=True):
@@ -95,7 +100,7 @@ class Log(Evidence, Protocol):
         """Write each slot that is empty; an answer for each, in order.
 
         Goes on through reconnects and leader changes until the server has answered for every one.
-        Raises `Refused` for what it will never take, and `Unavailable` only when closed meanwhile.
+        Raises `Unavailable` only when closed meanwhile.
         """
         ...
 
@@ -114,23 +119,27 @@ class Log(Evidence, Protocol):
         """What is stored under a subject pattern beyond sequence `after`, in order, to the end of the log."""
         ...
 
-    def follow(self, after: int) -> AsyncIterator[Sequence[Message]]:
+    def follow(self, after: int) -> AsyncGenerator[Sequence[Message]]:
         """Every message beyond sequence `after`, in order and without gaps, for ever, in chunks as they come."""
+        ...
+
+    async def at(self, seq: int) -> Message | None:
+        """The message at this place; `None` where there is none."""
         ...
 
     async def end(self) -> End:
         """Where the log ends now."""
         ...
 
-    def tasks(self, kind: Kind, *, at_most: int) -> AbstractAsyncContextManager["Tasks"]:
-        """Take tasks of a kind, never holding more than `at_most` at once."""
+    def tasks(self, consumer: Consumer, *, at_most: int) -> AbstractAsyncContextManager["Tasks"]:
+        """Take what a shared consumer hands out, never holding more than `at_most` at once."""
         ...
 
     async def hint(self, subject: str, data: bytes) -> None:
         """Tell whoever listens; not stored, perhaps lost."""
         ...
 
-    def hints(self, pattern: str) -> AsyncIterator[str]:
+    def hints(self, pattern: str) -> AsyncGenerator[str]:
         """The subjects of hints as they come."""
         ...
 
@@ -142,6 +151,10 @@ class Tasks(Protocol):
         """Chunks of tasks as they come; ends when the order is closed."""
         ...
 
-    def done(self, count: int = 1) -> None:
+    async def release(self, count: int = 1) -> None:
         """So many of the taken tasks are dealt with; as many more may come."""
+        ...
+
+    async def close(self) -> None:
+        """Take no more."""
         ...

@@ -1,0 +1,85 @@
+"""The one place where a person's word is taken over HTTP: read what is recorded, judge, fill the box, tell who won."""
+
+from datetime import datetime
+from typing import Final
+
+from services.coordinator.intake import Judgement, Refuse, Said, Take, Verb, judge_ruling
+from services.coordinator.loop import SOURCE, Coordinator
+from services.coordinator.run import Run, evolve, recorded
+from shared.contracts import envelope
+from shared.contracts.envelope import Event
+from shared.contracts.facts import RunCompleted
+from shared.contracts.requests import Ruling
+from shared.contracts.subjects import Slot, live_cancelled, parse_slot
+from shared.errors import Refused
+from shared.runtime import clock
+from shared.runtime.log import Fill, Log, Stored
+
+_DEADLINE_PASSES_S: Final = 2.0
+
+
+class Desk:
+    """Takes decisions. Any coordinator may, leading or not: the boxes say who was first."""
+
+    def __init__(self, log: Log, coordinator: Coordinator, *, digest_required: bool) -> None:
+        self._log = log
+        self._coordinator = coordinator
+        self._digest_required = digest_required
+
+    async def rule(self, verb: Verb, ruling: Ruling) -> tuple[Refuse | None, Run | None]:
+        """Take the decision, or say why not. The run is as the stream's leader has it, the decision included."""
+        run = await self._as_recorded(ruling.run_id)
+        judgement = self._judge(verb, ruling, run)
+        if isinstance(judgement, Refuse) and judgement.code == "too_late":
+            await self._coordinator.wait_until(
+                ruling.run_id, 0, lambda known: known.current.decision is not None, within_s=_DEADLINE_PASSES_S
+            )
+            run = await self._as_recorded(ruling.run_id)
+            return self._lost(verb, ruling, run), run
+        if isinstance(judgement, Refuse):
+            return judgement, run
+        assert isinstance(judgement, Take)
+        return await self._fill(verb, ruling, judgement, run)
+
+    async def _fill(self, verb: Verb, ruling: Ruling, take: Take, run: Run | None) -> tuple[Refuse | None, Run | None]:
+        trace = run.traceparent if run else None
+        data = envelope.encode(take.slot, Event(take.fact, SOURCE, clock.now(), trace))
+        [filled] = await self._log.fill([Fill(take.slot.subject, data)])
+        if isinstance(filled, Refused):
+            raise filled
+        if not isinstance(filled, Stored):
+            run = await self._as_recorded(ruling.run_id)
+            return self._lost(verb, ruling, run), run
+        if isinstance(take.fact, RunCompleted):
+            await self._log.hint(live_cancelled(ruling.run_id), b"")
+        it = recorded(take.slot, data, seq=filled.seq, stored_at=clock.now())
+        return None, evolve(run or Run(ruling.run_id), it)
+
+    def _judge(self, verb: Verb, ruling: Ruling, run: Run | None) -> Judgement:
+        if run and verb != "cancel" and not run.current.hold and not run.current.decision and not run.completed:
+            return Refuse("not_held", f"Run {run.id} is not on hold yet; it is {run.status}.")
+        return judge_ruling(verb, ruling, run, at=self._now(), via="api", digest_required=self._digest_required)
+
+    def _lost(self, verb: Verb, ruling: Ruling, run: Run | None) -> Refuse:
+        """The refusal of a decision that came second."""
+        judgement = self._judge(verb, ruling, run)
+        assert not isinstance(judgement, Said)
+        return judgement if isinstance(judgement, Refuse) else Refuse("decided", f"Run {ruling.run_id} is decided.")
+
+    def _now(self) -> datetime:
+        return self._coordinator.now()
+
+    async def _as_recorded(self, run_id: str) -> Run | None:
+        """The run as the projection knows it, brought up to date on what decides from the stream's leader."""
+        known = self._coordinator.fold.peek(run_id)
+        number = known.round if known else 1
+        slots = [Slot(run_id, "accepted"), Slot(run_id, "completed")]
+        slots += [Slot(run_id, box, round_) for round_ in (number, number + 1) for box in ("hold", "decision")]
+        messages = await self._log.last([slot.subject for slot in slots], leader=True)
+        run = known or (Run(run_id) if messages else None)
+        for message in messages.values():
+            slot = parse_slot(message.subject)
+            assert slot
+            assert run
+            run = evolve(run, recorded(slot, message.data, seq=message.seq, stored_at=message.time))
+        return run

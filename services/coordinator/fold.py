@@ -1,0 +1,150 @@
+"""The log folded so far: busy runs in memory, all of them in the projection."""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Final
+
+from services.coordinator.projection import Checkpoint, Projection
+from services.coordinator.run import Recorded, Run, evolve, recorded
+from shared.contracts.subjects import INBOUND, INVALID, parse_slot
+from shared.runtime.log import Log, Message
+
+logger = logging.getLogger(__name__)
+
+_CACHED_RUNS: Final = 2_000
+AT_ONCE: Final = 0.0
+"""The `wake_at` of a run that nobody has looked at since it changed."""
+
+Heard = Callable[[str, Message], None]
+"""Told of every fact of a run as it is folded: the run's id and the message."""
+
+
+class Fold:
+    """Takes the log in order and knows every run. Only `take` moves it on."""
+
+    def __init__(self, projection: Projection) -> None:
+        self._projection = projection
+        self._runs: OrderedDict[str, Run] = OrderedDict()
+        self._wakes: dict[str, float | None] = {}
+        self._last = b""
+        self._created = ""
+        self._saved_seq = 0
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._written: set[int] = set()
+        self.seq = 0
+        self.time = datetime.fromtimestamp(0, UTC)
+        self.touched: set[str] = set()
+        self.unanswered: dict[int, Message] = {}
+        self.listeners: set[Heard] = set()
+
+    async def restore(self, log: Log) -> None:
+        """Go on from the checkpoint where it is one of this very log, else from the beginning."""
+        end = await log.end()
+        self._created = end.created.isoformat()
+        checkpoint = self._projection.checkpoint()
+        if checkpoint and await _is_of(checkpoint, self._created, log):
+            self.seq = self._saved_seq = checkpoint.seq
+            self.unanswered = {message.seq: message for message in self._projection.unanswered()}
+            return
+        if checkpoint:
+            logger.warning("The projection is of another log or fold; it is rebuilt from %d facts.", end.seq)
+        self._projection.clear()
+
+    def take(self, messages: Sequence[Message]) -> None:
+        """Fold the next messages of the log."""
+        for message in messages:
+            self._take(message)
+        if messages:
+            self.seq, self._last = messages[-1].seq, messages[-1].data
+            self.time = max(self.time, messages[-1].time)
+            self._tell_waiting()
+
+    def _take(self, message: Message) -> None:
+        slot = parse_slot(message.subject)
+        if slot:
+            if message.seq in self._written:
+                self._written.discard(message.seq)
+            else:
+                self.add(recorded(slot, message.data, seq=message.seq, stored_at=message.time))
+            for heard in self.listeners:
+                heard(slot.run, message)
+        elif message.subject in INBOUND:
+            self.unanswered[message.seq] = message
+        elif message.subject.startswith(INVALID):
+            self.unanswered.pop(int(message.subject.rsplit(".", 1)[1]), None)
+
+    def wrote(self, it: Recorded) -> None:
+        """Fold a fact that this process has just written, ahead of its place in the log."""
+        if it.seq > self.seq:
+            self._written.add(it.seq)
+        self.add(it)
+
+    def add(self, it: Recorded) -> None:
+        """Fold one fact."""
+        known = self.run(it.slot.run) or Run(it.slot.run)
+        self._keep(evolve(known, it))
+
+    def _keep(self, run: Run) -> None:
+        self._runs[run.id] = run
+        self._runs.move_to_end(run.id)
+        self._wakes[run.id] = None if run.completed else AT_ONCE
+        self.touched.add(run.id)
+
+    def run(self, run: str) -> Run | None:
+        """The run as far as it is folded."""
+        if known := self._runs.get(run):
+            return known
+        stored = self._projection.load(run)
+        if stored:
+            self._runs[run] = stored
+        return stored
+
+    def peek(self, run: str) -> Run | None:
+        """The run as far as it is folded, for a reader: it takes no place in memory."""
+        return self._runs.get(run) or self._projection.load(run)
+
+    def looked(self, run: str, wake_at: datetime | None) -> None:
+        """Nothing is owed to `run` before `wake_at`."""
+        self._wakes[run] = wake_at.timestamp() if wake_at else None
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether memory is ahead of the projection."""
+        return bool(self._wakes) or self.seq != self._saved_seq
+
+    def save(self) -> None:
+        """Bring the projection up to here, in one transaction."""
+        checkpoint = Checkpoint(self._created, self.seq, sha256(self._last).hexdigest())
+        runs = [(self._runs[run], wake_at) for run, wake_at in self._wakes.items()]
+        self._projection.save(runs, self.unanswered.values(), checkpoint)
+        self._saved_seq = self.seq
+        self._wakes.clear()
+        while len(self._runs) > _CACHED_RUNS:
+            self._runs.popitem(last=False)
+
+    async def reached(self, seq: int) -> None:
+        """Wait until the log is folded up to `seq`."""
+        if seq > self.seq:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append((seq, future))
+            await future
+
+    def _tell_waiting(self) -> None:
+        if not self._waiting:
+            return
+        for seq, future in self._waiting:
+            if seq <= self.seq and not future.done():
+                future.set_result(None)
+        self._waiting = [(seq, future) for seq, future in self._waiting if not future.done()]
+
+
+async def _is_of(checkpoint: Checkpoint, created: str, log: Log) -> bool:
+    """Whether a checkpoint is of this log: created then, and with that message at that place."""
+    if checkpoint.created != created:
+        return False
+    stored = await log.at(checkpoint.seq)
+    return checkpoint.seq == 0 or (stored is not None and sha256(stored.data).hexdigest() == checkpoint.sha256)

@@ -1,0 +1,246 @@
+"""Contract messages judged: what each one fills, or why it is refused. Pure, and the same for NATS and HTTP.
+
+Every message ends in exactly one place: a box of its run, `research.invalid.<seq>`, or nowhere because it
+says again what is already recorded. So it may be judged as often as it takes.
+"""
+
+from datetime import datetime
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from services.coordinator.run import Run
+from shared.contracts import envelope, requests
+from shared.contracts.evidence import Failure
+from shared.contracts.facts import (
+    Decision,
+    DecisionApproved,
+    DecisionExpired,
+    DecisionRejected,
+    DecisionRevised,
+    Fact,
+    RequestRefused,
+    RunAccepted,
+    RunCompleted,
+    Via,
+)
+from shared.contracts.requests import Request, Ruling
+from shared.contracts.subjects import APPROVED, CANCELLED, REJECTED, REQUESTED, Slot
+from shared.errors import InvalidMessage
+from shared.runtime.log import Message
+
+Verb = Literal["approve", "reject", "cancel"]
+VERBS: Final[dict[str, Verb]] = {APPROVED: "approve", REJECTED: "reject", CANCELLED: "cancel"}
+_WORDS: Final[dict[type, str]] = {
+    DecisionApproved: "approved",
+    DecisionRejected: "rejected",
+    DecisionRevised: "sent back",
+    DecisionExpired: "expired",
+}
+
+
+class Take(Struct, frozen=True):
+    """Write `fact` to `slot`; whether it is the first there decides."""
+
+    slot: Slot
+    fact: Fact
+
+
+class Refuse(Struct, frozen=True):
+    """Do nothing, and say why. `code` is one of `unknown_run`, `not_held`, `decided`, `stale_digest`,
+    `digest_required`, `too_late`, `unknown_source`, `nothing_left`, `clash` or that of an `InvalidMessage`."""
+
+    code: str
+    message: str
+    field: str = ""
+
+
+class Said(Struct, frozen=True):
+    """It is recorded already."""
+
+
+Judgement = Take | Refuse | Said
+
+
+class Defaults(Struct, frozen=True):
+    """What a request gets that does not say."""
+
+    approval_timeout_s: float = 7_200.0
+    digest_required: bool = False
+
+
+class Inbound(Struct, frozen=True):
+    """A contract message that could be read: the run it is about, and what it says."""
+
+    seq: int
+    time: datetime
+    run: str
+    content: Request | Ruling
+    verb: Verb | None = None
+    traceparent: str | None = None
+
+
+def read(message: Message) -> Inbound | RequestRefused:
+    """What a contract message says, or its refusal."""
+    try:
+        unwrapped = envelope.unwrap(message.headers, message.data)
+        if message.subject == REQUESTED:
+            request = requests.read_request(unwrapped.data)
+            msg_id = {name.lower(): value for name, value in message.headers.items()}.get("nats-msg-id")
+            run = requests.run_id(request, msg_id=msg_id, seq=message.seq)
+            return Inbound(message.seq, message.time, run, request, traceparent=unwrapped.traceparent)
+        ruling = requests.read_ruling(unwrapped.data)
+        return Inbound(message.seq, message.time, ruling.run_id, ruling, VERBS[message.subject])
+    except InvalidMessage as error:
+        return refusal(message.subject, message.seq, None, Refuse(error.code, error.message, error.field))
+
+
+def refusal(subject: str, seq: int, run: str | None, why: Refuse) -> RequestRefused:
+    """The fact that says so on `research.invalid.<seq>`."""
+    return RequestRefused(seq=seq, subject=subject, run_id=run, field=why.field, error=Failure(why.code, why.message))
+
+
+def judge(inbound: Inbound, run: Run | None, defaults: Defaults) -> Judgement:
+    """What follows from a message for its run, as far as that is known (`None`: not at all)."""
+    match inbound.content:
+        case Request():
+            return _judge_request(inbound, inbound.content, run, defaults)
+        case Ruling():
+            assert inbound.verb
+            return judge_ruling(
+                inbound.verb,
+                inbound.content,
+                run,
+                at=inbound.time,
+                via="nats",
+                message_seq=inbound.seq,
+                digest_required=defaults.digest_required,
+            )
+
+
+def _judge_request(inbound: Inbound, request: Request, run: Run | None, defaults: Defaults) -> Judgement:
+    accepted = run.accepted.fact if run and run.accepted else None
+    if accepted and accepted.request_sha256 == request.content_sha256:
+        return Said()
+    if accepted:
+        text = f"Run {inbound.run} exists and asks something else; give this request another run_id."
+        return Refuse("clash", text, "run_id")
+    timeout = requests.duration_s(request.approval_timeout) if request.approval_timeout else None
+    fact = RunAccepted(
+        q=request.q,
+        request_seq=inbound.seq,
+        request_sha256=request.content_sha256,
+        approval=request.approval,
+        approval_timeout_s=timeout or defaults.approval_timeout_s,
+        max_cost_usd=request.max_cost_usd,
+        tools=request.tools,
+        requested_by=request.requested_by,
+    )
+    return Take(Slot(inbound.run, "accepted"), fact)
+
+
+def judge_ruling(
+    verb: Verb,
+    ruling: Ruling,
+    run: Run | None,
+    *,
+    at: datetime,
+    via: Via,
+    message_seq: int | None = None,
+    digest_required: bool = False,
+) -> Judgement:
+    """What follows from a person's word on a run, given at `at`."""
+    if run is None or run.accepted is None:
+        return Refuse("unknown_run", f"There is no run {ruling.run_id}.", "run_id")
+    if _is_recorded(run, message_seq):
+        return Said()
+    if run.completed:
+        return Refuse("decided", f"Run {run.id} has ended: {winner(run)}.")
+    if verb == "cancel":
+        return _cancelled(run, ruling, message_seq)
+    if run.current.decision:
+        return Refuse("decided", f"Run {run.id} is decided: {winner(run)}.")
+    return (
+        _untimely(run, ruling, at, digest_required)
+        or _overdone(run, ruling)
+        or Take(Slot(run.id, "decision", run.round), _decision(verb, ruling, run, via, message_seq))
+    )
+
+
+def _is_recorded(run: Run, message_seq: int | None) -> bool:
+    decisions = [round_.decision.fact.message_seq for round_ in run.rounds.values() if round_.decision]
+    ended = run.completed.fact.message_seq if run.completed else None
+    return message_seq is not None and message_seq in (*decisions, ended)
+
+
+def _untimely(run: Run, ruling: Ruling, at: datetime, digest_required: bool) -> Refuse | None:
+    """Why a decision cannot be taken now: too early for its round, too late, or on other evidence."""
+    hold = run.current.hold.fact if run.current.hold else None
+    if hold is None and run.round > 1:
+        return Refuse("not_held", f"Round {run.round} of run {run.id} is not on hold yet; it is {run.status}.")
+    if hold and at >= hold.deadline:
+        return Refuse("too_late", f"The time to decide on run {run.id} ended at {hold.deadline.isoformat()}.")
+    if ruling.digest is None:
+        if digest_required:
+            return Refuse("digest_required", "Decisions must name the digest of the evidence they are on.", "digest")
+        return None
+    if hold is None or ruling.digest != hold.digest:
+        have = hold.digest if hold else "none yet"
+        text = f"The evidence of run {run.id} is not what this was decided on; its digest is {have}."
+        return Refuse("stale_digest", text, "digest")
+    return None
+
+
+def _overdone(run: Run, ruling: Ruling) -> Refuse | None:
+    """Why these sources cannot be excluded: one is not in the evidence, or none would be left."""
+    if not ruling.exclude or run.current.hold is None:
+        return None
+    known = {source.sha256 for finding in run.findings() for source in finding.sources}
+    if strangers := set(ruling.exclude) - known:
+        return Refuse("unknown_source", f"exclude: {min(strangers)} is no source of run {run.id}.", "exclude")
+    if not known - set(ruling.exclude):
+        return Refuse("nothing_left", "exclude: no source is left to write from; reject the run instead.", "exclude")
+    return None
+
+
+def _decision(verb: Verb, ruling: Ruling, run: Run, via: Via, message_seq: int | None) -> Decision:
+    digest = run.current.hold.fact.digest if run.current.hold else None
+    if verb == "reject":
+        return DecisionRejected(by=ruling.by, via=via, comment=ruling.comment, digest=digest, message_seq=message_seq)
+    return DecisionApproved(
+        by=ruling.by,
+        via=via,
+        comment=ruling.comment,
+        digest=digest,
+        message_seq=message_seq,
+        exclude=ruling.exclude,
+    )
+
+
+def _cancelled(run: Run, ruling: Ruling, message_seq: int | None) -> Take:
+    fact = RunCompleted(
+        run_id=run.id,
+        ok=False,
+        outcome="cancelled",
+        reason=ruling.comment or f"Cancelled by {ruling.by}.",
+        usage=run.usage(),
+        by=ruling.by,
+        message_seq=message_seq,
+    )
+    return Take(Slot(run.id, "completed"), fact)
+
+
+def winner(run: Run) -> str:
+    """Who won, in words: what a run was decided or ended by."""
+    decision = run.current.decision
+    if run.completed and run.completed.fact.outcome in ("cancelled", "failed"):
+        ended = run.completed.fact
+        return f"{ended.outcome}{f' by {ended.by}' if ended.by else ''} at {run.completed.at.isoformat()}"
+    if decision is None:
+        return run.status
+    return f"{_WORDS[type(decision.fact)]} by {decision.fact.by} at {decision.at.isoformat()}"
+
+
+def deadline_of(run: Run) -> datetime | None:
+    """Until when the run waits for a decision; `None` where it does not."""
+    return run.current.hold.fact.deadline if run.status == "hold" and run.current.hold else None

@@ -1,0 +1,328 @@
+"""The coordinator's loop: fold what came, write what is owed, save, sleep until there is more or time is up.
+
+It holds no promise of its own. What follows from a run is decided in `owed` and `intake`, what is written once
+in the log; a crash anywhere in here is healed by the next look.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
+from datetime import datetime, timedelta
+from hashlib import sha256
+from itertools import islice
+from typing import Final
+
+from msgspec import Struct
+
+from services.coordinator import leadership
+from services.coordinator.fold import Fold
+from services.coordinator.intake import Defaults, Inbound, Refuse, Said, Take, judge, read, refusal
+from services.coordinator.owed import owed
+from services.coordinator.projection import Projection
+from services.coordinator.run import Recorded, Run, recorded
+from shared.contracts import envelope
+from shared.contracts.envelope import Event
+from shared.contracts.facts import Fact, RequestRefused, RunCompleted
+from shared.contracts.subjects import Slot, invalid, live_cancelled, parse_slot
+from shared.errors import Refused, TooLarge, Unavailable
+from shared.runtime import clock
+from shared.runtime.log import End, Fill, Filled, Full, Log, Message, Stored
+
+logger = logging.getLogger(__name__)
+
+SOURCE: Final = "dossier/coordinator"
+_SAVE_AFTER_S: Final = 0.05
+_AGAIN_S: Final = 0.5
+_LOOKS_AT_ONCE: Final = 1_000
+_REFUSED_AGAIN_S: Final = 60.0
+_CHUNKS_AHEAD: Final = 4
+
+
+class _Write(Struct, frozen=True):
+    """A fact on its way: to its slot, or (`slot` is `None`) a refusal to `research.invalid.<seq>`."""
+
+    fill: Fill
+    slot: Slot | None
+    answers: int | None = None
+    """The contract message that is dealt with once this is written."""
+
+
+class Coordinator:
+    """Folds the log into runs and, while it leads, writes what they are owed."""
+
+    def __init__(
+        self, log: Log, projection: Projection, *, defaults: Defaults, set_up: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._log = log
+        self._projection = projection
+        self._defaults = defaults
+        self._set_up = set_up
+        self.fold = Fold(projection)
+        self._chunks: asyncio.Queue[Sequence[Message]] = asyncio.Queue(_CHUNKS_AHEAD)
+        self._news = asyncio.Event()
+        self._leads = False
+        self._is_set_up = False
+        self._goal: End | None = None
+        self._start: End | None = None
+        self._proven = self.fold.time
+        self._skew = timedelta()
+        self._next_wake: float | None = None
+        self._save_by: float | None = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this coordinator writes what is owed."""
+        return self._leads
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether everything is folded that was in the log when this process started."""
+        return self._start is not None and self.fold.seq >= self._start.seq
+
+    def select(self, *, statuses: Sequence[str], text: str, before: int | None, limit: int) -> list[Run]:
+        """Runs, newest first, as they stand now; see `Projection.select`."""
+        if self.fold.unsaved:
+            self.fold.save()
+        return self._projection.select(statuses=statuses, text=text, before=before, limit=limit)
+
+    async def folded(self, seq: int, *, within_s: float) -> None:
+        """Return when the log is folded up to `seq`, or time is up."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self.fold.reached(seq)
+
+    async def wait_until(self, run: str, seq: int, fits: Callable[[Run], bool], *, within_s: float) -> Run | None:
+        """The run as soon as the log is folded up to `seq` and the run `fits`; as it is when time is up."""
+        await self.folded(seq, within_s=within_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while (known := self.fold.peek(run)) is None or not fits(known):
+                    await self.fold.reached(self.fold.seq + 1)
+        return self.fold.peek(run)
+
+    def now(self) -> datetime:
+        """The time by the server's clock, as far as it is known."""
+        return clock.now() + self._skew
+
+    async def run(self) -> None:
+        """Coordinate until cancelled."""
+        await self.fold.restore(self._log)
+        self._start = await self._log.end()
+        self._next_wake = self._projection.next_wake()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._read())
+                group.create_task(leadership.stand(self._log, self._elected))
+                group.create_task(self._turn_for_ever())
+        finally:
+            self.fold.save()
+
+    async def _read(self) -> None:
+        async with aclosing(self._log.follow(self.fold.seq)) as chunks:
+            async for chunk in chunks:
+                await self._chunks.put(chunk)
+                self._news.set()
+
+    def _elected(self, leads: bool) -> None:
+        self._leads = leads
+        self._is_set_up = False
+        self._goal = None
+        self._news.set()
+
+    async def _turn_for_ever(self) -> None:
+        while True:
+            await self._wait()
+            while not self._chunks.empty():
+                self.fold.take(self._chunks.get_nowait())
+            try:
+                await self._turn()
+            except Unavailable as error:
+                logger.warning("Nothing can be written: %s", error)
+                await asyncio.sleep(_AGAIN_S)
+                self._news.set()
+            self._save()
+
+    async def _turn(self) -> None:
+        """Write what is owed, if it is this coordinator's to write and everything is folded that bears on it."""
+        if not self._leads:
+            self._follow()
+        elif await self._is_current():
+            await self._act()
+
+    async def _wait(self) -> None:
+        """Until something comes, or it is time for something."""
+        if self._leads and self._goal is None and (self.fold.touched or self.fold.unanswered):
+            await asyncio.sleep(0)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._seconds_to_wait()):
+                await self._news.wait()
+        self._news.clear()
+
+    def _seconds_to_wait(self) -> float | None:
+        waits: list[float] = []
+        if self._save_by is not None:
+            waits.append(self._save_by - asyncio.get_running_loop().time())
+        if self._leads and self._goal is None and self._next_wake is not None:
+            waits.append(self._next_wake - self.now().timestamp())
+        return max(0.0, min(waits)) if waits else None
+
+    async def _is_current(self) -> bool:
+        """Whether the log is folded up to an end that was read since the election, and since the last timer rang."""
+        rings = self._next_wake is not None and self._next_wake <= self.now().timestamp()
+        if self._goal is None and (rings or not self._is_set_up):
+            await self._begin()
+        if self._goal is None:
+            return True
+        if self.fold.seq < self._goal.seq:
+            return False
+        self._proven = max(self._proven, self._goal.time)
+        self._goal = None
+        self._ring()
+        return True
+
+    def _ring(self) -> None:
+        """Look at the runs whose time has come. What is beyond the limit rings again when these are saved."""
+        due = self._projection.due(self._proven, limit=_LOOKS_AT_ONCE)
+        self.fold.touched.update(due)
+        if len(due) < _LOOKS_AT_ONCE:
+            self._next_wake = self._projection.next_wake(after=self._proven)
+        else:
+            self._save_by = 0.0
+
+    async def _begin(self) -> None:
+        if not self._is_set_up:
+            try:
+                await self._set_up()
+            except Refused as error:
+                logger.error("JetStream is not as it should be: %s", error)
+            self._is_set_up = True
+            self.fold.save()
+        self._goal = await self._log.end()
+        self._skew = self._goal.time - clock.now()
+
+    async def _act(self) -> None:
+        self._proven = max(self._proven, self.fold.time)
+        waiting: set[str] = set()
+        writes = [*self._answers(waiting), *self._debts(waiting)]
+        if not writes:
+            return
+        filled = await self._log.fill([write.fill for write in writes])
+        lost = [write for write, result in zip(writes, filled, strict=True) if not await self._settle(write, result)]
+        if lost:
+            await self._learn([write.slot for write in lost if write.slot])
+
+    def _follow(self) -> None:
+        """Another leads. Keep only the contract messages that nothing has followed yet, for the day it falls silent."""
+        for seq, message in list(self.fold.unanswered.items()):
+            inbound = read(message)
+            if isinstance(inbound, Inbound) and inbound.run in self.fold.touched and self._is_said(inbound):
+                del self.fold.unanswered[seq]
+        self.fold.touched.clear()
+
+    def _is_said(self, inbound: Inbound) -> bool:
+        return isinstance(judge(inbound, self.fold.run(inbound.run), self._defaults), Said)
+
+    def _answers(self, waiting: set[str]) -> Iterable[_Write]:
+        """For each run (gathered in `waiting`) the first contract message that nothing has followed yet.
+
+        The next one waits until that is recorded.
+        """
+        for seq, message in sorted(self.fold.unanswered.items()):
+            inbound = read(message)
+            if isinstance(inbound, RequestRefused):
+                yield self._refuse(inbound)
+            elif inbound.run not in waiting:
+                waiting.add(inbound.run)
+                match judge(inbound, self.fold.run(inbound.run), self._defaults):
+                    case Said():
+                        del self.fold.unanswered[seq]
+                    case Refuse() as why:
+                        yield self._refuse(refusal(message.subject, seq, inbound.run, why))
+                    case Take(slot=slot, fact=fact):
+                        yield self._write(slot, fact, self._trace(inbound), answers=seq)
+
+    def _debts(self, waiting: set[str]) -> Iterable[_Write]:
+        """What the runs that changed or are due are owed; not those in `waiting`, whose decision comes first."""
+        looked = list(islice(self.fold.touched - waiting, _LOOKS_AT_ONCE))
+        self.fold.touched.difference_update(looked)
+        for run_id in looked:
+            run = self.fold.run(run_id)
+            if run is None:
+                continue
+            due = owed(run, self._proven)
+            if not due.facts:
+                self.fold.looked(run_id, due.wake_at)
+            for slot, fact in due.facts:
+                yield self._write(slot, fact, run.traceparent)
+
+    async def _settle(self, write: _Write, filled: Filled) -> bool:
+        """Fold what was written. False where the slot was full, so that it must be read who won."""
+        match filled:
+            case Stored(seq=seq):
+                if write.answers is not None:
+                    self.fold.unanswered.pop(write.answers, None)
+                if write.slot:
+                    it = recorded(write.slot, write.fill.data, seq=seq, stored_at=self._proven)
+                    self.fold.wrote(it)
+                    await self._tell_workers(it)
+                return True
+            case Full():
+                if write.slot is None and write.answers is not None:
+                    self.fold.unanswered.pop(write.answers, None)
+                return False
+            case Refused():
+                logger.error("%s was refused: %s", write.fill.subject, filled)
+                if write.slot:
+                    self.fold.looked(write.slot.run, self._proven + timedelta(seconds=_REFUSED_AGAIN_S))
+                await asyncio.sleep(_AGAIN_S)
+                return True
+
+    async def _tell_workers(self, it: Recorded) -> None:
+        if isinstance(it.fact, RunCompleted) and it.fact.outcome == "cancelled":
+            await self._log.hint(live_cancelled(it.slot.run), b"")
+
+    async def _learn(self, slots: Sequence[Slot]) -> None:
+        """Fold what others wrote to these slots."""
+        for message in (await self._log.last([slot.subject for slot in slots], leader=True)).values():
+            slot = parse_slot(message.subject)
+            assert slot
+            self.fold.add(recorded(slot, message.data, seq=message.seq, stored_at=message.time))
+
+    def _write(self, slot: Slot, fact: Fact, trace: str | None, *, answers: int | None = None) -> _Write:
+        try:
+            data = envelope.encode(slot, Event(fact, SOURCE, clock.now(), trace))
+        except TooLarge as error:
+            slot = Slot(slot.run, "completed")
+            failed = RunCompleted(run_id=slot.run, ok=False, outcome="failed", reason=str(error))
+            data = envelope.encode(slot, Event(failed, SOURCE, clock.now(), trace))
+        return _Write(Fill(slot.subject, data), slot, answers)
+
+    def _refuse(self, why: RequestRefused) -> _Write:
+        subject = invalid(why.seq)
+        data = envelope.encode_refusal(subject, why, source=SOURCE, time=clock.now())
+        return _Write(Fill(subject, data), None, why.seq)
+
+    def _trace(self, inbound: Inbound) -> str | None:
+        """The trace of a run: the publisher's, else one that follows from the request, so that it is the same again."""
+        if inbound.verb:
+            run = self.fold.run(inbound.run)
+            return run.traceparent if run else None
+        if inbound.traceparent:
+            return inbound.traceparent
+        made = sha256(f"{inbound.run} {inbound.seq}".encode()).hexdigest()
+        return f"00-{made[:32]}-{made[32:48]}-01"
+
+    def _save(self) -> None:
+        """Save a moment after the first change, so that what changes often is saved once."""
+        now = asyncio.get_running_loop().time()
+        if not self.fold.unsaved:
+            return
+        if self._save_by is None:
+            self._save_by = now + _SAVE_AFTER_S
+        elif now >= self._save_by:
+            self.fold.save()
+            self._save_by = None
+            self._next_wake = self._projection.next_wake()

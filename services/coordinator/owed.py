@@ -1,0 +1,230 @@
+"""What a run is owed: the facts that should exist and do not, and when to look again.
+
+`owed` reads only what is recorded, never what is about to be. So it may be asked at any time, after any crash,
+by any number of coordinators: whatever is missing is named again, and the boxes refuse what is not.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from services.coordinator.run import Box, Round, Run, digest
+from shared.contracts.evidence import Failure, Finding, Report, markdown
+from shared.contracts.facts import (
+    AttemptFailed,
+    DecisionApproved,
+    DecisionExpired,
+    DecisionRejected,
+    DecisionRevised,
+    Fact,
+    HoldOpened,
+    Outcome,
+    PlanFailed,
+    PlanMade,
+    RunAccepted,
+    RunCompleted,
+    SynthesisFailed,
+    SynthesisWritten,
+    TaskIssued,
+)
+from shared.contracts.subjects import Slot, Step
+from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
+from shared.runtime.verdict import INTERRUPTED
+
+_FIRST_RETRY_S: Final = 1.0
+_LONGEST_RETRY_S: Final = 60.0
+
+
+class Owed(Struct, frozen=True):
+    """Facts to write, and the earliest moment at which time alone will add to them."""
+
+    facts: tuple[tuple[Slot, Fact], ...] = ()
+    wake_at: datetime | None = None
+
+
+NOTHING: Final = Owed()
+
+
+def owed(run: Run, now: datetime) -> Owed:
+    """What `run` is owed at `now`, a moment up to which the log has been folded."""
+    if run.accepted is None or run.completed or run.unknown:
+        return NOTHING
+    return _owed_in(run, run.accepted.fact, run.round, now)
+
+
+def _owed_in(run: Run, request: RunAccepted, number: int, now: datetime) -> Owed:
+    round_ = run.in_round(number)
+    match round_.decision.fact if round_.decision else None:
+        case DecisionRejected(by=by, comment=comment, digest=decided):
+            return _completed(run, "rejected", comment or f"Rejected by {by}.", decided=decided, by=by)
+        case DecisionExpired(digest=decided):
+            return _completed(run, "expired", "Nobody decided in time.", decided=decided)
+        case _:
+            return _research(run, request, number, round_, now)
+
+
+def _research(run: Run, request: RunAccepted, number: int, round_: Round, now: datetime) -> Owed:
+    """Plan, then fetch, then what comes of the evidence."""
+    match round_.plan.fact if round_.plan else None:
+        case None:
+            return _step(round_, Step(run.id, "plan", number), _plan_task(run, request, number), now)
+        case PlanFailed(error=error) if number == 1:
+            return _completed(run, "failed", f"No plan could be made: {error.message}")
+        case PlanFailed():
+            return _hold(run, request, number, round_, now)
+        case PlanMade(queries=queries):
+            missing = [
+                _step(round_, Step(run.id, "fetch", number, index), FetchTask(query, request.tools), now)
+                for index, query in enumerate(queries)
+                if index not in round_.fetches
+            ]
+            return _together(missing) if missing else _hold(run, request, number, round_, now)
+
+
+def _hold(run: Run, request: RunAccepted, number: int, round_: Round, now: datetime) -> Owed:
+    """Everything is fetched: hold it for a decision."""
+    findings = run.findings()
+    if not any(finding.sources for finding in findings):
+        return _completed(run, "failed", _nothing_found(findings))
+    if round_.hold is None:
+        deadline = now + timedelta(seconds=request.approval_timeout_s)
+        return Owed(((Slot(run.id, "hold", number), HoldOpened(digest=digest(run), deadline=deadline)),))
+    hold = round_.hold.fact
+    if round_.decision:
+        return _synthesize(run, request, number, round_, hold, now)
+    slot = Slot(run.id, "decision", number)
+    if request.approval == "auto":
+        fact = DecisionApproved(by="auto", via="policy", comment="Asked for with the request.", digest=hold.digest)
+        return Owed(((slot, fact),))
+    if now >= hold.deadline:
+        return Owed(((slot, DecisionExpired(by="deadline", via="deadline", digest=hold.digest)),))
+    return Owed(wake_at=hold.deadline)
+
+
+def _synthesize(run: Run, request: RunAccepted, number: int, round_: Round, hold: HoldOpened, now: datetime) -> Owed:
+    """It is approved: have the report written, check it, and complete."""
+    findings = decided_findings(run)
+    match round_.synthesis.fact if round_.synthesis else None:
+        case None:
+            task = SynthesizeTask(request.q, hold.digest, findings)
+            return _step(round_, Step(run.id, "synthesize", number), task, now)
+        case SynthesisFailed(error=error):
+            return _completed(run, "failed", f"No report could be written: {error.message}", decided=hold.digest)
+        case SynthesisWritten(report=report):
+            if stray := _beyond(report, findings):
+                return _completed(run, "failed", stray, decided=hold.digest)
+            return _reported(run, request, report, hold.digest)
+
+
+def decided_findings(run: Run) -> tuple[Finding, ...]:
+    """The evidence less every source that a reviewer excluded: what the writer gets and may cite."""
+    excluded = {
+        sha256
+        for round_ in run.rounds.values()
+        if round_.decision and isinstance(round_.decision.fact, DecisionApproved | DecisionRevised)
+        for sha256 in round_.decision.fact.exclude
+    }
+    if not excluded:
+        return run.findings()
+    return tuple(
+        replace(finding, sources=tuple(source for source in finding.sources if source.sha256 not in excluded))
+        for finding in run.findings()
+    )
+
+
+def _beyond(report: Report, findings: tuple[Finding, ...]) -> str | None:
+    """Why the report may not be published: the first citation that the decided evidence does not bear out."""
+    passages = {
+        (source.sha256, passage) for finding in findings for source in finding.sources for passage in source.passages
+    }
+    for citation in report.citations():
+        if not any(
+            sha256 == citation.sha256
+            and passage.text[max(0, citation.start - passage.start) :].startswith(citation.quote)
+            and citation.start >= passage.start
+            for sha256, passage in passages
+        ):
+            return f"The report cites {citation.quote[:80]!r}, which is not in the evidence that was decided on."
+    return None
+
+
+def _plan_task(run: Run, request: RunAccepted, number: int) -> PlanTask:
+    earlier = [run.in_round(before) for before in range(1, number)]
+    feedback = [
+        round_.decision.fact.feedback
+        for round_ in earlier
+        if round_.decision and isinstance(round_.decision.fact, DecisionRevised)
+    ]
+    asked = [
+        query
+        for round_ in earlier
+        if round_.plan and isinstance(round_.plan.fact, PlanMade)
+        for query in round_.plan.fact.queries
+    ]
+    return PlanTask(request.q, tuple(feedback), tuple(asked))
+
+
+def _step(round_: Round, step: Step, task: Task, now: datetime) -> Owed:
+    """The next attempt of a step whose outcome is missing, once it is due."""
+    failed = list(_failed_attempts(round_, step))
+    attempt = max((number for number, _ in failed), default=0) + 1
+    slot = step.task(attempt)
+    if slot.path in round_.issued:
+        return NOTHING
+    failures = sum(box.fact.error.code != INTERRUPTED for _, box in failed)
+    due = _due(slot, failures, failed[-1][1]) if failed else now
+    if due > now:
+        return Owed(wake_at=due)
+    return Owed(((slot, TaskIssued(task=task, failures=failures)),))
+
+
+def _failed_attempts(round_: Round, step: Step) -> Iterator[tuple[int, Box[AttemptFailed]]]:
+    """The attempts of a step that failed, by number; without gaps, for each was issued after the one before."""
+    number = 1
+    while box := round_.attempts.get(step.task(number).path):
+        yield number, box
+        number += 1
+
+
+def _due(slot: Slot, failures: int, last: Box[AttemptFailed]) -> datetime:
+    """When the attempt in `slot` may begin: exponential, capped, spread by a hash; the same wherever it is computed."""
+    if last.fact.error.code == INTERRUPTED:
+        return last.at
+    wait = min(_FIRST_RETRY_S * 2.0 ** (failures - 1), _LONGEST_RETRY_S)
+    spread = int.from_bytes(sha256(slot.subject.encode()).digest()[:4]) / 2**32
+    return last.at + timedelta(seconds=wait * (0.5 + spread))
+
+
+def _together(parts: list[Owed]) -> Owed:
+    wakes = [part.wake_at for part in parts if part.wake_at]
+    return Owed(tuple(fact for part in parts for fact in part.facts), min(wakes, default=None))
+
+
+def _nothing_found(findings: tuple[Finding, ...]) -> str:
+    failures = [finding.failure or Failure("empty", "nothing") for finding in findings]
+    reasons = dict.fromkeys(failure.message for failure in failures)
+    return f"Nothing was found for any of {len(findings)} sub-queries: {' '.join(reasons)}"[:4_000]
+
+
+def _completed(run: Run, outcome: Outcome, reason: str, *, decided: str | None = None, by: str = "") -> Owed:
+    fact = RunCompleted(
+        run_id=run.id, ok=False, outcome=outcome, reason=reason, usage=run.usage(), digest=decided, by=by
+    )
+    return Owed(((Slot(run.id, "completed"), fact),))
+
+
+def _reported(run: Run, request: RunAccepted, report: Report, decided: str) -> Owed:
+    fact = RunCompleted(
+        run_id=run.id,
+        ok=True,
+        outcome="reported",
+        report=markdown(request.q, report),
+        sources=report.sources,
+        usage=run.usage(),
+        digest=decided,
+    )
+    return Owed(((Slot(run.id, "completed"), fact),))

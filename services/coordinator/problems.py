@@ -1,0 +1,112 @@
+"""Errors as RFC 9457 problem details."""
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from services.coordinator.intake import Refuse, winner
+from services.coordinator.run import Run
+from services.coordinator.schemas import Problem
+from shared.errors import InvalidMessage, Refused, TooLarge, Unavailable
+
+_STATUS: Final = {
+    "unknown_run": 404,
+    "not_held": 409,
+    "decided": 409,
+    "too_late": 409,
+    "stale_digest": 412,
+    "digest_required": 428,
+    "unknown_source": 422,
+    "nothing_left": 422,
+}
+
+
+class ProblemError(Exception):
+    """Ends a request with a problem."""
+
+    def __init__(self, status: int, code: str, detail: str, **more: str | None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.problem = Problem(
+            type=f"urn:dossier:problem:{code}",
+            title=HTTPStatus(status).phrase,
+            status=status,
+            detail=detail,
+            code=code,
+            **more,
+        )
+
+
+def refused(why: Refuse, run: Run | None) -> ProblemError:
+    """A decision that was not taken, with the state of its run and who won."""
+    decided = run is not None and (run.current.decision or run.completed)
+    return ProblemError(
+        _STATUS.get(why.code, 422),
+        why.code,
+        why.message,
+        run_id=run.id if run else None,
+        state=run.status if run else None,
+        winner=winner(run) if run and decided else None,
+        field=why.field or None,
+    )
+
+
+def unknown_run(run_id: str) -> ProblemError:
+    """Nobody knows this run."""
+    return ProblemError(404, "unknown_run", f"There is no run {run_id}.", run_id=run_id)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of `app` with a problem."""
+    known: dict[type[Exception], Callable[[Exception], ProblemError]] = {
+        ProblemError: _itself,
+        RequestValidationError: _invalid_body,
+        InvalidMessage: _invalid_message,
+        TooLarge: lambda error: ProblemError(413, "too_large", str(error)),
+        Unavailable: lambda error: ProblemError(503, "nats_unavailable", f"{error} It is safe to repeat the request."),
+        Refused: lambda error: ProblemError(502, "nats_refused", str(error)),
+        HTTPException: _http,
+        Exception: lambda _: ProblemError(500, "defect", "Something went wrong here; the log says what."),
+    }
+    for type_, convert in known.items():
+        app.add_exception_handler(type_, _answering(convert))
+
+
+def _answering(convert: Callable[[Exception], ProblemError]) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
+    async def answer(_: Request, error: Exception) -> JSONResponse:
+        problem = convert(error)
+        return JSONResponse(
+            problem.problem.model_dump(exclude_none=True),
+            problem.status,
+            media_type="application/problem+json",
+        )
+
+    return answer
+
+
+def _itself(error: Exception) -> ProblemError:
+    assert isinstance(error, ProblemError)
+    return error
+
+
+def _invalid_body(error: Exception) -> ProblemError:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"][1:])
+    return ProblemError(422, "invalid_field", f"{field or 'body'}: {first['msg']}.", field=field or None)
+
+
+def _invalid_message(error: Exception) -> ProblemError:
+    assert isinstance(error, InvalidMessage)
+    return ProblemError(422, error.code, error.message, field=error.field or None)
+
+
+def _http(error: Exception) -> ProblemError:
+    assert isinstance(error, HTTPException)
+    code = HTTPStatus(error.status_code).name.lower()
+    return ProblemError(error.status_code, code, error.detail)

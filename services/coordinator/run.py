@@ -1,0 +1,285 @@
+"""A run: a form of write-once boxes, and `evolve`, which fills them in.
+
+The fold is a join. A box that is full stays as it is, unless a fact with a lower sequence turns up: then that
+one was first. So the same facts in any order, any number of times, give the same run.
+"""
+
+from datetime import datetime
+from hashlib import sha256
+from typing import Final, Generic, TypeVar, assert_never, get_args
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from shared.contracts import envelope
+from shared.contracts.evidence import Failure, Finding, Usage
+from shared.contracts.facts import (
+    AttemptFailed,
+    Decision,
+    DecisionApproved,
+    DecisionExpired,
+    DecisionRejected,
+    DecisionRevised,
+    Fact,
+    FetchFailed,
+    FetchFound,
+    FetchOutcome,
+    HoldOpened,
+    Outcome,
+    PlanFailed,
+    PlanMade,
+    PlanOutcome,
+    RunAccepted,
+    RunCompleted,
+    SynthesisFailed,
+    SynthesisOutcome,
+    SynthesisWritten,
+    TaskIssued,
+    finding,
+)
+from shared.contracts.subjects import Slot, Step
+from shared.errors import UnknownType, Unreadable
+
+FOLD_VERSION: Final = 1
+"""Raised with every change to what `evolve` keeps; older projections are then rebuilt from the log."""
+
+Stage = str
+F = TypeVar("F")
+
+
+class Unknown(Struct, frozen=True, tag="unknown"):
+    """A fact that this release cannot place. It parks its run here, visibly, until a newer release reads it."""
+
+    reason: str
+
+
+class Recorded(Struct, frozen=True):
+    """One fact as it is stored: where, when, and the hash of its bytes.
+
+    `stored_at` is the server's time; of a fact that this process has just written, its own.
+    """
+
+    slot: Slot
+    seq: int
+    stored_at: datetime
+    sha256: str
+    fact: Fact | Unknown
+    time: datetime
+    traceparent: str | None = None
+
+
+class Box(Struct, Generic[F], frozen=True):
+    """A full box: its place in the log, when it was written, the hash of its bytes, and the fact."""
+
+    seq: int
+    at: datetime
+    sha256: str
+    fact: F
+
+
+class Round(Struct, frozen=True):
+    """The boxes of one round. `fetches` are by sub-query; `issued` and `attempts` by the task's path."""
+
+    plan: Box[PlanOutcome] | None = None
+    fetches: dict[int, Box[FetchOutcome]] = {}
+    hold: Box[HoldOpened] | None = None
+    decision: Box[Decision] | None = None
+    synthesis: Box[SynthesisOutcome] | None = None
+    issued: dict[str, Box[None]] = {}
+    attempts: dict[str, Box[AttemptFailed]] = {}
+
+
+EMPTY_ROUND: Final = Round()
+
+
+class Run(Struct, frozen=True):
+    """Everything known of one run. `seq` is the newest fact's place in the log."""
+
+    id: str
+    seq: int = 0
+    accepted: Box[RunAccepted] | None = None
+    rounds: dict[int, Round] = {}
+    completed: Box[RunCompleted] | None = None
+    unknown: Box[str] | None = None
+    traceparent: str | None = None
+
+    @property
+    def round(self) -> int:
+        """The number of the current round: one more than there were revisions in a row."""
+        number = 1
+        while (decision := self.in_round(number).decision) and isinstance(decision.fact, DecisionRevised):
+            number += 1
+        return number
+
+    def in_round(self, number: int) -> Round:
+        """The boxes of a round, all empty where it has not begun."""
+        return self.rounds.get(number, EMPTY_ROUND)
+
+    @property
+    def current(self) -> Round:
+        """The boxes of the current round."""
+        return self.in_round(self.round)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What all rounds have found so far, in order."""
+        return tuple(
+            finding(self.rounds[number].fetches[index].fact)
+            for number in sorted(self.rounds)
+            for index in sorted(self.rounds[number].fetches)
+        )
+
+    def usage(self) -> Usage:
+        """What the run has cost so far."""
+        total = Usage()
+        for round_ in self.rounds.values():
+            for box in (round_.plan, round_.synthesis):
+                if box and isinstance(box.fact, PlanMade | SynthesisWritten):
+                    total = total.plus(box.fact.usage)
+        return total
+
+    @property
+    def status(self) -> Stage | Outcome:
+        """Where the run stands: a stage of its way, or the outcome that it ended with."""
+        if self.completed:
+            return self.completed.fact.outcome
+        if self.unknown:
+            return "parked"
+        round_ = self.current
+        if round_.decision:
+            return "writing"
+        if round_.hold:
+            return "hold"
+        return "fetching" if round_.plan else "planning"
+
+
+STATUSES: Final = ("planning", "fetching", "hold", "writing", "parked", *get_args(Outcome))
+
+
+def recorded(slot: Slot, data: bytes, *, seq: int, stored_at: datetime) -> Recorded:
+    """The fact in these bytes. Never raises: what cannot be read is a failure of its step, or parks its run."""
+    digest = sha256(data).hexdigest()
+    try:
+        event = envelope.decode(data)
+    except Unreadable as error:
+        return Recorded(slot, seq, stored_at, digest, _salvaged(slot, str(error)), stored_at)
+    except UnknownType as error:
+        return Recorded(slot, seq, stored_at, digest, Unknown(str(error)), stored_at)
+    fact = event.fact if _fits(slot, event.fact) else Unknown(f"{slot.path} holds a {type(event.fact).__name__}.")
+    return Recorded(slot, seq, stored_at, digest, fact, event.time, event.traceparent)
+
+
+def _salvaged(slot: Slot, reason: str) -> Fact | Unknown:
+    error = Failure("unreadable", f"What was written to {slot.path} cannot be read: {reason}")
+    match slot.box:
+        case "plan":
+            return PlanFailed(error=error)
+        case "fetch":
+            return FetchFailed(query="", error=error)
+        case "synthesis":
+            return SynthesisFailed(error=error)
+        case "attempt":
+            return AttemptFailed(error=error, duration_s=0)
+        case _:
+            return Unknown(error.message)
+
+
+_BOXES: Final[dict[str, tuple[type, ...]]] = {
+    "accepted": (RunAccepted,),
+    "task": (TaskIssued,),
+    "attempt": (AttemptFailed,),
+    "plan": get_args(PlanOutcome),
+    "fetch": get_args(FetchOutcome),
+    "hold": (HoldOpened,),
+    "decision": get_args(Decision),
+    "synthesis": get_args(SynthesisOutcome),
+    "completed": (RunCompleted,),
+}
+
+
+def _fits(slot: Slot, fact: Fact) -> bool:
+    return isinstance(fact, _BOXES[slot.box])
+
+
+def evolve(run: Run, it: Recorded) -> Run:
+    """Fill the fact's box; a full box stays as it is. Never raises."""
+    run = replace(run, seq=max(run.seq, it.seq))
+    fact = it.fact
+    match fact:
+        case RunAccepted():
+            box = _first(run.accepted, it, fact)
+            return replace(run, accepted=box, traceparent=it.traceparent if box.seq == it.seq else run.traceparent)
+        case RunCompleted():
+            return replace(run, completed=_first(run.completed, it, fact))
+        case Unknown(reason=reason):
+            return replace(run, unknown=_first(run.unknown, it, reason))
+        case _:
+            number = it.slot.round
+            return replace(run, rounds={**run.rounds, number: _evolve_round(run.in_round(number), it, fact)})
+
+
+_InRound = TaskIssued | AttemptFailed | PlanOutcome | FetchOutcome | HoldOpened | Decision | SynthesisOutcome
+
+
+def _evolve_round(round_: Round, it: Recorded, fact: _InRound) -> Round:
+    slot = it.slot
+    match fact:
+        case TaskIssued():
+            return replace(round_, issued=_with(round_.issued, slot.path, it, None))
+        case AttemptFailed():
+            path = Step(slot.run, slot.kind or "plan", slot.round, slot.index).task(slot.attempt).path
+            return replace(round_, attempts=_with(round_.attempts, path, _by_the_servers_clock(it), fact))
+        case PlanMade() | PlanFailed():
+            return replace(round_, plan=_first(round_.plan, it, fact))
+        case FetchFound() | FetchFailed():
+            return replace(round_, fetches=_with(round_.fetches, slot.index, it, fact))
+        case HoldOpened():
+            return replace(round_, hold=_first(round_.hold, it, fact))
+        case DecisionApproved() | DecisionRejected() | DecisionRevised() | DecisionExpired():
+            return replace(round_, decision=_first(round_.decision, it, fact))
+        case SynthesisWritten() | SynthesisFailed():
+            return replace(round_, synthesis=_first(round_.synthesis, it, fact))
+        case _:
+            assert_never(fact)
+
+
+def _first(box: Box[F] | None, it: Recorded, fact: F) -> Box[F]:
+    return box if box and box.seq <= it.seq else Box(it.seq, it.time, it.sha256, fact)
+
+
+K = TypeVar("K", int, str)
+
+
+def _with(boxes: dict[K, Box[F]], key: K, it: Recorded, fact: F) -> dict[K, Box[F]]:
+    return {**boxes, key: _first(boxes.get(key), it, fact)}
+
+
+def _by_the_servers_clock(it: Recorded) -> Recorded:
+    """When the next attempt is due follows from this moment, so no worker's clock may set it."""
+    return replace(it, time=it.stored_at)
+
+
+def digest(run: Run) -> str:
+    """What there is to decide on: SHA-256 over the subjects and hashes of the request, the plans and the findings."""
+    boxes = [(Slot(run.id, "accepted").subject, run.accepted.sha256)] if run.accepted else []
+    for number, round_ in run.rounds.items():
+        if round_.plan:
+            boxes.append((Slot(run.id, "plan", number).subject, round_.plan.sha256))
+        for index, box in round_.fetches.items():
+            boxes.append((Slot(run.id, "fetch", number, index).subject, box.sha256))
+    lines = "".join(f"{subject} {hash_}\n" for subject, hash_ in sorted(boxes))
+    return sha256(lines.encode()).hexdigest()
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(Run)
+
+
+def pack(run: Run) -> bytes:
+    """The run as the projection stores it."""
+    return _encoder.encode(run)
+
+
+def unpack(data: bytes) -> Run:
+    """The run that `pack` stored."""
+    return _decoder.decode(data)

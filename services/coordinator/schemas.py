@@ -1,0 +1,249 @@
+"""What the HTTP API takes and gives."""
+
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.coordinator.owed import decided_findings
+from services.coordinator.run import Run
+from shared.contracts.evidence import Finding
+from shared.contracts.facts import DecisionApproved, DecisionExpired, DecisionRejected, DecisionRevised, PlanMade
+from shared.contracts.requests import MAX_QUESTION
+
+Question = Annotated[str, Field(min_length=1, max_length=MAX_QUESTION)]
+Comment = Annotated[str, Field(max_length=8_000)]
+By = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class NewRun(_Body):
+    """A question to research."""
+
+    q: Question
+    approval: Literal["required", "auto"] = "required"
+    approval_timeout: str | None = Field(default=None, examples=["2h"])
+    max_cost_usd: float | None = Field(default=None, gt=0)
+    tools: list[str] = Field(default=[], max_length=20)
+    requested_by: str = Field(default="", max_length=200)
+
+
+class NewApproval(_Body):
+    """A person's decision on the evidence of a run."""
+
+    decision: Literal["approve", "reject"]
+    comment: Comment = ""
+    exclude: list[str] = Field(default=[], max_length=1_000, description="SHA-256 of sources to leave out")
+    by: By = "api"
+    digest: str | None = None
+
+
+class NewCancel(_Body):
+    """Why a run is cancelled, and by whom."""
+
+    comment: Comment = ""
+    by: By = "api"
+
+
+class Accepted(BaseModel):
+    """A run that was asked for."""
+
+    run_id: str
+    location: str
+    sequence: int
+
+
+class PassageView(BaseModel):
+    """A verbatim excerpt, `start` characters into the frozen text."""
+
+    text: str
+    start: int
+
+
+class SourceView(BaseModel):
+    """One document that was found."""
+
+    sha256: str
+    title: str
+    location: str
+    tool: str
+    excluded: bool
+    passages: list[PassageView]
+
+
+class FindingView(BaseModel):
+    """What one sub-query brought."""
+
+    query: str
+    sources: list[SourceView]
+    failure: str | None
+
+
+class DecisionView(BaseModel):
+    """What was decided, by whom, how and when."""
+
+    decision: str
+    by: str
+    via: str
+    comment: str
+    digest: str | None
+    at: datetime
+
+
+class RunSummary(BaseModel):
+    """A run as lists show it."""
+
+    run_id: str
+    status: str
+    q: str
+    requested_by: str
+    created_at: datetime | None
+    deadline: datetime | None
+    digest: str | None
+    queries: int
+    answered: int
+    failed: int
+    sources: int
+    sequence: int
+
+
+class RunView(RunSummary):
+    """Everything that is known of a run."""
+
+    round: int
+    plan: list[str]
+    findings: list[FindingView]
+    decision: DecisionView | None
+    outcome: str | None
+    ok: bool | None
+    reason: str
+    completed_at: datetime | None
+    parked: str | None
+
+
+class RunPage(BaseModel):
+    """Some runs, newest first; `next` is the cursor of those that follow."""
+
+    runs: list[RunSummary]
+    next: str | None
+
+
+class EventView(BaseModel):
+    """One fact of a run: its place in the log, its slot, and the CloudEvent that is stored there."""
+
+    sequence: int
+    slot: str
+    type: str
+    time: datetime | None
+    data: object
+
+
+class EventPage(BaseModel):
+    """All facts of a run so far, in order."""
+
+    run_id: str
+    events: list[EventView]
+
+
+class Problem(BaseModel):
+    """RFC 9457. `code` is for programs."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    run_id: str | None = None
+    state: str | None = None
+    winner: str | None = None
+    field: str | None = None
+
+
+def summary(run: Run) -> RunSummary:
+    """The run as lists show it."""
+    accepted = run.accepted
+    hold = run.current.hold
+    findings = run.findings()
+    return RunSummary(
+        run_id=run.id,
+        status=run.status,
+        q=accepted.fact.q if accepted else "",
+        requested_by=accepted.fact.requested_by if accepted else "",
+        created_at=accepted.at if accepted else None,
+        deadline=hold.fact.deadline if hold else None,
+        digest=hold.fact.digest if hold else None,
+        queries=sum(len(_queries(run, number)) for number in run.rounds),
+        answered=sum(bool(finding.sources) for finding in findings),
+        failed=sum(not finding.sources for finding in findings),
+        sources=len({source.sha256 for finding in findings for source in finding.sources}),
+        sequence=run.seq,
+    )
+
+
+def view(run: Run) -> RunView:
+    """The run in full."""
+    ended = run.completed.fact if run.completed else None
+    return RunView(
+        **summary(run).model_dump(),
+        round=run.round,
+        plan=[query for number in sorted(run.rounds) for query in _queries(run, number)],
+        findings=_findings(run),
+        decision=_decision(run),
+        outcome=ended.outcome if ended else None,
+        ok=ended.ok if ended else None,
+        reason=ended.reason if ended else "",
+        completed_at=run.completed.at if run.completed else None,
+        parked=run.unknown.fact if run.unknown else None,
+    )
+
+
+def _queries(run: Run, number: int) -> tuple[str, ...]:
+    plan = run.in_round(number).plan
+    return plan.fact.queries if plan and isinstance(plan.fact, PlanMade) else ()
+
+
+def _findings(run: Run) -> list[FindingView]:
+    kept = {source.sha256 for finding in decided_findings(run) for source in finding.sources}
+    return [_finding(finding, kept) for finding in run.findings()]
+
+
+def _finding(finding: Finding, kept: set[str]) -> FindingView:
+    sources = [
+        SourceView(
+            sha256=source.sha256,
+            title=source.title,
+            location=source.location,
+            tool=source.tool,
+            excluded=source.sha256 not in kept,
+            passages=[PassageView(text=passage.text, start=passage.start) for passage in source.passages],
+        )
+        for source in finding.sources
+    ]
+    return FindingView(
+        query=finding.query, sources=sources, failure=finding.failure.message if finding.failure else None
+    )
+
+
+_NAMES: Final[dict[type, str]] = {
+    DecisionApproved: "approved",
+    DecisionRejected: "rejected",
+    DecisionRevised: "revised",
+    DecisionExpired: "expired",
+}
+
+
+def _decision(run: Run) -> DecisionView | None:
+    box = run.current.decision or (run.in_round(run.round - 1).decision if run.round > 1 else None)
+    if box is None:
+        return None
+    return DecisionView(
+        decision=_NAMES[type(box.fact)],
+        by=box.fact.by,
+        via=box.fact.via,
+        comment=box.fact.comment or (box.fact.feedback if isinstance(box.fact, DecisionRevised) else ""),
+        digest=box.fact.digest,
+        at=box.at,
+    )

@@ -1,0 +1,134 @@
+"""What every service process does: log, connect, answer probes, and stop cleanly on SIGTERM."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import AsyncExitStack, contextmanager
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from shared.contracts.subjects import Kind
+from shared.runtime.jetstream import JetStreamLog
+from shared.runtime.link import Link
+from shared.runtime.settings import Settings
+from shared.runtime.worker import Perform, Worker
+
+logger = logging.getLogger(__name__)
+
+Main = Callable[[asyncio.Event], Awaitable[None]]
+Compose = Callable[[Settings, JetStreamLog, AsyncExitStack], Awaitable[Perform]]
+"""Puts a service together: what performs its tasks, with what is to be closed at the end on the stack."""
+
+
+class Server(uvicorn.Server):
+    """An HTTP server that leaves the signals to its process."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+def run(main: Main, settings: Settings) -> None:
+    """Run a service to its end: `main` gets an event that is set when it is to stop."""
+    logging.basicConfig(
+        level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    )
+    runner = asyncio.Runner(loop_factory=_loop_factory())
+    with runner, contextlib.suppress(KeyboardInterrupt):
+        runner.run(_until_stopped(main))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+async def _until_stopped(main: Main) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await main(stop)
+
+
+async def serve_http(app: ASGIApp, *, host: str, port: int, stop: asyncio.Event) -> None:
+    """Serve `app` until `stop`."""
+    config = uvicorn.Config(
+        app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=3, server_header=False
+    )
+    server = Server(config)
+    serving = asyncio.create_task(server.serve())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = True
+    stopping.cancel()
+    await serving
+
+
+class Health:
+    """Whether a process can work; `False` until somebody knows better."""
+
+    def __init__(self) -> None:
+        self.is_ready: Callable[[], bool] = lambda: False
+
+
+def probes(health: Health) -> Starlette:
+    """`/livez`: the process runs. `/readyz`: it can also work."""
+
+    async def livez(_: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_: Request) -> Response:
+        return PlainTextResponse("ok\n") if health.is_ready() else PlainTextResponse("NATS is not reachable\n", 503)
+
+    return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz)])
+
+
+async def connect(settings: Settings, name: str, stop: asyncio.Event) -> JetStreamLog | None:
+    """The log, as soon as NATS is there; `None` when told to stop before."""
+    connecting = asyncio.create_task(Link.open(settings.nats_url, name=f"dossier-{name}"))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if connecting.done():
+        return JetStreamLog(connecting.result())
+    connecting.cancel()
+    return None
+
+
+def run_worker(kind: Kind, settings: Settings, compose: Compose) -> None:
+    """Run the worker of a kind to its end."""
+
+    async def main(stop: asyncio.Event) -> None:
+        health = Health()
+        async with asyncio.TaskGroup() as group:
+            if settings.health_port:
+                serving = serve_http(probes(health), host=settings.health_host, port=settings.health_port, stop=stop)
+                group.create_task(serving)
+            group.create_task(_work(kind, settings, compose, stop, health))
+
+    run(main, settings)
+
+
+async def _work(kind: Kind, settings: Settings, compose: Compose, stop: asyncio.Event, health: Health) -> None:
+    log = await connect(settings, kind, stop)
+    if log is None:
+        return
+    health.is_ready = lambda: log.link.connected and not stop.is_set()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(log.close)
+        perform = await compose(settings, log, stack)
+        at_most = settings.limits.in_flight(kind)
+        worker = Worker(log, kind, perform, at_most=at_most, policy=settings.policy, grace_s=settings.grace_s)
+        await worker.run(stop)

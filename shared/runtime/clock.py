@@ -1,0 +1,31 @@
+"""The only place that knows the time, and the only one that draws something random."""
+
+import os
+import time
+from datetime import UTC, datetime
+from uuid import UUID
+
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+def at(nanoseconds: int) -> datetime:
+    """The moment so many nanoseconds after 1970 in UTC, cut to microseconds."""
+    return datetime.fromtimestamp(nanoseconds // 1_000_000_000, UTC).replace(
+        microsecond=nanoseconds % 1_000_000_000 // 1_000
+    )
+
+
+def uuid7() -> str:
+    """A new UUIDv7 (RFC 9562): ids made later sort later, to the millisecond."""
+    stamp = time.time_ns() // 1_000_000
+    noise = int.from_bytes(os.urandom(10))
+    value = stamp << 80 | 0x7 << 76 | (noise >> 62 & 0xFFF) << 64 | 0b10 << 62 | noise & (1 << 62) - 1
+    return str(UUID(int=value))
+
+
+def token() -> str:
+    """A name that nothing else has: 32 hex digits."""
+    return os.urandom(16).hex()

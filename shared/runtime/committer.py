@@ -1,0 +1,205 @@
+"""Write-once fills through one place per process, so that whoever waits is written together.
+
+Few fills go out as pipelined publishes, many as one atomic batch: one fsync for all. While a
+commit is under way the next one gathers, so the size of a batch follows the load by itself.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from shared.contracts.envelope import HEADERS
+from shared.errors import Refused, Unavailable
+from shared.runtime.clock import token
+from shared.runtime.link import REPLY_WITHIN_S, Incoming, Link, status
+from shared.runtime.log import Fill, Filled, Full, Stored
+
+logger = logging.getLogger(__name__)
+
+_FEW: Final = 4
+_BATCH: Final = 1_000
+"""JetStream's own limit."""
+_BATCH_BYTES: Final = 8 * 1024 * 1024
+_RETRY_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
+_ONCE: Final = {"Nats-Expected-Last-Subject-Sequence": "0"}
+_ONCE_EVENT: Final = {**_ONCE, **HEADERS}
+_SLOT_FULL: Final = 10071
+_WRITE_IN_FLIGHT: Final = 10164
+
+
+class _Fault(Struct, frozen=True):
+    code: int = 500
+    err_code: int = 0
+    description: str = ""
+
+
+class _Ack(Struct, frozen=True):
+    seq: int = 0
+    error: _Fault | None = None
+
+
+class _Waiting:
+    __slots__ = ("fill", "future")
+
+    def __init__(self, fill: Fill, future: "asyncio.Future[Filled]") -> None:
+        self.fill = fill
+        self.future = future
+
+    def resolve(self, answer: Filled) -> None:
+        if not self.future.done():
+            self.future.set_result(answer)
+
+    def fail(self, error: Unavailable) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+_Answer = Filled | Unavailable
+"""Of one try. `Unavailable` is the only one that is tried again."""
+
+_decode_ack: Final = msgspec.json.Decoder(_Ack).decode
+
+
+def judge(data: bytes) -> _Answer:
+    """What a publish acknowledgement says of the slot."""
+    ack = _decode_ack(data)
+    if ack.error is None:
+        return Stored(ack.seq)
+    if ack.error.err_code == _SLOT_FULL:
+        return Full()
+    text = f"{ack.error.description} ({ack.error.err_code})"
+    if ack.error.code == 400 and ack.error.err_code != _WRITE_IN_FLIGHT:
+        return Refused(ack.error.err_code, text)
+    return Unavailable(text)
+
+
+class Committer:
+    """Fills slots of one stream. `atomic` says whether the stream takes atomic batches."""
+
+    def __init__(self, link: Link, *, atomic: bool, events: bool) -> None:
+        self._link = link
+        self._atomic = atomic
+        self._headers = _ONCE_EVENT if events else _ONCE
+        self._queue: list[_Waiting] = []
+        self._work = asyncio.Event()
+        self._running = asyncio.create_task(self._run())
+
+    async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
+        """Write each slot that is empty; an answer for each, in order."""
+        loop = asyncio.get_running_loop()
+        waiting = [_Waiting(fill, loop.create_future()) for fill in fills]
+        self._queue += waiting
+        self._work.set()
+        if len(waiting) == 1:
+            return [await waiting[0].future]
+        return list(await asyncio.gather(*(one.future for one in waiting)))
+
+    async def close(self) -> None:
+        """Stop writing; whoever still waits is told `Unavailable`."""
+        self._running.cancel()
+        await asyncio.gather(self._running, return_exceptions=True)
+        for one in self._queue:
+            one.fail(Unavailable(f"Closed before {one.fill.subject} was written."))
+
+    async def _run(self) -> None:
+        while True:
+            await self._work.wait()
+            taken = self._take()
+            try:
+                await self._commit(taken)
+            except asyncio.CancelledError:
+                self._queue += [one for one in taken if not one.future.done()]
+                raise
+            if not self._queue:
+                self._work.clear()
+
+    def _take(self) -> list[_Waiting]:
+        """The next commit: what waits, in order, but no slot twice and no more than a batch may hold."""
+        taken: list[_Waiting] = []
+        left: list[_Waiting] = []
+        subjects: set[str] = set()
+        room = _BATCH_BYTES
+        for one in self._queue:
+            room -= len(one.fill.data)
+            if one.fill.subject in subjects or len(taken) == _BATCH or (room < 0 and taken):
+                left.append(one)
+            else:
+                subjects.add(one.fill.subject)
+                taken.append(one)
+        self._queue = left
+        return taken
+
+    async def _commit(self, taken: list[_Waiting]) -> None:
+        """Write until the server has answered for every one."""
+        tries = 0
+        while taken := [one for one in taken if not one.future.done()]:
+            if tries:
+                await asyncio.sleep(_RETRY_S[min(tries, len(_RETRY_S)) - 1])
+            tries += 1
+            await self._link.up()
+            trouble = await self._try(taken)
+            if trouble and tries % len(_RETRY_S) == 0:
+                logger.warning("%d facts wait to be written: %s", len(taken), trouble)
+
+    async def _try(self, taken: list[_Waiting]) -> Unavailable | None:
+        if self._atomic and len(taken) > _FEW:
+            answer = await self._try_batch([one.fill for one in taken])
+            if isinstance(answer, Stored):
+                first = answer.seq - len(taken) + 1
+                for offset, one in enumerate(taken):
+                    one.resolve(Stored(first + offset))
+                return None
+            if isinstance(answer, Unavailable):
+                return answer
+        return await self._try_singly(taken)
+
+    async def _try_batch(self, fills: Sequence[Fill]) -> _Answer:
+        """All or none, in one commit; `Stored` has the sequence of the last."""
+        batch, last = token(), len(fills)
+        try:
+            for number, fill in enumerate(fills[:-1], 1):
+                await self._link.post(fill.subject, fill.data, self._batch_headers(batch, number))
+            headers = self._batch_headers(batch, last) | {"Nats-Batch-Commit": "1"}
+            return await self._answer(await self._link.ask(fills[-1].subject, fills[-1].data, headers))
+        except Unavailable as error:
+            return error
+
+    def _batch_headers(self, batch: str, number: int) -> dict[str, str]:
+        return {**self._headers, "Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
+
+    async def _try_singly(self, taken: Iterable[_Waiting]) -> Unavailable | None:
+        trouble: Unavailable | None = None
+        asked = [(one, await self._ask(one.fill)) for one in taken]
+        for one, future in asked:
+            answer = future if isinstance(future, Unavailable) else await self._answer(future)
+            if isinstance(answer, Unavailable):
+                trouble = answer
+            else:
+                one.resolve(answer)
+        return trouble
+
+    async def _ask(self, fill: Fill) -> "asyncio.Future[Incoming] | Unavailable":
+        try:
+            return await self._link.ask(fill.subject, fill.data, self._headers)
+        except Unavailable as error:
+            return error
+
+    async def _answer(self, future: "asyncio.Future[Incoming]") -> _Answer:
+        try:
+            reply = future.result() if future.done() else await _within_s(REPLY_WITHIN_S, future)
+        except TimeoutError:
+            return Unavailable(f"No acknowledgement within {REPLY_WITHIN_S:g} s.")
+        except Unavailable as error:
+            return error
+        if status(reply):
+            return Unavailable("The stream is not there, or has no leader.")
+        return judge(reply.data)
+
+
+async def _within_s(seconds: float, future: "asyncio.Future[Incoming]") -> Incoming:
+    async with asyncio.timeout(seconds):
+        return await future

@@ -1,0 +1,272 @@
+"""`Log` over NATS JetStream."""
+
+import asyncio
+import base64
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from datetime import datetime
+from hashlib import sha256
+from typing import Final
+
+import msgspec
+
+from shared.contracts.subjects import EVIDENCE, RESEARCH, evidence
+from shared.errors import Refused, Unavailable
+from shared.runtime import clock, topology
+from shared.runtime.committer import Committer, judge
+from shared.runtime.link import REPLY_WITHIN_S, Incoming, Link, status
+from shared.runtime.log import Consumer, End, Fill, Filled, Message, Stored
+from shared.runtime.pull import Pull
+
+logger = logging.getLogger(__name__)
+
+CHUNK: Final = 128 * 1024
+"""Bytes of a frozen text in one message."""
+
+_PROGRESS: Final = b"+WPI"
+_SUBJECTS_AT_ONCE: Final = 256
+_PAGE: Final = 512
+_WINDOW: Final = 2_000
+_CONSUMER_LIVES_S: Final = 60
+_NS: Final = 1_000_000_000
+_NO_HEADERS: Final[Mapping[str, str]] = {}
+
+
+class JetStreamLog:
+    """The log of all runs on a NATS server. Close it with `close`."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self._facts = Committer(link, atomic=True, events=True)
+        self._texts = Committer(link, atomic=False, events=False)
+        self._frozen: set[str] = set()
+
+    async def close(self) -> None:
+        """End the connection; whoever still waits for a write is told `Unavailable`."""
+        await self._facts.close()
+        await self._texts.close()
+        await self.link.close()
+
+    async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
+        return await self._facts.fill(fills)
+
+    async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> int:
+        future = await self.link.ask(subject, data, headers)
+        try:
+            async with asyncio.timeout(REPLY_WITHIN_S):
+                reply = await future
+        except TimeoutError as error:
+            raise Unavailable(f"{subject} was not acknowledged within {REPLY_WITHIN_S:g} s.") from error
+        if status(reply):
+            raise Unavailable(f"No stream takes {subject}.")
+        answer = judge(reply.data)
+        if isinstance(answer, Stored):
+            return answer.seq
+        raise answer if isinstance(answer, Refused | Unavailable) else Refused(0, f"{subject} was refused.")
+
+    async def last(self, subjects: Sequence[str], *, leader: bool = False) -> dict[str, Message]:
+        if leader:
+            found = await asyncio.gather(*(self._last_of_leader(subject) for subject in subjects))
+            return {message.subject: message for message in found if message}
+        messages: dict[str, Message] = {}
+        for start in range(0, len(subjects), _SUBJECTS_AT_ONCE):
+            some = subjects[start : start + _SUBJECTS_AT_ONCE]
+            for message in await self._get({"multi_last": list(some), "batch": 1_024}):
+                messages[message.subject] = message
+        return messages
+
+    async def history(self, pattern: str, *, after: int = 0) -> AsyncIterator[Message]:
+        while page := await self._get({"seq": after + 1, "next_by_subj": pattern, "batch": _PAGE}):
+            for message in page:
+                yield message
+            after = page[-1].seq
+
+    async def follow(self, after: int) -> AsyncGenerator[Sequence[Message]]:
+        while True:
+            try:
+                async with aclosing(self._follow_one_consumer(after)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+                        after = chunk[-1].seq
+            except (Unavailable, Refused) as error:
+                logger.warning("Reading the log from %d on is interrupted: %s", after + 1, error)
+                await asyncio.sleep(0.2)
+            await self.link.up()
+
+    async def at(self, seq: int) -> Message | None:
+        [reply] = await self.link.collect(f"$JS.API.DIRECT.GET.{RESEARCH}", msgspec.json.encode({"seq": seq}))
+        return None if status(reply) else _gotten(reply)
+
+    async def end(self) -> End:
+        info = await topology.api(self.link, f"STREAM.INFO.{RESEARCH}")
+        return End(info["state"]["last_seq"], _moment(info["ts"]), _moment(info["created"]))
+
+    @asynccontextmanager
+    async def tasks(self, consumer: Consumer, *, at_most: int) -> "AsyncGenerator[JetStreamTasks]":
+        await topology.wait_for_consumer(self.link, consumer)
+        pull = Pull(self.link, RESEARCH, consumer, window=at_most)
+        await pull.open()
+        try:
+            yield JetStreamTasks(self.link, pull)
+        finally:
+            await pull.close()
+
+    async def put(self, text: str) -> str:
+        data = text.encode()
+        digest = sha256(data).hexdigest()
+        if digest not in self._frozen:
+            chunks = [data[start : start + CHUNK] for start in range(0, max(1, len(data)), CHUNK)]
+            await self._texts.fill([Fill(evidence(digest, n), chunk) for n, chunk in enumerate(chunks)])
+            self._frozen.add(digest)
+        return digest
+
+    async def get(self, sha256: str) -> str | None:
+        messages = await self._get({"multi_last": [f"evidence.{sha256}.*"], "batch": 1_024}, EVIDENCE)
+        messages.sort(key=lambda message: int(message.subject.rsplit(".", 1)[1]))
+        data = b"".join(message.data for message in messages)
+        return data.decode() if messages and _hash(data) == sha256 else None
+
+    async def hint(self, subject: str, data: bytes) -> None:
+        await self.link.post(subject, data)
+
+    async def hints(self, pattern: str) -> AsyncGenerator[str]:
+        async with aclosing(self.link.listen(pattern)) as messages:
+            async for message in messages:
+                yield message.subject
+
+    async def _get(self, request: object, stream: str = RESEARCH) -> list[Message]:
+        """A batched direct get: its messages, in order."""
+        replies = await self.link.collect(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(request))
+        ended = status(replies[-1])
+        if ended not in (204, 404):
+            raise Unavailable(
+                f"Reading {stream} was answered {ended} {(replies[-1].headers or {}).get('Description')}."
+            )
+        return [_gotten(reply) for reply in replies[:-1]]
+
+    async def _last_of_leader(self, subject: str) -> Message | None:
+        try:
+            answer = await topology.api(self.link, f"STREAM.MSG.GET.{RESEARCH}", {"last_by_subj": subject})
+        except Refused as error:
+            if error.code == 10037:
+                return None
+            raise
+        stored = answer["message"]
+        return Message(
+            stored["subject"], stored["seq"], _moment(stored["time"]), base64.b64decode(stored.get("data", ""))
+        )
+
+    async def _follow_one_consumer(self, after: int) -> AsyncGenerator[Sequence[Message]]:
+        """Chunks until the consumer skips, is silent or is gone; then whoever follows starts a new one."""
+        name = await self._create_reader(after)
+        pull = Pull(self.link, RESEARCH, name, window=_WINDOW)
+        await pull.open()
+        try:
+            expected = 1
+            while pull.faults == 0:
+                chunk = [_delivered(message) for message in await pull.take()]
+                await pull.release(len(chunk))
+                if [number for number, _ in chunk] != list(range(expected, expected + len(chunk))):
+                    return
+                expected += len(chunk)
+                if chunk:
+                    yield [message for _, message in chunk]
+        finally:
+            await pull.close()
+            with contextlib.suppress(Unavailable, Refused):
+                await self.link.post(f"$JS.API.CONSUMER.DELETE.{RESEARCH}.{name}", b"")
+
+    async def _create_reader(self, after: int) -> str:
+        name = f"reader-{clock.token()}"
+        config = {
+            "name": name,
+            "ack_policy": "none",
+            "deliver_policy": "by_start_sequence",
+            "opt_start_seq": after + 1,
+            "inactive_threshold": _CONSUMER_LIVES_S * _NS,
+            "mem_storage": True,
+            "num_replicas": 1,
+        }
+        await topology.api(self.link, f"CONSUMER.CREATE.{RESEARCH}.{name}", {"stream_name": RESEARCH, "config": config})
+        return name
+
+
+class JetStreamTasks:
+    """A standing order for tasks of one kind."""
+
+    def __init__(self, link: Link, pull: Pull) -> None:
+        self._link = link
+        self._pull = pull
+        self._done = 0
+        self._closed = False
+
+    async def __aiter__(self) -> "AsyncIterator[Sequence[JetStreamDelivery]]":
+        while not self._closed:
+            if taken := await self._pull.take():
+                yield [JetStreamDelivery(self._link, message) for message in taken]
+
+    async def release(self, count: int = 1) -> None:
+        await self._pull.release(count)
+
+    async def close(self) -> None:
+        self._closed = True
+        await self._pull.close()
+
+
+class JetStreamDelivery:
+    """One task as JetStream handed it out."""
+
+    def __init__(self, link: Link, incoming: Incoming) -> None:
+        self._link = link
+        self._reply = incoming.reply
+        where = incoming.reply.split(".")
+        at = _at(where)
+        self.deliveries = int(where[at])
+        self.message = Message(
+            incoming.subject, int(where[at + 1]), clock.at(int(where[at + 3])), incoming.data, incoming.headers or {}
+        )
+
+    async def ack(self) -> None:
+        await self._link.post(self._reply, b"+ACK")
+
+    async def nak(self) -> None:
+        await self._link.post(self._reply, b"-NAK")
+
+    async def renew(self) -> None:
+        await self._link.request(self._reply, _PROGRESS)
+
+
+def _at(reply: Sequence[str]) -> int:
+    """Where the delivery count stands in `$JS.ACK.…`: the form with a domain has two tokens more in front."""
+    return 4 if len(reply) == 9 else 6
+
+
+def _delivered(incoming: Incoming) -> tuple[int, Message]:
+    """A message with its number among those that its consumer has delivered."""
+    where = incoming.reply.split(".")
+    at = _at(where)
+    message = Message(
+        incoming.subject, int(where[at + 1]), clock.at(int(where[at + 3])), incoming.data, incoming.headers or {}
+    )
+    return int(where[at + 2]), message
+
+
+def _gotten(reply: Incoming) -> Message:
+    headers = reply.headers or {}
+    return Message(
+        headers["Nats-Subject"],
+        int(headers["Nats-Sequence"]),
+        _moment(headers["Nats-Time-Stamp"]),
+        reply.data,
+        headers,
+    )
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _hash(data: bytes) -> str:
+    return sha256(data).hexdigest()

@@ -1,0 +1,282 @@
+"""The connection to NATS; the only module that imports nats.
+
+It adds what nats-py lacks: replies that end with the connection instead of never, requests with many
+replies, and waiting for NATS at start. Nothing is sent while disconnected: nats-py would keep it and send it
+later, when its sender has long given up.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from typing import Final, Protocol
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from shared.errors import Unavailable
+
+logger = logging.getLogger(__name__)
+
+REPLY_WITHIN_S: Final = 5.0
+"""How long a healthy server may take to answer; a leader election takes longer and is met by trying again."""
+
+_RECONNECT_S: Final = 0.2
+_UNLIMITED: Final = -1
+_NO_HEADERS: Final[Mapping[str, str]] = {}
+
+
+class Incoming(Protocol):
+    """A message as nats-py hands it over."""
+
+    subject: str
+    reply: str
+    data: bytes
+    headers: dict[str, str] | None
+
+
+Receive = Callable[[Incoming], None]
+
+
+def status(message: Incoming) -> int:
+    """The status code of a control message; 0 for an ordinary one."""
+    return int(message.headers.get("Status", 0)) if message.headers else 0
+
+
+class Subscription:
+    """Interest in a subject, until closed."""
+
+    def __init__(self, unsubscribe: Callable[[], Awaitable[None]]) -> None:
+        self._unsubscribe = unsubscribe
+
+    async def close(self) -> None:
+        """Receive no more."""
+        with contextlib.suppress(NatsError):
+            await self._unsubscribe()
+
+
+class Link:
+    """One connection, shared by all of a process."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._waiting: dict[str, Receive] = {}
+        self._lost: dict[str, Callable[[], None]] = {}
+        self._count = 0
+        self._prefix = ""
+        self._up = asyncio.Event()
+        self._reconnected: list[Callable[[], None]] = []
+        self._closed = False
+
+    @classmethod
+    async def open(cls, servers: Sequence[str], *, name: str) -> "Link":
+        """Connect, however long it takes until a server is there."""
+        while True:
+            link = cls(Client())
+            try:
+                await link._connect(servers, name)
+            except (OSError, NatsError, TimeoutError) as error:
+                logger.warning("Waiting for NATS at %s: %s", ", ".join(servers), _said(error))
+                await asyncio.sleep(0.5)
+            else:
+                return link
+
+    async def _connect(self, servers: Sequence[str], name: str) -> None:
+        await self._client.connect(
+            list(servers),
+            name=name,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=_RECONNECT_S,  # pyright: ignore[reportArgumentType]  a float will do
+            allow_reconnect=True,
+            connect_timeout=2,
+            ping_interval=10,
+            max_outstanding_pings=2,
+            error_cb=self._complained,
+            disconnected_cb=self._went_down,
+            reconnected_cb=self._came_back,
+        )
+        self._prefix = f"{self._client.new_inbox()}."
+        await self.subscribe(f"{self._prefix}*", self._answered)
+        self._up.set()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection stands."""
+        return self._up.is_set() and not self._closed
+
+    @property
+    def server_version(self) -> tuple[int, int, int]:
+        """Of the server that the connection is to."""
+        version = self._client.connected_server_version
+        return version.major, version.minor, version.patch
+
+    def on_reconnect(self, call: Callable[[], None]) -> None:
+        """Call this after each reconnection: the server has forgotten what it was asked."""
+        self._reconnected.append(call)
+
+    def forget_reconnect(self, call: Callable[[], None]) -> None:
+        """Call this no more."""
+        self._reconnected.remove(call)
+
+    async def post(
+        self, subject: str, data: bytes, headers: Mapping[str, str] = _NO_HEADERS, *, reply: str = ""
+    ) -> None:
+        """Send; whoever answers does so on `reply`, if at all."""
+        await self._send(subject, data, reply, headers)
+
+    async def ask(
+        self, subject: str, data: bytes, headers: Mapping[str, str] = _NO_HEADERS
+    ) -> "asyncio.Future[Incoming]":
+        """Send, and return the answer to come. It fails with `Unavailable` when the connection goes first."""
+        name, future = self._expect()
+        try:
+            await self._send(subject, data, f"{self._prefix}{name}", headers)
+        except BaseException:
+            self._forget(name)
+            raise
+        return future
+
+    async def request(self, subject: str, data: bytes = b"", *, within_s: float = REPLY_WITHIN_S) -> Incoming:
+        """Send and wait for the answer. Raises `Unavailable` where none comes or nobody listens."""
+        future = await self.ask(subject, data)
+        try:
+            async with asyncio.timeout(within_s):
+                reply = await future
+        except TimeoutError as error:
+            raise Unavailable(f"NATS gave no answer on {subject} within {within_s:g} s.") from error
+        if status(reply) == 503:
+            raise Unavailable(f"Nobody answers on {subject}: JetStream or its stream is not there.")
+        return reply
+
+    async def collect(self, subject: str, data: bytes, *, within_s: float = REPLY_WITHIN_S) -> list[Incoming]:
+        """Send and gather the replies up to the status message that ends them, that one included."""
+        replies: list[Incoming] = []
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def receive(message: Incoming) -> None:
+            replies.append(message)
+            if status(message) and not done.done():
+                done.set_result(None)
+
+        name = self._register(receive, lambda: _fail(done))
+        try:
+            await self._send(subject, data, f"{self._prefix}{name}", _NO_HEADERS)
+            async with asyncio.timeout(within_s):
+                await done
+        except TimeoutError as error:
+            raise Unavailable(f"NATS did not finish its answer on {subject} within {within_s:g} s.") from error
+        finally:
+            self._forget(name)
+        return replies
+
+    async def subscribe(self, subject: str, receive: Receive) -> Subscription:
+        """Hand every message on `subject` to `receive`; also after a reconnection."""
+
+        async def received(message: Msg) -> None:
+            receive(message)
+
+        subscription = await self._client.subscribe(  # pyright: ignore[reportUnknownMemberType]
+            subject, cb=received, pending_msgs_limit=_UNLIMITED, pending_bytes_limit=_UNLIMITED
+        )
+        return Subscription(subscription.unsubscribe)
+
+    async def listen(self, subject: str) -> AsyncGenerator[Incoming]:
+        """Every message on `subject` as it comes, until the caller stops."""
+        queue: asyncio.Queue[Incoming] = asyncio.Queue()
+        subscription = await self.subscribe(subject, queue.put_nowait)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            await subscription.close()
+
+    def inbox(self) -> str:
+        """A new subject to be answered on."""
+        return self._client.new_inbox()
+
+    async def up(self) -> None:
+        """Wait until the connection stands. Raises `Unavailable` when it was closed for good."""
+        if self._closed:
+            raise Unavailable("The connection to NATS is closed.")
+        await self._up.wait()
+
+    async def close(self) -> None:
+        """Send what is waiting to be sent, and end the connection."""
+        self._closed = True
+        with contextlib.suppress(NatsError, OSError, TimeoutError):
+            async with asyncio.timeout(1):
+                await self._client.flush()
+        with contextlib.suppress(NatsError, OSError):
+            await self._client.close()
+        self._drop_waiting()
+        self._up.set()
+
+    async def _send(self, subject: str, data: bytes, reply: str, headers: Mapping[str, str]) -> None:
+        if not self._up.is_set():
+            await self.up()
+        if self._closed:
+            raise Unavailable("The connection to NATS is closed.")
+        try:
+            await self._client.publish(subject, data, reply=reply, headers=dict(headers) if headers else None)
+        except NatsError as error:
+            raise Unavailable(f"{subject} could not be sent: {_said(error)}") from error
+
+    def _expect(self) -> "tuple[str, asyncio.Future[Incoming]]":
+        future: asyncio.Future[Incoming] = asyncio.get_running_loop().create_future()
+
+        def receive(message: Incoming) -> None:
+            self._forget(name)
+            if not future.done():
+                future.set_result(message)
+
+        name = self._register(receive, lambda: _fail(future))
+        future.add_done_callback(lambda _: self._forget(name))
+        return name, future
+
+    def _register(self, receive: Receive, lost: Callable[[], None]) -> str:
+        self._count += 1
+        name = str(self._count)
+        self._waiting[name] = receive
+        self._lost[name] = lost
+        return name
+
+    def _forget(self, name: str) -> None:
+        self._waiting.pop(name, None)
+        self._lost.pop(name, None)
+
+    def _answered(self, message: Incoming) -> None:
+        receive = self._waiting.get(message.subject[len(self._prefix) :])
+        if receive:
+            receive(message)
+
+    def _drop_waiting(self) -> None:
+        for lost in list(self._lost.values()):
+            lost()
+
+    async def _went_down(self) -> None:
+        if not self._closed:
+            logger.warning("The connection to NATS is down; trying again.")
+            self._up.clear()
+        self._drop_waiting()
+
+    async def _came_back(self) -> None:
+        logger.warning("The connection to NATS is up again.")
+        self._up.set()
+        for call in self._reconnected:
+            call()
+
+    async def _complained(self, error: Exception) -> None:
+        logger.debug("NATS: %s", _said(error))
+        if "permissions violation" in str(error).lower():
+            logger.error("NATS refused: %s", error)
+
+
+def _fail(future: "asyncio.Future[Incoming] | asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_exception(Unavailable("The connection to NATS went down before the answer."))
+        future.exception()
+
+
+def _said(error: BaseException) -> str:
+    return str(error) or type(error).__name__

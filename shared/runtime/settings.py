@@ -1,0 +1,81 @@
+"""The environment, read once. Every name begins with `DOSSIER_`; only the OpenAI ones are those of its SDK."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.contracts.requests import duration_s
+from shared.runtime.topology import Limits
+from shared.runtime.verdict import Policy
+
+OPENAI_URL = "https://api.openai.com/v1"
+
+
+class Settings(BaseSettings):
+    """What an operator may set, with defaults that suit one machine."""
+
+    model_config = SettingsConfigDict(env_prefix="DOSSIER_", frozen=True, populate_by_name=True)
+
+    nats_url: Annotated[tuple[str, ...], NoDecode] = ("nats://127.0.0.1:4222",)
+    """Servers, separated by commas."""
+    data: Path = Path(".dossier")
+    """Folder of the projection and of caches; everything in it can be made again from the log."""
+    replicas: int = Field(default=1, ge=1, le=5)
+
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(default=8400, ge=0, le=65_535)
+    health_host: str = "127.0.0.1"
+    health_port: int = Field(default=0, ge=0, le=65_535)
+    """Port of a worker's `/livez` and `/readyz`; 0 for none."""
+
+    model_limit: int = Field(default=5, ge=1)
+    """Planning and writing tasks in flight at once, each, over all processes: a bound on API spend."""
+    fetch_limit: int = Field(default=20, ge=1)
+    """Fetches in flight at once, over all processes."""
+    attempts: int = Field(default=4, ge=1)
+    approval_timeout: str = "2h"
+    digest_required: bool = False
+    """Refuse decisions that do not name the digest of the evidence they are on."""
+    grace_s: float = Field(default=20, ge=0)
+    """How long a worker that is told to stop goes on with what it has in hand."""
+
+    docs: Path | None = None
+    """Folder that the tool `docs` searches; without one, the documentation inside the Python installation."""
+    sources: int = Field(default=5, ge=1, le=10)
+    """Sources that a sub-query brings at most."""
+
+    planner_model: str = "gpt-4o-mini"
+    writer_model: str = "gpt-4o"
+    model_timeout_s: float = Field(default=120, gt=0)
+    openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
+    openai_base_url: str | None = Field(default=None, validation_alias="OPENAI_BASE_URL")
+
+    log_level: str = "INFO"
+
+    @field_validator("nats_url", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("approval_timeout")
+    @classmethod
+    def _is_duration(cls, value: str) -> str:
+        duration_s(value)
+        return value
+
+    @field_validator("docs", "openai_api_key", "openai_base_url", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @property
+    def limits(self) -> Limits:
+        """The settings that are part of the topology."""
+        return Limits(replicas=self.replicas, models=self.model_limit, fetches=self.fetch_limit)
+
+    @property
+    def policy(self) -> Policy:
+        """How patient workers are."""
+        return Policy(attempts=self.attempts)

@@ -1,0 +1,284 @@
+"""The workers' loop: take a task, perform it, fill exactly one box, acknowledge.
+
+Write first, acknowledge second: a crash between the two brings the task back, and its box is then found full.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from datetime import datetime
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from shared.contracts import envelope
+from shared.contracts.envelope import Event
+from shared.contracts.evidence import Failure
+from shared.contracts.facts import (
+    AttemptFailed,
+    Fact,
+    FetchFailed,
+    PlanFailed,
+    StepOutcome,
+    SynthesisFailed,
+    TaskIssued,
+)
+from shared.contracts.subjects import LIVE_CANCELLED, RUN, Kind, Slot, Step, parse_slot
+from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
+from shared.errors import ContractError, DossierError, Refused, Terminal, TooLarge, Unavailable
+from shared.runtime import clock
+from shared.runtime.log import Delivery, Fill, Log, Tasks
+from shared.runtime.topology import ACK_WAIT_S
+from shared.runtime.verdict import INTERRUPTED, Again, GiveUp, Policy, Wait, abandoned, failure_of, verdict
+
+logger = logging.getLogger(__name__)
+
+Perform = Callable[[Task], Awaitable[StepOutcome]]
+"""Does the work of one task. Raises the `StepError`s of `shared.errors`."""
+
+_T = TypeVar("_T", PlanTask, FetchTask, SynthesizeTask)
+
+
+def performing(task_type: type[_T], perform: Callable[[_T], Awaitable[StepOutcome]]) -> Perform:
+    """`perform`, for a worker: a task of another kind is refused."""
+
+    async def checked(task: Task) -> StepOutcome:
+        if not isinstance(task, task_type):
+            raise Terminal("wrong_task", f"This worker performs {task_type.__name__}, not {type(task).__name__}.")
+        return await perform(task)
+
+    return checked
+
+
+_RENEW_S: Final = ACK_WAIT_S / 3
+_FRESH_S: Final = 1.0
+
+
+class Job(Struct, frozen=True, eq=False):
+    """One task in hand."""
+
+    delivery: Delivery
+    step: Step
+    attempt: int
+    issued: TaskIssued
+    traceparent: str | None
+
+
+class Worker:
+    """Performs the tasks of one kind, at most `at_most` at once in this process."""
+
+    def __init__(
+        self, log: Log, kind: Kind, perform: Perform, *, at_most: int, policy: Policy, grace_s: float = 20.0
+    ) -> None:
+        self._log = log
+        self._kind: Kind = kind
+        self._perform = perform
+        self._at_most = at_most
+        self._policy = policy
+        self._grace_s = grace_s
+        self._jobs: dict[asyncio.Task[None], Job] = {}
+        self._performing: set[Job] = set()
+        self._stopping = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop`; then finish what can be finished in time and give back the rest."""
+        async with self._log.tasks(self._kind, at_most=self._at_most) as tasks, asyncio.TaskGroup() as group:
+            aides = [group.create_task(aide) for aide in (self._renew(), self._heed_cancels(), _close_on(stop, tasks))]
+            async for deliveries in tasks:
+                for delivery in await self._open(deliveries, tasks):
+                    self._start(delivery, tasks)
+            await self._finish()
+            for aide in aides:
+                aide.cancel()
+
+    def _start(self, job: Job, tasks: Tasks) -> None:
+        task = asyncio.create_task(self._handle(job, tasks))
+        self._jobs[task] = job
+        task.add_done_callback(self._jobs.pop)
+
+    async def _open(self, deliveries: Sequence[Delivery], tasks: Tasks) -> list[Job]:
+        """The jobs among these that are still to be done; the others are acknowledged."""
+        jobs = [job for delivery in deliveries if (job := _job(delivery))]
+        await tasks.release(len(deliveries) - len(jobs))
+        answered = await self._answered([job for job in jobs if not _fresh(job, clock.now())])
+        settled = [job for job in jobs if answered and _boxes(job) & answered]
+        for job in settled:
+            await job.delivery.ack()
+        await tasks.release(len(settled))
+        return [job for job in jobs if job not in settled] if settled else jobs
+
+    async def _answered(self, jobs: Sequence[Job]) -> set[str]:
+        """Which of the boxes that would make these jobs pointless are full."""
+        subjects = {subject for job in jobs for subject in _boxes(job)}
+        while subjects:
+            try:
+                return set(await self._log.last(sorted(subjects)))
+            except Unavailable as error:
+                logger.warning("Cannot read what is done already: %s", error)
+                await asyncio.sleep(0.5)
+        return set()
+
+    async def _handle(self, job: Job, tasks: Tasks) -> None:
+        """Bring one task to exactly one end: its outcome, or a failed attempt that another may follow."""
+        self._performing.add(job)
+        try:
+            slot, fact = await self._done(job)
+            self._performing.discard(job)
+            await self._record(job, slot, fact)
+            await job.delivery.ack()
+        except asyncio.CancelledError:
+            if self._stopping:
+                await self._interrupt(job)
+        except DossierError as error:
+            logger.error("%s attempt %d could not be recorded: %s", job.step.outcome.subject, job.attempt, error)
+        finally:
+            self._performing.discard(job)
+            await tasks.release()
+
+    async def _done(self, job: Job) -> tuple[Slot, Fact]:
+        """Perform the task, as often as it is throttled; the box to fill and what with."""
+        if given_up := abandoned(job.delivery.deliveries, self._policy):
+            return job.step.outcome, _failed(job.issued.task, given_up.error)
+        waited_s, began = 0.0, asyncio.get_running_loop().time()
+        while True:
+            try:
+                return job.step.outcome, await self._perform(job.issued.task)
+            except Exception as error:
+                follows = verdict(error, failures=job.issued.failures, waited_s=waited_s, policy=self._policy)
+                self._log_failure(job, error)
+            match follows:
+                case Wait(seconds=seconds):
+                    waited_s += seconds
+                    await asyncio.sleep(seconds)
+                case Again(error=failure):
+                    duration = asyncio.get_running_loop().time() - began
+                    return job.step.attempt(job.attempt), AttemptFailed(error=failure, duration_s=round(duration, 3))
+                case GiveUp(error=failure):
+                    return job.step.outcome, _failed(job.issued.task, failure)
+
+    async def _record(self, job: Job, slot: Slot, fact: Fact) -> None:
+        event = Event(fact, f"dossier/{self._kind}", clock.now(), job.traceparent)
+        try:
+            data = envelope.encode(slot, event)
+        except TooLarge as error:
+            slot, fact = job.step.outcome, _failed(job.issued.task, Failure("too_large", str(error)))
+            data = envelope.encode(slot, msgspec.structs.replace(event, fact=fact))
+        [filled] = await self._log.fill([Fill(slot.subject, data)])
+        if isinstance(filled, Refused):
+            raise filled
+
+    async def _interrupt(self, job: Job) -> None:
+        """Say that this attempt was given up unfinished, so that the next follows at once and none counts as failed."""
+        fact = AttemptFailed(error=Failure(INTERRUPTED, "The worker was told to stop."), duration_s=0.0)
+        await self._record(job, job.step.attempt(job.attempt), fact)
+        await job.delivery.ack()
+
+    async def _finish(self) -> None:
+        """Give the jobs in hand their grace, then interrupt them."""
+        if self._jobs:
+            await asyncio.wait(self._jobs, timeout=self._grace_s)
+        self._stopping = True
+        for task in list(self._jobs):
+            task.cancel()
+        if self._jobs:
+            await asyncio.wait(self._jobs, timeout=5)
+
+    async def _renew(self) -> None:
+        """Keep every job in hand from being handed to another; abort those that cannot be kept."""
+        kept: dict[asyncio.Task[None], float] = {}
+        now = asyncio.get_running_loop().time
+        while True:
+            await asyncio.sleep(_RENEW_S)
+            kept = {task: kept.get(task, now()) for task in self._jobs}
+            renewed = await asyncio.gather(*(_renewed(self._jobs[task]) for task in kept))
+            for task, still_ours in zip(kept, renewed, strict=True):
+                if still_ours:
+                    kept[task] = now()
+                elif now() - kept[task] >= ACK_WAIT_S * 2 / 3 and self._abort(task):
+                    logger.warning("A task is aborted: NATS cannot be told that it is alive.")
+
+    async def _heed_cancels(self) -> None:
+        """Abort the jobs of a run as soon as it is said to be cancelled. Only economy: a missed hint costs work."""
+        async with aclosing(self._log.hints(LIVE_CANCELLED)) as hints:
+            async for subject in hints:
+                for task, job in list(self._jobs.items()):
+                    if job.step.run == subject.split(".")[1] and self._abort(task):
+                        await job.delivery.ack()
+
+    def _abort(self, task: asyncio.Task[None]) -> bool:
+        """Stop work on a task; not once there is a result, which is paid for and is sent until it is answered."""
+        job = self._jobs.get(task)
+        return job in self._performing and task.cancel()
+
+    def _log_failure(self, job: Job, error: Exception) -> None:
+        failure = failure_of(error)
+        logger.warning(
+            "%s attempt %d failed (%s): %s",
+            job.step.outcome.subject,
+            job.attempt,
+            failure.code,
+            failure.message,
+            exc_info=error if failure.code == "defect" else None,
+        )
+
+
+def _job(delivery: Delivery) -> Job | None:
+    """The task taken apart; `None` for what this release cannot read.
+
+    That stays unacknowledged: it comes again after `ACK_WAIT_S`, perhaps to a newer worker, and after enough
+    such deliveries the coordinator's next attempt or a person has to deal with it.
+    """
+    slot = parse_slot(delivery.message.subject)
+    try:
+        event = envelope.decode(delivery.message.data)
+    except ContractError as error:
+        logger.error("%s cannot be read here: %s", delivery.message.subject, error)
+        return None
+    if slot is None or slot.kind is None or not isinstance(event.fact, TaskIssued):
+        logger.error("%s is no task.", delivery.message.subject)
+        return None
+    step = Step(slot.run, slot.kind, slot.round, slot.index)
+    return Job(delivery, step, slot.attempt, event.fact, event.traceparent)
+
+
+def _fresh(job: Job, now: datetime) -> bool:
+    """Whether nobody can have answered yet: handed out for the first time, moments after it was stored.
+
+    Saves the read on the common path. A clock that is wrong by more than a second only costs that read.
+    """
+    age = (now - job.delivery.message.time).total_seconds()
+    return job.delivery.deliveries == 1 and abs(age) < _FRESH_S
+
+
+def _boxes(job: Job) -> set[str]:
+    """The boxes each of which, if full, makes this job pointless."""
+    return {
+        job.step.outcome.subject,
+        job.step.attempt(job.attempt).subject,
+        f"{RUN}.{job.step.run}.completed",
+    }
+
+
+def _failed(task: Task, error: Failure) -> StepOutcome:
+    match task:
+        case PlanTask():
+            return PlanFailed(error=error)
+        case FetchTask(query=query):
+            return FetchFailed(query=query, error=error)
+        case SynthesizeTask():
+            return SynthesisFailed(error=error)
+
+
+async def _renewed(job: Job) -> bool:
+    try:
+        await job.delivery.renew()
+    except Unavailable:
+        return False
+    return True
+
+
+async def _close_on(stop: asyncio.Event, tasks: Tasks) -> None:
+    await stop.wait()
+    await tasks.close()
