@@ -1,0 +1,71 @@
+# `make` alone lists the targets. Needs Python 3.11 to 3.13, make and awk; everything else is set up here.
+
+PYTHON ?= python3
+VENV   ?= .venv
+
+bin   := $(VENV)/bin
+ready := $(VENV)/.ready
+locks := requirements-dev.txt requirements-build.txt
+uv    := $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(bin)/uv)
+
+QUESTION := How do I run tasks concurrently in asyncio, and what happens when one of them fails?
+
+# No tool reaches for the network, or asks anything, behind our back.
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+export UV_PYTHON_DOWNLOADS := never
+export UV_VENV_CLEAR := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run test lint bench lock environment
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo '  With another interpreter: make test PYTHON=python3.13 VENV=.venv-3.13'
+
+setup: $(ready) ## Install everything into .venv; does nothing where nothing changed
+
+demo: $(ready) ## Ask one question and print the cited report; needs no key and no Docker
+	@$(bin)/dossier ask "$(QUESTION)" --yes
+
+run: $(ready) ## Start NATS and the four services
+	@$(bin)/dossier up
+
+test: $(ready) ## Run every test
+	@$(bin)/pytest
+
+lint: $(ready) ## ruff, pyright and import-linter
+	@$(bin)/ruff check
+	@$(bin)/ruff format --check
+	@$(bin)/pyright --pythonpath $(bin)/python
+	@$(bin)/lint-imports --no-logo
+
+bench: $(ready) ## Measure runs a second, latency, CPU, memory; FLOOR=script.py measures that beside
+	@$(bin)/python -m tests.bench $(if $(FLOOR),--floor $(FLOOR))
+
+# Pins stay as they are unless pyproject.toml asks otherwise, or with UPGRADE=1.
+compile = $(uv) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
+
+lock: environment ## Pin all dependencies again, with hashes; UPGRADE=1 takes the newest
+	@$(compile) pyproject.toml -o requirements.txt
+	@$(compile) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+	@printf '%s\n' 'hatchling>=1.27' editables uv | $(compile) - -c requirements-dev.txt -o requirements-build.txt
+
+# The environment is exactly what the locks say, then the project itself, built with what they pinned.
+$(ready): $(locks) pyproject.toml | environment
+	@$(uv) pip sync --quiet --python $(bin)/python --require-hashes $(locks)
+	@$(uv) pip install --quiet --python $(bin)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# An interpreter and uv: the one on PATH, else one of the environment's own.
+environment:
+	@test -x $(bin)/python || { \
+	  $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+	    echo "Dossier needs Python 3.11 to 3.13, and $(PYTHON) is not. Name one: make PYTHON=python3.13" >&2; exit 1; }; \
+	  echo "Setting up $(VENV), once"; \
+	  if [ "$(uv)" = uv ]; then uv venv --quiet --python "$$(command -v $(PYTHON))" $(VENV); else $(PYTHON) -m venv $(VENV); fi \
+	  && echo '*' > $(VENV)/.gitignore; }
+	@$(uv) --version >/dev/null 2>&1 || { \
+	  awk '/^[^ #]/ { on = /^uv==/ } on' requirements-build.txt > $(VENV)/uv.txt && \
+	  $(bin)/python -m pip install --quiet --require-hashes -r $(VENV)/uv.txt; }
