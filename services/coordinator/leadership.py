@@ -4,6 +4,7 @@ Only economy depends on it. Two leaders would write the same facts, and the boxe
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -16,6 +17,7 @@ from shared.runtime.topology import LEAD_WAIT_S
 logger = logging.getLogger(__name__)
 
 _RENEW_S: Final = LEAD_WAIT_S / 3
+_HAND_OVER_S: Final = 1.0
 _LOST_S: Final = LEAD_WAIT_S * 2 / 3
 
 
@@ -35,7 +37,9 @@ async def _serve(term: Delivery, changed: Callable[[bool], None]) -> None:
     try:
         await _keep(term)
     except asyncio.CancelledError:
-        await term.nak()
+        with contextlib.suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(_HAND_OVER_S):
+                await term.nak()
         raise
     finally:
         logger.info("This coordinator no longer leads.")

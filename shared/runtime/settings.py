@@ -10,8 +10,6 @@ from shared.contracts.requests import duration_s
 from shared.runtime.topology import Limits
 from shared.runtime.verdict import Policy
 
-OPENAI_URL = "https://api.openai.com/v1"
-
 
 class Settings(BaseSettings):
     """What an operator may set, with defaults that suit one machine."""
@@ -69,6 +67,11 @@ class Settings(BaseSettings):
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
+
+    @property
+    def openai_key(self) -> str | None:
+        """The key itself, for whoever makes the calls."""
+        return self.openai_api_key.get_secret_value() if self.openai_api_key else None
 
     @property
     def limits(self) -> Limits:

@@ -1,0 +1,135 @@
+"""A text cut into windows: whole paragraphs, small enough to quote and large enough to understand. Pure."""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from msgspec import Struct
+
+from shared.contracts.evidence import Passage
+
+MAX_CHARS: Final = 1_200
+"""No window is longer."""
+_ENOUGH: Final = 800
+"""Characters at which a window ends with its paragraph."""
+_TOO_LITTLE: Final = 240
+_LETTERS: Final = 0.85
+"""The share of letters and digits among the characters of sentences."""
+_DEFINITION: Final = re.compile(r"[A-Za-z_]\w*(?:(?:\.\w+)+(?:\(.{0,100}?\))?|\(.{0,100}?\)).{0,40}?(?::\s|$)")
+_BREAKS: Final = (re.compile(r"\n"), re.compile(r"(?<=[.!?])\s"), re.compile(r"\s"))
+
+
+class Window(Struct, frozen=True):
+    """The characters from `start` to `end` (exclusive) of a text."""
+
+    start: int
+    end: int
+
+    def passage(self, text: str) -> Passage:
+        """This window of `text`, verbatim."""
+        return Passage(text[self.start : self.end], self.start)
+
+
+def windows(text: str) -> Iterator[Window]:
+    """`text` in windows, in order, without overlap; only white space is in none of them.
+
+    A window rather ends before a heading or a definition than in the middle of what it is about,
+    and a last remark goes with what it remarks on.
+    """
+    last: Window | None = None
+    for window in _windows(text):
+        if last and window.end - last.start <= MAX_CHARS and window.end - window.start < _TOO_LITTLE:
+            last = Window(last.start, window.end)
+        else:
+            if last:
+                yield last
+            last = window
+    if last:
+        yield last
+
+
+def worth(words: str) -> float:
+    """How much a window is worth quoting, from 0 to 1: sentences most, drawings and single lines least."""
+    signs = sum(1 for character in words if not character.isspace())
+    letters = sum(1 for character in words if character.isalnum())
+    return min(1, letters / (_LETTERS * signs)) ** 2 * min(1, len(words) / _TOO_LITTLE) ** 0.5
+
+
+def _windows(text: str) -> Iterator[Window]:
+    held: list[Window] = []
+    for piece in _pieces(text):
+        if held and piece.end - held[0].start > _ENOUGH:
+            kept = _begun(text, held)
+            if len(kept) < len(held):
+                yield _spanning(held[: len(held) - len(kept)])
+                held = kept
+            if held and piece.end - held[0].start > MAX_CHARS:
+                yield _spanning(held)
+                held = []
+        held.append(piece)
+    if held:
+        yield _spanning(held)
+
+
+def _begun(text: str, held: list[Window]) -> list[Window]:
+    """The end of `held` that belongs to what comes next: from its last heading or definition on, if that is late."""
+    late = held[0].start + (held[-1].end - held[0].start) // 3
+    starts = [at for at, piece in enumerate(held) if piece.start >= late and _opens(text[piece.start : piece.end])]
+    if not starts:
+        return []
+    first = starts[-1]
+    while first - 1 in starts:
+        first -= 1
+    return held[first:]
+
+
+def _opens(words: str) -> bool:
+    """Whether a paragraph looks like a heading, or like `name(arguments): what it is`."""
+    return bool(_DEFINITION.match(words)) or (len(words) <= 120 and "\n" not in words and words[-1] not in ".!?;,)\"'")
+
+
+def _pieces(text: str) -> Iterator[Window]:
+    """The paragraphs; one that is too long for a window in as few pieces as will do."""
+    for paragraph in _paragraphs(text):
+        start, end = paragraph.start, paragraph.end
+        while end - start > MAX_CHARS:
+            cut = _cut(text, start)
+            yield Window(start, cut)
+            start = _next_word(text, cut)
+        yield Window(start, end)
+
+
+def _paragraphs(text: str) -> Iterator[Window]:
+    """What stands between empty lines, without the white space around it."""
+    at, start, end = 0, -1, 0
+    for line in text.splitlines(keepends=True):
+        words = line.strip()
+        if words:
+            start = at + line.index(words[0]) if start < 0 else start
+            end = at + len(line.rstrip())
+        elif start >= 0:
+            yield Window(start, end)
+            start = -1
+        at += len(line)
+    if start >= 0:
+        yield Window(start, end)
+
+
+def _next_word(text: str, at: int) -> int:
+    while text[at].isspace():
+        at += 1
+    return at
+
+
+def _cut(text: str, start: int) -> int:
+    """Where to end the window that begins at `start`: after a line, else a sentence, else a word, else hard."""
+    room = text[start : start + MAX_CHARS]
+    for pattern in _BREAKS:
+        ends = [found.start() for found in pattern.finditer(room) if found.start() > _ENOUGH // 2]
+        if ends:
+            return start + len(room[: ends[-1]].rstrip())
+    return start + MAX_CHARS
+
+
+def _spanning(held: list[Window]) -> Window:
+    return Window(held[0].start, held[-1].end)

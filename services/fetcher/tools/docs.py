@@ -1,0 +1,35 @@
+"""The tool `docs`: full-text search over a folder of documents, or over Python's own documentation strings."""
+
+import asyncio
+from pathlib import Path
+
+from services.fetcher.corpus import Folder
+from services.fetcher.index import Index
+from services.fetcher.python_docs import PythonDocs
+from services.fetcher.tools import Hit
+
+
+class Docs:
+    """Searches `folder` (.md, .rst, .txt and .html files), or what this Python says of itself where it is `None`.
+
+    Nothing leaves the machine. The index is kept in the folder `cache` and follows every change
+    of the documents. A folder that is missing or empty fails each search with `Terminal`, so that
+    the hold names it, and not the service.
+    """
+
+    def __init__(self, folder: Path | None, cache: Path) -> None:
+        self._index = Index(PythonDocs() if folder is None else Folder(folder), cache)
+        self._turn = asyncio.Lock()
+
+    @property
+    def name(self) -> str:
+        """`docs`."""
+        return "docs"
+
+    async def search(self, query: str, *, limit: int) -> list[Hit]:
+        """The documents that answer `query`, best first, each with up to three passages; empty where none does.
+
+        One search at a time, in a thread: the first one may have to build the index for all.
+        """
+        async with self._turn:
+            return await asyncio.to_thread(self._index.search, query, limit=limit)

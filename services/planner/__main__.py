@@ -1,0 +1,31 @@
+"""`python -m services.planner`."""
+
+from contextlib import AsyncExitStack
+
+from services.planner.perform import Planner
+from shared.contracts.tasks import PlanTask
+from shared.models.choice import choose
+from shared.runtime.app import run_worker
+from shared.runtime.log import Log
+from shared.runtime.settings import Settings
+from shared.runtime.worker import Perform, performing
+
+
+async def _compose(settings: Settings, log: Log, stack: AsyncExitStack) -> Perform:
+    model = choose(
+        api_key=settings.openai_key,
+        base_url=settings.openai_base_url,
+        model=settings.planner_model,
+        timeout_s=settings.model_timeout_s,
+    )
+    stack.push_async_callback(model.aclose)
+    return performing(PlanTask, Planner(model).perform)
+
+
+def main() -> None:
+    """Plan until told to stop."""
+    run_worker("plan", Settings(), _compose)
+
+
+if __name__ == "__main__":
+    main()

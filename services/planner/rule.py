@@ -1,0 +1,131 @@
+"""The plan that needs no model: keyword queries, cut out of the question. Pure.
+
+Clause by clause, what is no stop word is what to search for. A clause that names nothing technical
+borrows the question's subject, and a question too short to be cut up is asked about from several
+sides. The queries fit a full-text search that first wants all words and then any.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Final
+
+from services.planner.words import general, is_technical, keywords, terms
+from shared.contracts.tasks import PlanTask
+
+MOST: Final = 5
+"""Queries of one round."""
+ENOUGH: Final = 4
+"""Below so many, the sides of the subject fill up."""
+MAX_WORDS: Final = 6
+MAX_LENGTH: Final = 120
+_MAX_SUBJECT: Final = 80
+
+_SIDES: Final = (
+    "{}",
+    "{} example",
+    "{} exceptions",
+    "{} limitations",
+    "{} usage",
+    "{} changed in version",
+    "{} thread safety",
+    "{} alternatives",
+    "{} performance",
+    "{} parameters",
+)
+_SENTENCE: Final = re.compile(r"(?<=[.!?;。？！])\s*\n+|(?<=[.!?;])\s+|(?<=[。？！])|\n+")
+_CLAUSE: Final = re.compile(
+    r"[,;:!?()\[\]{}\"“”«»。？！，、：；]+|\.(?=\s|$)|\s[-–—]+\s"
+    r"|\b(?:and|or|but|versus|vs|whereas|while|than|when|if|because|as well as|compared (?:to|with)|instead of)\b",
+    re.IGNORECASE,
+)
+_CODE_MARKS: Final = re.compile(r"\(\s*\)|`")
+_POSSESSIVE: Final = re.compile(r"['’]s\b")
+_COMPARISON: Final = re.compile(r"\b(?:differ\w*|compar\w+|versus|vs|better|choose|between)\b", re.IGNORECASE)
+_UNWANTED: Final = re.compile(
+    r"\W*(?:no(?! mention)|not(?! enough)|less|fewer|too (?:much|many)|without|ignore|skip|drop|exclude|leave out"
+    r"|don['’]?t(?! forget))\b",
+    re.IGNORECASE,
+)
+
+
+def plan(task: PlanTask) -> tuple[str, ...]:
+    """Up to five distinct queries, none asked before; three at least while the question has a subject with sides left.
+
+    The newest feedback comes first, since it is what the next round is for.
+    """
+    subject = _subject(task.q)
+    wishes = (query for words in reversed(task.feedback) for query in _cut(words, subject))
+    known = {key(query) for query in task.asked}
+    found = _new(chain(wishes, _cut(task.q, subject)), known)[:MOST]
+    if len(found) < ENOUGH:
+        more = _new(chain(_named(task.q), _sides(subject)), known.union(map(key, found)))
+        found += more[: ENOUGH - len(found)]
+    return tuple(found)
+
+
+def key(query: str) -> frozenset[str]:
+    """What makes two queries the same search: their words, whatever the order and case."""
+    return frozenset(query.casefold().split())
+
+
+def _cut(text: str, subject: str) -> Iterator[str]:
+    """A query for each clause of `text`; clauses of questions first, for they are what is asked."""
+    for sentence in sorted(_sentences(text), key=lambda sentence: "?" not in sentence):
+        compares = _COMPARISON.search(sentence) is not None
+        for clause in _clauses(sentence):
+            if words := keywords(clause):
+                lead = subject.split() if _lacks_subject(words, subject, compares=compares) else []
+                yield _query([*lead, *words])
+
+
+def _lacks_subject(words: Sequence[str], subject: str, *, compares: bool) -> bool:
+    """Whether `words` alone would find anything and everything. What is compared stands for itself."""
+    if any(map(is_technical, words)) or key(subject) & key(" ".join(words)):
+        return False
+    return not compares if len(words) <= 2 else is_technical(subject)
+
+
+def _named(text: str) -> Iterator[str]:
+    """The things that a text names, those named by several words first."""
+    found = [term for sentence in _sentences(text) for clause in _clauses(sentence) for term in terms(clause)]
+    for term in sorted(found, key=lambda term: len(term) == 1):
+        if len(term) > 1 or is_technical(term[0]):
+            yield _query(term)
+
+
+def _sides(subject: str) -> Iterator[str]:
+    return (side.format(subject[:_MAX_SUBJECT].rstrip()) for side in _SIDES if subject)
+
+
+def _subject(question: str) -> str:
+    """What a question is about: the first technical word, else the longest name of a thing, else its first words."""
+    clauses = [clause for sentence in _sentences(question) for clause in _clauses(sentence)]
+    for technical in (word for clause in clauses for word in keywords(clause) if is_technical(word)):
+        return _query([technical])
+    named = [[word for word in term if not general(word)] for clause in clauses for term in terms(clause)]
+    said = [keywords(clause) for clause in clauses]
+    return _query(max(named, key=len) if named else max(said, key=bool) if said else [])
+
+
+def _sentences(text: str) -> list[str]:
+    plain = _POSSESSIVE.sub("", _CODE_MARKS.sub(" ", text))
+    return [sentence for sentence in _SENTENCE.split(plain) if sentence.strip()]
+
+
+def _clauses(sentence: str) -> list[str]:
+    return [clause for clause in _CLAUSE.split(sentence) if clause and not _UNWANTED.match(clause)]
+
+
+def _new(queries: Iterable[str], known: set[frozenset[str]]) -> list[str]:
+    """The queries that repeat neither one known nor one another, in order."""
+    distinct = {key(query): query for query in reversed(list(queries)) if query}
+    return [query for words, query in reversed(distinct.items()) if words not in known]
+
+
+def _query(words: Sequence[str]) -> str:
+    """`words` as one query: the first few, as many as fit; a single one that does not fit is cut."""
+    kept = list(words[:MAX_WORDS])
+    while len(kept) > 1 and len(" ".join(kept)) > MAX_LENGTH:
+        kept.pop()
+    return " ".join(kept)[:MAX_LENGTH]

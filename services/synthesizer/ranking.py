@@ -1,0 +1,171 @@
+"""How much each sentence of the evidence is worth to a report. Pure."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from services.synthesizer.sentences import Sentence
+from services.synthesizer.sources import numbered
+from services.synthesizer.terms import Relevance, terms
+from shared.contracts.evidence import Finding, Passage
+from shared.contracts.tasks import SynthesizeTask
+
+Reader = Callable[[str], list[Sentence]]
+"""How the sentences of a passage are found."""
+
+_QUESTION_WEIGHT: Final = 0.4
+_TITLE_WEIGHT: Final = 0.3
+_BOTH_WEIGHT: Final = 1.5
+"""What a term of the sub-query weighs that is in the question too: it is the subject."""
+_POINT: Final = 0.45
+_POINT_OF_SEVERAL: Final = 0.3
+"""The share of a sub-query that a sentence has to be about; less will do where that is more than one word."""
+_FLOOR: Final = 0.05
+"""What a sentence is worth that has none of the words; then its position decides."""
+
+_SITE: Final = re.compile(r"\s+[—–|·-]\s.*", re.DOTALL)
+"""What stands behind the title proper, and on every page of a site."""
+_LABEL: Final = re.compile(r"\s*[\w.]+(?:\([^()]*\))?(?:\s*->[^:]*)?:\s")
+"""A name before the sentence. What it repeats of the title is no news."""
+_LEANS: Final = re.compile(
+    r"""\W*(?:
+        (?:This|That|These|Those|It|Its|They|Their|He|She|Such|Otherwise|However|Thus|Therefore|Hence|So|But|And|Also
+          |Then|Here|Instead|Similarly|Likewise|Additionally|Moreover|Furthermore|Finally|Neither|Either|Another|Again
+          |Both|Conversely|Consequently|Nevertheless|Yet|Still|Meanwhile|Next|First|Second|Third|Lastly|Besides)\b
+      | (?:For|In|At|On|After|Before|When|If|Because\ of|As|With|Like|Since|While|Unlike)\s
+          (?:this|that|these|those|it|they|such|so|not|example|instance|addition|contrast|the\ other\ hand|a\ result)\b
+      | (?:The|As|From\ the)\ (?:following|former|latter|same|above|next|other|first|second|result(?:ing)?)\b
+    )""",
+    re.VERBOSE,
+)
+_DOUBTS: Final = (
+    (re.compile(r"\W*(?:See|Refer|Read|Click|Consult|For (?:more|a|details)|Let['’]s|Consider|Suppose)\b"), 0.3),
+    (re.compile(r".*\b(?:above|below|following|preceding|previous|this (?:section|chapter|page|document))\b"), 0.5),
+    (re.compile(r".*\b[Tt]his (?:class|function|method|module|object|attribute|property|instance|exception)\b"), 0.6),
+    (re.compile(r"\W*(?:Args|Returns|Raises|Yields|Notes?|Parameters|Attributes|Examples?|Usage):"), 0.5),
+    (re.compile(r".*\w\s*$"), 0.8),
+    (re.compile(r"\W*(?:Changed|New|Added|Deprecated|Removed)\b[^.]* (?:version|since)\b"), 0.5),
+    (re.compile(r".*\?\W*$"), 0.4),
+    (re.compile(r".*\b(?:[Ww]ritten|[Cc]ontributed|[Mm]aintained) by\b|.*\b(?:Copyright|License)\b"), 0.4),
+    (re.compile(r".*(?:https?://|:\w+:`)"), 0.6),
+    (re.compile(r".*(?: =+ |\b(?:I|my|we|our|us)\b)"), 0.6),
+    (re.compile(r"\W*(?:Return|Raise|Creat|Set|Get|Run|Submit|Print|Wait|Call|Writ|Read|Check)(?:e?s|e)? "), 0.7),
+)
+"""What makes a sentence say less outside its document, and how much is left of its worth."""
+
+_VERB: Final = re.compile(
+    r"""\b(?:
+        is|are|was|were|be|been|can|cannot|could|may|might|must|will|would|shall|should|has|have|had|do|does|did|not
+      | \w+n['’]t | Use | To | If | When | Note
+      | (?:accept|add|affect|allow|appear|apply|avoid|becom|behav|block|call|cancel|caus|chang|check|clos
+          |contain|convert|creat|depend|describ|do|enabl|ensur|execut|expect|exit|fail|finish|follow|giv|handl
+          |happen|hav|help|hold|ignor|implement|includ|indicat|keep|lead|leav|let|load|mak|manag|match|mean
+          |need|offer|open|pass|perform|prevent|produc|propagat|protect|provid|rais|read|receiv|refer|releas
+          |remov|replac|represent|requir|return|run|send|set|show|start|stop|stor|support|suspend|tak|tell|tri
+          |us|wait|want|work|writ)(?:e?s)
+    )\b""",
+    re.VERBOSE,
+)
+_NO_VERB: Final = 0.75
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A sentence that a section may take, from source number `source`, at `start` of the source's frozen text.
+
+    `before` is the sentence right before it in its paragraph. One that `leans` means little without that.
+    `to_the_point` says that the sentence, or its source's title, speaks of what the sub-query is about.
+    """
+
+    text: str
+    source: int
+    start: int
+    score: float
+    to_the_point: bool
+    leans: bool
+    before: "Candidate | None"
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """What tells it from every other sentence, and orders it among those of its source."""
+        return self.source, self.start
+
+
+def ranked(task: SynthesizeTask, read: Reader) -> list[tuple[Finding, list[Candidate]]]:
+    """The findings that have sentences, each with its candidates."""
+    numbers = {source.sha256: n for n, source in enumerate(numbered(task.findings), start=1)}
+    texts = {passage.text for finding in task.findings for source in finding.sources for passage in source.passages}
+    told = {text: read(text) for text in texts}
+    relevance = Relevance({sentence.text for each in told.values() for sentence in each})
+    scored = ((finding, list(_candidates(finding, task.q, relevance, numbers, told))) for finding in task.findings)
+    return [(finding, candidates) for finding, candidates in scored if candidates]
+
+
+class _Judge:
+    """Scores the sentences of one source for one finding."""
+
+    def __init__(self, relevance: Relevance, question: str, query: str, title: str) -> None:
+        asked, searched = frozenset(terms(question)), frozenset(terms(query))
+        self._relevance = relevance
+        self._wanted = dict.fromkeys(asked, _QUESTION_WEIGHT) | dict.fromkeys(searched, 1.0)
+        self._weights = {term: _BOTH_WEIGHT if term in asked else 1.0 for term in searched}
+        subject = _SITE.sub("", title)
+        self._title = frozenset(terms(subject))
+        self._base = _FLOOR + _TITLE_WEIGHT * relevance.of(subject, self._wanted)
+
+    def score(self, text: str, share: float, early: float) -> float:
+        """The worth of a sentence: what it says of what is wanted, how well it stands alone, and how early it comes."""
+        said = self._base + self._relevance.of(_LABEL.sub("", text), self._wanted)
+        return said * (0.4 + 0.6 * share) * standing(text) * early
+
+    def covers(self, text: str) -> tuple[int, float]:
+        """How many of the sub-query's terms the sentence or the title has, and what share of their weight that is."""
+        had = self._title.union(terms(text)) & self._weights.keys()
+        return len(had), sum(self._weights[term] for term in had) / (sum(self._weights.values()) or 1.0)
+
+
+def standing(text: str) -> float:
+    """How much of a sentence's worth is left outside its document, from 0 to 1."""
+    flat = " ".join(text.split())
+    worth = 1.0 if _VERB.search(flat) else _NO_VERB
+    for doubt, left in _DOUBTS:
+        worth *= left if doubt.match(flat) else 1.0
+    return worth
+
+
+def leans(text: str) -> bool:
+    """Whether a sentence begins by pointing at what was said before it."""
+    return _LEANS.match(text) is not None
+
+
+def _candidates(
+    finding: Finding,
+    question: str,
+    relevance: Relevance,
+    numbers: Mapping[str, int],
+    told: Mapping[str, Sequence[Sentence]],
+) -> Iterator[Candidate]:
+    for rank, source in enumerate(finding.sources):
+        judge = _Judge(relevance, question, finding.query, source.title)
+        for place, passage in enumerate(source.passages):
+            early = 1 / ((1 + 0.15 * rank) * (1 + 0.1 * place))
+            yield from _of_passage(passage, numbers[source.sha256], told[passage.text], judge, early)
+
+
+def _of_passage(
+    passage: Passage, source: int, said: Sequence[Sentence], judge: _Judge, early: float
+) -> Iterator[Candidate]:
+    before: Candidate | None = None
+    for index, sentence in enumerate(said):
+        count, share = judge.covers(sentence.text)
+        before = Candidate(
+            text=sentence.text,
+            source=source,
+            start=passage.start + sentence.start,
+            score=judge.score(sentence.text, share, early * (1 + 0.3 / (1 + index))),
+            to_the_point=share >= (_POINT if count < 2 else _POINT_OF_SEVERAL),
+            leans=leans(sentence.text),
+            before=before if sentence.follows else None,
+        )
+        yield before

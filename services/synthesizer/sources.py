@@ -1,0 +1,21 @@
+"""The sources of a task, each once, in the order that gives them their numbers in the prompt. Pure."""
+
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from shared.contracts.evidence import Finding, Passage, Source
+
+
+def numbered(findings: Iterable[Finding]) -> tuple[Source, ...]:
+    """Every source of `findings` once, number n at index n - 1, with the passages of all findings, by position."""
+    merged: dict[str, Source] = {}
+    for source in (source for finding in findings for source in finding.sources):
+        known = merged.get(source.sha256, source)
+        merged[source.sha256] = replace(known, passages=_both(known.passages, source.passages))
+    return tuple(merged.values())
+
+
+def _both(some: Iterable[Passage], others: Iterable[Passage]) -> tuple[Passage, ...]:
+    distinct = {(passage.start, passage.text): passage for passage in (*some, *others)}
+    return tuple(distinct[place] for place in sorted(distinct))

@@ -1,0 +1,12 @@
+"""Which model answers, by what the operator set."""
+
+from shared.models.offline import OfflineModel
+from shared.models.openai import OpenAIModel
+from shared.models.protocol import Model
+
+
+def choose(*, api_key: str | None, base_url: str | None, model: str, timeout_s: float) -> Model:
+    """The named model at its endpoint; the offline model where neither a key nor an endpoint is set."""
+    if not api_key and not base_url:
+        return OfflineModel()
+    return OpenAIModel(model, api_key=api_key, base_url=base_url, timeout_s=timeout_s)

@@ -1,0 +1,260 @@
+"""`Log` in memory: the same promises within one process, for tests and simulation."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from hashlib import sha256
+from typing import Final
+
+from msgspec import Struct
+
+from shared.contracts.envelope import MAX_BYTES
+from shared.contracts.subjects import KINDS, LEAD, task_filter
+from shared.errors import Refused
+from shared.runtime import clock
+from shared.runtime.log import Consumer, Delivery, End, Fill, Filled, Full, Message, Stored
+from shared.runtime.topology import ACK_WAIT_S, LEAD_WAIT_S, Limits
+
+_NO_HEADERS: Final[Mapping[str, str]] = {}
+_TOO_LARGE: Final = 10054
+
+
+class MemoryLog:
+    """The log of all runs, in this process. `now` is the server's clock."""
+
+    def __init__(self, *, limits: Limits | None = None, now: Callable[[], datetime] = clock.now) -> None:
+        limits = limits or Limits()
+        self._now = now
+        self._created = now()
+        self._messages: list[Message] = []
+        self._newest: dict[str, Message] = {}
+        self._texts: dict[str, str] = {}
+        self._hints: defaultdict[str, set[asyncio.Queue[str]]] = defaultdict(set)
+        self._grown = asyncio.Event()
+        self._consumers = {
+            kind: SharedConsumer(self, task_filter(kind), limits.in_flight(kind), ACK_WAIT_S) for kind in KINDS
+        } | {"lead": SharedConsumer(self, LEAD, 1, LEAD_WAIT_S)}
+
+    @property
+    def messages(self) -> Sequence[Message]:
+        """Everything stored, in order."""
+        return self._messages
+
+    async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
+        return [self._fill(fill) for fill in fills]
+
+    async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> int:
+        if len(data) > MAX_BYTES:
+            raise Refused(_TOO_LARGE, f"{subject}: message size exceeds maximum allowed")
+        return self._append(subject, data, headers).seq
+
+    async def last(self, subjects: Sequence[str], *, leader: bool = False) -> dict[str, Message]:
+        return {
+            subject: message
+            for subject, message in self._newest.items()
+            if any(matches(pattern, subject) for pattern in subjects)
+        }
+
+    async def history(self, pattern: str, *, after: int = 0) -> AsyncIterator[Message]:
+        for message in self._messages[after:]:
+            if matches(pattern, message.subject):
+                yield message
+
+    async def follow(self, after: int) -> AsyncGenerator[Sequence[Message]]:
+        while True:
+            if chunk := self._messages[after : after + 500]:
+                after += len(chunk)
+                yield chunk
+            else:
+                await self.grown()
+
+    async def at(self, seq: int) -> Message | None:
+        return self._messages[seq - 1] if 0 < seq <= len(self._messages) else None
+
+    async def end(self) -> End:
+        return End(len(self._messages), self._now(), self._created)
+
+    @asynccontextmanager
+    async def tasks(self, consumer: Consumer, *, at_most: int) -> "AsyncGenerator[MemoryTasks]":
+        tasks = MemoryTasks(self._consumers[consumer], at_most)
+        try:
+            yield tasks
+        finally:
+            await tasks.close()
+
+    async def put(self, text: str) -> str:
+        digest = sha256(text.encode()).hexdigest()
+        self._texts.setdefault(digest, text)
+        return digest
+
+    async def get(self, sha256: str) -> str | None:
+        return self._texts.get(sha256)
+
+    async def hint(self, subject: str, data: bytes) -> None:
+        for pattern, queues in self._hints.items():
+            if matches(pattern, subject):
+                for queue in queues:
+                    queue.put_nowait(subject)
+
+    async def hints(self, pattern: str) -> AsyncGenerator[str]:
+        queue: asyncio.Queue[str] = asyncio.Queue()
+        self._hints[pattern].add(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._hints[pattern].discard(queue)
+
+    async def grown(self) -> None:
+        """Wait until something is stored."""
+        self._grown.clear()
+        await self._grown.wait()
+
+    def _fill(self, fill: Fill) -> Filled:
+        if len(fill.data) > MAX_BYTES:
+            return Refused(_TOO_LARGE, f"{fill.subject}: message size exceeds maximum allowed")
+        if fill.subject in self._newest:
+            return Full()
+        return Stored(self._append(fill.subject, fill.data, _NO_HEADERS).seq)
+
+    def _append(self, subject: str, data: bytes, headers: Mapping[str, str]) -> Message:
+        message = Message(subject, len(self._messages) + 1, self._now(), data, headers)
+        self._messages.append(message)
+        self._newest[subject] = message
+        self._grown.set()
+        for consumer in self._consumers.values():
+            consumer.news.set()
+        return message
+
+
+class _Pending(Struct):
+    message: Message
+    deliveries: int
+    until: float
+
+
+class SharedConsumer:
+    """One durable consumer: what is handed out, to whomever asks first, and not acknowledged yet."""
+
+    def __init__(self, log: MemoryLog, pattern: str, max_ack_pending: int, ack_wait_s: float) -> None:
+        self._log = log
+        self._pattern = pattern
+        self._max_ack_pending = max_ack_pending
+        self._ack_wait_s = ack_wait_s
+        self._next = 0
+        self._pending: dict[int, _Pending] = {}
+        self.news = asyncio.Event()
+
+    async def take(self, at_most: int) -> list[Delivery]:
+        """Up to `at_most` messages that wait, waiting for the first."""
+        while not (taken := self._ready(at_most)):
+            self.news.clear()
+            try:
+                async with asyncio.timeout_at(min((one.until for one in self._pending.values()), default=None)):
+                    await self.news.wait()
+            except TimeoutError:
+                pass
+        return taken
+
+    def settle(self, seq: int) -> None:
+        """Acknowledged: never again."""
+        self._pending.pop(seq, None)
+        self.news.set()
+
+    def extend(self, seq: int, by_s: float | None = None) -> None:
+        """Expect a word about this message within `by_s` (without it: `ack_wait`)."""
+        if one := self._pending.get(seq):
+            one.until = _time() + (self._ack_wait_s if by_s is None else by_s)
+        self.news.set()
+
+    def _ready(self, at_most: int) -> list[Delivery]:
+        overdue = [one for one in self._pending.values() if one.until <= _time()][:at_most]
+        for one in overdue:
+            one.deliveries += 1
+        while len(overdue) < at_most and len(self._pending) < self._max_ack_pending and (new := self._new()):
+            self._pending[new.seq] = _Pending(new, 1, 0)
+            overdue.append(self._pending[new.seq])
+        for one in overdue:
+            one.until = _time() + self._ack_wait_s
+        return [MemoryDelivery(self, one.message, one.deliveries) for one in overdue]
+
+    def _new(self) -> Message | None:
+        while self._next < len(self._log.messages):
+            message = self._log.messages[self._next]
+            self._next += 1
+            if matches(self._pattern, message.subject):
+                return message
+        return None
+
+
+class MemoryDelivery:
+    """One message as a `SharedConsumer` handed it out."""
+
+    def __init__(self, consumer: SharedConsumer, message: Message, deliveries: int) -> None:
+        self._consumer = consumer
+        self.message = message
+        self.deliveries = deliveries
+
+    async def ack(self) -> None:
+        self._consumer.settle(self.message.seq)
+
+    async def nak(self) -> None:
+        self._consumer.extend(self.message.seq, 0)
+
+    async def renew(self) -> None:
+        self._consumer.extend(self.message.seq)
+
+
+class MemoryTasks:
+    """A standing order with a `SharedConsumer`."""
+
+    def __init__(self, consumer: SharedConsumer, at_most: int) -> None:
+        self._consumer = consumer
+        self._free = at_most
+        self._released = asyncio.Event()
+        self._closed = asyncio.Event()
+
+    async def __aiter__(self) -> AsyncIterator[Sequence[Delivery]]:
+        while not self._closed.is_set():
+            if taken := await self._next():
+                self._free -= len(taken)
+                yield taken
+
+    async def release(self, count: int = 1) -> None:
+        self._free += count
+        self._released.set()
+
+    async def close(self) -> None:
+        self._closed.set()
+
+    async def _next(self) -> list[Delivery]:
+        """What there is to take; nothing when a place was freed or the order closed meanwhile."""
+        self._released.clear()
+        waits = [asyncio.create_task(self._closed.wait()), asyncio.create_task(self._released.wait())]
+        taking = asyncio.create_task(self._consumer.take(self._free)) if self._free else None
+        try:
+            await asyncio.wait([*waits, taking] if taking else waits, return_when=asyncio.FIRST_COMPLETED)
+            return taking.result() if taking and taking.done() else []
+        finally:
+            for wait in (*waits, taking):
+                if wait:
+                    wait.cancel()
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """Whether a NATS subject pattern (`*` one token, `>` all that follow) takes in `subject`."""
+    if pattern == subject:
+        return True
+    wanted, given = pattern.split("."), subject.split(".")
+    for place, token in enumerate(wanted):
+        if token == ">":
+            return len(given) > place
+        if place >= len(given) or token not in ("*", given[place]):
+            return False
+    return len(wanted) == len(given)
+
+
+def _time() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,125 @@
+"""The plan by rule: short, distinct searches that a person recognises their question in."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.planner.rule import MAX_LENGTH, MAX_WORDS, MOST, key, plan
+from shared.contracts.tasks import PlanTask
+
+TASK_GROUPS = (
+    "How does asyncio.TaskGroup handle errors compared with asyncio.gather, and when should I use contextvars?"
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "queries"),
+    [
+        (TASK_GROUPS, ["asyncio.TaskGroup handle errors", "asyncio.gather", "contextvars", "asyncio.TaskGroup"]),
+        ("What is contextvars?", ["contextvars", "contextvars example", "contextvars exceptions"]),
+        ("asyncio.run() or `loop.run_until_complete()`?", ["asyncio.run", "loop.run_until_complete"]),
+        ("How do I run blocking code without stalling the event loop?", ["blocking code", "event loop"]),
+        (
+            "Why is my sqlite3 database locked when several threads write?",
+            ["sqlite3 database locked", "sqlite3 threads"],
+        ),
+        (
+            "What are the differences between threading, multiprocessing and asyncio?",
+            ["threading", "multiprocessing", "asyncio"],
+        ),
+        (
+            "Explain structured concurrency: cancellation, timeouts, and exception groups.",
+            ["structured concurrency cancellation", "structured concurrency timeouts"],
+        ),
+        (
+            "How does Python's logging module decide which handlers receive a record?",
+            ["logging", "Python logging module"],
+        ),
+        ("What's new in C++20 vs C#?", ["C++20", "C#"]),
+        ("什么是协程？", ["什么是协程"]),
+    ],
+)
+def test_a_question_is_cut_into_what_it_is_about(question, queries):
+    assert set(queries) <= set(plan(PlanTask(question)))
+
+
+def test_the_question_is_asked_before_its_background():
+    told = "We run a web service. It hangs at shutdown. How do I cancel pending futures of a ThreadPoolExecutor?"
+    assert plan(PlanTask(told))[0] == "cancel pending futures ThreadPoolExecutor"
+
+
+def test_feedback_comes_first_and_is_about_the_same_subject():
+    first = plan(PlanTask(TASK_GROUPS))
+    task = PlanTask(TASK_GROUPS, feedback=("More on exception groups, please.", "And cancellation."), asked=first)
+    assert plan(task)[:2] == ("asyncio.TaskGroup cancellation", "asyncio.TaskGroup exception groups")
+
+
+@pytest.mark.parametrize(
+    ("feedback", "wanted"),
+    [
+        ("Not enough about cancellation.", True),
+        ("There is no mention of cancellation.", True),
+        ("Don't forget cancellation.", True),
+        ("Less about cancellation.", False),
+        ("Not cancellation.", False),
+        ("Please research shutdown. Skip cancellation.", False),
+        ("Too much about cancellation.", False),
+    ],
+)
+def test_what_a_reviewer_wants_less_of_is_not_searched_for(feedback, wanted):
+    queries = plan(PlanTask("asyncio.TaskGroup", feedback=(feedback,), asked=("asyncio.TaskGroup",)))
+    assert any("cancellation" in query for query in queries) is wanted
+
+
+@pytest.mark.parametrize("question", ["", "???", "how and why is it", "the"])
+def test_a_question_of_nothing_gives_no_plan(question):
+    assert plan(PlanTask(question)) == ()
+
+
+WORDS = st.sampled_from(
+    [
+        *("how", "does", "asyncio.TaskGroup", "handle", "errors", "compared", "with", "the", "sqlite3", "database"),
+        *(
+            ",",
+            "and",
+            "?",
+            ".",
+            "\n",
+            "when",
+            "not",
+            "less",
+            "threads",
+            "Grüße",
+            "协程",
+            "__init__",
+            "`dict`",
+            "f()",
+            "3.11",
+        ),
+    ]
+)
+QUESTIONS = st.one_of(st.text(max_size=300), st.lists(WORDS, max_size=40).map(" ".join))
+
+
+@given(QUESTIONS, st.lists(QUESTIONS, max_size=3), st.lists(QUESTIONS, max_size=5))
+def test_any_plan_is_few_short_distinct_queries_none_of_them_asked_before(question, feedback, asked):
+    queries = plan(PlanTask(question, feedback=tuple(feedback), asked=tuple(asked)))
+    assert len(queries) <= MOST
+    assert len({key(query) for query in queries}) == len(queries)
+    assert not {key(query) for query in queries} & {key(query) for query in asked}
+    for query in queries:
+        assert query.strip()
+        assert len(query) <= MAX_LENGTH
+        assert len(query.split()) <= MAX_WORDS + 3
+
+
+@given(st.lists(WORDS, min_size=1, max_size=30).map(lambda words: " ".join(["asyncio.TaskGroup", *words])))
+def test_a_first_round_on_a_named_thing_has_three_queries_at_least(question):
+    assert len(plan(PlanTask(question))) >= 3
+
+
+def test_rounds_go_on_until_the_subject_has_no_side_left():
+    asked: tuple[str, ...] = ()
+    while queries := plan(PlanTask("contextvars", asked=asked)):
+        asked += queries
+    assert len(asked) == len(set(asked)) >= 8

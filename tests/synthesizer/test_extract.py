@@ -1,0 +1,219 @@
+"""The offline report: on the question, in whole sentences, each word for word from its source."""
+
+import inspect
+import sqlite3
+from asyncio import TaskGroup, gather, wait_for
+from hashlib import sha256
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.synthesizer.citations import report
+from services.synthesizer.extract import MOST, PAGE, extract
+from services.synthesizer.ranking import leans, standing
+from services.synthesizer.terms import alike, held, shingles, terms
+from shared.contracts.evidence import Finding, Passage, Source
+from shared.contracts.tasks import SynthesizeTask
+
+
+def source(text: str, title: str = "Title", *, at: int = 0) -> Source:
+    digest = sha256(text.encode(errors="replace")).hexdigest()
+    return Source(digest, title, "docs/x", "docs", (Passage(text[at:], at),))
+
+
+def documented(thing) -> Source:
+    return source(inspect.getdoc(thing) or "", getattr(thing, "__qualname__", thing.__name__))
+
+
+def extracted(question: str, **findings: tuple[Source, ...]):
+    task = SynthesizeTask(question, "d", tuple(Finding(query.replace("_", " "), s) for query, s in findings.items()))
+    return [(section.heading, [claim.text for claim in section.claims]) for section in extract(task).sections]
+
+
+def test_a_report_from_real_documentation_answers_its_question_in_sentences():
+    task = SynthesizeTask(
+        "How does asyncio.TaskGroup handle errors compared with asyncio.gather?",
+        "d",
+        (
+            Finding("asyncio.TaskGroup handle errors", (documented(TaskGroup), documented(sqlite3))),
+            Finding("asyncio.gather", (documented(gather), documented(wait_for))),
+        ),
+    )
+    made = report(task, extract(task), writer="offline")
+    text = " ".join(" ".join(claim.text.split()) for section in made.sections for claim in section.claims)
+    assert [section.heading for section in made.sections] == ["asyncio.TaskGroup handle errors", "asyncio.gather"]
+    assert "raised within a task will cancel all remaining tasks and wait for them to exit." in text
+    assert "If *return_exceptions* is True, exceptions in the tasks are treated the same as successful results" in text
+    assert "print(" not in text
+    assert "Example use" not in text
+    assert made.sources[0].title == "TaskGroup"
+
+
+def test_each_sub_query_gets_its_section_in_the_order_of_the_plan():
+    tasks = source("A task group awaits all of its tasks at the end of the block. ")
+    loops = source("An event loop runs callbacks and switches between the tasks. ")
+    sections = extracted("How do they work?", event_loop=(loops,), task_group=(tasks,))
+    assert [heading for heading, _ in sections] == ["event loop", "task group"]
+
+
+def test_what_answers_comes_before_what_does_not():
+    text = (
+        "The weather of the past week was sunny with some clouds in the evening. "
+        "The garbage collector frees objects that are part of reference cycles. "
+        "Many people like to have a cup of tea in the afternoon with their friends."
+    )
+    assert extracted("How does it work?", garbage_collector=(source(text),)) == [
+        ("garbage collector", ["The garbage collector frees objects that are part of reference cycles."])
+    ]
+
+
+def test_the_same_thing_is_said_once_however_many_sources_say_it():
+    one = source("The garbage collector frees objects that are part of reference cycles.", "a")
+    two = source("A garbage collector frees objects that are part of reference cycles, too.", "b")
+    three = source("Calling gc.disable() turns the automatic garbage collector off for the process.", "c")
+    sections = extracted("gc", garbage_collector=(one, two), turn_garbage_collector_off=(one, three))
+    said = [text for _, texts in sections for text in texts]
+    assert len(said) == 2
+    assert "gc.disable()" in said[1]
+
+
+def test_a_sentence_that_leans_on_another_stands_behind_it_or_not_at_all():
+    first = "The garbage collector frees objects that are part of reference cycles."
+    leaning = "It is the garbage collector that can be switched off by the garbage collector module."
+    together = extracted("gc", garbage_collector=(source(f"{first} {leaning}"),))
+    alone = extracted("gc", garbage_collector=(source(f"{leaning}\n\n{first}"),))
+    assert together == [("garbage collector", [first, leaning])]
+    assert alone == [("garbage collector", [first])]
+
+
+def test_sentences_stand_in_the_order_of_their_source():
+    text = (
+        "The garbage collector runs when the number of new objects passes a threshold. "
+        "The garbage collector is the only collector of garbage that there is. "
+        "Young objects are looked at by the garbage collector more often than old ones."
+    )
+    [(_, said)] = extracted("gc", garbage_collector=(source(text),))
+    assert said == sorted(said, key=text.index)
+    assert len(said) == 3
+
+
+def test_a_stray_word_does_not_bring_a_document_into_the_report():
+    wanted = source("A context variable keeps its value for the running task only.", "contextvars")
+    stray = source("The high and low limits of the transport buffer can be changed.", "transports")
+    sections = extracted("What is contextvars?", contextvars=(wanted,), contextvars_limits=(stray,))
+    assert [heading for heading, _ in sections] == ["contextvars"]
+
+
+def test_where_no_sentence_is_complete_whole_paragraphs_have_to_do():
+    notes = source("garbage collector: frees reference cycles\n\nsome other line about nothing")
+    assert extracted("gc", garbage_collector=(notes,)) == [
+        ("garbage collector", ["garbage collector: frees reference cycles"])
+    ]
+
+
+@pytest.mark.parametrize("found", [(), (source(""),), (source(">>> 1 + 1\n2\n"),)])
+def test_without_prose_there_is_no_section(found):
+    assert extracted("gc", garbage_collector=found) == []
+
+
+@pytest.mark.parametrize(("findings", "sentences"), [(1, MOST), (2, PAGE), (3, PAGE), (5, PAGE), (20, 20)])
+def test_a_report_is_about_a_page_and_every_sub_query_has_its_say(findings, sentences):
+    topics = [f"topic{n}x" for n in range(findings)]
+    told = {
+        topic: (
+            source(
+                " ".join(
+                    f"A{a}{b}{topic} {b}{a}{topic} {topic} is {a}{topic}{a} and {b}{topic}{b}."
+                    for a in "abcd"
+                    for b in "pqrs"
+                )
+            ),
+        )
+        for topic in topics
+    }
+    sections = extracted("facts", **told)
+    assert sum(len(texts) for _, texts in sections) == pytest.approx(sentences, abs=1)
+    assert [heading for heading, _ in sections] == topics
+
+
+@pytest.mark.parametrize(
+    ("text", "does"),
+    [
+        ("This is so.", True),
+        ("However, tasks end.", True),
+        ("For example, tasks end.", True),
+        ("In this case tasks end.", True),
+        ("The following tasks end.", True),
+        ("Thistles are plants.", False),
+        ("If a task fails, the others end.", False),
+        ("For each task there is a handle.", False),
+        ("Items are sorted.", False),
+    ],
+)
+def test_a_sentence_leans_when_it_begins_by_pointing_back(text, does):
+    assert leans(text) is does
+
+
+@pytest.mark.parametrize(
+    "worse",
+    [
+        "See the documentation of tasks, which is there.",
+        "Tasks are described in the section above.",
+        "Changed in version 3.11: tasks are awaited.",
+        "Are the tasks of a group awaited?",
+        "The specification of tasks and groups.",
+    ],
+)
+def test_a_sentence_that_needs_its_document_is_worth_less(worse):
+    assert standing(worse) < standing("The tasks of a group are awaited.") == 1.0
+
+
+def test_terms_forget_endings_and_know_the_parts_of_names():
+    assert set(terms("asyncio.TaskGroup")) == {"asyncio", "taskgroup", "task", "group"}
+    assert set(terms("Cancels tasks of the group")) == set(terms("cancelling a task's groups")) - {"s"}
+    assert held(shingles("a b c d"), shingles("a b c d e f")) == 1.0
+    assert held(shingles("a b c d"), shingles("d c b a")) == 0.0
+    assert alike({1, 2, 3}, {2, 3, 4}) == 0.5
+
+
+FRAGMENTS = st.sampled_from(
+    [
+        "The task group awaits its tasks when the block of the group exits. ",
+        "It cancels them all as soon as one of the tasks fails. ",
+        *(
+            "Tasks ",
+            "of the ``group`` ",
+            "are run",
+            ". ",
+            "\n",
+            "\n\n",
+            "* ",
+            ">>> x\n",
+            "“",
+            "”",
+            "e.g. ",
+            "协程。",
+            "    ",
+        ),
+    ]
+)
+TEXTS = st.one_of(st.text(max_size=200), st.lists(FRAGMENTS, max_size=20).map("".join))
+
+
+@settings(max_examples=60)
+@given(st.lists(st.lists(TEXTS, max_size=3), max_size=4), st.integers(min_value=0, max_value=30))
+def test_from_any_passages_every_sentence_survives_the_check_and_is_its_own_quote(documents, at):
+    findings = tuple(
+        Finding(f"task group {n}", tuple(source(text, at=min(at, len(text))) for text in texts))
+        for n, texts in enumerate(documents)
+    )
+    frozen = {source(text).sha256: text for texts in documents for text in texts}
+    task = SynthesizeTask("How do task groups end?", "d", findings)
+    written = extract(task)
+    made = report(task, written, writer="offline")
+    assert sum(len(section.claims) for section in made.sections) == sum(len(s.claims) for s in written.sections)
+    for claim in (claim for section in made.sections for claim in section.claims):
+        [citation] = claim.citations
+        assert claim.text == citation.quote
+        assert frozen[citation.sha256][citation.start : citation.start + len(citation.quote)] == citation.quote
