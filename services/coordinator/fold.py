@@ -37,7 +37,10 @@ class Fold:
         self._written: set[int] = set()
         self.seq = 0
         self.time = datetime.fromtimestamp(0, UTC)
-        self.touched: set[str] = set()
+        self.next_wake: float | None = None
+        """The earliest moment to look again at a run that is not saved yet."""
+        self.touched: dict[str, None] = {}
+        """Runs to look at, in the order in which they changed."""
         self.unanswered: dict[int, Message] = {}
         self.listeners: set[Heard] = set()
 
@@ -92,7 +95,7 @@ class Fold:
         self._runs[run.id] = run
         self._runs.move_to_end(run.id)
         self._wakes[run.id] = None if run.completed else AT_ONCE
-        self.touched.add(run.id)
+        self.touched[run.id] = None
 
     def run(self, run: str) -> Run | None:
         """The run as far as it is folded."""
@@ -109,7 +112,9 @@ class Fold:
 
     def looked(self, run: str, wake_at: datetime | None) -> None:
         """Nothing is owed to `run` before `wake_at`."""
-        self._wakes[run] = wake_at.timestamp() if wake_at else None
+        wake = self._wakes[run] = wake_at.timestamp() if wake_at else None
+        if wake is not None:
+            self.next_wake = min(self.next_wake or wake, wake)
 
     @property
     def unsaved(self) -> bool:
@@ -123,6 +128,7 @@ class Fold:
         self._projection.save(runs, self.unanswered.values(), checkpoint)
         self._saved_seq = self.seq
         self._wakes.clear()
+        self.next_wake = None
         while len(self._runs) > _CACHED_RUNS:
             self._runs.popitem(last=False)
 

@@ -21,7 +21,7 @@ from services.coordinator.fold import Fold
 from services.coordinator.intake import Defaults, Inbound, Refuse, Said, Take, judge, read, refusal
 from services.coordinator.owed import owed
 from services.coordinator.projection import Projection
-from services.coordinator.run import Recorded, Run, recorded
+from services.coordinator.run import Recorded, Run, recorded, written
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.facts import Fact, RequestRefused, RunCompleted
@@ -33,7 +33,7 @@ from shared.runtime.log import End, Fill, Filled, Full, Log, Message, Stored
 logger = logging.getLogger(__name__)
 
 SOURCE: Final = "dossier/coordinator"
-_SAVE_AFTER_S: Final = 0.05
+_SAVE_AFTER_S: Final = 0.25
 _AGAIN_S: Final = 0.5
 _LOOKS_AT_ONCE: Final = 1_000
 _REFUSED_AGAIN_S: Final = 60.0
@@ -44,7 +44,8 @@ class _Write(Struct, frozen=True):
     """A fact on its way: to its slot, or (`slot` is `None`) a refusal to `research.invalid.<seq>`."""
 
     fill: Fill
-    slot: Slot | None
+    slot: Slot | None = None
+    event: Event | None = None
     answers: int | None = None
     """The contract message that is dealt with once this is written."""
 
@@ -165,13 +166,18 @@ class Coordinator:
         waits: list[float] = []
         if self._save_by is not None:
             waits.append(self._save_by - asyncio.get_running_loop().time())
-        if self._leads and self._goal is None and self._next_wake is not None:
-            waits.append(self._next_wake - self.now().timestamp())
+        if self._leads and self._goal is None and (wake := self._soonest()) is not None:
+            waits.append(wake - self.now().timestamp())
         return max(0.0, min(waits)) if waits else None
+
+    def _soonest(self) -> float | None:
+        """When to look at any run again, saved or not."""
+        return min((wake for wake in (self._next_wake, self.fold.next_wake) if wake is not None), default=None)
 
     async def _is_current(self) -> bool:
         """Whether the log is folded up to an end that was read since the election, and since the last timer rang."""
-        rings = self._next_wake is not None and self._next_wake <= self.now().timestamp()
+        wake = self._soonest()
+        rings = wake is not None and wake <= self.now().timestamp()
         if self._goal is None and (rings or not self._is_set_up):
             await self._begin()
         if self._goal is None:
@@ -185,8 +191,10 @@ class Coordinator:
 
     def _ring(self) -> None:
         """Look at the runs whose time has come. What is beyond the limit rings again when these are saved."""
+        if self.fold.unsaved:
+            self.fold.save()
         due = self._projection.due(self._proven, limit=_LOOKS_AT_ONCE)
-        self.fold.touched.update(due)
+        self.fold.touched.update(dict.fromkeys(due))
         if len(due) < _LOOKS_AT_ONCE:
             self._next_wake = self._projection.next_wake(after=self._proven)
         else:
@@ -246,9 +254,9 @@ class Coordinator:
 
     def _debts(self, waiting: set[str]) -> Iterable[_Write]:
         """What the runs that changed or are due are owed; not those in `waiting`, whose decision comes first."""
-        looked = list(islice(self.fold.touched - waiting, _LOOKS_AT_ONCE))
-        self.fold.touched.difference_update(looked)
+        looked = list(islice((run_id for run_id in self.fold.touched if run_id not in waiting), _LOOKS_AT_ONCE))
         for run_id in looked:
+            del self.fold.touched[run_id]
             run = self.fold.run(run_id)
             if run is None:
                 continue
@@ -264,8 +272,8 @@ class Coordinator:
             case Stored(seq=seq):
                 if write.answers is not None:
                     self.fold.unanswered.pop(write.answers, None)
-                if write.slot:
-                    it = recorded(write.slot, write.fill.data, seq=seq, stored_at=self._proven)
+                if write.slot and write.event:
+                    it = written(write.slot, write.fill.data, write.event, seq=seq, stored_at=self._proven)
                     self.fold.wrote(it)
                     await self._tell_workers(it)
                 return True
@@ -292,18 +300,20 @@ class Coordinator:
             self.fold.add(recorded(slot, message.data, seq=message.seq, stored_at=message.time))
 
     def _write(self, slot: Slot, fact: Fact, trace: str | None, *, answers: int | None = None) -> _Write:
+        event = Event(fact, SOURCE, clock.now(), trace)
         try:
-            data = envelope.encode(slot, Event(fact, SOURCE, clock.now(), trace))
+            data = envelope.encode(slot, event)
         except TooLarge as error:
             slot = Slot(slot.run, "completed")
             failed = RunCompleted(run_id=slot.run, ok=False, outcome="failed", reason=str(error))
-            data = envelope.encode(slot, Event(failed, SOURCE, clock.now(), trace))
-        return _Write(Fill(slot.subject, data), slot, answers)
+            event = Event(failed, SOURCE, event.time, trace)
+            data = envelope.encode(slot, event)
+        return _Write(Fill(slot.subject, data), slot, event, answers)
 
     def _refuse(self, why: RequestRefused) -> _Write:
         subject = invalid(why.seq)
         data = envelope.encode_refusal(subject, why, source=SOURCE, time=clock.now())
-        return _Write(Fill(subject, data), None, why.seq)
+        return _Write(Fill(subject, data), answers=why.seq)
 
     def _trace(self, inbound: Inbound) -> str | None:
         """The trace of a run: the publisher's, else one that follows from the request, so that it is the same again."""

@@ -87,12 +87,8 @@ def _research(run: Run, request: RunAccepted, number: int, round_: Round, now: d
 
 def _hold(run: Run, request: RunAccepted, number: int, round_: Round, now: datetime) -> Owed:
     """Everything is fetched: hold it for a decision."""
-    findings = run.findings()
-    if not any(finding.sources for finding in findings):
-        return _completed(run, "failed", _nothing_found(findings))
     if round_.hold is None:
-        deadline = now + timedelta(seconds=request.approval_timeout_s)
-        return Owed(((Slot(run.id, "hold", number), HoldOpened(digest=digest(run), deadline=deadline)),))
+        return _open_hold(run, request, number, now)
     hold = round_.hold.fact
     if round_.decision:
         return _synthesize(run, request, number, round_, hold, now)
@@ -103,6 +99,14 @@ def _hold(run: Run, request: RunAccepted, number: int, round_: Round, now: datet
     if now >= hold.deadline:
         return Owed(((slot, DecisionExpired(by="deadline", via="deadline", digest=hold.digest)),))
     return Owed(wake_at=hold.deadline)
+
+
+def _open_hold(run: Run, request: RunAccepted, number: int, now: datetime) -> Owed:
+    findings = run.findings()
+    if not any(finding.sources for finding in findings):
+        return _completed(run, "failed", _nothing_found(findings))
+    deadline = now + timedelta(seconds=request.approval_timeout_s)
+    return Owed(((Slot(run.id, "hold", number), HoldOpened(digest=digest(run), deadline=deadline)),))
 
 
 def _synthesize(run: Run, request: RunAccepted, number: int, round_: Round, hold: HoldOpened, now: datetime) -> Owed:

@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from shared.contracts import envelope
+from shared.contracts.envelope import Event
 from shared.contracts.evidence import Failure, Finding, Usage
 from shared.contracts.facts import (
     AttemptFailed,
@@ -55,7 +56,7 @@ class Unknown(Struct, frozen=True, tag="unknown"):
 
 
 class Recorded(Struct, frozen=True):
-    """One fact as it is stored: where, when, and the hash of its bytes.
+    """One fact as it is stored: where, when, and the hash of its bytes where that goes into the digest.
 
     `stored_at` is the server's time; of a fact that this process has just written, its own.
     """
@@ -158,15 +159,25 @@ STATUSES: Final = ("planning", "fetching", "hold", "writing", "parked", *get_arg
 
 def recorded(slot: Slot, data: bytes, *, seq: int, stored_at: datetime) -> Recorded:
     """The fact in these bytes. Never raises: what cannot be read is a failure of its step, or parks its run."""
-    digest = sha256(data).hexdigest()
     try:
         event = envelope.decode(data)
     except Unreadable as error:
-        return Recorded(slot, seq, stored_at, digest, _salvaged(slot, str(error)), stored_at)
+        return Recorded(slot, seq, stored_at, _hash(slot, data), _salvaged(slot, str(error)), stored_at)
     except UnknownType as error:
-        return Recorded(slot, seq, stored_at, digest, Unknown(str(error)), stored_at)
-    fact = event.fact if _fits(slot, event.fact) else Unknown(f"{slot.path} holds a {type(event.fact).__name__}.")
-    return Recorded(slot, seq, stored_at, digest, fact, event.time, event.traceparent)
+        return Recorded(slot, seq, stored_at, _hash(slot, data), Unknown(str(error)), stored_at)
+    if _fits(slot, event.fact):
+        return written(slot, data, event, seq=seq, stored_at=stored_at)
+    misfit = Unknown(f"{slot.path} holds a {type(event.fact).__name__}.")
+    return Recorded(slot, seq, stored_at, _hash(slot, data), misfit, event.time)
+
+
+def written(slot: Slot, data: bytes, event: Event, *, seq: int, stored_at: datetime) -> Recorded:
+    """The fact `event`, which these bytes are known to hold."""
+    return Recorded(slot, seq, stored_at, _hash(slot, data), event.fact, event.time, event.traceparent)
+
+
+def _hash(slot: Slot, data: bytes) -> str:
+    return sha256(data).hexdigest() if slot.box in _DIGESTED else ""
 
 
 def _salvaged(slot: Slot, reason: str) -> Fact | Unknown:
@@ -184,6 +195,7 @@ def _salvaged(slot: Slot, reason: str) -> Fact | Unknown:
             return Unknown(error.message)
 
 
+_DIGESTED: Final = ("accepted", "plan", "fetch")
 _BOXES: Final[dict[str, tuple[type, ...]]] = {
     "accepted": (RunAccepted,),
     "task": (TaskIssued,),

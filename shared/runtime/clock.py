@@ -2,8 +2,11 @@
 
 import os
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 from uuid import UUID
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def now() -> datetime:
@@ -13,9 +16,7 @@ def now() -> datetime:
 
 def at(nanoseconds: int) -> datetime:
     """The moment so many nanoseconds after 1970 in UTC, cut to microseconds."""
-    return datetime.fromtimestamp(nanoseconds // 1_000_000_000, UTC).replace(
-        microsecond=nanoseconds % 1_000_000_000 // 1_000
-    )
+    return _EPOCH + timedelta(microseconds=nanoseconds // 1_000)
 
 
 def uuid7() -> str:

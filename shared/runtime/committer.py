@@ -15,7 +15,7 @@ from msgspec import Struct
 from shared.contracts.envelope import HEADERS
 from shared.errors import Refused, Unavailable
 from shared.runtime.clock import token
-from shared.runtime.link import REPLY_WITHIN_S, Incoming, Link, status
+from shared.runtime.link import Incoming, Link, status
 from shared.runtime.log import Fill, Filled, Full, Stored
 
 logger = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ class _Waiting:
     def fail(self, error: Unavailable) -> None:
         if not self.future.done():
             self.future.set_exception(error)
+            self.future.exception()
 
 
 _Answer = Filled | Unavailable
@@ -85,37 +86,46 @@ class Committer:
         self._atomic = atomic
         self._headers = _ONCE_EVENT if events else _ONCE
         self._queue: list[_Waiting] = []
-        self._work = asyncio.Event()
-        self._running = asyncio.create_task(self._run())
+        self._writing = False
+        self._successor: asyncio.Task[None] | None = None
+        self._name = token()[:8]
+        self._batches = 0
 
     async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
         """Write each slot that is empty; an answer for each, in order."""
         loop = asyncio.get_running_loop()
         waiting = [_Waiting(fill, loop.create_future()) for fill in fills]
         self._queue += waiting
-        self._work.set()
+        if not self._writing:
+            await self._write_next()
         if len(waiting) == 1:
             return [await waiting[0].future]
         return list(await asyncio.gather(*(one.future for one in waiting)))
 
     async def close(self) -> None:
         """Stop writing; whoever still waits is told `Unavailable`."""
-        self._running.cancel()
-        await asyncio.gather(self._running, return_exceptions=True)
+        if self._successor:
+            self._successor.cancel()
+            await asyncio.gather(self._successor, return_exceptions=True)
         for one in self._queue:
             one.fail(Unavailable(f"Closed before {one.fill.subject} was written."))
 
-    async def _run(self) -> None:
-        while True:
-            await self._work.wait()
-            taken = self._take()
-            try:
-                await self._commit(taken)
-            except asyncio.CancelledError:
-                self._queue += [one for one in taken if not one.future.done()]
-                raise
-            if not self._queue:
-                self._work.clear()
+    async def _write_next(self) -> None:
+        """Write what waits. What comes meanwhile is for a successor, so that nobody is kept by others' writes."""
+        self._writing = True
+        taken = self._take()
+        try:
+            await self._commit(taken)
+        except Unavailable as closed:
+            for one in (*taken, *self._queue):
+                one.fail(closed)
+            self._queue = []
+        finally:
+            self._queue = [one for one in taken if not one.future.done()] + self._queue
+            self._writing = False
+            if self._queue:
+                self._writing = True
+                self._successor = asyncio.create_task(self._write_next())
 
     def _take(self) -> list[_Waiting]:
         """The next commit: what waits, in order, but no slot twice and no more than a batch may hold."""
@@ -159,7 +169,8 @@ class Committer:
 
     async def _try_batch(self, fills: Sequence[Fill]) -> _Answer:
         """All or none, in one commit; `Stored` has the sequence of the last."""
-        batch, last = token(), len(fills)
+        self._batches += 1
+        batch, last = f"{self._name}{self._batches}", len(fills)
         try:
             for number, fill in enumerate(fills[:-1], 1):
                 await self._link.post(fill.subject, fill.data, self._batch_headers(batch, number))
@@ -190,16 +201,9 @@ class Committer:
 
     async def _answer(self, future: "asyncio.Future[Incoming]") -> _Answer:
         try:
-            reply = future.result() if future.done() else await _within_s(REPLY_WITHIN_S, future)
-        except TimeoutError:
-            return Unavailable(f"No acknowledgement within {REPLY_WITHIN_S:g} s.")
+            reply = await future
         except Unavailable as error:
             return error
         if status(reply):
             return Unavailable("The stream is not there, or has no leader.")
         return judge(reply.data)
-
-
-async def _within_s(seconds: float, future: "asyncio.Future[Incoming]") -> Incoming:
-    async with asyncio.timeout(seconds):
-        return await future

@@ -16,7 +16,7 @@ from shared.contracts.subjects import EVIDENCE, RESEARCH, evidence
 from shared.errors import Refused, Unavailable
 from shared.runtime import clock, topology
 from shared.runtime.committer import Committer, judge
-from shared.runtime.link import REPLY_WITHIN_S, Incoming, Link, status
+from shared.runtime.link import Incoming, Link, status
 from shared.runtime.log import Consumer, End, Fill, Filled, Message, Stored
 from shared.runtime.pull import Pull
 
@@ -53,12 +53,7 @@ class JetStreamLog:
         return await self._facts.fill(fills)
 
     async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> int:
-        future = await self.link.ask(subject, data, headers)
-        try:
-            async with asyncio.timeout(REPLY_WITHIN_S):
-                reply = await future
-        except TimeoutError as error:
-            raise Unavailable(f"{subject} was not acknowledged within {REPLY_WITHIN_S:g} s.") from error
+        reply = await (await self.link.ask(subject, data, headers))
         if status(reply):
             raise Unavailable(f"No stream takes {subject}.")
         answer = judge(reply.data)
@@ -96,7 +91,7 @@ class JetStreamLog:
             await self.link.up()
 
     async def at(self, seq: int) -> Message | None:
-        [reply] = await self.link.collect(f"$JS.API.DIRECT.GET.{RESEARCH}", msgspec.json.encode({"seq": seq}))
+        reply = await self.link.request(f"$JS.API.DIRECT.GET.{RESEARCH}", msgspec.json.encode({"seq": seq}))
         return None if status(reply) else _gotten(reply)
 
     async def end(self) -> End:

@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from typing import Final, Protocol
+from itertools import takewhile
+from typing import Final, NamedTuple, Protocol
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 REPLY_WITHIN_S: Final = 5.0
 """How long a healthy server may take to answer; a leader election takes longer and is met by trying again."""
 
+_SWEEP_S: Final = 0.5
 _RECONNECT_S: Final = 0.2
 _UNLIMITED: Final = -1
 _NO_HEADERS: Final[Mapping[str, str]] = {}
@@ -56,13 +58,24 @@ class Subscription:
             await self._unsubscribe()
 
 
+class _Expected(NamedTuple):
+    receive: Receive
+    future: "asyncio.Future[Incoming] | asyncio.Future[None]"
+    until: float
+
+    def fail(self, reason: str) -> None:
+        if not self.future.done():
+            self.future.set_exception(Unavailable(reason))
+            self.future.exception()
+
+
 class Link:
     """One connection, shared by all of a process."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._waiting: dict[str, Receive] = {}
-        self._lost: dict[str, Callable[[], None]] = {}
+        self._waiting: dict[str, _Expected] = {}
+        self._sweeping: asyncio.Task[None] | None = None
         self._count = 0
         self._prefix = ""
         self._up = asyncio.Event()
@@ -98,6 +111,7 @@ class Link:
         )
         self._prefix = f"{self._client.new_inbox()}."
         await self.subscribe(f"{self._prefix}*", self._answered)
+        self._sweeping = asyncio.create_task(self._sweep())
         self._up.set()
 
     @property
@@ -128,28 +142,33 @@ class Link:
     async def ask(
         self, subject: str, data: bytes, headers: Mapping[str, str] = _NO_HEADERS
     ) -> "asyncio.Future[Incoming]":
-        """Send, and return the answer to come. It fails with `Unavailable` when the connection goes first."""
-        name, future = self._expect()
+        """Send, and return the answer to come.
+
+        It fails with `Unavailable` after `REPLY_WITHIN_S`, and as soon as the connection goes.
+        """
+        future: asyncio.Future[Incoming] = asyncio.get_running_loop().create_future()
+
+        def receive(message: Incoming) -> None:
+            del self._waiting[name]
+            if not future.done():
+                future.set_result(message)
+
+        name = self._expect(receive, future)
         try:
             await self._send(subject, data, f"{self._prefix}{name}", headers)
         except BaseException:
-            self._forget(name)
+            self._waiting.pop(name, None)
             raise
         return future
 
-    async def request(self, subject: str, data: bytes = b"", *, within_s: float = REPLY_WITHIN_S) -> Incoming:
+    async def request(self, subject: str, data: bytes = b"") -> Incoming:
         """Send and wait for the answer. Raises `Unavailable` where none comes or nobody listens."""
-        future = await self.ask(subject, data)
-        try:
-            async with asyncio.timeout(within_s):
-                reply = await future
-        except TimeoutError as error:
-            raise Unavailable(f"NATS gave no answer on {subject} within {within_s:g} s.") from error
+        reply = await (await self.ask(subject, data))
         if status(reply) == 503:
             raise Unavailable(f"Nobody answers on {subject}: JetStream or its stream is not there.")
         return reply
 
-    async def collect(self, subject: str, data: bytes, *, within_s: float = REPLY_WITHIN_S) -> list[Incoming]:
+    async def collect(self, subject: str, data: bytes) -> list[Incoming]:
         """Send and gather the replies up to the status message that ends them, that one included."""
         replies: list[Incoming] = []
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -159,15 +178,12 @@ class Link:
             if status(message) and not done.done():
                 done.set_result(None)
 
-        name = self._register(receive, lambda: _fail(done))
+        name = self._expect(receive, done)
         try:
             await self._send(subject, data, f"{self._prefix}{name}", _NO_HEADERS)
-            async with asyncio.timeout(within_s):
-                await done
-        except TimeoutError as error:
-            raise Unavailable(f"NATS did not finish its answer on {subject} within {within_s:g} s.") from error
+            await done
         finally:
-            self._forget(name)
+            self._waiting.pop(name, None)
         return replies
 
     async def subscribe(self, subject: str, receive: Receive) -> Subscription:
@@ -204,6 +220,8 @@ class Link:
     async def close(self) -> None:
         """Send what is waiting to be sent, and end the connection."""
         self._closed = True
+        if self._sweeping:
+            self._sweeping.cancel()
         with contextlib.suppress(NatsError, OSError, TimeoutError):
             async with asyncio.timeout(1):
                 await self._client.flush()
@@ -222,37 +240,32 @@ class Link:
         except NatsError as error:
             raise Unavailable(f"{subject} could not be sent: {_said(error)}") from error
 
-    def _expect(self) -> "tuple[str, asyncio.Future[Incoming]]":
-        future: asyncio.Future[Incoming] = asyncio.get_running_loop().create_future()
-
-        def receive(message: Incoming) -> None:
-            self._forget(name)
-            if not future.done():
-                future.set_result(message)
-
-        name = self._register(receive, lambda: _fail(future))
-        future.add_done_callback(lambda _: self._forget(name))
-        return name, future
-
-    def _register(self, receive: Receive, lost: Callable[[], None]) -> str:
+    def _expect(self, receive: Receive, future: "asyncio.Future[Incoming] | asyncio.Future[None]") -> str:
         self._count += 1
         name = str(self._count)
-        self._waiting[name] = receive
-        self._lost[name] = lost
+        self._waiting[name] = _Expected(receive, future, asyncio.get_running_loop().time() + REPLY_WITHIN_S)
         return name
 
-    def _forget(self, name: str) -> None:
-        self._waiting.pop(name, None)
-        self._lost.pop(name, None)
+    async def _sweep(self) -> None:
+        """Give up on answers that are overdue; they stand in the order in which they were asked for."""
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            overdue = list(takewhile(self._is_overdue, self._waiting))
+            for name in overdue:
+                self._waiting.pop(name).fail(f"NATS gave no answer within {REPLY_WITHIN_S:g} s.")
+
+    def _is_overdue(self, name: str) -> bool:
+        return self._waiting[name].until <= asyncio.get_running_loop().time()
 
     def _answered(self, message: Incoming) -> None:
-        receive = self._waiting.get(message.subject[len(self._prefix) :])
-        if receive:
-            receive(message)
+        expected = self._waiting.get(message.subject[len(self._prefix) :])
+        if expected:
+            expected.receive(message)
 
     def _drop_waiting(self) -> None:
-        for lost in list(self._lost.values()):
-            lost()
+        waiting, self._waiting = self._waiting, {}
+        for expected in waiting.values():
+            expected.fail("The connection to NATS went down before the answer.")
 
     async def _went_down(self) -> None:
         if not self._closed:
@@ -270,12 +283,6 @@ class Link:
         logger.debug("NATS: %s", _said(error))
         if "permissions violation" in str(error).lower():
             logger.error("NATS refused: %s", error)
-
-
-def _fail(future: "asyncio.Future[Incoming] | asyncio.Future[None]") -> None:
-    if not future.done():
-        future.set_exception(Unavailable("The connection to NATS went down before the answer."))
-        future.exception()
 
 
 def _said(error: BaseException) -> str:
