@@ -1,0 +1,266 @@
+"""The coordinator over the log in memory: nothing lost, nothing twice, whoever dies."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from services.coordinator.projection import Projection
+from services.coordinator.run import FOLD_VERSION
+from shared.contracts.evidence import Citation, Failure
+from shared.contracts.facts import (
+    DecisionApproved,
+    DecisionExpired,
+    DecisionRejected,
+    FetchFound,
+    PlanMade,
+    RunCompleted,
+    StepOutcome,
+    SynthesisWritten,
+    TaskIssued,
+)
+from shared.contracts.subjects import Kind
+from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
+from shared.errors import Transient
+from shared.runtime.memory import MemoryLog
+from shared.runtime.worker import Perform
+from tests.coordinator.story import SOURCE, report
+from tests.dossier import Dossier, coordinating, run, working
+
+
+async def perform(task: Task) -> StepOutcome:
+    """Every task, at once and well."""
+    match task:
+        case PlanTask():
+            return PlanMade(queries=("cats", "dogs"), planner="test")
+        case FetchTask(query=query):
+            return FetchFound(query=query, sources=(SOURCE,))
+        case SynthesizeTask(digest=digest):
+            return SynthesisWritten(digest=digest, report=report(Citation(SOURCE.sha256, "Cats purr.", 0)))
+
+
+WELL: dict[Kind, Perform] = {"plan": perform, "fetch": perform, "synthesize": perform}
+Story = Callable[[Dossier], Awaitable[None]]
+
+
+def tell(tmp_path: Path, story: Story, performs: dict[Kind, Perform] = WELL) -> None:
+    async def all_of_it() -> None:
+        log = MemoryLog()
+        async with coordinating(log, tmp_path) as it, working(log, performs):
+            await story(it)
+
+    run(all_of_it)
+
+
+def refusals(it: Dossier) -> list[str]:
+    return [msgspec.json.decode(data)["data"]["error"]["code"] for data in it.stored("research.invalid.")]
+
+
+def test_an_approval_that_comes_before_anything_happened_is_not_lost(tmp_path: Path):
+    async def story() -> None:
+        log = MemoryLog()
+        it = Dossier(log, None)
+        await it.ask("What do cats do?", run_id="cats")
+        await it.say("approve", "cats")
+        async with coordinating(log, tmp_path) as it, working(log, WELL):
+            await it.until("cats", "reported")
+            assert refusals(it) == []
+
+    run(story)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "outcome"),
+    [("approve", "reject", "reported"), ("reject", "approve", "rejected"), ("cancel", "approve", "cancelled")],
+)
+def test_of_two_decisions_the_first_wins_and_the_second_is_told(tmp_path: Path, first: str, second: str, outcome: str):
+    async def story(it: Dossier) -> None:
+        await it.ask("What do cats do?", run_id="cats")
+        await it.until("cats", "hold")
+        await it.say(first, "cats")
+        await it.say(second, "cats")
+        await it.until("cats", outcome)
+        await it.ask("And dogs?", run_id="dogs")
+        await it.until("dogs", "hold")
+        assert refusals(it) == ["decided"]
+
+    tell(tmp_path, story)
+
+
+def test_a_decision_said_twice_is_one_decision(tmp_path: Path):
+    async def story(it: Dossier) -> None:
+        await it.ask("What do cats do?", run_id="cats")
+        await it.until("cats", "hold")
+        await it.say("approve", "cats")
+        await it.until("cats", "reported")
+        assert len([path for path in it.facts("cats") if path.startswith("decision")]) == 1
+
+    tell(tmp_path, story)
+
+
+def test_the_deadline_passes_by_itself(tmp_path: Path):
+    async def story(it: Dossier) -> None:
+        await it.ask("What do cats do?", run_id="cats", approval_timeout="1s")
+        ended = await it.until("cats", "expired")
+        assert isinstance(it.facts("cats")["decision.1"], DecisionExpired)
+        assert not ended.completed.fact.ok
+        await it.say("approve", "cats")
+        await it.ask("And dogs?", run_id="dogs")
+        await it.until("dogs", "hold")
+        assert refusals(it) == ["decided"]
+
+    tell(tmp_path, story)
+
+
+def test_an_approval_in_time_wins_although_everybody_was_away_at_the_deadline(tmp_path: Path):
+    async def story() -> None:
+        log = MemoryLog()
+        async with coordinating(log, tmp_path) as it, working(log, WELL):
+            await it.ask("What do cats do?", run_id="cats", approval_timeout="1s")
+            await it.until("cats", "hold")
+        await it.say("approve", "cats")
+        await asyncio.sleep(1.2)
+        async with coordinating(log, tmp_path) as it, working(log, WELL):
+            await it.until("cats", "reported")
+            assert isinstance(it.facts("cats")["decision.1"], DecisionApproved)
+
+    run(story)
+
+
+def test_a_failed_attempt_is_tried_again_when_it_is_due(tmp_path: Path):
+    tried: list[Task] = []
+
+    async def fails_once(task: Task) -> StepOutcome:
+        tried.append(task)
+        if len(tried) == 1:
+            raise Transient("reset", "The connection was reset.")
+        return await perform(task)
+
+    async def story(it: Dossier) -> None:
+        await it.ask("What do cats do?", run_id="cats", approval="auto")
+        await it.until("cats", "reported")
+        facts = it.facts("cats")
+        assert facts["attempt.plan.1.0.1"].error == Failure("reset", "The connection was reset.")
+        assert isinstance(facts["task.plan.1.0.2"], TaskIssued)
+
+    tell(tmp_path, story, WELL | {"plan": fails_once})
+
+
+def test_a_coordinator_that_comes_back_goes_on_from_its_checkpoint(tmp_path: Path):
+    async def story() -> None:
+        log = MemoryLog()
+        async with coordinating(log, tmp_path) as it, working(log, WELL):
+            await it.ask("What do cats do?", run_id="cats")
+            held = await it.until("cats", "hold")
+        assert _checkpoint(tmp_path) == len(log.messages)
+        async with coordinating(log, tmp_path) as it, working(log, WELL):
+            await it.say("reject", "cats")
+            ended = await it.until("cats", "rejected")
+            assert ended.rounds[1].fetches == held.rounds[1].fetches
+
+    run(story)
+
+
+@pytest.mark.parametrize("damage", ["another log", "another fold", "ahead of the log"])
+def test_a_projection_that_does_not_fit_is_rebuilt(tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch):
+    async def story() -> None:
+        log = MemoryLog()
+        async with coordinating(log, tmp_path) as it, working(log, WELL):
+            for name in ("cats", "dogs"):
+                await it.ask("What do they do?", run_id=name)
+                await it.until(name, "hold")
+        if damage == "another fold":
+            monkeypatch.setattr("services.coordinator.projection.FOLD_VERSION", FOLD_VERSION + 1)
+        else:
+            other = MemoryLog()
+            if damage == "ahead of the log":
+                other._created = log._created
+            log = other
+        async with coordinating(log, tmp_path) as it, working(log, WELL):
+            await it.ask("What do they do?", run_id="birds")
+            await it.until("birds", "hold")
+            known = {each.id for each in it.coordinator.select(statuses=[], text="", before=None, limit=10)}
+            assert known == ({"cats", "dogs", "birds"} if damage == "another fold" else {"birds"})
+
+    run(story)
+
+
+def test_a_coordinator_that_does_not_lead_loses_nothing_when_it_has_to(tmp_path: Path):
+    async def story() -> None:
+        log = MemoryLog()
+        async with working(log, WELL):
+            leading = coordinating(log, tmp_path, name="first")
+            first = await leading.__aenter__()
+            await first.ask("What do cats do?", run_id="cats")
+            await first.until("cats", "hold")
+            async with coordinating(log, tmp_path, name="second") as second:
+                await second.until("cats", "hold")
+                assert not second.coordinator.leads
+                await leading.__aexit__(None, None, None)
+                await second.say("approve", "cats")
+                await second.ask("And dogs?", run_id="dogs", approval="auto")
+                await second.until("cats", "reported")
+                await second.until("dogs", "reported")
+
+    run(story)
+
+
+def test_what_the_leader_left_unanswered_is_answered_by_the_next(tmp_path: Path):
+    """A follower folds past contract messages that it may not answer; it must remember them."""
+
+    async def story() -> None:
+        log = MemoryLog()
+        async with coordinating(log, tmp_path, name="follower") as follower:
+            # The leadership is held by nobody who answers.
+            async with log.tasks("lead", at_most=1):
+                pass
+            await _lose_leadership(log, follower)
+            await follower.ask("What do cats do?", run_id="cats", approval="auto")
+            await follower.coordinator.folded(len(log.messages), within_s=2)
+        async with coordinating(log, tmp_path, name="follower") as again, working(log, WELL):
+            await again.until("cats", "reported")
+
+    run(story)
+
+
+async def _lose_leadership(log: MemoryLog, it: Dossier) -> None:
+    await it.coordinator.folded(1, within_s=2)
+    it.coordinator._elected(False)
+
+
+def test_runs_do_not_wait_for_each_other(tmp_path: Path):
+    async def story(it: Dossier) -> None:
+        names = [f"run-{number}" for number in range(100)]
+        for name in names:
+            await it.ask("What do cats do?", run_id=name, approval="auto")
+        for name in names:
+            await it.until(name, "reported")
+        completed = [fact for name in names for fact in it.facts(name).values() if isinstance(fact, RunCompleted)]
+        assert len(completed) == 100
+
+    tell(tmp_path, story)
+
+
+def test_an_excluded_source_is_not_in_the_report(tmp_path: Path):
+    async def story(it: Dossier) -> None:
+        await it.ask("What do cats do?", run_id="cats")
+        held = await it.until("cats", "hold")
+        await it.say("approve", "cats", exclude=[SOURCE.sha256], digest=held.current.hold.fact.digest)
+        await it.say("reject", "cats")
+        await it.until("cats", "rejected")
+        assert refusals(it) == ["nothing_left"]
+        assert isinstance(it.facts("cats")["decision.1"], DecisionRejected)
+
+    tell(tmp_path, story)
+
+
+def _checkpoint(data: Path) -> int:
+    projection = Projection(data / "projection.db")
+    try:
+        checkpoint = projection.checkpoint()
+        assert checkpoint
+        return checkpoint.seq
+    finally:
+        projection.close()
