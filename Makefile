@@ -8,7 +8,7 @@ ready := $(VENV)/.ready
 locks := requirements-dev.txt requirements-build.txt
 uv    := $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(bin)/uv)
 
-QUESTION := How do I run tasks concurrently in asyncio, and what happens when one of them fails?
+QUESTION := What happens when an exception is raised, and how do try, except and finally handle it?
 
 # No tool reaches for the network, or asks anything, behind our back.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
