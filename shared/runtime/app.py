@@ -19,6 +19,7 @@ from shared.contracts.subjects import Kind
 from shared.runtime.jetstream import JetStreamLog
 from shared.runtime.link import Link
 from shared.runtime.settings import Settings
+from shared.runtime.stopping import unless
 from shared.runtime.worker import Perform, Worker
 
 logger = logging.getLogger(__name__)
@@ -97,14 +98,8 @@ def probes(health: Health) -> Starlette:
 
 async def connect(settings: Settings, name: str, stop: asyncio.Event) -> JetStreamLog | None:
     """The log, as soon as NATS is there; `None` when told to stop before."""
-    connecting = asyncio.create_task(Link.open(settings.nats_url, name=f"dossier-{name}"))
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if connecting.done():
-        return JetStreamLog(connecting.result())
-    connecting.cancel()
-    return None
+    link = await unless(stop, Link.open(settings.nats_url, name=f"dossier-{name}"))
+    return JetStreamLog(link) if link else None
 
 
 def run_worker(kind: Kind, settings: Settings, compose: Compose) -> None:

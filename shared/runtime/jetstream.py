@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -19,6 +18,7 @@ from shared.runtime.committer import Committer, judge
 from shared.runtime.link import Incoming, Link, status
 from shared.runtime.log import Consumer, End, Fill, Filled, Message, Stored
 from shared.runtime.pull import Pull
+from shared.runtime.stopping import unless
 
 logger = logging.getLogger(__name__)
 
@@ -100,13 +100,11 @@ class JetStreamLog:
 
     @asynccontextmanager
     async def tasks(self, consumer: Consumer, *, at_most: int) -> "AsyncGenerator[JetStreamTasks]":
-        await topology.wait_for_consumer(self.link, consumer)
-        pull = Pull(self.link, RESEARCH, consumer, window=at_most)
-        await pull.open()
+        tasks = JetStreamTasks(self.link, consumer, at_most)
         try:
-            yield JetStreamTasks(self.link, pull)
+            yield tasks
         finally:
-            await pull.close()
+            await tasks.close()
 
     async def put(self, text: str) -> str:
         data = text.encode()
@@ -170,7 +168,7 @@ class JetStreamLog:
                     yield [message for _, message in chunk]
         finally:
             await pull.close()
-            with contextlib.suppress(Unavailable, Refused):
+            if self.link.connected:
                 await self.link.post(f"$JS.API.CONSUMER.DELETE.{RESEARCH}.{name}", b"")
 
     async def _create_reader(self, after: int) -> str:
@@ -191,14 +189,15 @@ class JetStreamLog:
 class JetStreamTasks:
     """A standing order for tasks of one kind."""
 
-    def __init__(self, link: Link, pull: Pull) -> None:
+    def __init__(self, link: Link, consumer: Consumer, at_most: int) -> None:
         self._link = link
-        self._pull = pull
-        self._done = 0
-        self._closed = False
+        self._consumer: Consumer = consumer
+        self._pull = Pull(link, RESEARCH, consumer, window=at_most)
+        self._closed = asyncio.Event()
 
     async def __aiter__(self) -> "AsyncIterator[Sequence[JetStreamDelivery]]":
-        while not self._closed:
+        await unless(self._closed, self._open())
+        while not self._closed.is_set():
             if taken := await self._pull.take():
                 yield [JetStreamDelivery(self._link, message) for message in taken]
 
@@ -206,8 +205,12 @@ class JetStreamTasks:
         await self._pull.release(count)
 
     async def close(self) -> None:
-        self._closed = True
+        self._closed.set()
         await self._pull.close()
+
+    async def _open(self) -> None:
+        await topology.wait_for_consumer(self._link, self._consumer)
+        await self._pull.open()
 
 
 class JetStreamDelivery:

@@ -82,8 +82,8 @@ class Pull:
             return
         self._closed = True
         self._news.set()
-        self._link.forget_reconnect(self._forgotten)
         if self._watch:
+            self._link.forget_reconnect(self._forgotten)
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
         if self._subscription:
