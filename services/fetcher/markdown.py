@@ -10,10 +10,11 @@ _FRONT_MATTER: Final = re.compile(r"\A---\n(.*?)\n(?:---|\.\.\.)\n", re.DOTALL)
 _TITLE_FIELD: Final = re.compile(r"^title:\s*(.+)$", re.MULTILINE)
 _COMMENT: Final = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _FENCE: Final = re.compile(r" {0,12}(`{3,}|~{3,})")
-_HEADING: Final = re.compile(r"#{1,6}\s+(.+?)(?:\s+#+)?(?:\s*\{[#.:][^}]*\})?$")
+_HEADING: Final = re.compile(r"#{1,6}\s+(\S.*)")
+_HEADING_END: Final = re.compile(r"(?<=\s)#+$|\{[#.:][^{}]*\}$")
 _UNDERLINE: Final = re.compile(r"(?:={3,}|-{3,})$")
 _RULE: Final = re.compile(r"([-*_])(?: ?\1){2,}$")
-_TABLE_RULE: Final = re.compile(r"\|?[ :|-]*-{2,}[ :|-]*$")
+_TABLE_RULE: Final = frozenset(" :|-")
 _REFERENCE: Final = re.compile(r" {0,3}\[[^\]]+\]:\s+\S+")
 _QUOTE: Final = re.compile(r"(?: {0,3}> ?)+(?:\[!\w+\]$)?")
 _CODE_SPAN: Final = re.compile(r"(`+)[^`\n](?:.*?[^`])?\1(?!`)")
@@ -65,7 +66,7 @@ def _parts(markdown: str) -> Iterator[tuple[str, str]]:
 def _heading(line: str, before: list[str]) -> str:
     """The heading that ends on `line`; an underlined one is taken out of the lines `before` it."""
     if match := _HEADING.match(line):
-        return match[1]
+        return _HEADING_END.sub("", match[1]).rstrip()
     if _UNDERLINE.match(line) and before and before[-1].strip() and (len(before) == 1 or not before[-2].strip()):
         return before.pop().strip()
     return ""
@@ -81,7 +82,7 @@ def _code(lines: Iterator[str], fence: str) -> str:
 
 
 def _is_residue(line: str) -> bool:
-    return bool(_RULE.match(line) or _REFERENCE.match(line) or ("-" in line and _TABLE_RULE.match(line)))
+    return bool(_RULE.match(line) or _REFERENCE.match(line) or ("--" in line and _TABLE_RULE.issuperset(line)))
 
 
 def _inline(text: str) -> str:

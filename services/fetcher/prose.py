@@ -9,18 +9,23 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u2060\ufeff]")
+_UNSEEN: Final = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u200b\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]"
+)
+"""Control characters and others that a reader does not see and a model does."""
 _BLANK_LINES: Final = re.compile(r"\n(?:[ \t]*\n)+")
+_BROKEN_WORD: Final = re.compile(r"(?<=[a-z])-\n(?!and\b|or\b|to\b)(?=[a-z])")
 _BLANKS: Final = re.compile(r" {2,}")
 _ITEM: Final = re.compile(
-    r"(?:[-*+•o]|\(?\d{1,3}[.)]|\(?[a-z]\)|:\w[^:]*:|\*{0,2}[\w.]+(?:\([^)]{0,60}\))? +--?|\*{0,2}\w+:)\s+\S"
+    r"(?:[-*+•o]|\(?\d{1,3}[.)]|\(?[a-z]\)|:\w[^:]*:|\*{0,2}[\w.]+(?:\([^)]{0,60}\))? +-[->]?|\*{0,2}\w+:)\s+\S"
 )
 _PLAIN_WORDS: Final = re.compile(r"(?:^|\s)[A-Za-z]?[a-z']+,? [a-z']+,? [a-z']+(?=[\s,:;)]|\.(?:\s|$)|$)")
 _CODE_SIGN: Final = re.compile(r"[=(){}\[\]<>|_#;:*/\\]")
 _LABEL: Final = re.compile(r"[A-Z][a-z]+(?: \w+){0,5}:$")
 _STATEMENT: Final = re.compile(
     r"(?:>>>|\.\.\.|\$ |#|@\w|(?:async|def|class|for|while|if|elif|else|try|except|finally|with|match|case)\b.*:$"
-    r"|(?:import|from|return|await|raise|print)\b[^.]*[)\w]$|\w[\w.\[\]]* [-+*/|]?= |[|+].*[|+]$|.*::=)"
+    r"|import [\w., ]+$|from [\w.]+ import .*|(?:return|await|raise|print)\b[^.]*[)\w]$"
+    r"|\w[\w.\[\]]* [-+*/|]?= |[|+].*[|+]$|.*::=)"
 )
 _BULLET: Final = re.compile(r"(?:[-*+•]|\d{1,3}[.)])\s")
 _SENTENCES: Final = re.compile(r"\s*[A-Z][a-z]* [^=(){}]*[.:]$")
@@ -29,8 +34,8 @@ CODE_MARGIN: Final = "    "
 
 
 def tidy(text: str) -> str:
-    """`text` without control characters, trailing blanks and runs of empty lines; line breaks are `\\n`."""
-    lines = _CONTROL.sub("", "\n".join(text.splitlines())).expandtabs(4).split("\n")
+    """`text` without invisible characters, trailing blanks and runs of empty lines; line breaks are `\\n`."""
+    lines = _UNSEEN.sub("", "\n".join(text.splitlines())).expandtabs(4).split("\n")
     return _BLANK_LINES.sub("\n\n", "\n".join(line.rstrip() for line in lines)).strip("\n")
 
 
@@ -39,7 +44,7 @@ def reflowed(text: str) -> str:
     shown: list[str] = []
     code_at = 0
     for lines in (block.split("\n") for block in tidy(text).split("\n\n")):
-        goes_on = code_at and min(map(_indent, lines)) >= code_at and not _SENTENCES.match(" ".join(lines))
+        goes_on = code_at and min(map(_indent, lines)) >= code_at and not _reads(lines)
         if not goes_on:
             code_at = _indent(lines[0]) if _is_set_off(lines) else 0
         shown.append(_as_code(lines, code_at) if code_at else _block(lines))
@@ -59,7 +64,7 @@ def on_prose(change: Callable[[str], str], text: str) -> str:
     return "\n".join(line if line.startswith(CODE_MARGIN) else change(line) for line in text.split("\n"))
 
 
-def is_code(lines: list[str]) -> bool:
+def _is_code(lines: list[str]) -> bool:
     """Whether indented or prompted lines look like code or a table rather than like sentences."""
     if _BULLET.match(lines[0].strip()):
         return False
@@ -69,9 +74,13 @@ def is_code(lines: list[str]) -> bool:
     return stated * 2 >= len(lines) or (has_signs and not _PLAIN_WORDS.search(whole))
 
 
+def _reads(lines: list[str]) -> bool:
+    return bool(_BULLET.match(lines[0].strip()) or _SENTENCES.match(" ".join(lines)))
+
+
 def _hard_wrapped(block: str) -> bool:
     lines = block.split("\n")
-    return len(lines) > 1 and all(45 <= len(line) <= 120 for line in lines[:-1]) and not is_code(lines)
+    return len(lines) > 1 and all(45 <= len(line) <= 120 for line in lines[:-1]) and not _is_code(lines)
 
 
 def _joined(block: str) -> str:
@@ -99,16 +108,20 @@ def _hangs_from_nothing(line: str, run: list[str]) -> bool:
 
 
 def _run(lines: list[str]) -> Iterator[str]:
-    if lines[0].startswith(">>>") or _is_set_off(lines):
+    if lines[0].startswith(">>>") or _is_set_off(lines) or (len(lines) > 1 and all(map(_is_statement, lines))):
         yield _as_code(lines, _indent(lines[0]))
     else:
         yield from _logical(lines)
 
 
+def _is_statement(line: str) -> bool:
+    return bool(_STATEMENT.match(line) and not _TABLE.match(line))
+
+
 def _is_set_off(lines: list[str]) -> bool:
     """Whether all of the lines are indented and look like code."""
     margin = _indent(lines[0])
-    return margin > 0 and min(map(_indent, lines)) >= margin and is_code(lines)
+    return margin > 0 and min(map(_indent, lines)) >= margin and _is_code(lines)
 
 
 def _as_code(lines: list[str], margin: int) -> str:
@@ -128,7 +141,7 @@ def _logical(lines: list[str]) -> Iterator[str]:
 
 
 def _spaced(whole: list[str]) -> str:
-    line = " ".join(whole)
+    line = _BROKEN_WORD.sub("-", "\n".join(whole)).replace("\n", " ")
     return line if _TABLE.match(line) else _BLANKS.sub(" ", line)
 
 

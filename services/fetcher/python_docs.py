@@ -27,6 +27,7 @@ _SUBSTANTIAL: Final = 300
 """Characters of docstrings from which a class or function is a document of its own."""
 _SHORT: Final = 80
 _HEADING: Final = re.compile(r"^\S.*\n(?:\*{3,}|={3,}|-{3,}|~{3,}|\^{3,}|\"{3,})$", re.MULTILINE)
+_FOOTNOTE_MARK: Final = re.compile(r"(?<=[\w.,;:)\"])\s\[\d+\](?=[\s.,]|$)")
 _SECTION: Final = re.compile(f"(?={_HEADING.pattern})", re.MULTILINE)
 
 
@@ -92,7 +93,7 @@ def documents(strings: Strings, version: str) -> Iterator[Document]:
     for module in strings.modules:
         yield from _documents(module, f"Python {version} documentation strings")
     for name, topic in _distinct(strings.topics):
-        title, text = rst_text(topic)
+        title, text = rst_text(_FOOTNOTE_MARK.sub("", topic))
         yield Document(f"{title or name} — Python {version} language reference", f"python:topic/{name}", text)
 
 

@@ -24,6 +24,8 @@ _UNWANTED = frozenset(
 _HIDDEN_MODULES = ("os.path",)
 """Public, and neither listed nor found in a package."""
 _ROUTINES = (FunctionType, BuiltinFunctionType, MethodDescriptorType, ClassMethodDescriptorType)
+_ADDRESS = re.compile(r" at 0x[0-9a-f]{6,}")
+"""Another one in every process; without it, the same Python says the same."""
 _NO_LITERAL = re.compile(r"<[^<>]*(?:object|function|module|class)[^<>]*>")
 
 
@@ -77,7 +79,7 @@ def described(called: str, module: ModuleType, seen: set[int]) -> Module:
         if id(value) not in seen:
             seen.add(id(value))
             members.append(_member(name, value))
-    return {"name": called, "doc": inspect.getdoc(module) or "", "members": members}
+    return {"name": called, "doc": _own_doc(module), "members": members}
 
 
 def _public(module: ModuleType) -> Iterator[tuple[str, object]]:
@@ -134,12 +136,12 @@ def _method(name: str, value: object, bound: object) -> Member:
 
 def _own_doc(value: object) -> str:
     doc = getattr(value, "__doc__", None)
-    return inspect.cleandoc(doc) if isinstance(doc, str) else ""
+    return _ADDRESS.sub("", inspect.cleandoc(doc)) if isinstance(doc, str) else ""
 
 
 def _signature(value: object) -> str:
     try:
-        return _NO_LITERAL.sub("...", str(inspect.signature(value)))  # type: ignore[arg-type]
+        return _NO_LITERAL.sub("...", _ADDRESS.sub("", str(inspect.signature(value))))  # type: ignore[arg-type]
     except Exception:  # some signatures in C are no Python, and evaluating them raises anything
         return ""
 

@@ -22,19 +22,17 @@ def _listed(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-_TRANSPARENT: Final = _listed(
-    "admonition attention caution danger error hint important note tip warning seealso topic sidebar rubric epigraph "
-    "container code code-block sourcecode doctest testcode parsed-literal prompt compound centered"
-)
+_LITERAL_BLOCKS: Final = _listed("code code-block sourcecode doctest testcode parsed-literal prompt")
+_ADMONITIONS: Final = _listed("attention caution danger error hint important note tip warning seealso")
 _UNSEEN: Final = _listed(
     "image figure toctree contents index highlight include literalinclude meta raw only module currentmodule "
     "automodule autoclass autofunction tabularcolumns sectionauthor moduleauthor testsetup testcleanup math role "
     "default-role replace unicode csv-table list-table table"
 )
-_TARGETED_ROLE: Final = re.compile(r":[a-z][\w:+.-]*:`!?~?([^`<]*?)\s*<[^`>]*>`")
-_ROLE: Final = re.compile(r":[a-z][\w:+.-]*:`(?:!|~(?:[\w]+\.)*)?([^`]+)`")
+_TARGETED_ROLE: Final = re.compile(r":[a-z][\w:+.-]{0,40}:`!?~?([^`<]*?)\s*<[^`>]*>`")
+_ROLE: Final = re.compile(r":[a-z][\w:+.-]{0,40}:`(?:!|~(?:[\w]+\.)*)?([^`]+)`")
 _HYPERLINK: Final = re.compile(r"`([^`<]+?)\s*<[^`>]+>`__?")
-_REFERENCE: Final = re.compile(r"`([^`]+)`__?(?!\w)|(?<!\w)\[[#\w*]+\]_(?!\w)")
+_REFERENCE: Final = re.compile(r"`([^`]+)`__?(?!\w)|\s?(?<!\w)\[[#\w*]+\]_(?!\w)")
 _LITERAL: Final = re.compile(r"``(.+?)``")
 _EMPHASIS: Final = re.compile(r"(?<![\w*`])(\*\*|\*)(?=[^\s*])([^*\n]+?)(?<=\S)\1(?![\w*])")
 _SUBSTITUTION: Final = re.compile(r"(?<![\w|])\|(\w[\w ]*)\|(?![\w|])")
@@ -80,7 +78,7 @@ def _seen(lines: list[str]) -> Iterator[str]:
             shown = _directive(line)
             in_options = shown is not None
             hidden_at = _margin(line) if shown is None else None
-            yield from ("", shown or "", "")
+            yield from ("", shown or "")
         else:
             yield _example_follows(line)
 
@@ -102,9 +100,9 @@ def _directive(line: str) -> str | None:
     if name in _CHANGE:
         version, _, rest = argument.partition(" ")
         return f"{margin}{_CHANGE[name].format(version)} {rest}".rstrip()
-    if name in _TRANSPARENT:
-        return "" if "code" in name or name in {"doctest", "prompt", "parsed-literal"} else f"{margin}{argument}"
-    return f"{margin}{argument}"
+    if name in _LITERAL_BLOCKS:
+        return ""
+    return f"{margin}   {argument}" if name in _ADMONITIONS else f"{margin}{argument}"
 
 
 def _margin(line: str) -> int:

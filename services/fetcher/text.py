@@ -55,11 +55,11 @@ def read_document(location: str, data: bytes) -> Document | None:
 def decode(data: bytes) -> str | None:
     """`data` as text: UTF-8, or UTF-16 by its mark; bytes that are neither become `�`.
 
-    `None` for what is no text: a zero byte, or one character in twenty that could not be read.
+    `None` for what is no text: a zero byte, or one character in ten that could not be read.
     """
     if data.startswith(_UTF16):
         return data.decode("utf-16", errors="replace")
     if b"\0" in data:
         return None
     text = data.decode("utf-8-sig", errors="replace")
-    return None if text.count("�") * 20 > len(text) else text
+    return None if text.count("�") * 10 > len(text) else text
