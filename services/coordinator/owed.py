@@ -4,7 +4,6 @@
 by any number of coordinators: whatever is missing is named again, and the boxes refuse what is not.
 """
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
@@ -174,24 +173,18 @@ def _plan_task(run: Run, request: RunAccepted, number: int) -> PlanTask:
 
 def _step(round_: Round, step: Step, task: Task, now: datetime) -> Owed:
     """The next attempt of a step whose outcome is missing, once it is due."""
-    failed = list(_failed_attempts(round_, step))
-    attempt = max((number for number, _ in failed), default=0) + 1
+    attempt, failures, last = 1, 0, None
     slot = step.task(attempt)
-    if slot.path in round_.issued:
+    while failed := round_.attempts.get(path := slot.path):
+        attempt, last = attempt + 1, failed
+        failures += failed.fact.error.code != INTERRUPTED
+        slot = step.task(attempt)
+    if path in round_.issued:
         return NOTHING
-    failures = sum(box.fact.error.code != INTERRUPTED for _, box in failed)
-    due = _due(slot, failures, failed[-1][1]) if failed else now
+    due = _due(slot, failures, last) if last else now
     if due > now:
         return Owed(wake_at=due)
     return Owed(((slot, TaskIssued(task=task, failures=failures)),))
-
-
-def _failed_attempts(round_: Round, step: Step) -> Iterator[tuple[int, Box[AttemptFailed]]]:
-    """The attempts of a step that failed, by number; without gaps, for each was issued after the one before."""
-    number = 1
-    while box := round_.attempts.get(step.task(number).path):
-        yield number, box
-        number += 1
 
 
 def _due(slot: Slot, failures: int, last: Box[AttemptFailed]) -> datetime:

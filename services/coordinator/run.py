@@ -215,19 +215,21 @@ def _fits(slot: Slot, fact: Fact) -> bool:
 
 def evolve(run: Run, it: Recorded) -> Run:
     """Fill the fact's box; a full box stays as it is. Never raises."""
-    run = replace(run, seq=max(run.seq, it.seq))
+    seq = max(run.seq, it.seq)
     fact = it.fact
     match fact:
         case RunAccepted():
             box = _first(run.accepted, it, fact)
-            return replace(run, accepted=box, traceparent=it.traceparent if box.seq == it.seq else run.traceparent)
+            trace = it.traceparent if box.seq == it.seq else run.traceparent
+            return replace(run, seq=seq, accepted=box, traceparent=trace)
         case RunCompleted():
-            return replace(run, completed=_first(run.completed, it, fact))
+            return replace(run, seq=seq, completed=_first(run.completed, it, fact))
         case Unknown(reason=reason):
-            return replace(run, unknown=_first(run.unknown, it, reason))
+            return replace(run, seq=seq, unknown=_first(run.unknown, it, reason))
         case _:
             number = it.slot.round
-            return replace(run, rounds={**run.rounds, number: _evolve_round(run.in_round(number), it, fact)})
+            rounds = {**run.rounds, number: _evolve_round(run.in_round(number), it, fact)}
+            return replace(run, seq=seq, rounds=rounds)
 
 
 _InRound = TaskIssued | AttemptFailed | PlanOutcome | FetchOutcome | HoldOpened | Decision | SynthesisOutcome

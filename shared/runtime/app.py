@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import sys
@@ -42,9 +43,17 @@ def run(main: Main, settings: Settings) -> None:
     logging.basicConfig(
         level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )
+    _collect_seldom()
     runner = asyncio.Runner(loop_factory=_loop_factory())
     with runner, contextlib.suppress(KeyboardInterrupt):
         runner.run(_until_stopped(main))
+
+
+def _collect_seldom() -> None:
+    """Look for reference cycles seldom: facts have none, and searching through runs took a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -105,6 +105,7 @@ class Link:
             connect_timeout=2,
             ping_interval=10,
             max_outstanding_pings=2,
+            skip_subject_validation=True,
             error_cb=self._complained,
             disconnected_cb=self._went_down,
             reconnected_cb=self._came_back,
