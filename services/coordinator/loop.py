@@ -29,6 +29,7 @@ from shared.contracts.subjects import Slot, invalid, live_cancelled, parse_slot
 from shared.errors import Refused, TooLarge, Unavailable
 from shared.runtime import clock
 from shared.runtime.log import End, Fill, Filled, Full, Log, Message, Stored
+from shared.runtime.patience import patiently
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ _SAVE_AFTER_S: Final = 0.25
 _AGAIN_S: Final = 0.5
 _LOOKS_AT_ONCE: Final = 1_000
 _REFUSED_AGAIN_S: Final = 60.0
-_CHUNKS_AHEAD: Final = 4
+_NEVER: Final = float("inf")
 
 
 class _Write(Struct, frozen=True):
@@ -61,8 +62,9 @@ class Coordinator:
         self._defaults = defaults
         self._set_up = set_up
         self.fold = Fold(projection)
-        self._chunks: asyncio.Queue[Sequence[Message]] = asyncio.Queue(_CHUNKS_AHEAD)
+        self._turning = asyncio.Lock()
         self._news = asyncio.Event()
+        self._alarm = _NEVER
         self._leads = False
         self._is_set_up = False
         self._goal: End | None = None
@@ -109,22 +111,31 @@ class Coordinator:
 
     async def run(self) -> None:
         """Coordinate until cancelled."""
-        await self.fold.restore(self._log)
-        self._start = await self._log.end()
+        await patiently(lambda: self.fold.restore(self._log))
+        self._start = await patiently(self._log.end)
         self._next_wake = self._projection.next_wake()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._read())
+                group.create_task(self._keep_time())
                 group.create_task(leadership.stand(self._log, self._elected))
-                group.create_task(self._turn_for_ever())
         finally:
             self.fold.save()
 
     async def _read(self) -> None:
         async with aclosing(self._log.follow(self.fold.seq)) as chunks:
             async for chunk in chunks:
-                await self._chunks.put(chunk)
-                self._news.set()
+                await self._turn(chunk)
+
+    async def _keep_time(self) -> None:
+        """Turn when nothing comes and yet something is to be done."""
+        while True:
+            self._alarm = self._next_alarm()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self._alarm):
+                    await self._news.wait()
+            self._news.clear()
+            await self._turn(())
 
     def _elected(self, leads: bool) -> None:
         self._leads = leads
@@ -132,43 +143,38 @@ class Coordinator:
         self._goal = None
         self._news.set()
 
-    async def _turn_for_ever(self) -> None:
-        while True:
-            await self._wait()
-            while not self._chunks.empty():
-                self.fold.take(self._chunks.get_nowait())
+    async def _turn(self, chunk: Sequence[Message]) -> None:
+        """Fold a chunk, write what is owed, save; one turn at a time."""
+        async with self._turning:
+            self.fold.take(chunk)
             try:
-                await self._turn()
+                await self._write_owed()
             except Unavailable as error:
                 logger.warning("Nothing can be written: %s", error)
                 await asyncio.sleep(_AGAIN_S)
                 self._news.set()
             self._save()
+        if self._presses or self._next_alarm() < self._alarm:
+            self._news.set()
 
-    async def _turn(self) -> None:
+    async def _write_owed(self) -> None:
         """Write what is owed, if it is this coordinator's to write and everything is folded that bears on it."""
         if not self._leads:
             self._follow()
         elif await self._is_current():
             await self._act()
 
-    async def _wait(self) -> None:
-        """Until something comes, or it is time for something."""
-        if self._leads and self._goal is None and (self.fold.touched or self.fold.unanswered):
-            await asyncio.sleep(0)
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._seconds_to_wait()):
-                await self._news.wait()
-        self._news.clear()
+    @property
+    def _presses(self) -> bool:
+        """Whether there is more to do at once."""
+        return self._leads and self._goal is None and bool(self.fold.touched or self.fold.unanswered)
 
-    def _seconds_to_wait(self) -> float | None:
-        waits: list[float] = []
-        if self._save_by is not None:
-            waits.append(self._save_by - asyncio.get_running_loop().time())
-        if self._leads and self._goal is None and (wake := self._soonest()) is not None:
-            waits.append(wake - self.now().timestamp())
-        return max(0.0, min(waits)) if waits else None
+    def _next_alarm(self) -> float:
+        """When to turn although nothing came, by the loop's clock."""
+        time = asyncio.get_running_loop().time()
+        save = _NEVER if self._save_by is None else self._save_by
+        wake = self._soonest() if self._leads and self._goal is None else None
+        return save if wake is None else min(save, time + max(0.0, wake - self.now().timestamp()))
 
     def _soonest(self) -> float | None:
         """When to look at any run again, saved or not."""

@@ -78,15 +78,16 @@ def install(app: FastAPI) -> None:
 
 
 def _answering(convert: Callable[[Exception], ProblemError]) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
-    async def answer(_: Request, error: Exception) -> JSONResponse:
-        problem = convert(error)
-        return JSONResponse(
-            problem.problem.model_dump(exclude_none=True),
-            problem.status,
-            media_type="application/problem+json",
-        )
+    async def answered(_: Request, error: Exception) -> JSONResponse:
+        return answer(convert(error))
 
-    return answer
+    return answered
+
+
+def answer(error: ProblemError) -> JSONResponse:
+    """The problem as a response."""
+    body = error.problem.model_dump(exclude_none=True)
+    return JSONResponse(body, error.status, media_type="application/problem+json")
 
 
 def _itself(error: Exception) -> ProblemError:

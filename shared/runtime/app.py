@@ -75,7 +75,14 @@ async def _until_stopped(main: Main) -> None:
 async def serve_http(app: ASGIApp, *, host: str, port: int, stop: asyncio.Event) -> None:
     """Serve `app` until `stop`."""
     config = uvicorn.Config(
-        app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=3, server_header=False
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=3,
+        server_header=False,
+        lifespan="off",
     )
     server = Server(config)
     serving = asyncio.create_task(server.serve())
@@ -93,7 +100,7 @@ class Health:
         self.is_ready: Callable[[], bool] = lambda: False
 
 
-def probes(health: Health) -> Starlette:
+def probes(health: Health) -> list[Route]:
     """`/livez`: the process runs. `/readyz`: it can also work."""
 
     async def livez(_: Request) -> Response:
@@ -102,7 +109,7 @@ def probes(health: Health) -> Starlette:
     async def readyz(_: Request) -> Response:
         return PlainTextResponse("ok\n") if health.is_ready() else PlainTextResponse("NATS is not reachable\n", 503)
 
-    return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz)])
+    return [Route("/livez", livez), Route("/readyz", readyz)]
 
 
 async def connect(settings: Settings, name: str, stop: asyncio.Event) -> JetStreamLog | None:
@@ -118,7 +125,9 @@ def run_worker(kind: Kind, settings: Settings, compose: Compose) -> None:
         health = Health()
         async with asyncio.TaskGroup() as group:
             if settings.health_port:
-                serving = serve_http(probes(health), host=settings.health_host, port=settings.health_port, stop=stop)
+                serving = serve_http(
+                    Starlette(routes=probes(health)), host=settings.health_host, port=settings.health_port, stop=stop
+                )
                 group.create_task(serving)
             group.create_task(_work(kind, settings, compose, stop, health))
 

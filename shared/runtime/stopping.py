@@ -17,3 +17,4 @@ async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
     finally:
         stopping.cancel()
         working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
