@@ -233,13 +233,20 @@ class Link:
 
     async def _send(self, subject: str, data: bytes, reply: str, headers: Mapping[str, str]) -> None:
         if not self._up.is_set():
-            await self.up()
+            await self._up_soon()
         if self._closed:
             raise Unavailable("The connection to NATS is closed.")
         try:
             await self._client.publish(subject, data, reply=reply, headers=dict(headers) if headers else None)
         except NatsError as error:
             raise Unavailable(f"{subject} could not be sent: {_said(error)}") from error
+
+    async def _up_soon(self) -> None:
+        try:
+            async with asyncio.timeout(REPLY_WITHIN_S):
+                await self.up()
+        except TimeoutError as error:
+            raise Unavailable(f"NATS has not been reachable for {REPLY_WITHIN_S:g} s.") from error
 
     def _expect(self, receive: Receive, future: "asyncio.Future[Incoming] | asyncio.Future[None]") -> str:
         self._count += 1

@@ -1,0 +1,1 @@
+"""Tests. The harness and the bench are imported from here: `tests.harness`, `python -m tests.bench`."""

@@ -1,0 +1,1 @@
+"""What a run costs on the message path: `python -m tests.bench`."""

@@ -1,0 +1,99 @@
+"""Workers with a stub for model and tools, in the product's own runtime: `python -m tests.harness.stub plan`.
+
+The other kinds are `fetch` and `synthesize`. Every plan has the same four queries, every fetch freezes about 500
+bytes of evidence, every report has about 1,000 bytes with a citation in each sentence.
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.contracts.evidence import Citation, CitedSource, Claim, Passage, Report, Section, Source
+from shared.contracts.facts import FetchFound, PlanMade, StepOutcome, SynthesisWritten
+from shared.contracts.subjects import KINDS, Kind
+from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
+from shared.runtime.app import run_worker
+from shared.runtime.jetstream import JetStreamLog
+from shared.runtime.log import Log
+from shared.runtime.settings import Settings
+from shared.runtime.worker import Perform
+
+QUERIES = ("what", "how", "when", "who")
+QUOTE = "The quick brown fox jumps over the lazy dog."
+
+
+class Knobs(BaseSettings):
+    """What a test may ask of the stubs."""
+
+    model_config = SettingsConfigDict(env_prefix="STUB_", frozen=True)
+
+    delay_ms: float = Field(default=0, ge=0)
+    """How long every task takes."""
+    in_flight: str = ""
+    """Subject of core NATS below which each kind says `+` as a task begins and `-` as it ends; none if empty."""
+
+
+class Stub:
+    """Performs every kind of task, and always succeeds."""
+
+    def __init__(self, log: Log, knobs: Knobs, kind: Kind) -> None:
+        self._log = log
+        self._delay_s = knobs.delay_ms / 1_000
+        self._ear = f"{knobs.in_flight}.{kind}" if knobs.in_flight else ""
+
+    async def perform(self, task: Task) -> StepOutcome:
+        """The outcome of a task, after the delay that was asked for."""
+        async with self._told() if self._ear else nullcontext():
+            if self._delay_s:
+                await asyncio.sleep(self._delay_s)
+            return await self._outcome(task)
+
+    @asynccontextmanager
+    async def _told(self) -> AsyncGenerator[None]:
+        await self._log.hint(self._ear, b"+")
+        try:
+            yield
+        finally:
+            await self._log.hint(self._ear, b"-")
+
+    async def _outcome(self, task: Task) -> StepOutcome:
+        match task:
+            case PlanTask():
+                return PlanMade(queries=QUERIES, planner="stub")
+            case FetchTask(query=query):
+                return FetchFound(query=query, sources=(await self._found(query),))
+            case SynthesizeTask(digest=digest):
+                return SynthesisWritten(digest=digest, report=_report(task))
+
+    async def _found(self, query: str) -> Source:
+        text = f"Of {query}: {f'{QUOTE} ' * 11}"
+        return Source(await self._log.put(text), f"Foxes: {query}", f"stub:{query}", "stub", (Passage(text, 0),))
+
+
+def _report(task: SynthesizeTask) -> Report:
+    sources = [source for finding in task.findings for source in finding.sources]
+    claims = tuple(Claim(f"{QUOTE} So says {source.title}.", (_citation(source),)) for source in sources)
+    cited = [CitedSource(n, source.sha256, source.title, source.location) for n, source in enumerate(sources, 1)]
+    return Report((Section("Foxes", claims),), tuple(cited), "stub")
+
+
+def _citation(source: Source) -> Citation:
+    return Citation(source.sha256, QUOTE, source.passages[0].text.index(QUOTE))
+
+
+def main(kind: Kind) -> None:
+    """Perform the tasks of a kind until told to stop."""
+
+    async def compose(_settings: Settings, log: JetStreamLog, _stack: AsyncExitStack) -> Perform:
+        return Stub(log, Knobs(), kind).perform
+
+    run_worker(kind, Settings(), compose)
+
+
+if __name__ == "__main__":
+    assert sys.argv[1] in KINDS, f"{sys.argv[1]} is none of {', '.join(KINDS)}."
+    main(sys.argv[1])
