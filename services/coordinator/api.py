@@ -1,5 +1,6 @@
 """The HTTP API of the coordinator."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
 
@@ -31,6 +32,8 @@ from shared.contracts.subjects import REQUESTED, TOKEN, Slot, is_reserved
 from shared.errors import Unavailable
 from shared.runtime import clock
 from shared.runtime.log import Log
+
+logger = logging.getLogger(__name__)
 
 SEQUENCE: Final = "Dossier-Sequence"
 """Header of every answer: how far the log is folded that it was made from. A request that names one waits for it."""
@@ -72,7 +75,11 @@ class Api:
         return router
 
     async def _number(self, request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
-        response = await call(request)
+        try:
+            response = await call(request)
+        except Exception:
+            logger.exception("%s %s failed", request.method, request.url.path)
+            response = problems.answer(problems.defect())
         response.headers.setdefault(SEQUENCE, str(self._coordinator.fold.seq))
         return response
 
@@ -177,19 +184,19 @@ class Api:
         return PlainTextResponse(ended.report, media_type="text/markdown; charset=utf-8")
 
     async def approve(
-        self, run_id: RunId, body: NewApproval, if_match: Annotated[str | None, Header()] = None
+        self, run_id: RunId, body: NewApproval, response: Response, if_match: Annotated[str | None, Header()] = None
     ) -> RunView:
         """Decide on a run. `If-Match` (or `digest`) with the hold's digest is refused when the evidence is not that."""
         digest = if_match.strip().removeprefix("W/").strip('"') if if_match else body.digest
         ruling = Ruling(run_id=run_id, by=body.by, comment=body.comment, digest=digest, exclude=tuple(body.exclude))
         refusal, run = await self._desk.rule(body.decision, ruling)
-        return _ruled(run_id, refusal, run)
+        return _ruled(run_id, refusal, run, response)
 
-    async def cancel(self, run_id: RunId, body: NewCancel | None = None) -> RunView:
+    async def cancel(self, run_id: RunId, response: Response, body: NewCancel | None = None) -> RunView:
         """End a run now. Its report, if that was first, wins."""
         body = body or NewCancel()
         refusal, run = await self._desk.rule("cancel", Ruling(run_id=run_id, by=body.by, comment=body.comment))
-        return _ruled(run_id, refusal, run)
+        return _ruled(run_id, refusal, run, response)
 
     async def _run(self, run_id: str, since: int) -> Run:
         run = await self._coordinator.wait_until(run_id, since, lambda _: True, within_s=_WAIT_S if since else 0)
@@ -198,11 +205,12 @@ class Api:
         return run
 
 
-def _ruled(run_id: str, refusal: problems.Refuse | None, run: Run | None) -> RunView:
+def _ruled(run_id: str, refusal: problems.Refuse | None, run: Run | None, response: Response) -> RunView:
     if refusal:
         raise problems.refused(refusal, run)
     if run is None:
         raise problems.unknown_run(run_id)
+    response.headers[SEQUENCE] = str(run.seq)
     return view(run)
 
 

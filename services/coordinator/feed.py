@@ -26,7 +26,7 @@ def event_view(message: Message) -> EventView:
     try:
         stored = msgspec.json.decode(message.data, type=_Stored)
         data: object = msgspec.json.decode(stored.data)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         stored, data = _Stored(), None
     return EventView(
         sequence=message.seq,

@@ -10,7 +10,7 @@ from typing import Final
 
 from services.coordinator.projection import Checkpoint, Projection
 from services.coordinator.run import Recorded, Run, evolve, recorded
-from shared.contracts.subjects import INBOUND, INVALID, parse_slot
+from shared.contracts.subjects import INBOUND, parse_slot, refused_seq
 from shared.runtime.log import Log, Message
 
 logger = logging.getLogger(__name__)
@@ -77,8 +77,8 @@ class Fold:
                 heard(slot.run, message)
         elif message.subject in INBOUND:
             self.unanswered[message.seq] = message
-        elif message.subject.startswith(INVALID):
-            self.unanswered.pop(int(message.subject.rsplit(".", 1)[1]), None)
+        elif (refused := refused_seq(message.subject)) is not None:
+            self.unanswered.pop(refused, None)
 
     def wrote(self, it: Recorded) -> None:
         """Fold a fact that this process has just written, ahead of its place in the log."""

@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from services.coordinator.run import Box, Round, Run, digest
-from shared.contracts.evidence import Failure, Finding, Report, markdown
+from shared.contracts.evidence import Citation, Failure, Finding, Passage, Report, markdown
 from shared.contracts.facts import (
     AttemptFailed,
     DecisionApproved,
@@ -140,19 +140,26 @@ def decided_findings(run: Run) -> tuple[Finding, ...]:
 
 
 def _beyond(report: Report, findings: tuple[Finding, ...]) -> str | None:
-    """Why the report may not be published: the first citation that the decided evidence does not bear out."""
-    passages = {
-        (source.sha256, passage) for finding in findings for source in finding.sources for passage in source.passages
-    }
-    for citation in report.citations():
-        if not any(
-            sha256 == citation.sha256
-            and passage.text[max(0, citation.start - passage.start) :].startswith(citation.quote)
-            and citation.start >= passage.start
-            for sha256, passage in passages
-        ):
-            return f"The report cites {citation.quote[:80]!r}, which is not in the evidence that was decided on."
+    """Why the report may not be published: the first sentence that the decided evidence does not bear out."""
+    listed = {source.sha256 for source in report.sources}
+    passages: dict[str, list[Passage]] = {}
+    for finding in findings:
+        for source in finding.sources:
+            passages.setdefault(source.sha256, []).extend(source.passages)
+    for claim in (claim for section in report.sections for claim in section.claims):
+        if not claim.citations:
+            return f"The report says {claim.text[:80]!r} and cites nothing for it."
+        for citation in claim.citations:
+            if citation.sha256 not in listed or not _stands_in(passages.get(citation.sha256, []), citation):
+                return f"The report cites {citation.quote[:80]!r}, which is not in the evidence that was decided on."
     return None
+
+
+def _stands_in(passages: list[Passage], citation: Citation) -> bool:
+    return any(
+        citation.start >= passage.start and passage.text.startswith(citation.quote, citation.start - passage.start)
+        for passage in passages
+    )
 
 
 def _plan_task(run: Run, request: RunAccepted, number: int) -> PlanTask:

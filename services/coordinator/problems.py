@@ -1,6 +1,6 @@
 """Errors as RFC 9457 problem details."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Final
 
@@ -32,6 +32,7 @@ class ProblemError(Exception):
     def __init__(self, status: int, code: str, detail: str, **more: str | None) -> None:
         super().__init__(detail)
         self.status = status
+        self.headers: Mapping[str, str] = {}
         self.problem = Problem(
             type=f"urn:dossier:problem:{code}",
             title=HTTPStatus(status).phrase,
@@ -71,7 +72,6 @@ def install(app: FastAPI) -> None:
         Unavailable: lambda error: ProblemError(503, "nats_unavailable", f"{error} It is safe to repeat the request."),
         Refused: lambda error: ProblemError(502, "nats_refused", str(error)),
         HTTPException: _http,
-        Exception: lambda _: ProblemError(500, "defect", "Something went wrong here; the log says what."),
     }
     for type_, convert in known.items():
         app.add_exception_handler(type_, _answering(convert))
@@ -87,7 +87,12 @@ def _answering(convert: Callable[[Exception], ProblemError]) -> Callable[[Reques
 def answer(error: ProblemError) -> JSONResponse:
     """The problem as a response."""
     body = error.problem.model_dump(exclude_none=True)
-    return JSONResponse(body, error.status, media_type="application/problem+json")
+    return JSONResponse(body, error.status, headers=error.headers, media_type="application/problem+json")
+
+
+def defect() -> ProblemError:
+    """Our own fault."""
+    return ProblemError(500, "defect", "Something went wrong here; the log says what.")
 
 
 def _itself(error: Exception) -> ProblemError:
@@ -109,5 +114,6 @@ def _invalid_message(error: Exception) -> ProblemError:
 
 def _http(error: Exception) -> ProblemError:
     assert isinstance(error, HTTPException)
-    code = HTTPStatus(error.status_code).name.lower()
-    return ProblemError(error.status_code, code, error.detail)
+    problem = ProblemError(error.status_code, HTTPStatus(error.status_code).name.lower(), error.detail)
+    problem.headers = error.headers or {}
+    return problem

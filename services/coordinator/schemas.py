@@ -13,7 +13,7 @@ from shared.contracts.requests import MAX_QUESTION
 
 Question = Annotated[str, Field(min_length=1, max_length=MAX_QUESTION)]
 Comment = Annotated[str, Field(max_length=8_000)]
-By = Annotated[str, Field(min_length=1, max_length=200)]
+By = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
 
 
 class _Body(BaseModel):

@@ -6,10 +6,10 @@ binding, and bare JSON. Of a stored fact, `id` is the slot's subject and `subjec
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final, get_args
+from typing import Annotated, Final, get_args
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from shared.contracts.facts import Fact, RequestRefused
 from shared.contracts.subjects import Slot
@@ -37,7 +37,7 @@ class _Envelope(Struct, frozen=True, kw_only=True):
     source: str
     type: str
     subject: str | UnsetType = UNSET
-    time: datetime | UnsetType = UNSET
+    time: Annotated[datetime, Meta(tz=True)] | UnsetType = UNSET
     datacontenttype: str = "application/json"
     traceparent: str | UnsetType = UNSET
     data: Raw
@@ -90,7 +90,7 @@ def decode(message: bytes) -> Event:
         if decoder is None:
             raise UnknownType(f"{envelope.type} is not a type that this release knows.")
         fact = decoder.decode(envelope.data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Unreadable(str(error)) from error
     if isinstance(envelope.time, UnsetType):
         raise Unreadable("The envelope has no time.")
@@ -115,6 +115,6 @@ def unwrap(headers: Mapping[str, str], message: bytes) -> Inbound:
         return Inbound(message, trace)
     try:
         envelope = _decode_envelope(message)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidMessage("bad_cloudevent", f"Not a CloudEvents 1.0 JSON event: {error}.") from error
     return Inbound(bytes(envelope.data), envelope.traceparent or trace)

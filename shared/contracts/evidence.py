@@ -121,13 +121,13 @@ def _byline(report: Report) -> str:
     author = (
         "Extracted verbatim by the offline model; no language model took part."
         if report.writer == "offline"
-        else f"Written by {report.writer}."
+        else f"Written by {_one_line(report.writer)}."
     )
     return f"{author} Degraded: {_one_line(report.degraded)}" if report.degraded else author
 
 
 def _cited(claim: Claim, numbers: dict[str, int]) -> str:
-    marks = dict.fromkeys(numbers[citation.sha256] for citation in claim.citations)
+    marks = dict.fromkeys(numbers[citation.sha256] for citation in claim.citations if citation.sha256 in numbers)
     return f"{_one_line(claim.text)} {''.join(f'[{number}]' for number in marks)}"
 
 

@@ -5,9 +5,9 @@ anything else is a new version, a class of its own beside the old one.
 """
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from shared.contracts.evidence import CitedSource, Failure, Finding, Report, Source, Usage
 from shared.contracts.tasks import Task
@@ -82,7 +82,7 @@ class HoldOpened(_Fact, frozen=True, kw_only=True, tag="hold.opened.v1"):
     """The evidence waits for a person until `deadline`. `digest` names exactly what there is to decide on."""
 
     digest: str
-    deadline: datetime
+    deadline: Annotated[datetime, Meta(tz=True)]
 
 
 class _Decided(_Fact, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ MAX_QUESTION: Final = 8_000
 """Characters."""
 MAX_TIMEOUT_S: Final = 366 * 86_400.0
 _MAX_COMMENT: Final = 8_000
+_LONGEST_REASON: Final = 300
 
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
@@ -57,10 +58,10 @@ class Ruling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
 def duration_s(text: str) -> float:
     """Seconds of a duration such as `"3s"`, `"1h30m"` or `"14d"`. Raises `InvalidMessage`."""
     if not _DURATION.fullmatch(text):
-        raise _bad("approval_timeout", f"{text!r} is no duration; write it as in 90s, 30m, 2h, 14d or 1h30m")
+        raise _bad("approval_timeout", f"{text[:40]!r} is no duration; write it as in 90s, 30m, 2h, 14d or 1h30m")
     seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text))
     if not 1 <= seconds <= MAX_TIMEOUT_S:
-        raise _bad("approval_timeout", f"{text!r} is not between 1 second and 366 days")
+        raise _bad("approval_timeout", f"{text[:40]!r} is not between 1 second and 366 days")
     return seconds
 
 
@@ -85,7 +86,7 @@ def check_request(request: Request) -> None:
         raise _bad("max_cost_usd", "it must be more than 0")
     for tool in request.tools:
         if not is_token(tool):
-            raise _bad("tools", f"{tool!r} is no name of a tool")
+            raise _bad("tools", f"{tool[:80]!r} is no name of a tool")
 
 
 def _check_run_id(run: str) -> None:
@@ -131,7 +132,7 @@ def _decode(data: bytes, type_: type[_Message]) -> _Message:
         return msgspec.json.decode(data, type=type_)
     except msgspec.ValidationError as error:
         raise _explained(str(error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidMessage("not_json", f"The message is not JSON: {error}.") from error
 
 
@@ -142,12 +143,17 @@ _PATH: Final = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 def _explained(text: str) -> InvalidMessage:
     """msgspec's complaint, as a sentence that begins with the field."""
     if named := _NAMED.search(text):
-        missing = "missing" in text
+        missing = text.startswith("Object missing")
         return _bad(named["field"], "it is required" if missing else "there is no such field")
     path = _PATH.search(text)
     field = path["path"] if path else ""
-    return _bad(field or "message", _PATH.sub("", text).replace("`", "").lower())
+    reason = _PATH.sub("", text).replace("`", "")
+    return _bad(field, reason[:1].lower() + reason[1:])
 
 
 def _bad(field: str, reason: str) -> InvalidMessage:
-    return InvalidMessage("invalid_field", f"{field}: {reason}.", field=field)
+    return InvalidMessage("invalid_field", f"{_short(field) or 'The message'}: {_short(reason)}.", field=_short(field))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}…"

@@ -36,6 +36,7 @@ Kind = Literal["plan", "fetch", "synthesize"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Box = Literal["accepted", "task", "attempt", "plan", "fetch", "hold", "decision", "synthesis", "completed"]
 
+_RUN_DOT = f"{RUN}."
 TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _RESERVED = re.compile(r"r[0-9]+")
 _OUTCOME: dict[Kind, Box] = {"plan": "plan", "fetch": "fetch", "synthesize": "synthesis"}
@@ -59,6 +60,12 @@ def task_filter(kind: Kind) -> str:
 def invalid(seq: int) -> str:
     """Where the refusal of the contract message at stream sequence `seq` is written, once."""
     return f"{INVALID}.{seq}"
+
+
+def refused_seq(subject: str) -> int | None:
+    """The sequence of the contract message that a message on this subject refuses; `None` where it refuses none."""
+    prefix, _, seq = subject.rpartition(".")
+    return int(seq) if prefix == INVALID and seq.isascii() and seq.isdigit() and len(seq) < 20 else None
 
 
 def evidence(sha256: str, chunk: int) -> str:
@@ -126,7 +133,7 @@ def parse_slot(subject: str) -> Slot | None:
     """The slot that a subject names, or `None` where it names none."""
     try:
         _, _, run, box, *rest = subject.split(".")
-        return _slot(run, box, rest) if subject.startswith(RUN) else None
+        return _slot(run, box, rest) if subject.startswith(_RUN_DOT) and is_token(run) else None
     except ValueError:
         return None
 
@@ -136,10 +143,17 @@ def _slot(run: str, box: str, rest: list[str]) -> Slot | None:
         case (("accepted" | "completed"), []):
             return Slot(run, box)
         case (("task" | "attempt"), [("plan" | "fetch" | "synthesize") as kind, round_, index, attempt]):
-            return Slot(run, box, int(round_), int(index), int(attempt), kind)
+            return Slot(run, box, _number(round_), _number(index), _number(attempt), kind)
         case "fetch", [round_, index]:
-            return Slot(run, "fetch", int(round_), int(index))
+            return Slot(run, "fetch", _number(round_), _number(index))
         case (("plan" | "hold" | "decision" | "synthesis"), [round_]):
-            return Slot(run, box, int(round_))
+            return Slot(run, box, _number(round_))
         case _:
             return None
+
+
+def _number(text: str) -> int:
+    """A number as `Slot.subject` writes it. `01` would be a second subject for one box, and is refused."""
+    if not (text.isascii() and text.isdigit()) or len(text) > 9 or (text[0] == "0" and text != "0"):
+        raise ValueError(text)
+    return int(text)

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from shared.contracts.envelope import HEADERS
-from shared.errors import Refused, Unavailable
+from shared.errors import Refused, TooLarge, Unavailable
 from shared.runtime.clock import token
 from shared.runtime.link import Incoming, Link, status
 from shared.runtime.log import Fill, Filled, Full, Stored
@@ -28,6 +28,7 @@ _RETRY_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 _ONCE: Final = {"Nats-Expected-Last-Subject-Sequence": "0"}
 _ONCE_EVENT: Final = {**_ONCE, **HEADERS}
 _SLOT_FULL: Final = 10071
+_TOO_LARGE: Final = 10054
 _WRITE_IN_FLIGHT: Final = 10164
 
 
@@ -176,6 +177,8 @@ class Committer:
                 await self._link.post(fill.subject, fill.data, self._batch_headers(batch, number))
             headers = self._batch_headers(batch, last) | {"Nats-Batch-Commit": "1"}
             return await self._answer(await self._link.ask(fills[-1].subject, fills[-1].data, headers))
+        except TooLarge as error:
+            return Refused(_TOO_LARGE, str(error))
         except Unavailable as error:
             return error
 
@@ -186,16 +189,18 @@ class Committer:
         trouble: Unavailable | None = None
         asked = [(one, await self._ask(one.fill)) for one in taken]
         for one, future in asked:
-            answer = future if isinstance(future, Unavailable) else await self._answer(future)
+            answer = future if isinstance(future, Unavailable | Refused) else await self._answer(future)
             if isinstance(answer, Unavailable):
                 trouble = answer
             else:
                 one.resolve(answer)
         return trouble
 
-    async def _ask(self, fill: Fill) -> "asyncio.Future[Incoming] | Unavailable":
+    async def _ask(self, fill: Fill) -> "asyncio.Future[Incoming] | Unavailable | Refused":
         try:
             return await self._link.ask(fill.subject, fill.data, self._headers)
+        except TooLarge as error:
+            return Refused(_TOO_LARGE, str(error))
         except Unavailable as error:
             return error
 

@@ -207,6 +207,8 @@ class JetStreamTasks:
     async def close(self) -> None:
         self._closed.set()
         await self._pull.close()
+        for message in self._pull.untaken():
+            await JetStreamDelivery(self._link, message).nak()
 
     async def _open(self) -> None:
         await topology.wait_for_consumer(self._link, self._consumer)

@@ -15,8 +15,9 @@ from typing import Final, NamedTuple, Protocol
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.errors import MaxPayloadError
 
-from shared.errors import Unavailable
+from shared.errors import TooLarge, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ REPLY_WITHIN_S: Final = 5.0
 
 _SWEEP_S: Final = 0.5
 _RECONNECT_S: Final = 0.2
+_ACK: Final = "$JS.ACK."
 _UNLIMITED: Final = -1
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 
@@ -42,8 +44,12 @@ Receive = Callable[[Incoming], None]
 
 
 def status(message: Incoming) -> int:
-    """The status code of a control message; 0 for an ordinary one."""
-    return int(message.headers.get("Status", 0)) if message.headers else 0
+    """The status code of a control message; 0 for an ordinary one, whatever headers its publisher gave it."""
+    headers = message.headers
+    if not headers or "Status" not in headers or "Nats-Sequence" in headers or message.reply.startswith(_ACK):
+        return 0
+    code = headers["Status"]
+    return int(code) if code.isdecimal() else 0
 
 
 class Subscription:
@@ -72,8 +78,10 @@ class _Expected(NamedTuple):
 class Link:
     """One connection, shared by all of a process."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, servers: Sequence[str]) -> None:
         self._client = client
+        self._servers = list(servers)
+        self._said = False
         self._waiting: dict[str, _Expected] = {}
         self._sweeping: asyncio.Task[None] | None = None
         self._count = 0
@@ -86,18 +94,18 @@ class Link:
     async def open(cls, servers: Sequence[str], *, name: str) -> "Link":
         """Connect, however long it takes until a server is there."""
         while True:
-            link = cls(Client())
+            link = cls(Client(), servers)
             try:
-                await link._connect(servers, name)
+                await link._connect(name)
             except (OSError, NatsError, TimeoutError) as error:
-                logger.warning("Waiting for NATS at %s: %s", ", ".join(servers), _said(error))
+                await link._complained(error)
                 await asyncio.sleep(0.5)
             else:
                 return link
 
-    async def _connect(self, servers: Sequence[str], name: str) -> None:
+    async def _connect(self, name: str) -> None:
         await self._client.connect(
-            list(servers),
+            self._servers,
             name=name,
             max_reconnect_attempts=-1,
             reconnect_time_wait=_RECONNECT_S,  # pyright: ignore[reportArgumentType]  a float will do
@@ -238,6 +246,8 @@ class Link:
             raise Unavailable("The connection to NATS is closed.")
         try:
             await self._client.publish(subject, data, reply=reply, headers=dict(headers) if headers else None)
+        except MaxPayloadError as error:
+            raise TooLarge(f"{subject}: {len(data):,} bytes are more than this NATS server takes.") from error
         except NatsError as error:
             raise Unavailable(f"{subject} could not be sent: {_said(error)}") from error
 
@@ -288,6 +298,9 @@ class Link:
             call()
 
     async def _complained(self, error: Exception) -> None:
+        if not self._prefix and not self._said:
+            logger.warning("Waiting for NATS at %s: %s", ", ".join(map(_without_password, self._servers)), _said(error))
+            self._said = True
         logger.debug("NATS: %s", _said(error))
         if "permissions violation" in str(error).lower():
             logger.error("NATS refused: %s", error)
@@ -295,3 +308,8 @@ class Link:
 
 def _said(error: BaseException) -> str:
     return str(error) or type(error).__name__
+
+
+def _without_password(url: str) -> str:
+    scheme, _, rest = url.rpartition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if scheme else rest.rpartition("@")[2]

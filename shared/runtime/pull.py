@@ -71,6 +71,11 @@ class Pull:
         taken, self._arrived = self._arrived[:at_most], self._arrived[at_most:]
         return taken
 
+    def untaken(self) -> Sequence[Incoming]:
+        """What came and was never taken, once."""
+        left, self._arrived = self._arrived, []
+        return left
+
     async def release(self, count: int) -> None:
         """So many of the taken messages are dealt with."""
         self._held -= count

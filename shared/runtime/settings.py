@@ -1,5 +1,6 @@
 """The environment, read once. Every name begins with `DOSSIER_`; only the OpenAI ones are those of its SDK."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.contracts.requests import duration_s
+from shared.errors import InvalidMessage
 from shared.runtime.topology import Limits
 from shared.runtime.verdict import Policy
 
@@ -60,7 +62,24 @@ class Settings(BaseSettings):
     @field_validator("approval_timeout")
     @classmethod
     def _is_duration(cls, value: str) -> str:
-        duration_s(value)
+        try:
+            duration_s(value)
+        except InvalidMessage as error:
+            raise ValueError(error.message) from error
+        return value
+
+    @field_validator("log_level")
+    @classmethod
+    def _is_level(cls, value: str) -> str:
+        if value.upper() not in logging.getLevelNamesMapping():
+            raise ValueError(f"{value!r} is no log level; DEBUG, INFO, WARNING and ERROR are.")
+        return value
+
+    @field_validator("nats_url")
+    @classmethod
+    def _is_some_server(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not any(value) or not all(value):
+            raise ValueError("Name at least one server, as in nats://127.0.0.1:4222.")
         return value
 
     @field_validator("docs", "openai_api_key", "openai_base_url", mode="before")

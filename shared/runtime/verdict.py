@@ -16,6 +16,7 @@ class Policy(Struct, frozen=True):
 
     attempts: int = 4
     deliveries: int = 5
+    shortest_wait_s: float = 1.0
     longest_wait_s: float = 600.0
 
 
@@ -46,8 +47,10 @@ def verdict(error: Exception, *, failures: int, waited_s: float, policy: Policy)
     match error:
         case Terminal():
             return GiveUp(failure)
-        case Throttled(retry_after=seconds) if waited_s + seconds <= policy.longest_wait_s:
-            return Wait(seconds)
+        case Throttled(retry_after=told) if (
+            waited_s + (wait := max(told, policy.shortest_wait_s)) <= policy.longest_wait_s
+        ):
+            return Wait(wait)
         case _ if failures + 1 < policy.attempts:
             return Again(failure)
         case _:

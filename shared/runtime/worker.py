@@ -54,6 +54,7 @@ def performing(task_type: type[_T], perform: Callable[[_T], Awaitable[StepOutcom
 
 _RENEW_S: Final = ACK_WAIT_S / 3
 _FRESH_S: Final = 1.0
+_LAST_WORDS_S: Final = 5.0
 
 
 class Job(Struct, frozen=True, eq=False):
@@ -162,8 +163,10 @@ class Worker:
         event = Event(fact, f"dossier/{self._kind}", clock.now(), job.traceparent)
         try:
             data = envelope.encode(slot, event)
-        except TooLarge as error:
-            slot, fact = job.step.outcome, _failed(job.issued.task, Failure("too_large", str(error)))
+        except Exception as error:
+            failure = Failure("too_large", str(error)) if isinstance(error, TooLarge) else failure_of(error)
+            self._log_failure(job, error)
+            slot, fact = job.step.outcome, _failed(job.issued.task, failure)
             data = envelope.encode(slot, msgspec.structs.replace(event, fact=fact))
         [filled] = await self._log.fill([Fill(slot.subject, data)])
         if isinstance(filled, Refused):
@@ -176,14 +179,14 @@ class Worker:
         await job.delivery.ack()
 
     async def _finish(self) -> None:
-        """Give the jobs in hand their grace, then interrupt them."""
+        """Give the jobs in hand their grace, then interrupt those without a result; results are still written."""
         if self._jobs:
             await asyncio.wait(self._jobs, timeout=self._grace_s)
         self._stopping = True
         for task in list(self._jobs):
-            task.cancel()
+            self._abort(task)
         if self._jobs:
-            await asyncio.wait(self._jobs, timeout=5)
+            await asyncio.wait(self._jobs, timeout=_LAST_WORDS_S)
 
     async def _renew(self) -> None:
         """Keep every job in hand from being handed to another; abort those that cannot be kept."""

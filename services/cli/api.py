@@ -1,0 +1,161 @@
+"""The HTTP API, from outside."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, Literal, TypeVar
+from urllib.parse import quote
+
+import httpx2
+import msgspec
+from msgspec import Struct
+from pydantic import ValidationError
+
+from services.cli.refusal import FAILED, MISUSED, Refusal
+from services.coordinator.schemas import EventPage, EventView, RunPage, RunView
+
+SEQUENCE: Final = "Dossier-Sequence"
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+_UNPROCESSABLE: Final = 422
+_SILENCE_S: Final = 40.0
+"""The events have a sign of life in them every 15 s; after this long without one the connection is given up."""
+_PAUSES_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
+
+Verb = Literal["approve", "reject", "cancel"]
+
+
+class Problem(Struct, frozen=True):
+    """What the API says instead of an answer (RFC 9457)."""
+
+    status: int = 500
+    code: str = "unknown"
+    detail: str = "The API gave no reason."
+    winner: str | None = None
+
+
+class Refused(Refusal):
+    """The API said no, and why."""
+
+    def __init__(self, problem: Problem) -> None:
+        won = f" What holds: {problem.winner}." if problem.winner and problem.winner not in problem.detail else ""
+        code = MISUSED if problem.status == _UNPROCESSABLE else FAILED
+        super().__init__(f"{problem.detail}{won} ({problem.code})", code=code)
+        self.problem = problem
+
+
+class Away(Refusal):
+    """The API does not answer."""
+
+
+class Api:
+    """The API at one address."""
+
+    def __init__(self, http: httpx2.AsyncClient) -> None:
+        self._http = http
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: str) -> "AsyncGenerator[Api]":
+        """The API at `url`, for a while. Nothing is sent yet."""
+        try:
+            remote = httpx2.URL(url).host not in _LOOPBACK
+            http = httpx2.AsyncClient(base_url=url, trust_env=remote, timeout=httpx2.Timeout(15, connect=3))
+        except httpx2.InvalidURL as error:
+            raise Refusal(f"{url} is no URL of an API: {error}.", code=MISUSED) from error
+        async with http:
+            yield cls(http)
+
+    async def runs(self, *, statuses: Sequence[str], text: str) -> tuple[RunPage, bytes]:
+        """The newest runs, read and as they came."""
+        params = {"status": list(statuses), "text": text}
+        answer = await self._answer(self._http.build_request("GET", "/v1/runs", params=params))
+        return _read(RunPage, answer), answer
+
+    async def run(self, run_id: str) -> tuple[RunView, bytes]:
+        """Everything that is known of a run, read and as it came."""
+        answer = await self._answer(self._http.build_request("GET", _path(run_id)))
+        return _read(RunView, answer), answer
+
+    async def history(self, run_id: str) -> list[EventView]:
+        """The facts of a run so far."""
+        answer = await self._answer(self._http.build_request("GET", _path(run_id, "events")))
+        return _read(EventPage, answer).events
+
+    async def rule(
+        self, verb: Verb, run_id: str, *, by: str, comment: str, digest: str | None, exclude: Sequence[str] = ()
+    ) -> RunView:
+        """Decide on a run, on the evidence that `digest` names, or cancel it. Raises `Refused` for who was too late."""
+        body: dict[str, object] = {"by": by, "comment": comment}
+        path = "cancel"
+        if verb != "cancel":
+            path = "approvals"
+            body |= {"decision": verb, "exclude": list(exclude)}
+        headers = {"If-Match": f'"{digest}"'} if digest else {}
+        request = self._http.build_request("POST", _path(run_id, path), json=body, headers=headers)
+        return _read(RunView, await self._answer(request))
+
+    async def events(self, run_id: str, *, since: int = 0) -> AsyncGenerator[EventView | None]:
+        """The facts of a run as they come, to its completion; `None` each time that the API is not there.
+
+        It goes on where it was when the API comes back. A run that is not known yet is
+        waited for if its request is known to be in the log, at `since`.
+        """
+        after = failures = 0
+        while True:
+            try:
+                async for event in self._events(run_id, after, since):
+                    after, failures = event.sequence, 0
+                    yield event
+                    if event.slot == "completed":
+                        return
+            except Refused as refused:
+                if refused.problem.status < 500 and not (since and refused.problem.code == "unknown_run"):
+                    raise
+            except (httpx2.TransportError, ValidationError):
+                yield None
+            await asyncio.sleep(_PAUSES_S[min(failures, len(_PAUSES_S) - 1)])
+            failures += 1
+
+    async def _events(self, run_id: str, after: int, since: int) -> AsyncGenerator[EventView]:
+        headers = {"Last-Event-ID": str(after), SEQUENCE: str(since)}
+        timeout = httpx2.Timeout(_SILENCE_S, connect=3)
+        async with self._http.sse(_path(run_id, "events"), headers=headers, timeout=timeout) as source:
+            if source.response.is_error:
+                raise Refused(_problem(await source.response.aread()))
+            async for sent in source:
+                yield EventView.model_validate_json(sent.data)
+
+    async def _answer(self, request: httpx2.Request) -> bytes:
+        try:
+            response = await self._http.send(request)
+        except httpx2.TransportError as error:
+            raise self._away() from error
+        if response.is_error:
+            raise Refused(_problem(response.content))
+        return response.content
+
+    def _away(self) -> Away:
+        return Away(f"Nothing answers at {self._http.base_url}; `dossier up` starts Dossier.")
+
+
+def _path(run_id: str, what: str = "") -> str:
+    return f"/v1/runs/{quote(run_id, safe='')}{'/' if what else ''}{what}"
+
+
+_View = TypeVar("_View", RunPage, RunView, EventPage)
+
+
+def _read(type_: type[_View], answer: bytes) -> _View:
+    try:
+        return type_.model_validate_json(answer)
+    except ValidationError as error:
+        raise Refusal(
+            f"What answers there does not speak as this release does: {error.error_count()} faults."
+        ) from error
+
+
+def _problem(answer: bytes) -> Problem:
+    try:
+        return msgspec.json.decode(answer, type=Problem)
+    except msgspec.MsgspecError:
+        return Problem()

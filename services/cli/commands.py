@@ -1,0 +1,203 @@
+"""The commands, as they are typed."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Final, NoReturn
+
+import typer
+from rich.text import Text
+
+from services.cli import review, settings, starting
+from services.cli.api import Api
+from services.cli.asking import Asking, Question
+from services.cli.folder import Folder, Running
+from services.cli.refusal import FAILED, Refusal
+from services.cli.terminal import Terminal, printable
+from shared.errors import DossierError
+
+_INTERRUPTED: Final = 130
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+app = typer.Typer(
+    name="dossier",
+    help="Durable research: ask, review the evidence, get a report in which every sentence is cited.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Data = Annotated[
+    Path | None, typer.Option("--data", help="Data folder; .dossier or $DOSSIER_DATA where none is named.")
+]
+Nats = Annotated[
+    str | None, typer.Option("--nats", metavar="URL", help="A NATS that runs elsewhere, instead of the embedded one.")
+]
+Docs = Annotated[
+    Path | None,
+    typer.Option("--docs", exists=True, file_okay=False, help="Folder of documents to search; Python's own without."),
+]
+ApiUrl = Annotated[
+    str | None, typer.Option("--api", metavar="URL", help="API of a Dossier that runs elsewhere, or $DOSSIER_API_URL.")
+]
+RunId = Annotated[str, typer.Argument(metavar="RUN")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
+Comment = Annotated[str, typer.Option("--comment", help="Why; kept with the run.")]
+NatsPort = Annotated[
+    int | None,
+    typer.Option("--port", min=1, max=65_535, help="Of the embedded NATS; 4222 if it is free, else another."),
+]
+ApiPort = Annotated[int | None, typer.Option(min=1, max=65_535, help="8400 if it is free, else another.")]
+
+
+@app.command()
+def up(
+    nats: Nats = None, data: Data = None, docs: Docs = None, api_port: ApiPort = None, port: NatsPort = None
+) -> None:
+    """Start NATS and the four services on this machine, for this machine alone, and keep them running."""
+
+    async def work(terminal: Terminal) -> int:
+        known = settings.read()
+        setup = settings.setup(known, data=data, nats=nats, docs=docs, nats_port=port, api_port=api_port)
+        await starting.up(setup, known, terminal, options=settings.options(data=data))
+        return 0
+
+    _run(work, interrupted=0)
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(metavar="QUESTION", show_default=False)],
+    docs: Docs = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Approve the evidence without asking.")] = False,
+    as_json: Json = False,
+    approval_timeout: Annotated[str | None, typer.Option(help="How long to wait for a decision, as in 2h.")] = None,
+    data: Data = None,
+    nats: Nats = None,
+    api: ApiUrl = None,
+) -> None:
+    """Ask a question, review the evidence, read the report. Starts everything for its own time where nothing runs.
+
+    Ends with 0 when there is a report, 1 when the run ended otherwise.
+    """
+
+    async def work(terminal: Terminal) -> int:
+        known = settings.read()
+        asked = Question(
+            question,
+            settings.setup(known, data=data, nats=nats, docs=docs),
+            approval_timeout=approval_timeout,
+            yes=yes,
+            as_json=as_json,
+            elsewhere=settings.elsewhere(known, data=data, nats=nats, api=api),
+            options=settings.options(data=data, api=api),
+        )
+        return 0 if await Asking(asked, terminal).ask() else FAILED
+
+    _run(work)
+
+
+@app.command()
+def runs(
+    status: Annotated[list[str] | None, typer.Option(help="May be given more than once.")] = None,
+    text: Annotated[str, typer.Option(help="Looked for in the question and the id.")] = "",
+    as_json: Json = False,
+    data: Data = None,
+    api: ApiUrl = None,
+) -> None:
+    """List runs, newest first."""
+    _with_api(
+        lambda there, terminal: review.runs(there, terminal, statuses=status or [], text=text, as_json=as_json),
+        data,
+        api,
+    )
+
+
+@app.command()
+def show(run: RunId, as_json: Json = False, data: Data = None, api: ApiUrl = None) -> None:
+    """Show a run: how it stands, its evidence, the decision, the report."""
+    _with_api(lambda there, terminal: review.show(there, terminal, run, as_json=as_json), data, api)
+
+
+@app.command()
+def watch(run: RunId, data: Data = None, api: ApiUrl = None) -> None:
+    """Follow a run until it ends. Ends with 0 when there is a report, else with 1."""
+    _with_api(lambda there, terminal: review.watch(there, terminal, run), data, api)
+
+
+@app.command()
+def approve(
+    run: RunId,
+    comment: Comment = "",
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="SHA", help="Leave out this source; the first digits will do.")
+    ] = None,
+    data: Data = None,
+    api: ApiUrl = None,
+) -> None:
+    """Approve the evidence of a run on hold: the report is then written from it."""
+    _with_api(
+        lambda there, terminal: review.rule(there, terminal, "approve", run, comment=comment, exclude=exclude or []),
+        data,
+        api,
+    )
+
+
+@app.command()
+def reject(run: RunId, comment: Comment = "", data: Data = None, api: ApiUrl = None) -> None:
+    """Reject the evidence of a run on hold: it ends without a report."""
+    _with_api(lambda there, terminal: review.rule(there, terminal, "reject", run, comment=comment), data, api)
+
+
+@app.command()
+def cancel(run: RunId, comment: Comment = "", data: Data = None, api: ApiUrl = None) -> None:
+    """End a run now, wherever it is."""
+    _with_api(lambda there, terminal: review.cancel(there, terminal, run, comment=comment), data, api)
+
+
+def _with_api(work: Callable[[Api, Terminal], Awaitable[bool | None]], data: Path | None, api: str | None) -> None:
+    """Work with the API that was named, else with that of the Dossier that runs in the data folder."""
+
+    async def working(terminal: Terminal) -> int:
+        known = settings.read()
+        running = settings.elsewhere(known, data=data, nats=None, api=api) or _here(Folder(data or known.data), data)
+        async with Api.open(running.api) as there:
+            return FAILED if await work(there, terminal) is False else 0
+
+    _run(working)
+
+
+def _here(folder: Folder, data: Path | None) -> Running:
+    running = folder.running()
+    if running is None:
+        raise Refusal(f"Nothing runs in {folder.path}. To start it: dossier up{settings.options(data=data)}")
+    return running
+
+
+def _run(work: Callable[[Terminal], Awaitable[int]], *, interrupted: int = _INTERRUPTED) -> NoReturn:
+    """Run a command to its end. Each signal cancels it once more: the first ends it well, the second at once."""
+    logging.getLogger().addHandler(logging.NullHandler())
+    terminal = Terminal()
+    try:
+        code = asyncio.run(_until_cancelled(work, terminal))
+    except asyncio.CancelledError:
+        code = interrupted
+    except DossierError as error:
+        terminal.say(Text.assemble(("dossier: ", "red"), printable(str(error))))
+        code = error.code if isinstance(error, Refusal) else FAILED
+    raise typer.Exit(code)
+
+
+async def _until_cancelled(work: Callable[[Terminal], Awaitable[int]], terminal: Terminal) -> int:
+    task = asyncio.current_task()
+    assert task
+    for number in _SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    return await work(terminal)
+
+
+def main() -> None:
+    """The command `dossier`."""
+    app(prog_name="dossier")

@@ -1,0 +1,131 @@
+"""What is shown of runs that stand still: lists, evidence, reports."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from rich.console import Group, RenderableType
+from rich.constrain import Constrain
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from services.cli.progress import SHORT, count, short, steps
+from services.cli.screen import table_of
+from services.cli.terminal import READABLE, printable
+from services.coordinator.owed import decided_findings
+from services.coordinator.run import Run
+from services.coordinator.schemas import RunPage, RunSummary
+from shared.contracts.evidence import Finding, Source
+
+_PASSAGE: Final = 150
+_STATUS: Final[Mapping[str, str]] = {
+    "hold": "yellow",
+    "reported": "green",
+    "failed": "red",
+    "parked": "red",
+    "rejected": "dim",
+    "expired": "dim",
+    "cancelled": "dim",
+}
+
+
+def evidence(run: Run) -> RenderableType:
+    """What there is to decide on: for each sub-query its sources, or why there are none."""
+    findings = run.findings()
+    kept = {source.sha256 for finding in decided_findings(run) for source in finding.sources}
+    sources = {source.sha256 for finding in findings for source in finding.sources}
+    hold = run.current.hold
+    head = Text.assemble(
+        ("Evidence", "bold"),
+        (f"  {extent(len(sources), len(findings))}", ""),
+        (f"  digest {short(hold.fact.digest)}" if hold else "", "dim"),
+    )
+    seen: set[str] = set()
+    parts = [_finding(number, finding, seen, kept) for number, finding in enumerate(findings, 1)]
+    return Constrain(Group(head, *(Padding(part, (1, 0, 0, 0)) for part in parts)), READABLE)
+
+
+def extent(sources: int, queries: int) -> str:
+    """`8 sources for 4 sub-queries`."""
+    return f"{count(sources, 'source')} for {count(queries, 'sub-query', 'sub-queries')}"
+
+
+def _finding(number: int, finding: Finding, seen: set[str], kept: set[str]) -> RenderableType:
+    """A sub-query and its sources, each in full the first time that it is shown."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(width=2)
+    table.add_column(width=SHORT)
+    table.add_column(overflow="fold")
+    for source in finding.sources:
+        if source.sha256 not in seen:
+            table.add_row(
+                "", Text(short(source.sha256), style="dim"), _source(source, excluded=source.sha256 not in kept)
+            )
+    if above := [source.location for source in finding.sources if source.sha256 in seen]:
+        table.add_row("", Text("as above", style="dim"), Text("  ".join(above), style="dim"))
+    seen.update(source.sha256 for source in finding.sources)
+    head = Text.assemble((f"{number:>2}  ", "dim"), (finding.query, "bold"))
+    if finding.failure:
+        return Group(head, Padding(Text(f"✗ {finding.failure.message}", style="red"), (0, 0, 0, 4)))
+    return Group(head, table)
+
+
+def _source(source: Source, *, excluded: bool) -> Text:
+    """Title and where it is from; below it the passage that fits best."""
+    where = "" if source.location == source.title else f"  {source.location}"
+    text = Text.assemble(source.title, (where, "dim"), ("  excluded" if excluded else "", "yellow"))
+    if source.passages:
+        text.append(f"\n“{shortened(source.passages[0].text, _PASSAGE)}”", style="dim italic")
+    return text
+
+
+def shortened(text: str, limit: int) -> str:
+    """The text on one line, cut after a whole word."""
+    line = " ".join(text.split())
+    if len(line) <= limit:
+        return line
+    return f"{line[:limit].rpartition(' ')[0] or line[:limit]} …"
+
+
+def run_page(run: Run) -> RenderableType:
+    """Everything about a run but its report."""
+    request = run.accepted.fact if run.accepted else None
+    asked = f", asked by {request.requested_by}" if request and request.requested_by else ""
+    when = f"{run.accepted.at.astimezone():%d %B %Y %H:%M}" if run.accepted else ""
+    head = Text.assemble((request.q if request else "", "bold"), (f"\n{run.id}  {when}{asked}", "dim"))
+    parts: list[RenderableType] = [head, "", table_of(steps(run))]
+    if run.findings():
+        parts += ["", evidence(run)]
+    return Group(*parts)
+
+
+def runs_table(page: RunPage, now: datetime, *, fitted: bool) -> RenderableType:
+    """Runs, newest first; `fitted`, with questions cut to the width there is."""
+    if not page.runs:
+        return Text("No runs.", style="dim")
+    table = Table(box=None, expand=fitted, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for name in ("run", "status", "asked", "sources"):
+        table.add_column(name, no_wrap=True, justify="right" if name == "sources" else "left", min_width=len(name))
+    table.add_column("question", no_wrap=True, overflow="ellipsis", ratio=1)
+    for run in page.runs:
+        table.add_row(*_row(run, now))
+    older = [Text("There are older ones; --status and --text narrow the list.", style="dim")] if page.next else []
+    return Group(table, *older)
+
+
+def _row(run: RunSummary, now: datetime) -> Iterable[Any]:
+    yield run.run_id
+    yield Text(run.status, style=_STATUS.get(run.status, ""))
+    yield Text(f"{ago(now - run.created_at)} ago" if run.created_at else "", style="dim")
+    yield str(run.sources or "")
+    yield Text(printable(" ".join(run.q.split())))
+
+
+def ago(age: timedelta) -> str:
+    """An age, in its largest unit."""
+    seconds = max(0, int(age.total_seconds()))
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"

@@ -1,0 +1,90 @@
+"""The commands that look at runs and decide on them, wherever Dossier runs."""
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from services.cli import pages
+from services.cli.api import Api, Verb
+from services.cli.following import Follower, fold
+from services.cli.progress import short
+from services.cli.refusal import FAILED, MISUSED, Refusal
+from services.cli.screen import Screen
+from services.cli.terminal import Terminal, user_name
+from services.coordinator.schemas import RunView
+from shared.runtime import clock
+
+_UNBOUNDED: Final = 10_000
+_RULED: Final[dict[Verb, str]] = {"approve": "Approved", "reject": "Rejected", "cancel": "Cancelled"}
+
+
+async def runs(api: Api, terminal: Terminal, *, statuses: Sequence[str], text: str, as_json: bool) -> None:
+    """List runs."""
+    page, raw = await api.runs(statuses=statuses, text=text)
+    if as_json:
+        terminal.write(raw)
+    else:
+        table = pages.runs_table(page, clock.now(), fitted=terminal.out.is_terminal)
+        terminal.out.print(table, width=None if terminal.out.is_terminal else _UNBOUNDED)
+
+
+async def show(api: Api, terminal: Terminal, run_id: str, *, as_json: bool) -> None:
+    """Show everything about a run."""
+    if as_json:
+        _, raw = await api.run(run_id)
+        terminal.write(raw)
+        return
+    run = fold(run_id, await api.history(run_id))
+    terminal.out.print(pages.run_page(run))
+    if run.completed and run.completed.fact.report:
+        terminal.out.print()
+        terminal.give(run.completed.fact.report)
+
+
+async def watch(api: Api, terminal: Terminal, run_id: str) -> bool:
+    """Follow a run to its end; whether that was a report."""
+    screen = Screen(terminal)
+    follower = Follower(api, run_id, changed=screen.changed)
+    try:
+        with screen.following(lambda: follower.run, lambda: follower.away):
+            run = await follower.until(lambda run: run.completed is not None)
+    finally:
+        await follower.close()
+    return run.completed is not None and run.completed.fact.ok
+
+
+async def rule(
+    api: Api,
+    terminal: Terminal,
+    verb: Literal["approve", "reject"],
+    run_id: str,
+    *,
+    comment: str,
+    exclude: Sequence[str] = (),
+) -> None:
+    """Decide on the evidence as it is now, and on no other."""
+    run, _ = await api.run(run_id)
+    if run.digest is None:
+        raise Refusal(f"Run {run_id} is not on hold; it is {run.status}.", code=FAILED)
+    hashes = [_resolved(run, prefix) for prefix in exclude]
+    await api.rule(verb, run_id, by=user_name(), comment=comment, digest=run.digest, exclude=hashes)
+    without = f", less {len(hashes)} excluded" if hashes else ""
+    of = f"{pages.extent(run.sources, run.queries)}{without}, digest {short(run.digest)}"
+    terminal.say(f"{_RULED[verb]}: {run.q}\n{of}")
+
+
+async def cancel(api: Api, terminal: Terminal, run_id: str, *, comment: str) -> None:
+    """End a run now."""
+    run = await api.rule("cancel", run_id, by=user_name(), comment=comment, digest=None)
+    terminal.say(f"{_RULED['cancel']}: {run.q}")
+
+
+def _resolved(run: RunView, prefix: str) -> str:
+    """The one source whose SHA-256 begins so."""
+    known = {source.sha256 for finding in run.findings for source in finding.sources}
+    match [sha256 for sha256 in known if sha256.startswith(prefix.lower())]:
+        case [sha256]:
+            return sha256
+        case []:
+            raise Refusal(f"--exclude {prefix}: no source of run {run.run_id} has a hash that begins so.", code=MISUSED)
+        case _:
+            raise Refusal(f"--exclude {prefix}: more than one source has a hash that begins so.", code=MISUSED)

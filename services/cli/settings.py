@@ -1,0 +1,64 @@
+"""What the command line reads of the environment, besides what the services do."""
+
+from pathlib import Path
+from shlex import quote
+
+from pydantic import ValidationError
+
+from services.cli.folder import Folder, Running
+from services.cli.refusal import MISUSED, Refusal
+from services.cli.supervisor import Setup
+from shared.runtime.settings import Settings
+
+
+class CliSettings(Settings):
+    """The settings of the services that are started here, and where to find those that are not."""
+
+    api_url: str | None = None
+    """A Dossier that runs elsewhere."""
+
+
+def read() -> CliSettings:
+    """The environment. Raises `Refusal` with the variable that cannot be taken."""
+    try:
+        return CliSettings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        variable = name if name.isupper() else f"DOSSIER_{name.upper()}"
+        raise Refusal(f"{variable}: {first['msg']}.", code=MISUSED) from error
+
+
+def setup(
+    settings: CliSettings,
+    *,
+    data: Path | None = None,
+    nats: str | None = None,
+    docs: Path | None = None,
+    nats_port: int | None = None,
+    api_port: int | None = None,
+) -> Setup:
+    """What to start: what was typed, else what the environment says, else the defaults."""
+    elsewhere = settings.nats_url if "nats_url" in settings.model_fields_set else ()
+    return Setup(
+        folder=Folder(data or settings.data),
+        nats=tuple(nats.split(",")) if nats else elsewhere,
+        nats_port=nats_port,
+        api_port=api_port,
+        usual_api_port=settings.api_port,
+        docs=docs,
+        grace_s=settings.grace_s,
+    )
+
+
+def elsewhere(settings: CliSettings, *, data: Path | None, nats: str | None, api: str | None) -> Running | None:
+    """The Dossier that runs elsewhere, where one was named: by an option, or by the environment and no data folder."""
+    url = api or (None if data else settings.api_url)
+    servers = tuple(nats.split(",")) if nats else settings.nats_url
+    return Running(0, servers, url) if url else None
+
+
+def options(*, data: Path | None = None, api: str | None = None) -> str:
+    """The options that the next command needs to mean the same Dossier; empty where it needs none."""
+    named = (("--data", data), ("--api", api))
+    return "".join(f" {name} {quote(str(value))}" for name, value in named if value)

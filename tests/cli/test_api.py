@@ -1,0 +1,205 @@
+"""The API from outside: what it refuses, and what it is when it is away for a while."""
+
+import asyncio
+import json
+from contextlib import aclosing
+
+import httpx2
+import pytest
+
+from services.cli import review
+from services.cli.api import Api, Away, Refused
+from services.cli.following import Follower
+from services.cli.refusal import FAILED, MISUSED, Refusal
+from services.cli.terminal import Terminal
+from services.coordinator.schemas import view
+from tests.cli.api_events import HELD, events
+from tests.coordinator.story import (
+    OTHER,
+    RUN,
+    SOURCE,
+    accepted,
+    approved,
+    completed,
+    found,
+    given,
+    hold,
+    planned,
+    written,
+)
+
+WHOLE = (*HELD, approved(), written(), completed())
+URL = "http://dossier.test"
+
+
+def problem(status, code, **more):
+    return httpx2.Response(status, json={"status": status, "code": code, "detail": f"Because of {code}.", **more})
+
+
+def sse(*facts, after=0):
+    """These facts as server-sent events, less those that the reader has."""
+    sent = [event for event in events(*facts) if event.sequence > after]
+    text = "".join(f"id: {event.sequence}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n" for event in sent)
+    return httpx2.Response(200, text=text, headers={"content-type": "text/event-stream"})
+
+
+class Server:
+    """Answers as it was told to, one answer after another, and keeps what it was asked."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.asked = []
+
+    def __call__(self, request):
+        self.asked.append(request)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer(request) if callable(answer) else answer
+
+
+def with_api(server, work):
+    async def run():
+        async with httpx2.AsyncClient(transport=httpx2.MockTransport(server), base_url=URL) as http:
+            return await work(Api(http))
+
+    return asyncio.run(run())
+
+
+def resumed(*facts):
+    return lambda request: sse(*facts, after=int(request.headers["Last-Event-ID"]))
+
+
+async def collected(api, **options):
+    async with aclosing(api.events(RUN, **options)) as stream:
+        return [event and event.slot async for event in stream]
+
+
+SLOTS = [event.slot for event in events(*WHOLE)]
+
+
+def test_events_are_told_to_the_end_of_the_run():
+    assert with_api(Server(sse(*WHOLE)), collected) == SLOTS
+
+
+def test_after_a_disconnect_it_goes_on_where_it_was():
+    server = Server(sse(*WHOLE[:3]), httpx2.ConnectError("refused"), resumed(*WHOLE))
+    heard = with_api(server, collected)
+    assert [slot for slot in heard if slot] == SLOTS
+    assert None in heard
+    assert [request.headers["Last-Event-ID"] for request in server.asked] == ["0", "3", "3"]
+
+
+def test_an_answer_cut_off_in_the_middle_of_an_event_is_asked_for_again():
+    whole = sse(*WHOLE).text
+    cut = httpx2.Response(200, text=whole[: len(whole) // 2], headers={"content-type": "text/event-stream"})
+    assert with_api(Server(cut, resumed(*WHOLE)), collected) == SLOTS
+
+
+def test_a_coordinator_in_trouble_is_waited_for():
+    assert with_api(Server(problem(503, "nats_unavailable"), sse(*WHOLE)), collected) == SLOTS
+
+
+def test_a_run_that_nobody_knows_is_refused():
+    with pytest.raises(Refused, match=r"unknown_run"):
+        with_api(Server(problem(404, "unknown_run")), collected)
+
+
+def test_a_run_whose_request_is_in_the_log_is_waited_for():
+    server = Server(problem(404, "unknown_run"), sse(*WHOLE))
+    assert with_api(server, lambda api: collected(api, since=7)) == SLOTS
+    assert server.asked[0].headers["Dossier-Sequence"] == "7"
+
+
+def test_a_follower_has_the_run_as_wanted_or_ended():
+    async def follow(api):
+        follower = Follower(api, RUN, changed=lambda _: None)
+        held = await follower.until(lambda run: run.status == "hold")
+        ended = await follower.until(lambda _: False)
+        await follower.close()
+        return held.status, ended.status
+
+    assert with_api(Server(sse(*HELD), resumed(*WHOLE)), follow) == ("hold", "reported")
+
+
+def test_a_follower_passes_on_what_the_api_refuses():
+    async def follow(api):
+        follower = Follower(api, RUN, changed=lambda _: None)
+        try:
+            await follower.until(lambda _: False)
+        finally:
+            await follower.close()
+
+    with pytest.raises(Refused):
+        with_api(Server(problem(404, "unknown_run")), follow)
+
+
+def show(api):
+    return api.run(RUN)
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence", "code"),
+    [
+        (problem(409, "decided"), "Because of decided. (decided)", FAILED),
+        (problem(409, "decided", winner="ada"), "Because of decided. What holds: ada. (decided)", FAILED),
+        (problem(409, "decided", winner="of decided"), "Because of decided. (decided)", FAILED),
+        (problem(422, "invalid_field"), "Because of invalid_field. (invalid_field)", MISUSED),
+        (httpx2.Response(500, text="<html>"), "The API gave no reason. (unknown)", FAILED),
+        (httpx2.Response(200, json={}), "does not speak as this release does", FAILED),
+    ],
+)
+def test_every_error_is_one_sentence_and_an_exit_code(answer, sentence, code):
+    with pytest.raises(Refusal) as refused:
+        with_api(Server(answer), show)
+    assert sentence in str(refused.value)
+    assert refused.value.code == code
+
+
+def test_nobody_there_is_said_with_what_to_do():
+    with pytest.raises(Away, match=r"Nothing answers at http://dossier.test.*dossier up"):
+        with_api(Server(httpx2.ConnectError("refused")), show)
+
+
+def test_a_run_id_stays_one_part_of_the_path():
+    server = Server(problem(404, "unknown_run"))
+    with pytest.raises(Refused):
+        with_api(server, lambda api: api.run("../x?y"))
+    assert server.asked[0].url.raw_path == b"/v1/runs/..%2Fx%3Fy"
+
+
+def run_view(*facts):
+    return httpx2.Response(200, text=view(given(*facts).run).model_dump_json())
+
+
+def approving(*exclude):
+    return lambda api: review.rule(api, Terminal(), "approve", RUN, comment="Fine.", exclude=exclude)
+
+
+TWO = (accepted(), planned("a"), found(0, SOURCE, OTHER), hold(of="e" * 64))
+
+
+def test_an_approval_is_of_the_evidence_that_was_read():
+    server = Server(run_view(*TWO), run_view(*TWO, approved()))
+    with_api(server, approving("b" * 6))
+    sent = server.asked[1]
+    assert sent.headers["If-Match"] == f'"{"e" * 64}"'
+    body = json.loads(sent.content)
+    assert (body["decision"], body["comment"], body["exclude"]) == ("approve", "Fine.", [OTHER.sha256])
+    assert body["by"]
+
+
+def test_a_run_that_is_not_on_hold_cannot_be_approved_unseen():
+    server = Server(run_view(accepted()))
+    with pytest.raises(Refusal, match="is not on hold; it is planning"):
+        with_api(server, approving())
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("prefix", ["f", ""])
+def test_an_exclusion_names_one_source(prefix):
+    server = Server(run_view(*TWO))
+    with pytest.raises(Refusal, match="hash that begins so") as refused:
+        with_api(server, approving(prefix))
+    assert refused.value.code == MISUSED
+    assert len(server.asked) == 1

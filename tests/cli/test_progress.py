@@ -1,0 +1,142 @@
+"""A run as a person follows it."""
+
+from rich.console import Console
+
+from services.cli.following import advance, fold
+from services.cli.pages import evidence, run_page, shortened
+from services.cli.progress import Step, on_hold, steps
+from shared.contracts.evidence import Passage, Source
+from shared.contracts.subjects import Step as Work
+from tests.cli.api_events import FETCHED, HELD, events
+from tests.coordinator.story import (
+    FETCH_0,
+    OTHER,
+    PLAN,
+    PLAN_FAILED,
+    RUN,
+    SOURCE,
+    SYNTHESIS_FAILED,
+    SYNTHESIZE,
+    accepted,
+    approved,
+    attempt_failed,
+    completed,
+    expired,
+    found,
+    given,
+    hold,
+    issued,
+    not_found,
+    planned,
+    rejected,
+    revised,
+    written,
+)
+
+
+def told(*facts) -> list[tuple[str, str]]:
+    return [(step.state, step.name) for step in steps(given(*facts).run)]
+
+
+def printed(renderable) -> str:
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(renderable)
+    return capture.get()
+
+
+def test_nothing_is_told_of_a_run_that_is_not_known():
+    assert told() == []
+
+
+def test_a_step_waits_until_it_is_asked_for_and_then_works():
+    assert told(accepted()) == [("waits", "plan")]
+    assert told(accepted(), issued(PLAN, 1)) == [("works", "plan")]
+    assert told(accepted(), planned(), issued(FETCH_0, 1)) == [("done", "plan"), ("works", "fetch"), ("waits", "fetch")]
+
+
+def test_a_step_that_is_tried_again_says_why():
+    run = given(accepted(), issued(PLAN, 1), attempt_failed(PLAN, 1), issued(PLAN, 2)).run
+    assert steps(run) == [Step("works", "plan", "", "attempt 2, after: It went boom.")]
+
+
+def test_each_sub_query_says_what_it_brought_or_why_nothing():
+    assert steps(given(*FETCHED).run)[1:] == [
+        Step("done", "fetch", "cats", "1 source"),
+        Step("failed", "fetch", "dogs", "It went boom."),
+    ]
+
+
+def test_a_hold_is_the_last_step_until_it_is_decided():
+    assert told(*HELD)[-1] == ("held", "on hold")
+    assert told(*HELD, approved())[-2:] == [("done", "approved"), ("waits", "report")]
+    assert told(*HELD, approved(), issued(SYNTHESIZE, 1))[-1] == ("works", "report")
+    assert on_hold(given(*HELD).run)
+    assert not on_hold(given(*HELD, approved()).run)
+
+
+def test_a_report_says_who_wrote_it_and_from_how_much():
+    assert steps(given(*HELD, approved(), written(), completed()).run)[-1] == Step(
+        "done", "report", "1 citation of 1 source", "by offline"
+    )
+
+
+def test_a_decision_against_is_told_once():
+    assert told(*HELD, rejected(), completed("rejected"))[-2:] == [("failed", "fetch"), ("failed", "rejected")]
+    assert told(*HELD, expired(), completed("expired"))[-1] == ("failed", "expired")
+
+
+def test_a_run_that_ends_in_the_middle_of_something_no_longer_works_at_it():
+    assert told(accepted(), issued(PLAN, 1), completed("cancelled")) == [("failed", "cancelled")]
+    assert told(*HELD, completed("cancelled"))[-1] == ("failed", "cancelled")
+
+
+def test_what_failed_for_good_says_so():
+    assert told(accepted(), PLAN_FAILED) == [("failed", "plan")]
+    assert told(*HELD, approved(), SYNTHESIS_FAILED)[-1] == ("failed", "report")
+
+
+def test_rounds_follow_each_other():
+    again = Work(RUN, "plan", 2)
+    assert told(*HELD, revised(), issued(again, 1))[-2:] == [("done", "sent back for more"), ("works", "plan")]
+
+
+def test_the_events_of_the_api_make_the_run_that_the_coordinator_has():
+    facts = (*HELD, approved(), written(), completed())
+    assert steps(fold(RUN, events(*facts))) == steps(given(*facts).run)
+
+
+def test_an_event_of_a_newer_release_parks_the_run_and_is_told():
+    [event] = events(accepted())
+    newer = event.model_copy(update={"slot": "hold.1", "type": "hold.opened.v9", "data": {"type": "hold.opened.v9"}})
+    run = advance(fold(RUN, [event]), newer)
+    assert steps(run)[-1] == Step("failed", "parked", "hold.opened.v9 is not a type that this release knows.")
+
+
+def test_nothing_that_was_found_can_speak_to_the_terminal():
+    evil = Source("c" * 64, "\x1b[2Jcleared", "\x9b31m", "docs", (Passage("\x1b]0;title\x07text", 0),))
+    run = fold(RUN, events(accepted(), planned("cats\x1b[A"), found(0, evil), hold()))
+    text = printed(run_page(run))
+    assert not {char for char in text if (ord(char) < 32 and char != "\n") or 127 <= ord(char) < 160}
+    assert "cleared" in text
+
+
+def test_the_evidence_names_sources_once_and_failures_always():
+    run = given(accepted(), planned("a", "b", "c"), found(0), found(1, OTHER, SOURCE), not_found(2)).run
+    text = printed(evidence(run))
+    assert "2 sources for 3 sub-queries" in text
+    assert text.count("Cats purr.") == 1
+    assert text.count("aaaaaaaaaaaa") == 1
+    assert "as above" in text
+    assert "✗ It went boom." in text
+
+
+def test_the_evidence_says_what_was_excluded():
+    run = given(accepted(), planned("a"), found(0, SOURCE, OTHER), hold(), approved(exclude=(OTHER.sha256,))).run
+    assert printed(evidence(run)).count("excluded") == 1
+
+
+def test_a_passage_is_cut_after_a_whole_word():
+    assert shortened("one\n  two   three", 100) == "one two three"
+    assert shortened("one two three", 9) == "one two …"
+    assert shortened("onetwothree", 3) == "one …"

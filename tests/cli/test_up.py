@@ -1,0 +1,204 @@
+"""`dossier up` and what a person does with it: real processes, real signals, a real terminal."""
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from services.cli.folder import Lock
+from tests.cli.terminals import Dossier, Typed, alive
+from tests.harness.ports import free_port
+from tests.harness.waiting import wait_until
+
+SERVICES = {"coordinator", "planner", "fetcher", "synthesizer"}
+PAGES = {
+    "tides.md": "# Tides\n\nThe Moon pulls the oceans toward it and so raises a tide. "
+    "Spring tides happen when Sun and Moon pull in one line. A neap tide is the weakest tide.",
+    "moon.md": "# The Moon\n\nThe Moon circles the Earth once in about 27 days. The tides slow the Earth down.",
+}
+QUESTION = "What raises a tide, and when are spring tides?"
+
+
+@pytest.fixture(scope="module")
+def docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("docs")
+    for name, text in PAGES.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dossier(tmp_path_factory: pytest.TempPathFactory) -> Dossier:
+    return Dossier(tmp_path_factory.mktemp("dossier"))
+
+
+@pytest.fixture(scope="module")
+def up(dossier: Dossier, docs: Path) -> Iterator[Typed]:
+    """A Dossier for all tests that leave it running."""
+    with dossier.running("up", "--docs", str(docs), "--port", str(free_port()), "--api-port", str(free_port())) as up:
+        up.wait_for("Dossier is ready")
+        yield up
+
+
+def held(dossier: Dossier) -> str:
+    """The run that waits for a decision."""
+    [run] = wait_until(lambda: dossier.json("runs", "--status", "hold")["runs"], 20)
+    return run["run_id"]
+
+
+def test_it_says_where_it_is_to_people_and_to_programs(dossier, up, docs):
+    assert dossier.state["pid"] == up.pid
+    assert dossier.state["api"] in up.said()
+    assert dossier.state["nats"][0] in up.said()
+    assert str(docs) in up.said()
+    assert set(up.children()) >= SERVICES | {"nats"}
+
+
+def test_a_second_one_on_the_same_folder_is_refused(dossier, up):
+    second = dossier("up")
+    assert second.returncode == 2
+    assert f"Dossier runs in {dossier.folder} already: process {up.pid}, {dossier.state['api']}." in second.stderr
+
+
+@pytest.mark.usefixtures("up")
+def test_the_answer_for_programs_is_one_json_document(dossier):
+    done = dossier("ask", QUESTION, "--yes", "--json")
+    assert done.returncode == 0, done.stderr
+    event = msgspec.json.decode(done.stdout)
+    assert event["type"] == "run.completed.v1"
+    assert event["data"]["ok"]
+    assert "tide" in event["data"]["report"]
+    assert event["subject"] in done.stderr
+
+
+@pytest.mark.usefixtures("up")
+def test_the_answer_for_files_is_markdown(dossier):
+    done = dossier("ask", QUESTION, "--yes")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"# {QUESTION}\n")
+
+
+@pytest.mark.usefixtures("up")
+def test_documents_are_a_matter_of_the_one_that_runs(dossier, docs):
+    done = dossier("ask", QUESTION, "--docs", str(docs))
+    assert done.returncode == 2
+    assert "searches its own documents" in done.stderr
+
+
+@pytest.mark.usefixtures("up")
+def test_a_person_sees_the_evidence_and_approves_it(dossier):
+    with dossier.running("ask", QUESTION) as ask:
+        ask.wait_for("[y/n]")
+        assert "The Moon pulls the oceans" in ask.said()
+        ask.type("what?\n")
+        wait_until(lambda: ask.said().count("[y/n]") == 2)
+        ask.type("y\n")
+        assert ask.exit_code() == 0
+        assert "Sources" in ask.said()
+        assert "elsewhere" not in ask.said()
+
+
+@pytest.mark.usefixtures("up")
+def test_a_person_rejects_the_evidence_and_says_why(dossier):
+    with dossier.running("ask", QUESTION) as ask:
+        ask.wait_for("[y/n]")
+        ask.type("n\n")
+        ask.wait_for("Why not?")
+        ask.type("too thin\n")
+        assert ask.exit_code() == 1
+        assert "too thin" in ask.said().rpartition("Why not?")[2]
+
+
+def test_a_decision_from_elsewhere_ends_the_question_also_across_a_crash_of_the_coordinator(dossier, up):
+    with dossier.running("ask", QUESTION) as ask:
+        ask.wait_for("[y/n]")
+        run = held(dossier)
+        up.send_to("coordinator", signal.SIGKILL)
+        approved = wait_until(lambda: (done := dossier("approve", run)).returncode == 0 and done, 20)
+        assert "Approved" in approved.stderr
+        assert ask.exit_code() == 0
+        assert "The run was decided elsewhere." in ask.said()
+    assert dossier("approve", run).returncode == 1
+    assert "reported" in dossier("runs", "--text", run).stdout
+    assert f"# {QUESTION}" in dossier("show", run).stdout
+
+
+@pytest.mark.usefixtures("up")
+def test_without_a_terminal_it_says_how_to_approve_and_waits(dossier):
+    with subprocess.Popen(
+        **dossier.command("ask", QUESTION), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as ask:
+        run = held(dossier)
+        assert dossier("reject", run, "--comment", "No.").returncode == 0
+        _, said = ask.communicate(timeout=20)
+    assert ask.returncode == 1
+    assert f"To approve: dossier approve {run}" in said
+    assert "No." in said
+
+
+def test_whatever_is_killed_comes_back(dossier, up):
+    before = up.children()
+    for name in (*SERVICES, "nats"):
+        up.send_to(name, signal.SIGKILL)
+    wait_until(lambda: set(after := up.children()) >= before.keys() and not set(after.values()) & killed(before), 20)
+    assert dossier("ask", QUESTION, "--yes").returncode == 0
+    assert "was killed by SIGKILL; starting it again" in up.said()
+
+
+def killed(before: dict[str, int]) -> set[int]:
+    return {pid for name, pid in before.items() if name in SERVICES | {"nats"}}
+
+
+def test_a_signal_stops_everything_in_good_order(dossier, up):
+    children = up.children()
+    up.send(signal.SIGTERM)
+    assert up.exit_code() == 0
+    assert not alive(children)
+    assert dossier.state is None
+    done = dossier("runs")
+    assert done.returncode == 1
+    assert f"Nothing runs in {dossier.folder}. To start it: dossier up" in done.stderr
+
+
+def test_nothing_outlives_a_supervisor_that_is_killed_and_the_folder_is_free_when_all_is_gone(tmp_path):
+    dossier = Dossier(tmp_path)
+    with dossier.running("up") as up:
+        up.wait_for("Dossier is ready")
+        first = up.children()["guard.py"]
+        up.send_to("guard.py", signal.SIGKILL)
+        wait_until(lambda: up.children().get("guard.py", first) != first)
+        children = up.children()
+        assert children.keys() >= SERVICES | {"nats"}
+        up.send(signal.SIGKILL)
+        lock = wait_until(lambda: Lock.take(tmp_path / "up.lock"), 20)
+        assert not alive(children)
+        lock.release()
+        assert "Nothing runs" in dossier("runs").stderr
+
+
+def test_a_question_where_nothing_runs_leaves_nothing_running_and_its_run_can_be_taken_up_later(tmp_path, docs):
+    dossier = Dossier(tmp_path)
+    with dossier.running("ask", QUESTION, "--docs", str(docs)) as ask:
+        ask.wait_for("[y/n]")
+        children = ask.children()
+        ask.send(signal.SIGINT)
+        assert ask.exit_code() == 130
+        assert f"is safe on hold in {tmp_path}" in ask.said()
+        assert not alive(children)
+    with dossier.running("up") as up:
+        up.wait_for("Dossier is ready")
+        run = held(dossier)
+        assert f"dossier approve {run}" in ask.said()
+        assert dossier("approve", run).returncode == 0
+        assert dossier("watch", run).returncode == 0
+
+
+def test_a_program_that_cannot_start_is_named_with_its_last_words(tmp_path):
+    (tmp_path / "nats").write_text("no folder")
+    done = Dossier(tmp_path)("up")
+    assert done.returncode == 1
+    assert "nats does not start: " in done.stderr
+    assert str(tmp_path / "logs" / "nats.log") in done.stderr

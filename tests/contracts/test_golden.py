@@ -1,0 +1,190 @@
+"""What any release has written, every later one reads: `golden/<version>/` holds a stored message of each fact.
+
+The files are indented for whoever checks them by hand; stored messages are the same without the spaces. A file
+that has been released is never changed. A new version of a fact gets a file of its own beside the old one.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import pytest
+
+from shared.contracts import envelope
+from shared.contracts.envelope import Event
+from shared.contracts.evidence import (
+    Citation,
+    CitedSource,
+    Claim,
+    Failure,
+    Finding,
+    Passage,
+    Report,
+    Section,
+    Source,
+    Usage,
+)
+from shared.contracts.facts import (
+    AttemptFailed,
+    DecisionApproved,
+    DecisionExpired,
+    DecisionRejected,
+    DecisionRevised,
+    Fact,
+    FetchFailed,
+    FetchFound,
+    HoldOpened,
+    PlanFailed,
+    PlanMade,
+    RequestRefused,
+    RunAccepted,
+    RunCompleted,
+    SynthesisFailed,
+    SynthesisWritten,
+    TaskIssued,
+)
+from shared.contracts.subjects import Slot, Step, parse_slot
+from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask
+
+GOLDEN = Path(__file__).parent / "golden"
+FILES = sorted(GOLDEN.glob("*/*.json"))
+
+AT = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+RUN = "golden"
+SHA, DIGEST = "5" * 64, "d" * 64
+FAILURE = Failure("timeout", "gpt-4o did not answer in time — “twice”.")
+USAGE = Usage(calls=2, input_tokens=1200, output_tokens=345, cost_usd=0.0125)
+SOURCE = Source(SHA, "Coroutines & Tasks", "library/asyncio-task.rst", "docs", (Passage("Tasks are used to…", 1024),))
+REPORT = Report(
+    sections=(Section("Answer", (Claim("Use a TaskGroup.", (Citation(SHA, "Tasks are used to", 1024),)),)),),
+    sources=(CitedSource(1, SHA, "Coroutines & Tasks", "library/asyncio-task.rst"),),
+    writer="gpt-4o",
+    degraded="The reply stayed invalid.",
+    gaps=("Where are Zürich's threads? 🧵",),
+)
+
+V1: dict[str, tuple[Slot, Fact]] = {
+    "run.accepted": (
+        Slot(RUN, "accepted"),
+        RunAccepted(
+            q="How do tasks fail? 世界",
+            request_seq=7,
+            request_sha256="a" * 64,
+            approval="required",
+            approval_timeout_s=7200.0,
+            max_cost_usd=0.5,
+            tools=("docs", "web"),
+            requested_by="ann",
+        ),
+    ),
+    "task.issued.plan": (
+        Step(RUN, "plan", 2).task(1),
+        TaskIssued(task=PlanTask("How?", feedback=("More on groups.",), asked=("asyncio",))),
+    ),
+    "task.issued.fetch": (
+        Step(RUN, "fetch", 1, 3).task(2),
+        TaskIssued(task=FetchTask("asyncio TaskGroup", tools=("docs",)), failures=1),
+    ),
+    "task.issued.synthesize": (
+        Step(RUN, "synthesize", 1).task(1),
+        TaskIssued(
+            task=SynthesizeTask(
+                "How?", DIGEST, (Finding("asyncio TaskGroup", (SOURCE,)), Finding("threads", failure=FAILURE))
+            )
+        ),
+    ),
+    "attempt.failed": (Step(RUN, "fetch", 1, 3).attempt(1), AttemptFailed(error=FAILURE, duration_s=12.345)),
+    "plan.made": (
+        Slot(RUN, "plan", 1),
+        PlanMade(queries=("asyncio TaskGroup", "threads"), planner="gpt-4o-mini", degraded="By rule.", usage=USAGE),
+    ),
+    "plan.failed": (Slot(RUN, "plan", 1), PlanFailed(error=FAILURE)),
+    "fetch.found": (Slot(RUN, "fetch", 1, 3), FetchFound(query="asyncio TaskGroup", sources=(SOURCE,))),
+    "fetch.failed": (Slot(RUN, "fetch", 1, 3), FetchFailed(query="threads", error=FAILURE)),
+    "hold.opened": (
+        Slot(RUN, "hold", 1),
+        HoldOpened(digest=DIGEST, deadline=datetime(2026, 1, 2, 5, 4, 5, 678901, UTC)),
+    ),
+    "decision.approved": (
+        Slot(RUN, "decision", 1),
+        DecisionApproved(by="bob", via="api", comment="Good.", digest=DIGEST, message_seq=None, exclude=(SHA,)),
+    ),
+    "decision.rejected": (
+        Slot(RUN, "decision", 1),
+        DecisionRejected(by="bob", via="nats", comment="Off the point.", digest=DIGEST, message_seq=42),
+    ),
+    "decision.revised": (
+        Slot(RUN, "decision", 1),
+        DecisionRevised(by="bob", via="api", digest=DIGEST, feedback="More on groups.", exclude=(SHA,)),
+    ),
+    "decision.expired": (Slot(RUN, "decision", 1), DecisionExpired(by="deadline", via="deadline", digest=DIGEST)),
+    "synthesis.written": (Slot(RUN, "synthesis", 1), SynthesisWritten(digest=DIGEST, report=REPORT, usage=USAGE)),
+    "synthesis.failed": (Slot(RUN, "synthesis", 1), SynthesisFailed(error=FAILURE)),
+    "run.completed": (
+        Slot(RUN, "completed"),
+        RunCompleted(
+            run_id=RUN,
+            ok=True,
+            outcome="reported",
+            reason="",
+            report="# How?\n\nUse a TaskGroup. [1]\n",
+            sources=REPORT.sources,
+            usage=USAGE,
+            digest=DIGEST,
+            by="",
+            message_seq=None,
+        ),
+    ),
+    "run.completed.cancelled": (
+        Slot(RUN, "completed"),
+        RunCompleted(run_id=RUN, ok=False, outcome="cancelled", reason="Not now.", by="bob", message_seq=43),
+    ),
+}
+RECORDED = {f"v1/{name}.json": written for name, written in V1.items()}
+REFUSED = RequestRefused(
+    seq=7, subject="research.requested", run_id="golden", field="q", error=Failure("invalid_field", "q: it is empty.")
+)
+
+
+def stored(file: Path) -> bytes:
+    """The message in a file, as the log has it."""
+    return msgspec.json.format(file.read_bytes().strip(), indent=-1)
+
+
+def named(file: Path) -> str:
+    return file.relative_to(GOLDEN).as_posix()
+
+
+FACTS = [file for file in FILES if file.stem != "request.refused"]
+
+
+@pytest.mark.parametrize("file", FACTS, ids=named)
+def test_what_a_release_wrote_is_still_read_as_it_was_meant(file: Path):
+    _, fact = RECORDED[named(file)]
+    assert envelope.decode(stored(file)) == Event(fact, "dossier/golden", AT, TRACE)
+
+
+@pytest.mark.parametrize("name", V1)
+def test_this_release_writes_to_the_byte_what_the_first_one_wrote(name: str):
+    slot, fact = V1[name]
+    assert envelope.encode(slot, Event(fact, "dossier/golden", AT, TRACE)) == stored(GOLDEN / "v1" / f"{name}.json")
+
+
+def test_a_refusal_is_written_to_the_byte_as_the_first_release_wrote_it():
+    written = envelope.encode_refusal("research.invalid.7", REFUSED, source="dossier/golden", time=AT)
+    assert written == stored(GOLDEN / "v1" / "request.refused.json")
+
+
+def test_every_type_of_fact_has_a_golden_file():
+    types = {fact.__struct_config__.tag for fact in get_args(Fact)}
+    assert {msgspec.json.decode(stored(file))["type"] for file in FACTS} == types
+
+
+@pytest.mark.parametrize("file", FACTS, ids=named)
+def test_a_message_names_its_slot_and_its_run(file: Path):
+    message = msgspec.json.decode(stored(file))
+    slot = parse_slot(message["id"])
+    assert slot == RECORDED[named(file)][0]
+    assert message["subject"] == slot.run

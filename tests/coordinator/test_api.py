@@ -1,0 +1,697 @@
+"""The HTTP API over a coordinator that runs: what it takes, what it gives, and how it says no."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx2
+import msgspec
+import pytest
+
+from services.coordinator.api import SEQUENCE, Api
+from services.coordinator.intake import Defaults
+from shared.contracts.evidence import Citation
+from shared.contracts.facts import FetchFound, PlanMade, StepOutcome, SynthesisWritten
+from shared.contracts.subjects import REQUESTED
+from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
+from shared.errors import Unavailable
+from shared.runtime.log import Message
+from shared.runtime.memory import MemoryLog
+from tests.coordinator.story import OTHER, SOURCE, report
+from tests.dossier import Dossier, coordinating, run, working
+
+QUESTION = "What do cats do?"
+PROBLEM = "application/problem+json"
+MARKDOWN = "# What do cats do?\n"
+
+
+class Workers:
+    """Perform at once and well; only fetching waits until it may."""
+
+    def __init__(self) -> None:
+        self.may_fetch = asyncio.Event()
+        self.may_fetch.set()
+
+    async def perform(self, task: Task) -> StepOutcome:
+        match task:
+            case PlanTask():
+                return PlanMade(queries=("cats", "dogs"), planner="test")
+            case FetchTask(query=query):
+                await self.may_fetch.wait()
+                return FetchFound(query=query, sources=(SOURCE, OTHER))
+            case SynthesizeTask(digest=digest):
+                return SynthesisWritten(digest=digest, report=report(Citation(SOURCE.sha256, "Cats purr.", 0)))
+
+
+class User:
+    """Somebody with an HTTP client, and a look behind the API."""
+
+    def __init__(self, http: httpx2.AsyncClient, dossier: Dossier, workers: Workers) -> None:
+        self.http = http
+        self.dossier = dossier
+        self.workers = workers
+
+    async def get(self, path: str, **headers: str) -> httpx2.Response:
+        return await self.http.get(path, headers=headers)
+
+    async def post(self, path: str, body: object = None, **headers: str) -> httpx2.Response:
+        content = None if body is None else msgspec.json.encode(body)
+        return await self.http.post(path, content=content, headers={"Content-Type": "application/json", **headers})
+
+    async def held(self, q: str = QUESTION, **more: object) -> str:
+        """A run on hold, of this key."""
+        run_id = (await self.post("/v1/runs", {"q": q, **more})).json()["run_id"]
+        await self.dossier.until(run_id, "hold")
+        return run_id
+
+    async def reported(self, q: str = QUESTION) -> str:
+        run_id = (await self.post("/v1/runs", {"q": q, "approval": "auto"})).json()["run_id"]
+        await self.dossier.until(run_id, "reported")
+        return run_id
+
+    async def approve(self, run_id: str, **body: object) -> httpx2.Response:
+        return await self.post(f"/v1/runs/{run_id}/approvals", {"decision": "approve", "by": "ada", **body})
+
+
+Story = Callable[[User], Awaitable[None]]
+
+
+def tell(data: Path, story: Story, *, log: MemoryLog | None = None, digest_required: bool = False) -> None:
+    """A story over a coordinator, its workers and its API."""
+
+    async def all_of_it() -> None:
+        memory, workers = log or MemoryLog(), Workers()
+        performs = dict.fromkeys(("plan", "fetch", "synthesize"), workers.perform)
+        defaults = Defaults(digest_required=digest_required)
+        async with coordinating(memory, data, defaults=defaults) as dossier, working(memory, performs):
+            app = Api(memory, dossier.coordinator, digest_required=digest_required, ready=lambda: True).app()
+            transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+            async with httpx2.AsyncClient(transport=transport, base_url="http://dossier") as http:
+                await story(User(http, dossier, workers))
+                workers.may_fetch.set()
+
+    run(all_of_it)
+
+
+def is_problem(response: httpx2.Response, status: int, code: str, **more: str) -> dict[str, Any]:
+    """Problem details, complete and of this content."""
+    assert response.status_code == status, response.text
+    assert response.headers["Content-Type"] == PROBLEM
+    problem = response.json()
+    assert (problem["status"], problem["code"]) == (status, code)
+    assert problem["type"] == f"urn:dossier:problem:{code}"
+    assert problem["title"]
+    assert problem["detail"]
+    assert more.items() <= problem.items()
+    return problem
+
+
+# Asking
+
+
+def test_a_question_is_taken_and_says_where_its_run_is(tmp_path: Path):
+    async def story(user: User) -> None:
+        answer = await user.post("/v1/runs", {"q": QUESTION})
+        assert answer.status_code == 202
+        body = answer.json()
+        assert UUID(body["run_id"]).version == 7
+        assert body["location"] == answer.headers["Location"] == f"/v1/runs/{body['run_id']}"
+        assert answer.headers[SEQUENCE] == str(body["sequence"])
+        assert (await user.dossier.log.at(body["sequence"])).subject == REQUESTED
+        assert (await user.get(body["location"], **{SEQUENCE: answer.headers[SEQUENCE]})).json()["q"] == QUESTION
+
+    tell(tmp_path, story)
+
+
+def test_all_that_is_asked_for_reaches_the_run(tmp_path: Path):
+    async def story(user: User) -> None:
+        asked = {
+            "q": QUESTION,
+            "approval_timeout": "90m",
+            "max_cost_usd": 0.5,
+            "tools": ["docs"],
+            "requested_by": "ann",
+        }
+        run_id = await user.held(**asked)
+        accepted = msgspec.to_builtins(user.dossier.facts(run_id)["accepted"])
+        assert (
+            accepted.items()
+            >= {
+                "approval": "required",
+                "approval_timeout_s": 5_400.0,
+                "max_cost_usd": 0.5,
+                "tools": ("docs",),
+                "requested_by": "ann",
+            }.items()
+        )
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.parametrize("key", ["order-66", "order 66", "r17", "ä", "x" * 200])
+def test_the_same_key_and_content_is_the_same_run(tmp_path: Path, key: str):
+    async def story(user: User) -> None:
+        headers = {"Idempotency-Key": key.encode()}
+        answers = [await user.http.post("/v1/runs", json={"q": QUESTION}, headers=headers) for _ in range(2)]
+        await user.dossier.until(answers[0].json()["run_id"], "hold")
+        answers.append(await user.http.post("/v1/runs", json={"q": QUESTION}, headers=headers))
+        assert [answer.status_code for answer in answers] == [202, 202, 202]
+        assert len({answer.json()["run_id"] for answer in answers}) == 1
+        assert answers[2].json()["sequence"] == answers[0].json()["sequence"]
+        assert len((await user.get("/v1/runs")).json()["runs"]) == 1
+        assert user.dossier.stored("research.invalid") == []
+
+    tell(tmp_path, story)
+
+
+def test_a_key_that_can_be_a_run_id_is_the_run_id(tmp_path: Path):
+    async def story(user: User) -> None:
+        answer = await user.post("/v1/runs", {"q": QUESTION}, **{"Idempotency-Key": "order-66"})
+        assert answer.headers["Location"] == "/v1/runs/order-66"
+
+    tell(tmp_path, story)
+
+
+def test_the_same_key_for_other_content_is_refused(tmp_path: Path):
+    async def story(user: User) -> None:
+        key = {"Idempotency-Key": "order-66"}
+        await user.post("/v1/runs", {"q": QUESTION}, **key)
+        await user.dossier.until("order-66", "hold")
+        again = await user.post("/v1/runs", {"q": "And dogs?"}, **key)
+        is_problem(again, 422, "idempotency_key_reused", run_id="order-66")
+        assert (await user.get("/v1/runs/order-66")).json()["q"] == QUESTION
+
+    tell(tmp_path, story)
+
+
+REFUSED_REQUESTS = [
+    ({}, "q"),
+    ({"q": ""}, "q"),
+    ({"q": "  "}, "q"),
+    ({"q": 1}, "q"),
+    ({"q": "x" * 8_001}, "q"),
+    ({"q": "x", "run_id": "mine"}, "run_id"),
+    ({"q": "x", "aproval": "auto"}, "aproval"),
+    ({"q": "x", "approval": "maybe"}, "approval"),
+    ({"q": "x", "approval_timeout": "soon"}, "approval_timeout"),
+    ({"q": "x", "approval_timeout": "367d"}, "approval_timeout"),
+    ({"q": "x", "max_cost_usd": 0}, "max_cost_usd"),
+    ({"q": "x", "tools": ["a.b"]}, "tools"),
+    ({"q": "x", "tools": "docs"}, "tools"),
+]
+
+
+@pytest.mark.parametrize(("body", "field"), REFUSED_REQUESTS)
+def test_a_question_is_refused_by_field(tmp_path: Path, body: object, field: str):
+    async def story(user: User) -> None:
+        problem = is_problem(await user.post("/v1/runs", body), 422, "invalid_field", field=field)
+        assert problem["detail"].startswith(f"{field}: ")
+        assert user.dossier.log.messages[1:] == []
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[]", b"\xff", b'{"q": "\\ud800"}', b'{"q": "x", "\\ud800": 1}', b'{"q": ' + b"[" * 100_000],
+    ids=["empty", "cut", "list", "bytes", "half a character", "half a character as a name", "deep"],
+)
+def test_a_body_that_is_no_request_is_the_senders_fault(tmp_path: Path, body: bytes):
+    async def story(user: User) -> None:
+        answer = await user.http.post("/v1/runs", content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code in (400, 422), answer.text
+        assert answer.headers["Content-Type"] == PROBLEM
+
+    tell(tmp_path, story)
+
+
+# Reading
+
+
+def test_a_list_is_of_the_newest_first_and_goes_on_where_it_ended(tmp_path: Path):
+    async def story(user: User) -> None:
+        ids = [await user.held(f"Question {number}?") for number in range(5)]
+        listed: list[str] = []
+        cursor = ""
+        while cursor is not None:
+            page = (await user.get(f"/v1/runs?limit=2{f'&cursor={cursor}' if cursor else ''}")).json()
+            assert len(page["runs"]) <= 2
+            listed += [one["run_id"] for one in page["runs"]]
+            cursor = page["next"]
+        assert listed == ids[::-1]
+
+    tell(tmp_path, story)
+
+
+def test_a_list_can_be_of_some_statuses_and_some_words(tmp_path: Path):
+    async def story(user: User) -> None:
+        held = await user.held("100% of cats_and dogs?")
+        reported = await user.reported("Plants?")
+        rejected = await user.held("Plants, again?")
+        await user.approve(rejected, decision="reject")
+        await user.dossier.until(rejected, "rejected")
+
+        async def listed(query: str) -> list[str]:
+            return [one["run_id"] for one in (await user.get(f"/v1/runs?{query}")).json()["runs"]]
+
+        assert await listed("") == [rejected, reported, held]
+        assert await listed("status=hold") == [held]
+        assert await listed("status=hold&status=reported") == [reported, held]
+        assert await listed("status=cancelled") == []
+        assert await listed("text=PLANTS") == [rejected, reported]
+        assert await listed("text=Plants&status=reported") == [reported]
+        assert await listed(f"text={reported[-12:]}") == [reported]
+        assert await listed("text=0%25 of") == [held]
+        assert await listed("text=s_a") == [held]
+        assert await listed("text=0_ of") == []
+        assert await listed("text=%25%25") == []
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.parametrize("query", ["status=done", "limit=0", "limit=201", "cursor=x", "cursor=-1", f"text={'x' * 201}"])
+def test_a_list_of_what_cannot_be_is_refused(tmp_path: Path, query: str):
+    async def story(user: User) -> None:
+        is_problem(await user.get(f"/v1/runs?{query}"), 422, "invalid_field", field=query.partition("=")[0])
+
+    tell(tmp_path, story)
+
+
+def test_a_run_on_hold_shows_what_there_is_to_decide(tmp_path: Path):
+    async def story(user: User) -> None:
+        run_id = await user.held(requested_by="ann")
+        shown = (await user.get(f"/v1/runs/{run_id}")).json()
+        expected = {"run_id": run_id, "status": "hold", "q": QUESTION, "requested_by": "ann", "round": 1}
+        expected |= {"queries": 2, "answered": 2, "failed": 0, "sources": 2, "plan": ["cats", "dogs"]}
+        expected |= {"decision": None, "outcome": None, "ok": None, "completed_at": None, "parked": None}
+        assert {name: shown[name] for name in expected} == expected
+        assert len(shown["digest"]) == 64
+        assert shown["deadline"] > shown["created_at"]
+        first = shown["findings"][0]["sources"][0]
+        assert (first["sha256"], first["excluded"], first["passages"]) == (
+            *(SOURCE.sha256, False),
+            [{"text": SOURCE.passages[0].text, "start": 0}],
+        )
+
+    tell(tmp_path, story)
+
+
+def test_the_events_of_a_run_are_its_stored_facts_in_order(tmp_path: Path):
+    async def story(user: User) -> None:
+        run_id = await user.reported()
+        events = (await user.get(f"/v1/runs/{run_id}/events")).json()["events"]
+        slots = [event["slot"] for event in events]
+        assert slots[:3] == ["accepted", "task.plan.1.0.1", "plan.1"]
+        assert slots[-4:] == ["decision.1", "task.synthesize.1.0.1", "synthesis.1", "completed"]
+        assert [event["sequence"] for event in events] == sorted(event["sequence"] for event in events)
+        assert (events[0]["type"], events[0]["data"]["q"]) == ("run.accepted.v1", QUESTION)
+        later = (await user.get(f"/v1/runs/{run_id}/events", **{"Last-Event-ID": str(events[4]["sequence"])})).json()
+        assert later["events"] == events[5:]
+
+    tell(tmp_path, story)
+
+
+def sent(text: str) -> list[dict[str, str]]:
+    """Server-sent events, each by its fields; comments left out."""
+    blocks = [block for block in text.split("\n\n") if block and not block.startswith(":")]
+    return [dict(line.split(": ", 1) for line in block.split("\n")) for block in blocks]
+
+
+def test_the_events_of_a_run_come_as_they_happen_until_its_end(tmp_path: Path):
+    async def story(user: User) -> None:
+        user.workers.may_fetch.clear()
+        run_id = (await user.post("/v1/runs", {"q": QUESTION, "approval": "auto"})).json()["run_id"]
+        await user.dossier.until(run_id, "fetching")
+        watching = asyncio.create_task(user.get(f"/v1/runs/{run_id}/events", Accept="text/event-stream"))
+        await asyncio.sleep(0)
+        user.workers.may_fetch.set()
+        answer = await watching
+        assert answer.headers["Content-Type"].startswith("text/event-stream")
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert SEQUENCE in answer.headers
+        streamed = [msgspec.json.decode(event["data"]) for event in sent(answer.text)]
+        stored = (await user.get(f"/v1/runs/{run_id}/events")).json()["events"]
+        assert streamed == stored
+        assert [event["id"] for event in sent(answer.text)] == [str(event["sequence"]) for event in stored]
+        assert [event["event"] for event in sent(answer.text)] == [event["type"] for event in stored]
+
+    tell(tmp_path, story)
+
+
+def test_a_reader_that_comes_back_hears_only_what_it_has_not_heard(tmp_path: Path):
+    async def story(user: User) -> None:
+        run_id = await user.held()
+        stored = (await user.get(f"/v1/runs/{run_id}/events")).json()["events"]
+        last = str(stored[-2]["sequence"])
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": last}
+        watching = asyncio.create_task(user.get(f"/v1/runs/{run_id}/events", **headers))
+        await asyncio.sleep(0)
+        await user.post(f"/v1/runs/{run_id}/cancel")
+        events = sent((await watching).text)
+        assert events[0]["id"] == str(stored[-1]["sequence"])
+        assert [event["event"] for event in events] == ["hold.opened.v1", "run.completed.v1"]
+
+    tell(tmp_path, story)
+
+
+def test_a_report_is_markdown_or_json_as_asked(tmp_path: Path):
+    async def story(user: User) -> None:
+        run_id = await user.reported()
+        text = await user.get(f"/v1/runs/{run_id}/report")
+        assert text.headers["Content-Type"] == "text/markdown; charset=utf-8"
+        assert text.text.startswith(MARKDOWN)
+        assert "Cats purr. [1]" in text.text
+        whole = (await user.get(f"/v1/runs/{run_id}/report", Accept="application/json")).json()
+        assert (whole["run_id"], whole["markdown"]) == (run_id, text.text)
+        claim = whole["report"]["sections"][0]["claims"][0]
+        assert claim["citations"] == [{"sha256": SOURCE.sha256, "quote": "Cats purr.", "start": 0}]
+        assert whole["digest"] == (await user.get(f"/v1/runs/{run_id}")).json()["digest"]
+
+    tell(tmp_path, story)
+
+
+def test_a_run_without_a_report_says_how_it_stands(tmp_path: Path):
+    async def story(user: User) -> None:
+        run_id = await user.held()
+        is_problem(await user.get(f"/v1/runs/{run_id}/report"), 409, "no_report", run_id=run_id, state="hold")
+        await user.approve(run_id, decision="reject", comment="Too thin.")
+        await user.dossier.until(run_id, "rejected")
+        problem = is_problem(await user.get(f"/v1/runs/{run_id}/report"), 409, "no_report", state="rejected")
+        assert "Too thin." in problem["detail"]
+
+    tell(tmp_path, story)
+
+
+# Deciding
+
+
+def test_an_approval_is_taken_and_the_report_written(tmp_path: Path):
+    async def story(user: User) -> None:
+        run_id = await user.held()
+        answer = await user.approve(run_id, comment="Good.", exclude=[OTHER.sha256])
+        assert answer.status_code == 200
+        shown = answer.json()
+        assert (
+            shown["decision"].items()
+            >= {
+                "decision": "approved",
+                "by": "ada",
+                "via": "api",
+                "comment": "Good.",
+                "digest": shown["digest"],
+            }.items()
+        )
+        assert [source["excluded"] for source in shown["findings"][0]["sources"]] == [False, True]
+        await user.dossier.until(run_id, "reported")
+
+    tell(tmp_path, story)
+
+
+def test_a_rejection_ends_the_run(tmp_path: Path):
+    async def story(user: User) -> None:
+        run_id = await user.held()
+        assert (await user.approve(run_id, decision="reject")).json()["decision"]["decision"] == "rejected"
+        await user.dossier.until(run_id, "rejected")
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.parametrize("form", ["{}", '"{}"', 'W/"{}"', ' "{}" '])
+def test_a_decision_that_names_the_right_digest_is_taken(tmp_path: Path, form: str):
+    async def story(user: User) -> None:
+        run_id = await user.held()
+        digest = (await user.get(f"/v1/runs/{run_id}")).json()["digest"]
+        body = {"decision": "approve", "by": "ada"}
+        answer = await user.post(f"/v1/runs/{run_id}/approvals", body, **{"If-Match": form.format(digest)})
+        assert answer.status_code == 200
+
+    tell(tmp_path, story, digest_required=True)
+
+
+def test_a_decision_on_other_evidence_is_refused(tmp_path: Path):
+    async def story(user: User) -> None:
+        run_id = await user.held()
+        path, body = f"/v1/runs/{run_id}/approvals", {"decision": "approve"}
+        by_header = await user.post(path, body, **{"If-Match": '"e"'})
+        is_problem(by_header, 412, "stale_digest", run_id=run_id, state="hold", field="digest")
+        is_problem(await user.approve(run_id, digest="e" * 64), 412, "stale_digest")
+        await user.dossier.until(run_id, "hold")
+
+    tell(tmp_path, story)
+
+
+def test_where_digests_are_required_a_decision_without_one_is_refused(tmp_path: Path):
+    async def story(user: User) -> None:
+        run_id = await user.held()
+        is_problem(await user.approve(run_id), 428, "digest_required", run_id=run_id, field="digest")
+
+    tell(tmp_path, story, digest_required=True)
+
+
+def test_a_decision_before_the_hold_is_refused_and_leaves_no_trace(tmp_path: Path):
+    async def story(user: User) -> None:
+        user.workers.may_fetch.clear()
+        run_id = (await user.post("/v1/runs", {"q": QUESTION})).json()["run_id"]
+        await user.dossier.until(run_id, "fetching")
+        problem = is_problem(await user.approve(run_id), 409, "not_held", run_id=run_id, state="fetching")
+        assert "winner" not in problem
+        user.workers.may_fetch.set()
+        await user.dossier.until(run_id, "hold")
+        assert (await user.approve(run_id)).status_code == 200
+
+    tell(tmp_path, story)
+
+
+def test_of_many_decisions_at_once_one_is_taken_and_all_others_learn_which(tmp_path: Path):
+    async def story(user: User) -> None:
+        run_id = await user.held()
+        answers = await asyncio.gather(*(user.approve(run_id, by=f"user-{number}") for number in range(8)))
+        [taken] = [answer for answer in answers if answer.status_code == 200]
+        for answer in answers:
+            if answer is not taken:
+                problem = is_problem(answer, 409, "decided", run_id=run_id)
+                assert problem["winner"].startswith(f"approved by {taken.json()['decision']['by']} at ")
+        await user.dossier.until(run_id, "reported")
+
+    tell(tmp_path, story)
+
+
+def test_a_decision_over_http_loses_to_an_earlier_one_over_nats(tmp_path: Path):
+    async def story(user: User) -> None:
+        run_id = await user.held()
+        await user.dossier.say("reject", run_id)
+        await user.dossier.until(run_id, "rejected")
+        problem = is_problem(await user.approve(run_id), 409, "decided", run_id=run_id, state="rejected")
+        assert problem["winner"].startswith("rejected by ada at ")
+
+    tell(tmp_path, story)
+
+
+def test_a_decision_after_the_deadline_is_refused_and_told_that_it_expired(tmp_path: Path):
+    async def story(user: User) -> None:
+        run_id = await user.held(approval_timeout="1s")
+        await user.dossier.until(run_id, "expired")
+        problem = is_problem(await user.approve(run_id), 409, "decided", run_id=run_id, state="expired")
+        assert problem["winner"].startswith("expired by deadline at ")
+
+    tell(tmp_path, story)
+
+
+REFUSED_DECISIONS = [
+    ({}, "invalid_field", "decision"),
+    ({"decision": "maybe"}, "invalid_field", "decision"),
+    ({"decision": "approve", "by": ""}, "invalid_field", "by"),
+    ({"decision": "approve", "by": "  "}, "invalid_field", "by"),
+    ({"decision": "approve", "comment": "x" * 8_001}, "invalid_field", "comment"),
+    ({"decision": "approve", "exclude": "all"}, "invalid_field", "exclude"),
+    ({"decision": "approve", "excluded": []}, "invalid_field", "excluded"),
+    ({"decision": "approve", "exclude": ["c" * 64]}, "unknown_source", "exclude"),
+    ({"decision": "approve", "exclude": [SOURCE.sha256, OTHER.sha256]}, "nothing_left", "exclude"),
+]
+
+
+@pytest.mark.parametrize(("body", "code", "field"), REFUSED_DECISIONS)
+def test_a_decision_is_refused_by_field(tmp_path: Path, body: object, code: str, field: str):
+    async def story(user: User) -> None:
+        run_id = await user.held()
+        is_problem(await user.post(f"/v1/runs/{run_id}/approvals", body), 422, code, field=field)
+        await user.dossier.until(run_id, "hold")
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.parametrize("body", [None, {}, {"by": "ada", "comment": "Not now."}])
+def test_a_cancel_ends_the_run_at_once(tmp_path: Path, body: Mapping[str, str] | None):
+    async def story(user: User) -> None:
+        user.workers.may_fetch.clear()
+        run_id = (await user.post("/v1/runs", {"q": QUESTION})).json()["run_id"]
+        await user.dossier.until(run_id, "fetching")
+        answer = await user.post(f"/v1/runs/{run_id}/cancel", body)
+        assert answer.status_code == 200
+        shown = answer.json()
+        assert (shown["status"], shown["ok"]) == ("cancelled", False)
+        assert shown["reason"] == (body or {}).get("comment", "Cancelled by api.")
+        again = await user.post(f"/v1/runs/{run_id}/cancel")
+        problem = is_problem(again, 409, "decided", state="cancelled")
+        assert problem["winner"].startswith("cancelled by ")
+
+    tell(tmp_path, story)
+
+
+def test_a_cancel_after_the_report_is_told_who_won(tmp_path: Path):
+    async def story(user: User) -> None:
+        run_id = await user.reported()
+        problem = is_problem(await user.post(f"/v1/runs/{run_id}/cancel"), 409, "decided", state="reported")
+        assert problem["winner"].startswith("approved by auto at ")
+
+    tell(tmp_path, story)
+
+
+# Saying no
+
+NOBODY = "/v1/runs/nobody"
+ERRORS = {
+    "no such route": ("GET", "/v1/nothing", None, 404, "not_found"),
+    "no such method": ("DELETE", "/v1/runs", None, 405, "method_not_allowed"),
+    "show": ("GET", NOBODY, None, 404, "unknown_run"),
+    "events": ("GET", f"{NOBODY}/events", None, 404, "unknown_run"),
+    "report": ("GET", f"{NOBODY}/report", None, 404, "unknown_run"),
+    "approval": ("POST", f"{NOBODY}/approvals", {"decision": "approve"}, 404, "unknown_run"),
+    "cancel": ("POST", f"{NOBODY}/cancel", None, 404, "unknown_run"),
+    "no id": ("GET", "/v1/runs/a.b", None, 422, "invalid_field"),
+    "a long id": ("GET", f"/v1/runs/{'x' * 65}", None, 422, "invalid_field"),
+    "no body": ("POST", "/v1/runs", None, 422, "invalid_field"),
+}
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status", "code"), ERRORS.values(), ids=ERRORS.keys())
+def test_every_error_is_a_problem_and_carries_a_sequence(
+    tmp_path: Path, method: str, path: str, body: object, status: int, code: str
+):
+    async def story(user: User) -> None:
+        answer = await user.http.request(method, path, json=body)
+        is_problem(answer, status, code)
+        assert int(answer.headers[SEQUENCE]) >= 0
+
+    tell(tmp_path, story)
+
+
+def test_a_method_that_is_not_allowed_says_which_are(tmp_path: Path):
+    async def story(user: User) -> None:
+        answer = await user.http.delete("/v1/runs")
+        assert {method.strip() for method in answer.headers["Allow"].split(",")} >= {"GET"}
+
+    tell(tmp_path, story)
+
+
+class Gone(MemoryLog):
+    """A log that takes no contract messages."""
+
+    async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] = {}) -> int:
+        raise Unavailable("NATS gave no answer.")
+
+
+def test_a_question_that_nats_did_not_take_may_be_repeated_under_the_same_id(tmp_path: Path):
+    async def story(user: User) -> None:
+        answer = await user.post("/v1/runs", {"q": QUESTION}, **{"Idempotency-Key": "order-66"})
+        problem = is_problem(answer, 503, "nats_unavailable", run_id="order-66")
+        assert "repeat" in problem["detail"]
+
+    tell(tmp_path, story, log=Gone())
+
+
+class Broken(MemoryLog):
+    """A log with a defect."""
+
+    async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] = {}) -> int:
+        raise ZeroDivisionError("of all things")
+
+
+def test_a_defect_is_a_problem_that_gives_nothing_away(tmp_path: Path):
+    async def story(user: User) -> None:
+        answer = await user.post("/v1/runs", {"q": QUESTION})
+        problem = is_problem(answer, 500, "defect")
+        assert "of all things" not in problem["detail"]
+
+    tell(tmp_path, story, log=Broken())
+
+
+def test_also_a_defect_carries_a_sequence(tmp_path: Path):
+    async def story(user: User) -> None:
+        assert SEQUENCE in (await user.post("/v1/runs", {"q": QUESTION})).headers
+
+    tell(tmp_path, story, log=Broken())
+
+
+# Sequences
+
+
+class Late(MemoryLog):
+    """A log whose followers hear of everything a moment late, as over a network."""
+
+    async def follow(self, after: int) -> AsyncGenerator[Sequence[Message]]:
+        async with aclosing(super().follow(after)) as chunks:
+            async for chunk in chunks:
+                await asyncio.sleep(0.02)
+                yield chunk
+
+
+def test_whoever_names_a_sequence_reads_what_was_written_there(tmp_path: Path):
+    async def story(user: User) -> None:
+        for number in range(5):
+            asked = await user.post("/v1/runs", {"q": f"Question {number}?"})
+            since = {SEQUENCE: asked.headers[SEQUENCE]}
+            listed = (await user.get("/v1/runs?limit=1", **since)).json()["runs"]
+            assert [one["run_id"] for one in listed] == [asked.json()["run_id"]]
+
+    tell(tmp_path, story, log=Late())
+
+
+def test_the_answer_to_a_question_leads_to_its_run(tmp_path: Path):
+    async def story(user: User) -> None:
+        asked = await user.post("/v1/runs", {"q": QUESTION})
+        shown = await user.get(asked.headers["Location"], **{SEQUENCE: asked.headers[SEQUENCE]})
+        assert shown.json()["q"] == QUESTION
+
+    tell(tmp_path, story, log=Late())
+
+
+def test_the_answer_to_an_approval_names_a_sequence_that_includes_it(tmp_path: Path):
+    async def story(user: User) -> None:
+        run_id = await user.held()
+        taken = await user.approve(run_id)
+        shown = await user.get(f"/v1/runs/{run_id}", **{SEQUENCE: taken.headers[SEQUENCE]})
+        assert shown.json()["decision"] is not None
+
+    tell(tmp_path, story, log=Late())
+
+
+def test_the_answer_to_a_cancel_names_a_sequence_that_includes_it(tmp_path: Path):
+    async def story(user: User) -> None:
+        run_id = await user.held()
+        taken = await user.post(f"/v1/runs/{run_id}/cancel")
+        shown = await user.get(f"/v1/runs/{run_id}", **{SEQUENCE: taken.headers[SEQUENCE]})
+        assert shown.json()["status"] == "cancelled"
+
+    tell(tmp_path, story, log=Late())
+
+
+@pytest.mark.parametrize("since", ["-1", "x"])
+def test_a_sequence_that_is_none_is_refused(tmp_path: Path, since: str):
+    async def story(user: User) -> None:
+        is_problem(await user.get("/v1/runs", **{SEQUENCE: since}), 422, "invalid_field")
+
+    tell(tmp_path, story)
+
+
+def test_the_probes_say_whether_it_runs_and_can_work(tmp_path: Path):
+    async def story(user: User) -> None:
+        run_id = await user.held()
+        assert run_id
+        assert (await user.get("/livez")).status_code == 200
+        assert (await user.get("/readyz")).status_code == 200
+
+    tell(tmp_path, story)

@@ -1,0 +1,187 @@
+"""What only a real server can show of the log: it is killed, it is away, and others write to it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from shared.errors import Refused, Unavailable
+from shared.runtime import link
+from shared.runtime.jetstream import JetStreamLog
+from shared.runtime.log import Fill, Filled, Full, Stored
+from tests.nats_server import NatsServer
+from tests.runtime.real import Heard, beside, killed_and_restarted, stored, with_log
+from tests.waiting import wait_until
+
+# Killed
+
+
+def test_every_fill_is_answered_across_a_kill_and_nothing_is_stored_twice(server: NatsServer):
+    async def use(log: JetStreamLog) -> None:
+        answers: dict[str, Filled] = {}
+
+        async def write(worker: int) -> None:
+            for number in range(40):
+                fills = [Fill(f"research.run.w{worker}.fetch.{number}.{index}", b"%d" % worker) for index in range(3)]
+                answers.update(zip([fill.subject for fill in fills], await log.fill(fills), strict=True))
+
+        async with asyncio.TaskGroup() as writers:
+            for worker in range(20):
+                writers.create_task(write(worker))
+            for much in (300, 1_200):
+                await wait_until(lambda much=much: len(answers) >= much)
+                await killed_and_restarted(server)
+        assert len(answers) == 2_400
+        assert all(isinstance(answer, Stored | Full) for answer in answers.values())
+        messages = await stored(log)
+        assert sorted(message.subject for message in messages) == sorted(answers)
+        told = {subject: answer.seq for subject, answer in answers.items() if isinstance(answer, Stored)}
+        assert told.items() <= {message.subject: message.seq for message in messages}.items()
+
+    with_log(server.url, use)
+
+
+def test_following_goes_on_across_a_kill_without_gap_or_repetition(server: NatsServer):
+    async def use(log: JetStreamLog) -> None:
+        heard = Heard()
+
+        async def write() -> None:
+            for number in range(300):
+                await log.fill([Fill(f"research.run.r{number}.fetch.1.{index}", b"x") for index in range(10)])
+
+        async with beside(heard.follow(log)), asyncio.TaskGroup() as writing:
+            writing.create_task(write())
+            for much in (500, 1_500):
+                await wait_until(lambda much=much: len(heard.messages) >= much)
+                await killed_and_restarted(server)
+            await wait_until(lambda: len(heard.messages) >= 3_000)
+        assert heard.seqs == list(range(1, 3_001))
+
+    with_log(server.url, use)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers are expected within a moment."""
+    monkeypatch.setattr(link, "REPLY_WITHIN_S", 0.2)
+
+
+Ask = Callable[[JetStreamLog], Awaitable[object]]
+NEEDS_AN_ANSWER: dict[str, Ask] = {
+    "publish": lambda log: log.publish("research.requested", b"{}"),
+    "last": lambda log: log.last(["research.run.r1.accepted"]),
+    "last from the leader": lambda log: log.last(["research.run.r1.accepted"], leader=True),
+    "history": stored,
+    "at": lambda log: log.at(1),
+    "end": lambda log: log.end(),
+    "get": lambda log: log.get("0" * 64),
+}
+
+
+@pytest.mark.parametrize("ask", NEEDS_AN_ANSWER.values(), ids=NEEDS_AN_ANSWER.keys())
+@pytest.mark.usefixtures("impatient")
+def test_whoever_asks_a_server_that_is_gone_is_told_so(
+    server: NatsServer, ask: Callable[[JetStreamLog], Awaitable[object]]
+):
+    async def use(log: JetStreamLog) -> None:
+        server.kill()
+        await wait_until(lambda: not log.link.connected)
+        async with asyncio.timeout(3):
+            with pytest.raises(Unavailable):
+                await ask(log)
+
+    with_log(server.url, use)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_task_that_cannot_be_renewed_is_known_not_to_be(server: NatsServer):
+    """A worker that hears nothing must abort before another is given its task, so `renew` may not wait for ever."""
+
+    async def use(log: JetStreamLog) -> None:
+        await log.fill([Fill("research.run.r1.task.plan.1.0.1", b"x")])
+        async with log.tasks("plan", at_most=1) as tasks:
+            [delivery] = await anext(aiter(tasks))
+            server.kill()
+            await wait_until(lambda: not log.link.connected)
+            async with asyncio.timeout(3):
+                with pytest.raises(Unavailable):
+                    await delivery.renew()
+
+    with_log(server.url, use)
+
+
+def test_a_log_that_is_closed_writes_nothing_and_says_so(url: str):
+    async def use(log: JetStreamLog) -> None:
+        await log.close()
+        async with asyncio.timeout(1):
+            with pytest.raises(Unavailable):
+                await log.fill([Fill("research.run.r1.accepted", b"x")])
+
+    with_log(url, use)
+
+
+# Reading
+
+
+def test_the_leader_knows_every_write_that_was_answered(url: str):
+    async def use(log: JetStreamLog) -> None:
+        subjects = ["research.run.r1.accepted", "research.run.r1.hold.1", "research.run.r1.completed"]
+        assert await log.last(subjects, leader=True) == {}
+        for number, subject in enumerate(subjects, 1):
+            await log.fill([Fill(subject, b"\x00 %d" % number)])
+            known = await log.last(subjects, leader=True)
+            assert {one: (message.seq, message.data) for one, message in known.items()} == {
+                one: (n, b"\x00 %d" % n) for n, one in enumerate(subjects[:number], 1)
+            }
+
+    with_log(url, use)
+
+
+def test_every_place_in_the_log_can_be_read(url: str):
+    async def use(log: JetStreamLog) -> None:
+        await log.fill([Fill("research.run.r1.accepted", b"one")])
+        async with asyncio.timeout(2):
+            message = await log.at(1)
+            assert message
+            assert (message.seq, message.subject, message.data) == (1, "research.run.r1.accepted", b"one")
+            assert await log.at(2) is None
+
+    with_log(url, use)
+
+
+@pytest.mark.parametrize("value", ["404", "503", "100", "no number"])
+def test_a_header_that_a_publisher_calls_status_is_no_status_of_the_server(url: str, value: str):
+    async def use(log: JetStreamLog) -> None:
+        await log.publish("research.requested", b"one", {"Status": value})
+        await log.publish("research.requested", b"two")
+        async with asyncio.timeout(2):
+            assert [message.data for message in await stored(log, "research.requested")] == [b"one", b"two"]
+            heard = Heard()
+            async with beside(heard.follow(log)):
+                await wait_until(lambda: len(heard.messages) >= 2, within_s=1)
+            assert [message.data for message in heard.messages] == [b"one", b"two"]
+
+    with_log(url, use)
+
+
+def test_following_from_beyond_the_end_hears_what_is_written_there(url: str):
+    async def use(log: JetStreamLog) -> None:
+        await log.publish("research.requested", b"one")
+        heard = Heard()
+        async with beside(heard.follow(log, 1)):
+            await log.publish("research.requested", b"two")
+            await wait_until(lambda: heard.messages)
+        assert heard.seqs == [2]
+
+    with_log(url, use)
+
+
+def test_what_is_larger_than_any_message_may_be_is_refused_and_holds_up_nothing_else(url: str):
+    async def use(log: JetStreamLog) -> None:
+        async with asyncio.timeout(2):
+            too_large = Fill("research.run.r1.accepted", bytes(1024 * 1024 + 1))
+            [refused, other] = await log.fill([too_large, Fill("research.run.r2.accepted", b"x")])
+        assert isinstance(refused, Refused)
+        assert isinstance(other, Stored)
+
+    with_log(url, use)

@@ -1,0 +1,137 @@
+"""Never more in hand than was agreed, also when the server or the way to it was gone for a moment."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from shared.contracts.subjects import RESEARCH
+from shared.runtime.jetstream import JetStreamLog
+from shared.runtime.log import Fill
+from shared.runtime.pull import Pull
+from shared.runtime.topology import Limits
+from tests.nats_server import NatsServer
+from tests.runtime.real import beside, in_flight, killed_and_restarted, opened, with_log
+from tests.waiting import wait_until
+
+
+class Window:
+    """A standing pull whose taker lets go of nothing by itself."""
+
+    def __init__(self, log: JetStreamLog, size: int) -> None:
+        self.held = 0
+        self._log = log
+        self._pull = Pull(log.link, RESEARCH, "fetch", window=size)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        await self._pull.open()
+        async with beside(self._take()):
+            yield
+        await self._pull.close()
+
+    async def _take(self) -> None:
+        while True:
+            taken = await self._pull.take()
+            self.held += len(taken)
+
+    async def release(self, count: int) -> None:
+        self.held -= count
+        await self._pull.release(count)
+
+    async def holds_just(self, count: int) -> None:
+        """So many come and no more: the server answers in order, so what it was to hand out precedes these answers."""
+        await wait_until(lambda: self.held >= count)
+        for _ in range(20):
+            await self._log.end()
+        assert self.held == count
+
+
+def fetches(count: int, run: str = "r1") -> list[Fill]:
+    return [Fill(f"research.run.{run}.task.fetch.1.{index}.1", b"x") for index in range(count)]
+
+
+def test_a_standing_pull_never_holds_more_than_its_window(url: str):
+    async def use(log: JetStreamLog) -> None:
+        await log.fill(fetches(30))
+        window = Window(log, 5)
+        async with window.open():
+            for freed in (0, 1, 2, 5, 3):
+                await window.release(freed)
+                await window.holds_just(5)
+
+    with_log(url, use, Limits(fetches=100))
+
+
+def test_a_standing_pull_keeps_to_its_window_when_the_server_comes_back(server: NatsServer):
+    async def use(log: JetStreamLog) -> None:
+        window = Window(log, 5)
+        async with window.open():
+            await log.fill(fetches(3))
+            await window.holds_just(3)
+            await killed_and_restarted(server)
+            await log.fill(fetches(10, "r2"))
+            await window.holds_just(5)
+
+    with_log(server.url, use, Limits(fetches=100))
+
+
+class Gate:
+    """A way to a server that can be cut: the server lives on, and may still know what it was asked."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._open: list[asyncio.StreamWriter] = []
+
+    async def start(self) -> str:
+        """The address to connect to."""
+        self._server = await asyncio.start_server(self._pass, "127.0.0.1", 0)
+        return f"nats://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._open += [writer, far_writer]
+        await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer), return_exceptions=True)
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            writer.write(data)
+        writer.close()
+
+    def cut(self) -> None:
+        for writer in self._open:
+            writer.transport.abort()
+        self._open.clear()
+
+    async def stop(self) -> None:
+        self._server.close()
+        self.cut()
+
+
+def test_a_standing_pull_keeps_to_its_window_when_only_the_connection_was_cut(server: NatsServer):
+    async def main() -> None:
+        gate = Gate(server.port)
+        async with asyncio.timeout(20), opened(await gate.start(), Limits(fetches=100)) as log:
+            window = Window(log, 5)
+            async with window.open():
+                for run in ("r1", "r2", "r3"):
+                    gate.cut()
+                    await wait_until(lambda: not log.link.connected)
+                    await log.fill(fetches(20, run))
+                    await window.holds_just(5)
+        await gate.stop()
+
+    asyncio.run(main())
+
+
+def test_a_worker_that_stops_gives_back_what_it_never_looked_at(url: str):
+    async def use(log: JetStreamLog) -> None:
+        await log.fill(fetches(1))
+        async with log.tasks("fetch", at_most=5) as tasks:
+            await anext(aiter(tasks))
+            await log.fill(fetches(4, "r2"))
+            await in_flight(log, "fetch", 5)
+        async with log.tasks("fetch", at_most=5) as others, asyncio.timeout(2):
+            taken = await anext(aiter(others))
+        assert {delivery.message.subject.split(".")[2] for delivery in taken} == {"r2"}
+
+    with_log(url, use)

@@ -1,0 +1,102 @@
+"""The environment in, frozen settings out; what cannot be says which variable and why."""
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from shared.runtime.settings import Settings
+from shared.runtime.topology import Limits
+from shared.runtime.verdict import Policy
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may have settings of their own."""
+    for name in os.environ:  # noqa: TID251  it is the environment that is tested
+        if name.upper().startswith(("DOSSIER_", "OPENAI_")):
+            monkeypatch.delenv(name)
+
+
+def test_the_defaults_suit_one_machine():
+    settings = Settings()
+    assert settings.nats_url == ("nats://127.0.0.1:4222",)
+    assert settings.limits == Limits(replicas=1, models=5, fetches=20)
+    assert settings.policy == Policy(attempts=4)
+    assert (settings.planner_model, settings.writer_model) == ("gpt-4o-mini", "gpt-4o")
+    assert settings.approval_timeout == "2h"
+    assert settings.digest_required is False
+    assert settings.openai_key is None
+    assert settings.openai_base_url is None
+    assert settings.docs is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "field", "expected"),
+    [
+        ("DOSSIER_NATS_URL", "nats://a:1", "nats_url", ("nats://a:1",)),
+        ("DOSSIER_NATS_URL", "nats://a:1, nats://b:2", "nats_url", ("nats://a:1", "nats://b:2")),
+        ("DOSSIER_DATA", "/var/lib/dossier", "data", Path("/var/lib/dossier")),
+        ("DOSSIER_MODEL_LIMIT", "9", "limits", Limits(models=9)),
+        ("DOSSIER_FETCH_LIMIT", "9", "limits", Limits(fetches=9)),
+        ("DOSSIER_REPLICAS", "3", "limits", Limits(replicas=3)),
+        ("DOSSIER_ATTEMPTS", "1", "policy", Policy(attempts=1)),
+        ("DOSSIER_APPROVAL_TIMEOUT", "14d", "approval_timeout", "14d"),
+        ("DOSSIER_DIGEST_REQUIRED", "true", "digest_required", True),
+        ("DOSSIER_DOCS", "/srv/docs", "docs", Path("/srv/docs")),
+        ("DOSSIER_DOCS", "", "docs", None),
+        ("DOSSIER_PLANNER_MODEL", "m-1", "planner_model", "m-1"),
+        ("DOSSIER_API_PORT", "0", "api_port", 0),
+        ("DOSSIER_GRACE_S", "0", "grace_s", 0.0),
+        ("DOSSIER_LOG_LEVEL", "debug", "log_level", "debug"),
+        ("OPENAI_API_KEY", "sk-1", "openai_key", "sk-1"),
+        ("OPENAI_API_KEY", "", "openai_key", None),
+        ("OPENAI_BASE_URL", "http://localhost/v1", "openai_base_url", "http://localhost/v1"),
+        ("OPENAI_BASE_URL", "", "openai_base_url", None),
+    ],
+)
+def test_a_variable_is_the_setting(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, field: str, expected: object
+):
+    monkeypatch.setenv(name, value)
+    assert getattr(Settings(), field) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DOSSIER_REPLICAS", "0"),
+        ("DOSSIER_REPLICAS", "6"),
+        ("DOSSIER_API_PORT", "http"),
+        ("DOSSIER_API_PORT", "65536"),
+        ("DOSSIER_MODEL_LIMIT", "0"),
+        ("DOSSIER_FETCH_LIMIT", "-1"),
+        ("DOSSIER_ATTEMPTS", "0"),
+        ("DOSSIER_APPROVAL_TIMEOUT", "soon"),
+        ("DOSSIER_APPROVAL_TIMEOUT", "367d"),
+        ("DOSSIER_DIGEST_REQUIRED", "perhaps"),
+        ("DOSSIER_GRACE_S", "-1"),
+        ("DOSSIER_SOURCES", "11"),
+        ("DOSSIER_MODEL_TIMEOUT_S", "0"),
+        ("DOSSIER_LOG_LEVEL", "loud"),
+        ("DOSSIER_NATS_URL", ""),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_by_the_name_of_its_setting(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError, match=name.removeprefix("DOSSIER_").lower()):
+        Settings()
+
+
+def test_settings_do_not_change():
+    with pytest.raises(ValidationError):
+        Settings().api_port = 1  # type: ignore[misc]
+
+
+def test_a_key_is_not_shown(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    assert "sk-secret" not in repr(Settings())
+    assert "sk-secret" not in str(Settings().model_dump())

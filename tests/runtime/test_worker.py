@@ -1,0 +1,546 @@
+"""Every task that a worker takes comes to exactly one end, whatever happens to its work, its log or its process."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import wraps
+from typing import ParamSpec
+
+import pytest
+
+from shared.contracts import envelope
+from shared.contracts.envelope import MAX_BYTES, Event
+from shared.contracts.evidence import Failure, Passage, Source
+from shared.contracts.facts import (
+    AttemptFailed,
+    Fact,
+    FetchFailed,
+    FetchFound,
+    PlanFailed,
+    PlanMade,
+    StepOutcome,
+    SynthesisFailed,
+    TaskIssued,
+)
+from shared.contracts.subjects import Slot, Step, live_cancelled
+from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
+from shared.errors import Terminal, Throttled, Transient
+from shared.runtime import clock
+from shared.runtime import worker as worker_module
+from shared.runtime.log import Fill
+from shared.runtime.memory import MemoryLog
+from shared.runtime.verdict import Policy
+from shared.runtime.worker import Perform, Worker, performing
+from tests.runtime.witness import Witness
+from tests.waiting import wait_until
+
+MADE = PlanMade(queries=("a", "b"), planner="offline")
+PLAN = Step("r1", "plan", 1)
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+class Work:
+    """Performs by a script: an error is raised, a fact is returned, the last one for ever; an event is waited for."""
+
+    def __init__(self, *script: object) -> None:
+        self.script = list(script)
+        self.performed: list[Task] = []
+        self.at_once = self.most_at_once = 0
+
+    async def __call__(self, task: Task) -> StepOutcome:
+        self.performed.append(task)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            return await self._next()
+        finally:
+            self.at_once -= 1
+
+    async def _next(self) -> StepOutcome:
+        says = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        if isinstance(says, asyncio.Event):
+            await says.wait()
+            says = MADE
+        if isinstance(says, Exception):
+            raise says
+        return says  # type: ignore[return-value]
+
+
+async def issue(
+    log: MemoryLog, step: Step = PLAN, *, attempt: int = 1, failures: int = 0, task: Task | None = None
+) -> None:
+    """Ask for a step as the coordinator does."""
+    fact = TaskIssued(task=task or PlanTask("q"), failures=failures)
+    await write(log, step.task(attempt), fact)
+
+
+async def write(log: MemoryLog, slot: Slot, fact: Fact) -> None:
+    await MemoryLog.fill(log, [Fill(slot.subject, envelope.encode(slot, Event(fact, "test", clock.now(), TRACE)))])
+
+
+async def hand_out(log: MemoryLog, times: int) -> None:
+    """Give the waiting task to so many workers, none of which says a word."""
+    async with MemoryLog.tasks(log, "plan", at_most=1) as tasks:
+        handed = aiter(tasks)
+        for _ in range(times):
+            [delivery] = await anext(handed)
+            await delivery.nak()
+            await tasks.release()
+
+
+@asynccontextmanager
+async def working(
+    log: MemoryLog, perform: Perform, *, at_most: int = 5, policy: Policy | None = None, grace_s: float = 1.0
+) -> AsyncGenerator[asyncio.Event]:
+    """A worker at its work; its end is waited for after `stop` is set, at the latest here."""
+    stop = asyncio.Event()
+    worker = Worker(log, "plan", perform, at_most=at_most, policy=policy or Policy(), grace_s=grace_s)
+    async with asyncio.timeout(8):
+        running = asyncio.create_task(worker.run(stop))
+        try:
+            yield stop
+        finally:
+            stop.set()
+            await running
+
+
+P = ParamSpec("P")
+
+
+def runs(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
+    """A test that is a coroutine."""
+
+    @wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        asyncio.run(test(*args, **kwargs))
+
+    return run
+
+
+# One end
+
+
+@runs
+async def test_it_writes_first_and_acknowledges_second():
+    log = Witness()
+    await issue(log)
+    async with working(log, Work(MADE)):
+        await wait_until(lambda: "ack" in log.done)
+    assert log.done == ["fill research.run.r1.plan.1", "ack"]
+    assert log.said(PLAN.outcome) == MADE
+
+
+@runs
+async def test_nothing_is_acknowledged_before_the_write_is_answered():
+    log = Witness()
+    log.writable.clear()
+    await issue(log)
+    work = Work(MADE)
+    async with working(log, work):
+        await wait_until(lambda: work.performed and not work.at_once)
+        assert log.done == []
+        log.writable.set()
+        await wait_until(lambda: log.done)
+    assert log.done == ["fill research.run.r1.plan.1", "ack"]
+
+
+@runs
+async def test_what_cannot_be_written_is_not_acknowledged():
+    log = Witness()
+    log.refuses = True
+    await issue(log)
+    async with working(log, Work(MADE)):
+        await wait_until(lambda: log.done)
+    assert "ack" not in log.done
+
+
+@runs
+async def test_an_outcome_carries_the_trace_of_its_task():
+    log = Witness()
+    await issue(log)
+    async with working(log, Work(MADE)):
+        await wait_until(lambda: log.said(PLAN.outcome))
+    event = log.event(PLAN.outcome)
+    assert (event.traceparent, event.source) == (TRACE, "dossier/plan")
+
+
+@runs
+async def test_an_outcome_that_another_worker_wrote_meanwhile_stays_and_the_task_is_done():
+    log = Witness()
+    await issue(log)
+    hold = asyncio.Event()
+    work = Work(hold)
+    theirs = PlanMade(queries=("theirs",), planner="other")
+    async with working(log, work):
+        await wait_until(lambda: work.at_once)
+        await write(log, PLAN.outcome, theirs)
+        hold.set()
+        await wait_until(lambda: "ack" in log.done)
+    assert log.said(PLAN.outcome) == theirs
+
+
+# Once
+
+
+BOXES = {
+    "the outcome": (PLAN.outcome, MADE),
+    "this attempt": (PLAN.attempt(1), AttemptFailed(error=Failure("timeout", "late"), duration_s=1)),
+    "the end of the run": (Slot("r1", "completed"), MADE),
+}
+
+
+@pytest.mark.parametrize(("slot", "fact"), BOXES.values(), ids=BOXES.keys())
+@runs
+async def test_an_old_task_is_only_acknowledged_where_this_is_written(slot: Slot, fact: Fact):
+    log = Witness(age_s=3_600)
+    await issue(log)
+    await write(log, slot, fact)
+    work = Work(MADE)
+    async with working(log, work):
+        await wait_until(lambda: "ack" in log.done)
+    assert work.performed == []
+    assert log.done == ["read", "ack"]
+
+
+@runs
+async def test_a_redelivered_task_is_only_acknowledged_where_its_outcome_is_written():
+    log = Witness()
+    await issue(log)
+    await hand_out(log, 1)
+    await write(log, PLAN.outcome, MADE)
+    work = Work(MADE)
+    async with working(log, work):
+        await wait_until(lambda: "ack" in log.done)
+    assert work.performed == []
+
+
+@runs
+async def test_the_box_of_an_earlier_attempt_keeps_nobody_from_this_one():
+    log = Witness(age_s=3_600)
+    await write(log, PLAN.attempt(1), AttemptFailed(error=Failure("timeout", "late"), duration_s=1))
+    await issue(log, attempt=2, failures=1)
+    async with working(log, Work(MADE)):
+        await wait_until(lambda: log.said(PLAN.outcome) == MADE)
+
+
+@runs
+async def test_a_fresh_first_delivery_is_performed_without_a_read():
+    log = Witness()
+    await issue(log)
+    async with working(log, Work(MADE)):
+        await wait_until(lambda: "ack" in log.done)
+    assert "read" not in log.done
+
+
+@runs
+async def test_an_old_task_waits_until_it_can_be_read_what_is_done():
+    log = Witness(age_s=3_600)
+    log.readable = False
+    await issue(log)
+    async with working(log, Work(MADE)):
+        await wait_until(lambda: "ack" in log.done)
+    assert log.done == ["read", "read", "fill research.run.r1.plan.1", "ack"]
+
+
+@runs
+async def test_tasks_that_were_done_make_room_for_others():
+    log = Witness(age_s=3_600)
+    for number in range(6):
+        step = Step(f"r{number}", "plan", 1)
+        await issue(log, step)
+        if number < 5:
+            await write(log, step.outcome, MADE)
+    async with working(log, Work(MADE), at_most=2):
+        await wait_until(lambda: log.said(Step("r5", "plan", 1).outcome))
+
+
+# Faults
+
+
+@pytest.mark.parametrize(
+    ("task", "failed"),
+    [
+        (PlanTask("q"), lambda error: PlanFailed(error=error)),
+        (FetchTask("sub-query"), lambda error: FetchFailed(query="sub-query", error=error)),
+        (SynthesizeTask("q", "digest", ()), lambda error: SynthesisFailed(error=error)),
+    ],
+    ids=["plan", "fetch", "synthesize"],
+)
+@runs
+async def test_a_terminal_error_is_the_outcome_at_once(task: Task, failed: Callable[[Failure], Fact]):
+    log = Witness()
+    await issue(log, task=task)
+    async with working(log, Work(Terminal("unauthorized", "The key is wrong."))):
+        await wait_until(lambda: "ack" in log.done)
+    assert log.said(PLAN.outcome) == failed(Failure("unauthorized", "The key is wrong."))
+    assert log.done == ["fill research.run.r1.plan.1", "ack"]
+
+
+@runs
+async def test_a_transient_error_fills_the_box_of_its_attempt():
+    log = Witness()
+    await issue(log, attempt=3, failures=2)
+    async with working(log, Work(Transient("timeout", "No answer."))):
+        await wait_until(lambda: "ack" in log.done)
+    assert log.done == ["fill research.run.r1.attempt.plan.1.0.3", "ack"]
+    fact = log.said(PLAN.attempt(3))
+    assert isinstance(fact, AttemptFailed)
+    assert fact.error == Failure("timeout", "No answer.")
+    assert 0 <= fact.duration_s < 5
+
+
+@pytest.mark.parametrize(("failures", "slot"), [(2, PLAN.attempt(9)), (3, PLAN.outcome)], ids=["third", "fourth"])
+@runs
+async def test_the_fourth_attempt_that_fails_is_the_last_however_often_others_were_interrupted(
+    failures: int, slot: Slot
+):
+    log = Witness()
+    await issue(log, attempt=9, failures=failures)
+    async with working(log, Work(Transient("timeout", "No answer."))):
+        await wait_until(lambda: "ack" in log.done)
+    assert log.done == [f"fill {slot.subject}", "ack"]
+
+
+@runs
+async def test_a_defect_is_recorded_by_its_class():
+    log = Witness()
+    await issue(log)
+    async with working(log, Work(KeyError("missing"))):
+        await wait_until(lambda: "ack" in log.done)
+    fact = log.said(PLAN.attempt(1))
+    assert isinstance(fact, AttemptFailed)
+    assert fact.error == Failure("defect", "KeyError: 'missing'")
+
+
+@pytest.mark.parametrize(
+    "result", [None, FetchFound(query="\ud800", sources=())], ids=["no fact", "no text that UTF-8 knows"]
+)
+@runs
+async def test_a_result_that_cannot_be_written_is_a_defect_like_any_other(result: object):
+    log = Witness()
+    await issue(log)
+    async with working(log, Work(result)):
+        await wait_until(lambda: "ack" in log.done, within_s=1)
+    assert [one for one in log.done if one != "ack"] in (
+        ["fill research.run.r1.plan.1"],
+        ["fill research.run.r1.attempt.plan.1.0.1"],
+    )
+
+
+@runs
+async def test_a_result_that_is_too_large_is_a_failed_outcome():
+    log = Witness()
+    await issue(log, task=FetchTask("sub-query"))
+    source = Source("0" * 64, "t", "l", "docs", (Passage("x" * MAX_BYTES, 0),))
+    async with working(log, Work(FetchFound(query="sub-query", sources=(source,)))):
+        await wait_until(lambda: "ack" in log.done)
+    failed = log.said(PLAN.outcome)
+    assert isinstance(failed, FetchFailed)
+    assert failed.error.code == "too_large"
+    assert failed.query == "sub-query"
+
+
+@runs
+async def test_a_task_of_another_kind_is_refused():
+    async def fetch(task: FetchTask) -> StepOutcome:
+        raise AssertionError(task)
+
+    log = Witness()
+    await issue(log, task=PlanTask("q"))
+    async with working(log, performing(FetchTask, fetch)):
+        await wait_until(lambda: "ack" in log.done)
+    failed = log.said(PLAN.outcome)
+    assert isinstance(failed, PlanFailed)
+    assert failed.error.code == "wrong_task"
+
+
+@runs
+async def test_what_this_release_cannot_read_is_left_to_others_and_holds_up_nothing():
+    log = Witness()
+    newer = Step("newer", "plan", 1).task(1)
+    await MemoryLog.fill(log, [Fill(newer.subject, b'{"type": "task.issued.v9"}')])
+    await issue(log)
+    async with working(log, Work(MADE), at_most=1):
+        await wait_until(lambda: log.said(PLAN.outcome))
+    assert log.done == ["fill research.run.r1.plan.1", "ack"]
+
+
+# Waiting
+
+
+@runs
+async def test_whoever_is_throttled_waits_and_uses_up_no_attempt():
+    log = Witness()
+    await issue(log, failures=3)
+    throttled = Throttled("throttled", "Slow down.", retry_after=0.01)
+    work = Work(throttled, throttled, throttled, MADE)
+    async with working(log, work, policy=Policy(shortest_wait_s=0.01)):
+        await wait_until(lambda: "ack" in log.done)
+    assert len(work.performed) == 4
+    assert log.done == ["fill research.run.r1.plan.1", "ack"]
+    assert log.said(PLAN.outcome) == MADE
+
+
+@runs
+async def test_whoever_is_throttled_for_too_long_in_all_has_failed_an_attempt():
+    log = Witness()
+    await issue(log)
+    work = Work(Throttled("throttled", "Slow down.", retry_after=0.01))
+    async with working(log, work, policy=Policy(shortest_wait_s=0.01, longest_wait_s=0.025)):
+        await wait_until(lambda: "ack" in log.done)
+    assert len(work.performed) == 3
+    fact = log.said(PLAN.attempt(1))
+    assert isinstance(fact, AttemptFailed)
+    assert fact.error.code == "throttled"
+
+
+@runs
+async def test_a_task_in_hand_is_renewed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(worker_module, "_RENEW_S", 0.01)
+    log = Witness()
+    await issue(log)
+    hold = asyncio.Event()
+    async with working(log, Work(hold)):
+        await wait_until(lambda: log.done.count("renew") >= 3)
+        hold.set()
+        await wait_until(lambda: "ack" in log.done)
+    assert log.said(PLAN.outcome) == MADE
+
+
+@runs
+async def test_a_task_that_cannot_be_kept_is_let_go_without_a_word(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(worker_module, "_RENEW_S", 0.01)
+    monkeypatch.setattr(worker_module, "ACK_WAIT_S", 0.06)
+    log = Witness()
+    log.renewable = False
+    await issue(log)
+    work = Work(asyncio.Event())
+    async with working(log, work):
+        await wait_until(lambda: work.performed and not work.at_once)
+    assert log.done == []
+
+
+# Limits
+
+
+@runs
+async def test_it_never_performs_more_at_once_than_it_may():
+    log = Witness()
+    for number in range(12):
+        await issue(log, Step(f"r{number}", "plan", 1))
+    hold = asyncio.Event()
+    work = Work(hold)
+    async with working(log, work, at_most=3):
+        await wait_until(lambda: work.at_once == 3)
+        hold.set()
+        await wait_until(lambda: log.done.count("ack") == 12)
+    assert work.most_at_once == 3
+    assert len(work.performed) == 12
+
+
+@pytest.mark.parametrize(("before", "performed"), [(3, 1), (4, 0), (7, 0)], ids=["fourth", "fifth", "eighth"])
+@runs
+async def test_what_four_workers_died_on_is_given_up_untried(before: int, performed: int):
+    log = Witness()
+    await issue(log)
+    await hand_out(log, before)
+    work = Work(MADE)
+    async with working(log, work):
+        await wait_until(lambda: "ack" in log.done)
+    assert len(work.performed) == performed
+    said = log.said(PLAN.outcome)
+    assert said == MADE if performed else isinstance(said, PlanFailed) and said.error.code == "abandoned"
+
+
+# Cancelled
+
+
+@runs
+async def test_work_for_a_cancelled_run_is_aborted_and_that_of_others_is_not():
+    log = Witness()
+    await issue(log)
+    await issue(log, Step("r2", "plan", 1))
+    hold = asyncio.Event()
+    work = Work(hold)
+    async with working(log, work):
+        await wait_until(lambda: work.at_once == 2)
+        await log.hint(live_cancelled("r1"), b"")
+        await wait_until(lambda: work.at_once == 1)
+        await wait_until(lambda: log.done == ["ack"])
+        hold.set()
+        await wait_until(lambda: len(log.done) == 3)
+    assert log.said(PLAN.outcome) is None
+    assert log.said(PLAN.attempt(1)) is None
+    assert log.said(Step("r2", "plan", 1).outcome) == MADE
+
+
+@runs
+async def test_a_result_that_is_there_is_written_although_its_run_was_cancelled():
+    log = Witness()
+    log.writable.clear()
+    await issue(log)
+    work = Work(MADE)
+    async with working(log, work):
+        await wait_until(lambda: work.performed and not work.at_once)
+        await log.hint(live_cancelled("r1"), b"")
+        log.writable.set()
+        await wait_until(lambda: "ack" in log.done)
+    assert log.said(PLAN.outcome) == MADE
+
+
+# Stopped
+
+
+@runs
+async def test_whoever_is_told_to_stop_finishes_what_is_in_hand_and_takes_no_more():
+    log = Witness()
+    await issue(log)
+    hold = asyncio.Event()
+    work = Work(hold)
+    async with working(log, work) as stop:
+        await wait_until(lambda: work.at_once)
+        stop.set()
+        for _ in range(20):  # turns of the loop, in which it takes note
+            await asyncio.sleep(0)
+        await issue(log, Step("r2", "plan", 1))
+        hold.set()
+        await wait_until(lambda: "ack" in log.done)
+    assert log.said(PLAN.outcome) == MADE
+    assert len(work.performed) == 1
+
+
+@runs
+async def test_whoever_cannot_finish_in_time_says_that_the_attempt_was_interrupted():
+    log = Witness()
+    await issue(log, attempt=2, failures=1)
+    work = Work(asyncio.Event())
+    async with working(log, work, grace_s=0.02):
+        await wait_until(lambda: work.at_once)
+    assert log.done == ["fill research.run.r1.attempt.plan.1.0.2", "ack"]
+    fact = log.said(PLAN.attempt(2))
+    assert isinstance(fact, AttemptFailed)
+    assert fact.error.code == "interrupted"
+
+
+@runs
+async def test_a_wait_for_an_endpoint_ends_with_the_worker():
+    log = Witness()
+    await issue(log)
+    work = Work(Throttled("throttled", "Slow down.", retry_after=300))
+    async with working(log, work, grace_s=0.02):
+        await wait_until(lambda: work.performed)
+    assert log.done == ["fill research.run.r1.attempt.plan.1.0.1", "ack"]
+
+
+@runs
+async def test_a_result_that_is_there_is_written_although_the_worker_must_stop():
+    log = Witness()
+    log.writable.clear()
+    await issue(log)
+    work = Work(MADE)
+    async with working(log, work, grace_s=0.02) as stop:
+        await wait_until(lambda: work.performed and not work.at_once)
+        stop.set()
+        asyncio.get_running_loop().call_later(0.1, log.writable.set)
+    assert log.said(PLAN.outcome) == MADE
+    assert log.said(PLAN.attempt(1)) is None

@@ -1,0 +1,95 @@
+"""A log in memory that keeps a record of what a worker does with it."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from shared.contracts import envelope
+from shared.contracts.envelope import Event
+from shared.contracts.facts import Fact
+from shared.contracts.subjects import Slot
+from shared.errors import Refused, Unavailable
+from shared.runtime import clock
+from shared.runtime.log import Consumer, Delivery, Fill, Filled, Message, Tasks
+from shared.runtime.memory import MemoryLog
+
+
+class Witness(MemoryLog):
+    """A log that keeps a record of what a worker does with it, in order."""
+
+    def __init__(self, *, age_s: float = 0) -> None:
+        super().__init__(now=lambda: clock.now() - timedelta(seconds=age_s))
+        self.done: list[str] = []
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self.readable = True
+        self.refuses = False
+        self.renewable = True
+
+    async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
+        """Goes on when whoever waits for it is gone, as the real one does."""
+        return await asyncio.shield(self._fill_when_writable(fills))
+
+    async def _fill_when_writable(self, fills: Sequence[Fill]) -> list[Filled]:
+        await self.writable.wait()
+        self.done += [f"fill {fill.subject}" for fill in fills]
+        return [Refused(10047, "no room")] * len(fills) if self.refuses else await super().fill(fills)
+
+    async def last(self, subjects: Sequence[str], *, leader: bool = False) -> dict[str, Message]:
+        self.done.append("read")
+        if not self.readable:
+            self.readable = True
+            raise Unavailable("The leader is being elected.")
+        return await super().last(subjects, leader=leader)
+
+    @asynccontextmanager
+    async def tasks(self, consumer: Consumer, *, at_most: int) -> AsyncGenerator[Tasks]:
+        async with super().tasks(consumer, at_most=at_most) as tasks:
+            yield Witnessed(tasks, self)
+
+    def said(self, slot: Slot) -> Fact | None:
+        """What is in a slot."""
+        data = {message.subject: message.data for message in self.messages}.get(slot.subject)
+        return envelope.decode(data).fact if data else None
+
+    def event(self, slot: Slot) -> Event:
+        return envelope.decode({message.subject: message.data for message in self.messages}[slot.subject])
+
+
+class Witnessed:
+    """Tasks whose acknowledgements are on the record."""
+
+    def __init__(self, tasks: Tasks, log: Witness) -> None:
+        self._tasks = tasks
+        self._log = log
+        self.release = tasks.release
+        self.close = tasks.close
+
+    async def __aiter__(self) -> AsyncGenerator[Sequence[Delivery]]:
+        async for deliveries in self._tasks:
+            yield [WitnessedDelivery(delivery, self._log) for delivery in deliveries]
+
+
+class WitnessedDelivery:
+    """One of them."""
+
+    def __init__(self, delivery: Delivery, log: Witness) -> None:
+        self._delivery = delivery
+        self._log = log
+        self.message = delivery.message
+        self.deliveries = delivery.deliveries
+
+    async def ack(self) -> None:
+        self._log.done.append("ack")
+        await self._delivery.ack()
+
+    async def nak(self) -> None:
+        self._log.done.append("nak")
+        await self._delivery.nak()
+
+    async def renew(self) -> None:
+        if not self._log.renewable:
+            raise Unavailable("The server is gone.")
+        self._log.done.append("renew")
+        await self._delivery.renew()

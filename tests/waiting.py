@@ -1,0 +1,13 @@
+"""Waiting for what will come, and no longer than it takes."""
+
+import asyncio
+from collections.abc import Callable
+
+
+async def wait_until(holds: Callable[[], object], *, within_s: float = 5.0, every_s: float = 0.002) -> None:
+    """Return as soon as `holds()` is true; fail when time is up."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + within_s
+    while not holds():
+        assert loop.time() < deadline, f"This did not come within {within_s:g} s."
+        await asyncio.sleep(every_s)
