@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem details."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Final
@@ -78,10 +79,23 @@ def install(app: FastAPI) -> None:
 
 
 def _answering(convert: Callable[[Exception], ProblemError]) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
-    async def answered(_: Request, error: Exception) -> JSONResponse:
-        return answer(convert(error))
+    async def answered(request: Request, error: Exception) -> JSONResponse:
+        problem = convert(error)
+        if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            problem.headers = {"Allow": ", ".join(_allowed(request))}
+        return answer(problem)
 
     return answered
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that this path takes; several routes may share it."""
+    paths = request.app.openapi()["paths"]
+    for template, operations in paths.items():
+        pattern = re.sub(r"\\{[^/]*\\}", "[^/]+", re.escape(template))
+        if re.fullmatch(pattern, request.url.path):
+            return sorted(method.upper() for method in operations)
+    return ["GET"]
 
 
 def answer(error: ProblemError) -> JSONResponse:
