@@ -3,8 +3,6 @@
 import asyncio
 import fcntl
 import os
-import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +10,6 @@ import msgspec
 from msgspec import Struct
 
 _LOOK_AGAIN_S: Final = 0.1
-_PASSWORD: Final = re.compile(r"(?<=://)[^@/]+(?=@)")
 
 
 class Running(Struct, frozen=True):
@@ -127,8 +124,3 @@ class Lock:
     def release(self) -> None:
         """Let go of it."""
         os.close(self.descriptor)
-
-
-def without_password(servers: Sequence[str]) -> str:
-    """The servers, without the credentials that their URLs may have in them."""
-    return ", ".join(_PASSWORD.sub("•••", server) for server in servers)

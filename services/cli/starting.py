@@ -8,11 +8,12 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from services.cli.folder import Running, without_password
+from services.cli.folder import Running
 from services.cli.logs import Notice
 from services.cli.screen import Screen
 from services.cli.supervisor import Setup, supervised
 from services.cli.terminal import Terminal, printable
+from shared.runtime.link import without_password
 from shared.runtime.settings import Settings
 
 _NAME_WIDTH: Final = 11

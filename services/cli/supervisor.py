@@ -13,13 +13,13 @@ from msgspec import Struct
 
 from services.cli import nats_server, ports
 from services.cli.children import Child, Group, Program
-from services.cli.folder import Folder, Lock, Running, without_password
+from services.cli.folder import Folder, Lock, Running
 from services.cli.logs import LogFile, Tell
 from services.cli.refusal import MISUSED, Refusal
 from shared.contracts.subjects import RESEARCH
 from shared.errors import Refused, Unavailable
 from shared.runtime import topology
-from shared.runtime.link import Link
+from shared.runtime.link import Link, without_password
 
 NATS_PORT: Final = 4222
 NATS: Final = "nats"

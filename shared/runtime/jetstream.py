@@ -111,7 +111,9 @@ class JetStreamLog:
         digest = sha256(data).hexdigest()
         if digest not in self._frozen:
             chunks = [data[start : start + CHUNK] for start in range(0, max(1, len(data)), CHUNK)]
-            await self._texts.fill([Fill(evidence(digest, n), chunk) for n, chunk in enumerate(chunks)])
+            filled = await self._texts.fill([Fill(evidence(digest, n), chunk) for n, chunk in enumerate(chunks)])
+            if refused := next((answer for answer in filled if isinstance(answer, Refused)), None):
+                raise refused
             self._frozen.add(digest)
         return digest
 

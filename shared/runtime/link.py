@@ -8,6 +8,7 @@ later, when its sender has long given up.
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from itertools import takewhile
 from typing import Final, NamedTuple, Protocol
@@ -26,6 +27,7 @@ REPLY_WITHIN_S: Final = 5.0
 
 _SWEEP_S: Final = 0.5
 _RECONNECT_S: Final = 0.2
+_PASSWORD: Final = re.compile(r"(?<=://)[^@/]+(?=@)")
 _ACK: Final = "$JS.ACK."
 _UNLIMITED: Final = -1
 _NO_HEADERS: Final[Mapping[str, str]] = {}
@@ -299,7 +301,7 @@ class Link:
 
     async def _complained(self, error: Exception) -> None:
         if not self._prefix and not self._said:
-            logger.warning("Waiting for NATS at %s: %s", ", ".join(map(_without_password, self._servers)), _said(error))
+            logger.warning("Waiting for NATS at %s: %s", without_password(self._servers), _said(error))
             self._said = True
         logger.debug("NATS: %s", _said(error))
         if "permissions violation" in str(error).lower():
@@ -310,6 +312,6 @@ def _said(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _without_password(url: str) -> str:
-    scheme, _, rest = url.rpartition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}" if scheme else rest.rpartition("@")[2]
+def without_password(servers: Sequence[str]) -> str:
+    """The servers, without the credentials that their URLs may have in them."""
+    return ", ".join(_PASSWORD.sub("•••", server) for server in servers)

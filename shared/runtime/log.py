@@ -85,7 +85,7 @@ class Evidence(Protocol):
     """Frozen texts by their SHA-256."""
 
     async def put(self, text: str) -> str:
-        """Store `text`, once for ever; its SHA-256 (hex, of the UTF-8 bytes)."""
+        """Store `text`, once for ever; its SHA-256 (hex, of the UTF-8 bytes). Raises `Refused` when it is not taken."""
         ...
 
     async def get(self, sha256: str) -> str | None:

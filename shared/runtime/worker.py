@@ -102,13 +102,26 @@ class Worker:
     async def _open(self, deliveries: Sequence[Delivery], tasks: Tasks) -> list[Job]:
         """The jobs among these that are still to be done; the others are acknowledged."""
         jobs = [job for delivery in deliveries if (job := _job(delivery))]
-        await tasks.release(len(deliveries) - len(jobs))
+        if len(jobs) < len(deliveries):
+            await self._pass_over([each for each in deliveries if each not in {job.delivery for job in jobs}], tasks)
         answered = await self._answered([job for job in jobs if not _fresh(job, clock.now())])
         settled = [job for job in jobs if answered and _boxes(job) & answered]
         for job in settled:
             await job.delivery.ack()
         await tasks.release(len(settled))
         return [job for job in jobs if job not in settled] if settled else jobs
+
+    async def _pass_over(self, unread: Sequence[Delivery], tasks: Tasks) -> None:
+        """Leave what this release cannot read to a newer worker; fail the step when none has come."""
+        for delivery in unread:
+            slot = parse_slot(delivery.message.subject)
+            if slot and slot.kind and (given_up := abandoned(delivery.deliveries, self._policy)):
+                step = Step(slot.run, slot.kind, slot.round, slot.index)
+                fact = _FAILURES[slot.kind](given_up.error)
+                event = Event(fact, f"dossier/{self._kind}", clock.now())
+                await self._log.fill([Fill(step.outcome.subject, envelope.encode(step.outcome, event))])
+                await delivery.ack()
+        await tasks.release(len(unread))
 
     async def _answered(self, jobs: Sequence[Job]) -> set[str]:
         """Which of the boxes that would make these jobs pointless are full."""
@@ -230,8 +243,7 @@ class Worker:
 def _job(delivery: Delivery) -> Job | None:
     """The task taken apart; `None` for what this release cannot read.
 
-    That stays unacknowledged: it comes again after `ACK_WAIT_S`, perhaps to a newer worker, and after enough
-    such deliveries the coordinator's next attempt or a person has to deal with it.
+    That stays unacknowledged: it comes again after `ACK_WAIT_S`, perhaps to a newer worker.
     """
     slot = parse_slot(delivery.message.subject)
     try:
@@ -262,6 +274,13 @@ def _boxes(job: Job) -> set[str]:
         job.step.attempt(job.attempt).subject,
         f"{RUN}.{job.step.run}.completed",
     }
+
+
+_FAILURES: Final[dict[Kind, Callable[[Failure], StepOutcome]]] = {
+    "plan": lambda error: PlanFailed(error=error),
+    "fetch": lambda error: FetchFailed(query="", error=error),
+    "synthesize": lambda error: SynthesisFailed(error=error),
+}
 
 
 def _failed(task: Task, error: Failure) -> StepOutcome:

@@ -12,12 +12,13 @@ from rich.console import Console
 
 from services.cli import nats_server, ports, settings
 from services.cli.children import LONGEST_PAUSE_S, pause_s
-from services.cli.folder import Folder, Running, without_password
+from services.cli.folder import Folder, Running
 from services.cli.logs import LogFile, Notice, notice
 from services.cli.refusal import MISUSED, Refusal
 from services.cli.settings import CliSettings
 from services.cli.starting import docs, model, panel
 from services.cli.supervisor import Setup
+from shared.runtime.link import without_password
 from tests.harness.ports import free_port
 
 
