@@ -9,7 +9,7 @@ from tests.harness.http import Answer
 
 REQUESTS: dict[str, tuple[object, str, str]] = {
     "not JSON": (b"What does the fox do?", "", "not JSON"),
-    "not an object": (["q"], "message", "object"),
+    "not an object": (["q"], "", "object"),
     "no q": ({}, "q", "required"),
     "empty q": ({"q": " \n"}, "q", "empty"),
     "q too long": ({"q": "x" * 8_001}, "q", "8,001"),
