@@ -96,7 +96,12 @@ class JetStreamLog:
 
     async def end(self) -> End:
         info = await topology.api(self.link, f"STREAM.INFO.{RESEARCH}")
-        return End(info["state"]["last_seq"], _moment(info["ts"]), _moment(info["created"]))
+        state = info["state"]
+        seq = state["last_seq"]
+        if state.get("num_deleted") or not state["messages"]:
+            newest = await self._last_of_leader("research.>")
+            seq = newest.seq if newest else 0
+        return End(seq, _moment(info["ts"]), _moment(info["created"]))
 
     @asynccontextmanager
     async def tasks(self, consumer: Consumer, *, at_most: int) -> "AsyncGenerator[JetStreamTasks]":

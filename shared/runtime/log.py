@@ -48,7 +48,10 @@ Filled = Stored | Full | Refused
 
 
 class End(Struct, frozen=True):
-    """Where the log ends: its last sequence (0 when empty), the server's time then, and when the log was created."""
+    """Where the log ends: its last message (0 when there is none), the server's time then, and when it was created.
+
+    A message that an operator deleted is no end: whoever waited for it would wait for ever.
+    """
 
     seq: int
     time: datetime
