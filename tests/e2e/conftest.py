@@ -9,7 +9,7 @@ from tests.harness.client import Client
 from tests.harness.deployment import Deployment
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Everything running, with stub workers, for all tests that leave it so."""
     with Deployment(tmp_path_factory.mktemp("dossier")) as deployment:
