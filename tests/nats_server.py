@@ -1,12 +1,13 @@
 """A real nats-server of a test's own, which can be killed and started again on its data."""
 
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import which
+
+from tests.harness.ports import free_port
 
 _CONF = """\
 listen: "127.0.0.1:{port}"
@@ -29,7 +30,7 @@ class NatsServer:
     """One server with JetStream, of one account or of as many as are wanted. `port` and data outlive `kill`."""
 
     def __init__(self, folder: Path, *, accounts: int = 0) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         each = "".join(_ACCOUNT.format(n=n) for n in range(accounts))
         self._conf = folder / "nats.conf"
         self._conf.write_text(
@@ -74,9 +75,3 @@ def running(folder: Path, *, accounts: int = 0) -> Iterator[NatsServer]:
         yield server
     finally:
         server.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
