@@ -1,5 +1,6 @@
 """The fold of the log, kept in SQLite for reading and for a quick start. It may be deleted at any time."""
 
+import logging
 import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -12,6 +13,8 @@ from msgspec import Struct
 from services.coordinator.intake import deadline_of
 from services.coordinator.run import FOLD_VERSION, Run, pack, unpack
 from shared.runtime.log import Message
+
+logger = logging.getLogger(__name__)
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS run (
@@ -58,13 +61,15 @@ class Projection:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
-        self._db = self._open()
-
-    def _open(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;" + _SCHEMA)
-        return db
+        try:
+            self._db = _opened(path)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            logger.warning("%s is damaged (%s); it is made again from the log.", path, error)
+            for part in ("", "-wal", "-shm"):
+                path.with_name(path.name + part).unlink(missing_ok=True)
+            self._db = _opened(path)
 
     def close(self) -> None:
         """Close the file."""
@@ -135,6 +140,16 @@ class Projection:
             (*values, limit),
         )
         return [unpack(state) for (state,) in rows]
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;" + _SCHEMA)
+    except sqlite3.DatabaseError:
+        db.close()
+        raise
+    return db
 
 
 def row(run: Run, wake_at: float | None) -> tuple[object, ...]:

@@ -163,6 +163,16 @@ def test_a_coordinator_that_comes_back_goes_on_from_its_checkpoint(tmp_path: Pat
     run(story)
 
 
+def test_a_damaged_projection_is_made_again(tmp_path: Path):
+    (tmp_path / "projection.db").write_bytes(b"not a database, " * 1_000)
+
+    async def story(it: Dossier) -> None:
+        await it.ask("What do cats do?", run_id="cats")
+        await it.until("cats", "hold")
+
+    tell(tmp_path, story)
+
+
 @pytest.mark.parametrize("damage", ["another log", "another fold", "ahead of the log"])
 def test_a_projection_that_does_not_fit_is_rebuilt(tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch):
     async def story() -> None:
