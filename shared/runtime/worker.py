@@ -53,6 +53,7 @@ def performing(task_type: type[_T], perform: Callable[[_T], Awaitable[StepOutcom
 
 
 _RENEW_S: Final = ACK_WAIT_S / 3
+_RENEW_AGAIN_S: Final = 2.0
 _FRESH_S: Final = 1.0
 _LAST_WORDS_S: Final = 5.0
 
@@ -205,10 +206,12 @@ class Worker:
         """Keep every job in hand from being handed to another; abort those that cannot be kept."""
         kept: dict[asyncio.Task[None], float] = {}
         now = asyncio.get_running_loop().time
+        pause = _RENEW_S
         while True:
-            await asyncio.sleep(_RENEW_S)
+            await asyncio.sleep(pause)
             kept = {task: kept.get(task, now()) for task in self._jobs}
             renewed = await asyncio.gather(*(_renewed(self._jobs[task]) for task in kept))
+            pause = _RENEW_S if all(renewed) else min(_RENEW_S, _RENEW_AGAIN_S)
             for task, still_ours in zip(kept, renewed, strict=True):
                 if still_ours:
                     kept[task] = now()
