@@ -1,7 +1,8 @@
 """The coordinator over the log in memory: nothing lost, nothing twice, whoever dies."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from pathlib import Path
 
 import msgspec
@@ -24,6 +25,7 @@ from shared.contracts.facts import (
 from shared.contracts.subjects import Kind
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.errors import Transient
+from shared.runtime.log import Message
 from shared.runtime.memory import MemoryLog
 from shared.runtime.worker import Perform
 from tests.coordinator.story import SOURCE, report
@@ -125,6 +127,37 @@ def test_an_approval_in_time_wins_although_everybody_was_away_at_the_deadline(tm
         async with coordinating(log, tmp_path) as it, working(log, WELL):
             await it.until("cats", "reported")
             assert isinstance(it.facts("cats")["decision.1"], DecisionApproved)
+
+    run(story)
+
+
+class Lagging(MemoryLog):
+    """A log whose reader can be held up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flows = asyncio.Event()
+        self.flows.set()
+
+    async def follow(self, after: int) -> AsyncGenerator[Sequence[Message]]:
+        async with aclosing(super().follow(after)) as chunks:
+            async for chunk in chunks:
+                await self.flows.wait()
+                yield chunk
+
+
+def test_an_approval_in_time_wins_although_it_is_read_after_the_deadline(tmp_path: Path):
+    async def story() -> None:
+        log = Lagging()
+        async with coordinating(log, tmp_path) as it, working(log, WELL):
+            await it.ask("What do cats do?", run_id="cats", approval_timeout="1s")
+            await it.until("cats", "hold")
+            log.flows.clear()
+            await it.say("approve", "cats")
+            await asyncio.sleep(1.3)
+            assert "decision.1" not in it.facts("cats")
+            log.flows.set()
+            await it.until("cats", "reported")
 
     run(story)
 
