@@ -4,7 +4,7 @@ from contextlib import AsyncExitStack
 
 from services.synthesizer.perform import Synthesizer
 from shared.contracts.tasks import SynthesizeTask
-from shared.models.choice import choose
+from shared.models.choice import configured
 from shared.runtime.app import run_worker
 from shared.runtime.log import Log
 from shared.runtime.settings import Settings
@@ -12,12 +12,7 @@ from shared.runtime.worker import Perform, performing
 
 
 async def _compose(settings: Settings, log: Log, stack: AsyncExitStack) -> Perform:
-    model = choose(
-        api_key=settings.openai_key,
-        base_url=settings.openai_base_url,
-        model=settings.writer_model,
-        timeout_s=settings.model_timeout_s,
-    )
+    model = configured(settings, settings.writer_model)
     stack.push_async_callback(model.aclose)
     return performing(SynthesizeTask, Synthesizer(model).perform)
 
