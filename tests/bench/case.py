@@ -26,5 +26,10 @@ CASES: Final = (
 
 
 def medians(measurements: Sequence[Measured]) -> Measured:
-    """For each number the middle of what was measured, rounded to what can be told apart."""
-    return {name: round(median(one[name] for one in measurements), 2) for name in measurements[0]}
+    """For each number the middle of what was measured."""
+    return rounded({name: median(one[name] for one in measurements) for name in measurements[0]})
+
+
+def rounded(measured: Measured) -> Measured:
+    """The numbers, as far as they mean anything."""
+    return {name: round(number, 2) for name, number in measured.items()}

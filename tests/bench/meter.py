@@ -20,10 +20,15 @@ def _ticks(pid: int) -> int:
 
 def peak_rss_mb(pids: Iterable[int]) -> float:
     """The most memory (MiB) that each of these processes ever had, summed."""
-    return sum(_peak_kib(pid) for pid in pids) / 1024
+    return sum(_kib(pid, "VmHWM") for pid in pids) / 1024
 
 
-def _peak_kib(pid: int) -> int:
-    found = re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+def rss_mb(pids: Iterable[int]) -> float:
+    """The memory (MiB) that these processes have now, summed."""
+    return sum(_kib(pid, "VmRSS") for pid in pids) / 1024
+
+
+def _kib(pid: int, what: str) -> int:
+    found = re.search(rf"{what}:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found, f"Process {pid} has ended."
     return int(found[1])

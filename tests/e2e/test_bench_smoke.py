@@ -43,3 +43,9 @@ def test_a_case_is_one_line_with_every_number_and_those_of_the_floor_beside(floo
     assert line.keys() == {*case, *measured, *beside}
     assert line.items() >= {**case, **beside}.items()
     assert all(line[name] > 0 for name in measured if name != "cpu_ms_per_run")
+
+
+def test_runs_on_hold_are_weighed_and_woken():
+    line = bench("--only", "parked", "--runs", "400")
+    assert line.items() >= {"case": "parked", "runs": 400, "facts": 400 * 13}.items()
+    assert all(number > 0 for name, number in line.items() if name != "case")
