@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
 
+from services.coordinator.inbox import Inbox
 from services.coordinator.projection import Checkpoint, Projection
 from services.coordinator.run import Recorded, Run, evolve, recorded
 from shared.contracts.subjects import INBOUND, parse_slot, refused_seq
@@ -41,7 +42,7 @@ class Fold:
         """The earliest moment to look again at a run that is not saved yet."""
         self.touched: dict[str, None] = {}
         """Runs to look at, in the order in which they changed."""
-        self.unanswered: dict[int, Message] = {}
+        self.inbox = Inbox(projection)
         self.listeners: set[Heard] = set()
 
     async def restore(self, log: Log) -> None:
@@ -51,7 +52,7 @@ class Fold:
         checkpoint = self._projection.checkpoint()
         if checkpoint and await _is_of(checkpoint, self._created, log):
             self.seq = self._saved_seq = checkpoint.seq
-            self.unanswered = {message.seq: message for message in self._projection.unanswered()}
+            self.inbox.restore()
             return
         if checkpoint:
             logger.warning("The projection is of another log or fold; it is rebuilt from %d facts.", end.seq)
@@ -76,9 +77,9 @@ class Fold:
             for heard in self.listeners:
                 heard(slot.run, message)
         elif message.subject in INBOUND:
-            self.unanswered[message.seq] = message
+            self.inbox.add(message)
         elif (refused := refused_seq(message.subject)) is not None:
-            self.unanswered.pop(refused, None)
+            self.inbox.drop(refused)
 
     def wrote(self, it: Recorded) -> None:
         """Fold a fact that this process has just written, ahead of its place in the log."""
@@ -88,8 +89,9 @@ class Fold:
 
     def add(self, it: Recorded) -> None:
         """Fold one fact."""
-        known = self.run(it.slot.run) or Run(it.slot.run)
-        self._keep(evolve(known, it))
+        run = evolve(self.run(it.slot.run) or Run(it.slot.run), it)
+        self._keep(run)
+        self.inbox.settle(run)
 
     def _keep(self, run: Run) -> None:
         self._runs[run.id] = run
@@ -125,10 +127,12 @@ class Fold:
         """Bring the projection up to here, in one transaction."""
         checkpoint = Checkpoint(self._created, self.seq, sha256(self._last).hexdigest())
         runs = [(self._runs[run], wake_at) for run, wake_at in self._wakes.items()]
-        self._projection.save(runs, self.unanswered.values(), checkpoint)
+        came, answered = self.inbox.changes()
+        self._projection.save(runs, checkpoint, unanswered=came, answered=answered)
         self._saved_seq = self.seq
         self._wakes.clear()
         self.next_wake = None
+        self.inbox.refill()
         while len(self._runs) > _CACHED_RUNS:
             self._runs.popitem(last=False)
 

@@ -118,11 +118,17 @@ def judge(inbound: Inbound, run: Run | None, defaults: Defaults) -> Judgement:
             )
 
 
+def is_said(inbound: Inbound, run: Run) -> bool:
+    """Whether what a message says is recorded already."""
+    if isinstance(inbound.content, Ruling):
+        return _is_recorded(run, inbound.seq)
+    return bool(run.accepted and run.accepted.fact.request_sha256 == inbound.content.content_sha256)
+
+
 def _judge_request(inbound: Inbound, request: Request, run: Run | None, defaults: Defaults) -> Judgement:
-    accepted = run.accepted.fact if run and run.accepted else None
-    if accepted and accepted.request_sha256 == request.content_sha256:
+    if run and is_said(inbound, run):
         return Said()
-    if accepted:
+    if run and run.accepted:
         text = f"Run {inbound.run} exists and asks something else; give this request another run_id."
         return Refuse("clash", text, "run_id")
     timeout = requests.duration_s(request.approval_timeout) if request.approval_timeout else None

@@ -18,8 +18,8 @@ from msgspec import Struct
 
 from services.coordinator import leadership
 from services.coordinator.fold import Fold
-from services.coordinator.intake import Defaults, Inbound, Refuse, Said, Take, judge, read, refusal
-from services.coordinator.owed import owed
+from services.coordinator.intake import Defaults, Inbound, Refuse, Said, Take, judge, refusal
+from services.coordinator.owed import Owed, owed
 from services.coordinator.projection import Projection
 from services.coordinator.run import Recorded, Run, recorded, written
 from shared.contracts import envelope
@@ -160,14 +160,16 @@ class Coordinator:
     async def _write_owed(self) -> None:
         """Write what is owed, if it is this coordinator's to write and everything is folded that bears on it."""
         if not self._leads:
-            self._follow()
+            self.fold.touched.clear()
         elif await self._is_current():
             await self._act()
+        elif len(self.fold.touched) > _LOOKS_AT_ONCE:
+            self.fold.touched.clear()  # all are saved as due at once, and found there when everything is folded
 
     @property
     def _presses(self) -> bool:
         """Whether there is more to do at once."""
-        return self._leads and self._goal is None and bool(self.fold.touched or self.fold.unanswered)
+        return self._leads and self._goal is None and bool(self.fold.touched or self.fold.inbox)
 
     def _next_alarm(self) -> float:
         """When to turn although nothing came, by the loop's clock."""
@@ -228,35 +230,29 @@ class Coordinator:
         if lost:
             await self._learn([write.slot for write in lost if write.slot])
 
-    def _follow(self) -> None:
-        """Another leads. Keep only the contract messages that nothing has followed yet, for the day it falls silent."""
-        for seq, message in list(self.fold.unanswered.items()):
-            inbound = read(message)
-            if isinstance(inbound, Inbound) and inbound.run in self.fold.touched and self._is_said(inbound):
-                del self.fold.unanswered[seq]
-        self.fold.touched.clear()
-
-    def _is_said(self, inbound: Inbound) -> bool:
-        return isinstance(judge(inbound, self.fold.run(inbound.run), self._defaults), Said)
-
     def _answers(self, waiting: set[str]) -> Iterable[_Write]:
         """For each run (gathered in `waiting`) the first contract message that nothing has followed yet.
 
         The next one waits until that is recorded.
         """
-        for seq, message in sorted(self.fold.unanswered.items()):
-            inbound = read(message)
+        for message, inbound in self._oldest():
             if isinstance(inbound, RequestRefused):
                 yield self._refuse(inbound)
             elif inbound.run not in waiting:
                 waiting.add(inbound.run)
                 match judge(inbound, self.fold.run(inbound.run), self._defaults):
                     case Said():
-                        del self.fold.unanswered[seq]
+                        self.fold.inbox.drop(message.seq)
                     case Refuse() as why:
-                        yield self._refuse(refusal(message.subject, seq, inbound.run, why))
+                        yield self._refuse(refusal(message.subject, message.seq, inbound.run, why))
                     case Take(slot=slot, fact=fact):
-                        yield self._write(slot, fact, self._trace(inbound), answers=seq)
+                        yield self._write(slot, fact, self._trace(inbound), answers=message.seq)
+
+    def _oldest(self) -> list[tuple[Message, Inbound | RequestRefused]]:
+        inbox = self.fold.inbox
+        if inbox and not inbox.oldest(1):
+            self.fold.save()
+        return [(waiting.message, waiting.said) for waiting in inbox.oldest(_LOOKS_AT_ONCE)]
 
     def _debts(self, waiting: set[str]) -> Iterable[_Write]:
         """What the runs that changed or are due are owed; not those in `waiting`, whose decision comes first."""
@@ -266,18 +262,25 @@ class Coordinator:
             run = self.fold.run(run_id)
             if run is None:
                 continue
-            due = owed(run, self._proven)
+            due = self._due(run)
             if not due.facts:
                 self.fold.looked(run_id, due.wake_at)
             for slot, fact in due.facts:
                 yield self._write(slot, fact, run.traceparent)
+
+    def _due(self, run: Run) -> Owed:
+        """What `run` is owed; no decision by policy or time while a person's may still wait beyond what is at hand."""
+        due = owed(run, self._proven)
+        if self.fold.inbox.is_whole or all(slot.box != "decision" for slot, _ in due.facts):
+            return due
+        return Owed(wake_at=self._proven + timedelta(seconds=_AGAIN_S))
 
     async def _settle(self, write: _Write, filled: Filled) -> bool:
         """Fold what was written. False where the slot was full, so that it must be read who won."""
         match filled:
             case Stored(seq=seq):
                 if write.answers is not None:
-                    self.fold.unanswered.pop(write.answers, None)
+                    self.fold.inbox.drop(write.answers)
                 if write.slot and write.event:
                     it = written(write.slot, write.fill.data, write.event, seq=seq, stored_at=self._proven)
                     self.fold.wrote(it)
@@ -285,7 +288,7 @@ class Coordinator:
                 return True
             case Full():
                 if write.slot is None and write.answers is not None:
-                    self.fold.unanswered.pop(write.answers, None)
+                    self.fold.inbox.drop(write.answers)
                 return False
             case Refused():
                 logger.error("%s was refused: %s", write.fill.subject, filled)

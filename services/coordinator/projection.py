@@ -85,15 +85,23 @@ class Projection:
         self._db.executescript("DROP TABLE run; DROP TABLE unanswered; DROP TABLE checkpoint;" + _SCHEMA)
 
     def save(
-        self, runs: Iterable[tuple[Run, float | None]], unanswered: Iterable[Message], checkpoint: Checkpoint
+        self,
+        runs: Iterable[tuple[Run, float | None]],
+        checkpoint: Checkpoint,
+        *,
+        unanswered: Iterable[Message],
+        answered: Iterable[int],
     ) -> None:
-        """Store these runs, each with the moment to look at it again (0: at once), and where the log stands."""
+        """Store these runs, each with the moment to look at it again (0: at once), and where the log stands.
+
+        `unanswered` are the contract messages that came since the last time, `answered` those of before to forget.
+        """
         rows = [row(run, wake_at) for run, wake_at in runs]
         self._db.execute("BEGIN")
         self._db.executemany(_SAVE_RUN, rows)
-        self._db.execute("DELETE FROM unanswered")
+        self._db.executemany("DELETE FROM unanswered WHERE seq = ?", [(seq,) for seq in answered])
         self._db.executemany(
-            "INSERT INTO unanswered VALUES (?, ?)",
+            "INSERT OR REPLACE INTO unanswered VALUES (?, ?)",
             [(message.seq, _encode_message(message)) for message in unanswered],
         )
         self._db.execute(
@@ -107,9 +115,9 @@ class Projection:
         row = self._db.execute("SELECT state FROM run WHERE id = ?", (run,)).fetchone()
         return unpack(row[0]) if row else None
 
-    def unanswered(self) -> list[Message]:
-        """The contract messages whose consequence was not yet recorded."""
-        rows = self._db.execute("SELECT message FROM unanswered ORDER BY seq")
+    def unanswered(self, *, limit: int) -> list[Message]:
+        """The oldest contract messages whose consequence was not yet recorded."""
+        rows = self._db.execute("SELECT message FROM unanswered ORDER BY seq LIMIT ?", (limit,))
         return [_decode_message(message) for (message,) in rows]
 
     def due(self, now: datetime, *, limit: int) -> list[str]:

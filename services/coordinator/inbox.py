@@ -1,0 +1,102 @@
+"""Contract messages that nothing has followed yet: all of them in the projection, the oldest in memory."""
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Final
+
+from msgspec import Struct
+
+from services.coordinator.intake import Inbound, is_said, read
+from services.coordinator.projection import Projection
+from services.coordinator.run import Run
+from shared.contracts.facts import RequestRefused
+from shared.runtime.log import Message
+
+IN_MEMORY: Final = 5_000
+"""So many are kept at hand; what is beyond waits in the projection."""
+
+
+class Waiting(Struct, frozen=True):
+    """One message, and what it says."""
+
+    message: Message
+    said: Inbound | RequestRefused
+
+
+class Inbox:
+    """Takes contract messages in order and lets them go in any. Nothing is forgotten before it is dropped."""
+
+    def __init__(self, projection: Projection) -> None:
+        self._projection = projection
+        self._waiting: dict[int, Waiting] = {}
+        self._of_run: dict[str, set[int]] = {}
+        self._added: dict[int, Message] = {}
+        self._dropped: set[int] = set()
+        self._is_whole = True
+
+    def __bool__(self) -> bool:
+        """Whether any message waits."""
+        return bool(self._waiting) or not self._is_whole
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that wait are at hand. Until then nobody can say that a run has no decision waiting for it."""
+        return self._is_whole
+
+    def add(self, message: Message) -> None:
+        """The next message."""
+        self._added[message.seq] = message
+        self._is_whole = self._is_whole and len(self._waiting) < IN_MEMORY
+        if self._is_whole:
+            self._keep(message)
+
+    def drop(self, seq: int) -> None:
+        """This message is dealt with."""
+        if self._added.pop(seq, None) is None:
+            self._dropped.add(seq)
+        if (waiting := self._waiting.pop(seq, None)) and (run := _run(waiting)):
+            of_run = self._of_run[run]
+            of_run.discard(seq)
+            if not of_run:
+                del self._of_run[run]
+
+    def settle(self, run: Run) -> None:
+        """Drop what is recorded by now in `run`."""
+        if seqs := self._of_run.get(run.id):
+            for seq in sorted(seqs):
+                said = self._waiting[seq].said
+                if isinstance(said, Inbound) and is_said(said, run):
+                    self.drop(seq)
+
+    def oldest(self, count: int) -> list[Waiting]:
+        """The first that wait, in order; none where what waits is still to be fetched with `refill`."""
+        return list(islice(self._waiting.values(), count))
+
+    def changes(self) -> tuple[Iterable[Message], Iterable[int]]:
+        """What was added and what was dropped since the last call."""
+        added, dropped = self._added, self._dropped
+        self._added, self._dropped = {}, set()
+        return added.values(), dropped
+
+    def refill(self) -> None:
+        """Fetch what waits in the projection, as it was saved last, once nothing is left at hand."""
+        if self._waiting or self._is_whole:
+            return
+        stored = self._projection.unanswered(limit=IN_MEMORY)
+        for message in stored:
+            self._keep(message)
+        self._is_whole = len(stored) < IN_MEMORY
+
+    def restore(self) -> None:
+        """Begin with what the projection has."""
+        self._is_whole = False
+        self.refill()
+
+    def _keep(self, message: Message) -> None:
+        waiting = self._waiting[message.seq] = Waiting(message, read(message))
+        if run := _run(waiting):
+            self._of_run.setdefault(run, set()).add(message.seq)
+
+
+def _run(waiting: Waiting) -> str | None:
+    return waiting.said.run if isinstance(waiting.said, Inbound) else None

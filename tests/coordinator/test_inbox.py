@@ -1,0 +1,106 @@
+"""However many contract messages wait, few are in memory, none is forgotten, and none is overtaken by a deadline."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from services.coordinator import inbox
+from services.coordinator.inbox import Inbox
+from services.coordinator.projection import Checkpoint, Projection
+from shared.contracts.subjects import REQUESTED
+from shared.runtime import clock
+from shared.runtime.log import Message
+from shared.runtime.memory import MemoryLog
+from tests.coordinator.test_loop import WELL
+from tests.dossier import coordinating, run, working
+
+HERE = Checkpoint("now", 1, "0" * 64)
+
+
+@pytest.fixture(autouse=True)
+def small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three messages at hand at most."""
+    monkeypatch.setattr(inbox, "IN_MEMORY", 3)
+
+
+def request(seq: int) -> Message:
+    return Message(REQUESTED, seq, clock.now(), msgspec.json.encode({"q": "Why?", "run_id": f"run-{seq}"}))
+
+
+def saved(projection: Projection, it: Inbox) -> None:
+    came, answered = it.changes()
+    projection.save([], HERE, unanswered=came, answered=answered)
+    it.refill()
+
+
+def at_hand(it: Inbox) -> list[int]:
+    return [waiting.message.seq for waiting in it.oldest(100)]
+
+
+def test_what_is_beyond_memory_comes_back_in_order_once_there_is_room(tmp_path: Path):
+    projection = Projection(tmp_path / "projection.db")
+    it = Inbox(projection)
+    for seq in range(1, 8):
+        it.add(request(seq))
+    assert (at_hand(it), it.is_whole) == ([1, 2, 3], False)
+    seen: list[int] = []
+    while it:
+        seen += at_hand(it)
+        for seq in at_hand(it):
+            it.drop(seq)
+        saved(projection, it)
+    assert seen == [1, 2, 3, 4, 5, 6, 7]
+    assert it.is_whole
+    assert projection.unanswered(limit=10) == []
+    projection.close()
+
+
+def test_what_was_answered_while_it_was_beyond_memory_does_not_come_back(tmp_path: Path):
+    projection = Projection(tmp_path / "projection.db")
+    it = Inbox(projection)
+    for seq in range(1, 6):
+        it.add(request(seq))
+    saved(projection, it)
+    for seq in (4, 1, 2, 3):
+        it.drop(seq)
+    saved(projection, it)
+    assert at_hand(it) == [5]
+    projection.close()
+
+
+def test_a_new_start_finds_what_was_left(tmp_path: Path):
+    projection = Projection(tmp_path / "projection.db")
+    it = Inbox(projection)
+    for seq in range(1, 6):
+        it.add(request(seq))
+    it.drop(2)
+    saved(projection, it)
+    again = Inbox(projection)
+    again.restore()
+    assert at_hand(again) == [1, 3, 4]
+    assert not again.is_whole
+    projection.close()
+
+
+def test_a_queue_beyond_memory_is_answered_and_no_deadline_overtakes_a_decision_in_it(tmp_path: Path):
+    later = timedelta()
+
+    def now() -> datetime:
+        return clock.now() + later
+
+    async def story() -> None:
+        nonlocal later
+        log = MemoryLog(now=now)
+        async with coordinating(log, tmp_path) as it, working(log, WELL):
+            await it.ask("Why?", run_id="held", approval_timeout="1h")
+            await it.until("held", "hold")
+        queued = [await it.ask("Why?", run_id=f"run-{n}", approval="auto") for n in range(20)]
+        await it.say("approve", "held")
+        later = timedelta(hours=2)
+        async with coordinating(log, tmp_path) as it, working(log, WELL):
+            for each in (*queued, "held"):
+                await it.until(each, "reported")
+
+    run(story)
