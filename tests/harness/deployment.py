@@ -50,8 +50,8 @@ def _named(*roles: str) -> Iterator[tuple[str, str]]:
 class Deployment:
     """NATS and services in one folder, with `settings` (`DOSSIER_…`, `STUB_…`) for all of them.
 
-    A role that is named more than once gets as many processes. Nothing runs before `start`. As a context it ends,
-    without mercy, whatever still runs.
+    A role that is named more than once gets as many processes, the later ones with data folders of their own. Nothing
+    runs before `start`. As a context it ends, without mercy, whatever still runs.
     """
 
     def __init__(
@@ -64,12 +64,14 @@ class Deployment:
     ) -> None:
         self.folder = folder
         self.server = NatsServer(folder, sync_interval=sync_interval)
-        defaults = {"DOSSIER_NATS_URL": self.server.url, "DOSSIER_DATA": str(folder / "data")}
+        defaults = {"DOSSIER_NATS_URL": self.server.url}
         self._clients: list[Client] = []
         self.services: dict[str, Service] = {}
-        (folder / "data").mkdir(exist_ok=True)
         for role, name in _named("coordinator", *workers):
-            self.services[name] = Service(role, name, folder=folder, settings=defaults | (settings or {}))
+            data = folder / ("data" if name == role else f"data-{name}")
+            data.mkdir(exist_ok=True)
+            own = defaults | {"DOSSIER_DATA": str(data)} | (settings or {})
+            self.services[name] = Service(role, name, folder=folder, settings=own)
 
     def __enter__(self) -> Self:
         return self
