@@ -30,6 +30,8 @@ _RECONNECT_S: Final = 0.2
 _PASSWORD: Final = re.compile(r"(?<=://)[^@/]+(?=@)")
 _ACK: Final = "$JS.ACK."
 _UNLIMITED: Final = -1
+_NO_VERSION: Final = (0, 0, 0)
+"""What nats-py calls the version of the server that it is between two connections with."""
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
@@ -132,9 +134,12 @@ class Link:
 
     @property
     def server_version(self) -> tuple[int, int, int]:
-        """Of the server that the connection is to."""
+        """Of the server that the connection is to. Raises `Unavailable` while it is to none."""
         version = self._client.connected_server_version
-        return version.major, version.minor, version.patch
+        known = version.major, version.minor, version.patch
+        if known == _NO_VERSION:
+            raise Unavailable("The connection to NATS is down, so its version is not known.")
+        return known
 
     def on_reconnect(self, call: Callable[[], None]) -> None:
         """Call this after each reconnection: the server has forgotten what it was asked."""

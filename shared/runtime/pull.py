@@ -15,7 +15,7 @@ from shared.errors import Unavailable
 from shared.runtime.link import Incoming, Link, Subscription, status
 
 _EXPIRES_S: Final = 60.0
-_HEARTBEAT_S: Final = 5.0
+_HEARTBEAT_S: Final = 2.0
 _SMALL: Final = 64
 """Up to this window each freed place is asked for at once; beyond, a quarter of it at a time."""
 _NS: Final = 1_000_000_000
@@ -125,7 +125,7 @@ class Pull:
         """Place the order again where it ran out, was dropped, or nothing is heard of it."""
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_HEARTBEAT_S / 5):
+                async with asyncio.timeout(_HEARTBEAT_S / 2):
                     await self._due.wait()
             self._due.clear()
             if self._asked and self.silent_s > 2 * _HEARTBEAT_S:

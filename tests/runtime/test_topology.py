@@ -4,6 +4,7 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
+from nats.aio.client import Client
 
 from shared.contracts.subjects import COMPLETED, COMPLETIONS, EVIDENCE, KINDS, RESEARCH
 from shared.errors import Refused, ServerTooOld, Unavailable
@@ -49,6 +50,11 @@ def test_a_server_that_is_too_old_is_refused_by_name():
     with pytest.raises(ServerTooOld, match=r"2\.11\.9.*2\.12\.0.*atomic batches"):
         topology.refuse_old(old)  # type: ignore[arg-type]
     topology.refuse_old(SimpleNamespace(server_version=(2, 12, 0)))  # type: ignore[arg-type]
+
+
+def test_a_server_that_is_just_not_connected_is_not_taken_for_an_old_one():
+    with pytest.raises(Unavailable, match="down"):
+        topology.refuse_old(Link(Client(), ["nats://127.0.0.1:4222"]))
 
 
 # Set up
