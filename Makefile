@@ -17,7 +17,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_VENV_CLEAR := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint bench lock environment
+.PHONY: help setup demo run test lint chaos bench lock environment
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ lint: $(ready) ## ruff, pyright and import-linter
 	@$(bin)/ruff format --check
 	@$(bin)/pyright --pythonpath $(bin)/python
 	@$(bin)/lint-imports --no-logo
+
+chaos: $(ready) ## Kill everything at random for a while, then check the log; SECONDS=, SEED=, SCENARIO=single|cluster
+	@$(bin)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(SCENARIO),--scenario $(SCENARIO))
 
 bench: $(ready) ## Measure runs a second, latency, CPU, memory; FLOOR=script.py measures that beside
 	@$(bin)/python -m tests.bench $(if $(FLOOR),--floor $(FLOOR))

@@ -51,6 +51,16 @@ class Child:
         self._process = None
         _started.discard(self)
 
+    def freeze(self) -> None:
+        """SIGSTOP: it is there, and does nothing."""
+        assert self._process, f"{self.name} does not run."
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT: it goes on as if no time had passed. Nothing where it was killed meanwhile."""
+        if self._process:
+            self._process.send_signal(signal.SIGCONT)
+
     def ask_to_stop(self) -> None:
         """SIGTERM."""
         assert self._process, f"{self.name} does not run."

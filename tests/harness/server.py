@@ -1,6 +1,7 @@
-"""A real nats-server with JetStream."""
+"""A real nats-server with JetStream, alone or as one of a cluster."""
 
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.harness.children import Child
@@ -11,14 +12,24 @@ from tests.harness.ports import free_port
 class NatsServer(Child):
     """A server on a loopback port, whose streams are in `folder`. Port and folder stay over kills and restarts."""
 
-    def __init__(self, folder: Path, *, sync_interval: str = "always") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        sync_interval: str = "always",
+        name: str = "nats",
+        route: int = 0,
+        routes: Sequence[int] = (),
+    ) -> None:
         self.port = free_port()
-        conf = folder / "nats.conf"
+        conf = folder / f"{name}.conf"
         conf.write_text(
+            f'server_name: "{name}"\n'
             f'listen: "127.0.0.1:{self.port}"\n'
-            f'jetstream {{\n  store_dir: "{folder / "jetstream"}"\n  sync_interval: {sync_interval}\n}}\n'
+            f'jetstream {{\n  store_dir: "{folder / f"{name}-jetstream"}"\n  sync_interval: {sync_interval}\n}}\n'
+            + (_cluster(route, routes) if routes else "")
         )
-        super().__init__("nats", [nats_server(), "-c", str(conf)], log=folder / "nats.log", settings={})
+        super().__init__(name, [nats_server(), "-c", str(conf)], log=folder / f"{name}.log", settings={})
 
     @property
     def url(self) -> str:
@@ -37,3 +48,16 @@ class NatsServer(Child):
                 return link.recv(4) == b"INFO"
         except OSError:
             return False
+
+
+def cluster(folder: Path, nodes: int) -> list[NatsServer]:
+    """So many servers that form a cluster, named `n1` and so on; one alone where it is one."""
+    if nodes == 1:
+        return [NatsServer(folder)]
+    routes = [free_port() for _ in range(nodes)]
+    return [NatsServer(folder, name=f"n{n}", route=route, routes=routes) for n, route in enumerate(routes, 1)]
+
+
+def _cluster(route: int, routes: Sequence[int]) -> str:
+    urls = ", ".join(f'"nats://127.0.0.1:{port}"' for port in routes)
+    return f'cluster {{\n  name: dossier\n  listen: "127.0.0.1:{route}"\n  routes: [{urls}]\n}}\n'

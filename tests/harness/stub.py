@@ -5,9 +5,11 @@ bytes of evidence, every report has about 1,000 bytes with a citation in each se
 """
 
 import asyncio
+import json
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from itertools import count
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -16,6 +18,8 @@ from shared.contracts.evidence import Citation, CitedSource, Claim, Passage, Rep
 from shared.contracts.facts import FetchFound, PlanMade, StepOutcome, SynthesisWritten
 from shared.contracts.subjects import KINDS, Kind
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
+from shared.errors import Transient
+from shared.runtime import clock
 from shared.runtime.app import run_worker
 from shared.runtime.jetstream import JetStreamLog
 from shared.runtime.log import Log
@@ -33,6 +37,11 @@ class Knobs(BaseSettings):
 
     delay_ms: float = Field(default=0, ge=0)
     """How long every task takes."""
+    fails_every: int = Field(default=0, ge=0)
+    """Each so-manieth task fails and has to be tried again; none if 0."""
+    journal: str = ""
+    """File to which a line is added as each task begins; none if empty. Then a query names its question as well,
+    so that the line tells which task it was."""
     in_flight: str = ""
     """Subject of core NATS below which each kind says `+` as a task begins and `-` as it ends; none if empty."""
 
@@ -44,13 +53,25 @@ class Stub:
         self._log = log
         self._delay_s = knobs.delay_ms / 1_000
         self._ear = f"{knobs.in_flight}.{kind}" if knobs.in_flight else ""
+        self._knobs = knobs
+        self._tasks = count(1)
 
     async def perform(self, task: Task) -> StepOutcome:
         """The outcome of a task, after the delay that was asked for."""
         async with self._told() if self._ear else nullcontext():
+            self._note(task)
             if self._delay_s:
                 await asyncio.sleep(self._delay_s)
+            if self._knobs.fails_every and next(self._tasks) % self._knobs.fails_every == 0:
+                raise Transient("stub", "This stub fails now and then.")
             return await self._outcome(task)
+
+    def _note(self, task: Task) -> None:
+        if self._knobs.journal:
+            about = task.query if isinstance(task, FetchTask) else task.q
+            line = {"kind": task.__struct_config__.tag, "about": about, "at": clock.now().isoformat()}
+            with open(self._knobs.journal, "ab") as journal:
+                journal.write(json.dumps(line).encode() + b"\n")
 
     @asynccontextmanager
     async def _told(self) -> AsyncGenerator[None]:
@@ -62,8 +83,9 @@ class Stub:
 
     async def _outcome(self, task: Task) -> StepOutcome:
         match task:
-            case PlanTask():
-                return PlanMade(queries=QUERIES, planner="stub")
+            case PlanTask(q=q):
+                queries = [f"{query}: {q}" for query in QUERIES] if self._knobs.journal else QUERIES
+                return PlanMade(queries=tuple(queries), planner="stub")
             case FetchTask(query=query):
                 return FetchFound(query=query, sources=(await self._found(query),))
             case SynthesizeTask(digest=digest):

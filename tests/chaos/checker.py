@@ -1,0 +1,310 @@
+"""Reads a log and says whether every promise was kept: `python -m tests.chaos.checker --nats URL`.
+
+Shares no code with what it checks: nothing but nats-py and the published contract, read anew. One JSON line:
+
+- `acknowledged`: requests whose publisher was told that they are stored (or all that are, where no list is given);
+  `completed`: runs with a `research.completed`; `lost`: acknowledged, valid and not completed.
+- `completed_twice`, `outcomes_twice`, `decisions_twice`: boxes that were filled more than once, or stored so in
+  `COMPLETIONS`. `heard_twice`: completions that a core subscriber heard again, which only a cluster may do: a server
+  that takes over repeats what the one before it announced in its last instant.
+- `performed_again`: tasks begun beyond one for each attempt of a step, by the workers' journal: what was in hand when
+  a worker or the server died. `performed_after_all`: those begun more than a second after the outcome was stored.
+- `longest_stall_s`: the longest time from one completion to the next, requests coming in all the while.
+- `wrong`: everything else that may not be, in words.
+"""
+
+import argparse
+import asyncio
+import hashlib
+import json
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import nats
+from nats.aio.client import Client
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
+
+Json = dict[str, Any]
+_PAGE: Final = 500
+_FRESH_S: Final = 1.0
+_CONTRACT: Final = ("research.requested", "research.approved", "research.rejected", "research.cancelled")
+_OUTCOME_OF: Final = {"decision.rejected.v1": "rejected", "decision.expired.v1": "expired"}
+
+
+class Stored(NamedTuple):
+    """One message of a stream."""
+
+    subject: str
+    seq: int
+    at: datetime
+    data: bytes
+
+    @property
+    def event(self) -> Json:
+        """What it says, decoded."""
+        return json.loads(self.data)
+
+    @property
+    def fact(self) -> Json:
+        """The data of its event."""
+        return self.event["data"]
+
+
+class Run:
+    """What is stored of one run: its messages by slot, each slot with all that were ever written to it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.slots: defaultdict[str, list[Stored]] = defaultdict(list)
+
+    def first(self, slot: str) -> Stored | None:
+        """The message that counts."""
+        return self.slots[slot][0] if self.slots.get(slot) else None
+
+    def under(self, *boxes: str) -> list[tuple[str, Stored]]:
+        """The slots of these boxes that are filled."""
+        return [(slot, found[0]) for slot, found in self.slots.items() if found and slot.split(".")[0] in boxes]
+
+
+class Findings:
+    """What was found; `wrong` is empty where all is well."""
+
+    def __init__(self) -> None:
+        self.lost: list[str] = []
+        self.completed_twice: list[str] = []
+        self.outcomes_twice: list[str] = []
+        self.decisions_twice: list[str] = []
+        self.wrong: list[str] = []
+
+    @property
+    def ok(self) -> bool:
+        """Whether every promise was kept."""
+        return not (self.lost or self.completed_twice or self.outcomes_twice or self.decisions_twice or self.wrong)
+
+
+def check(
+    log: list[Stored],
+    completions: list[Stored],
+    *,
+    acknowledged: Iterable[str] | None = None,
+    heard: Mapping[str, int] | None = None,
+    journal: Iterable[Json] = (),
+) -> tuple[Json, Findings]:
+    """The line, and what is wrong by name."""
+    runs = _runs(log)
+    found = Findings()
+    taken = {run.name for run in runs.values() if run.first("accepted")}
+    asked = taken if acknowledged is None else set(acknowledged)
+    announced = Counter(message.fact["run_id"] for message in completions)
+    found.lost = sorted(run for run in asked if not (run in runs and runs[run].first("completed") and announced[run]))
+    found.completed_twice = [
+        *(f"{run}, in COMPLETIONS" for run, times in announced.items() if times > 1),
+        *(f"{run}, in its log" for run in runs if len(runs[run].slots["completed"]) > 1),
+    ]
+    for run in runs.values():
+        _check_boxes(run, found)
+        _check_course(run, found)
+    _check_answers(log, runs, found)
+    again, after_all = _performances(runs, journal)
+    ended = [run.first("completed") for run in runs.values()]
+    line = {
+        "acknowledged": len(asked),
+        "completed": len(announced),
+        "lost": len(found.lost),
+        "completed_twice": len(found.completed_twice),
+        "heard_twice": sum(times > 1 for times in (heard or {}).values()),
+        "outcomes_twice": len(found.outcomes_twice),
+        "decisions_twice": len(found.decisions_twice),
+        "performed_again": again,
+        "performed_after_all": after_all,
+        "longest_stall_s": _longest_stall(log),
+        "outcomes": dict(Counter(message.fact.get("outcome") for message in ended if message)),
+        "refused": sum(message.subject.startswith("research.invalid.") for message in log),
+        "wrong": len(found.wrong),
+    }
+    return line, found
+
+
+def _runs(log: list[Stored]) -> dict[str, Run]:
+    runs: dict[str, Run] = {}
+    for message in log:
+        if message.subject.startswith("research.run."):
+            _, _, name, slot = message.subject.split(".", 3)
+            runs.setdefault(name, Run(name)).slots[slot].append(message)
+    return runs
+
+
+def _check_boxes(run: Run, found: Findings) -> None:
+    for slot, messages in run.slots.items():
+        if len(messages) > 1 and slot != "completed":
+            where = found.decisions_twice if slot.startswith("decision.") else found.outcomes_twice
+            where.append(f"{run.name}.{slot}")
+
+
+def _check_course(run: Run, found: Findings) -> None:
+    """What happened in this run fits together, step by step."""
+    accepted, completed = run.first("accepted"), run.first("completed")
+    if accepted is None:
+        found.wrong.append(f"{run.name} has facts and was never accepted")
+        return
+    for slot, hold in run.under("hold"):
+        if hold.fact["digest"] != _digest(run, before=hold.seq):
+            found.wrong.append(f"{run.name}.{slot} names another digest than what is stored")
+    for slot, outcome in run.under("plan", "fetch", "synthesis"):
+        if not _was_asked_for(run, slot, outcome.seq):
+            found.wrong.append(f"{run.name}.{slot} was never asked for")
+    for slot, synthesis in run.under("synthesis"):
+        decision = run.first(slot.replace("synthesis", "decision"))
+        if decision is None or decision.seq > synthesis.seq or decision.event["type"] != "decision.approved.v1":
+            found.wrong.append(f"{run.name}.{slot} was written without an approval")
+    if completed:
+        _check_end(run, completed, found)
+
+
+def _check_end(run: Run, completed: Stored, found: Findings) -> None:
+    outcome, decisions = completed.fact["outcome"], [message.event["type"] for _, message in run.under("decision")]
+    if completed.fact["run_id"] != run.name or completed.fact["ok"] != (outcome == "reported"):
+        found.wrong.append(f"{run.name} completed as something else")
+    if outcome == "reported" and not (decisions == ["decision.approved.v1"] and completed.fact.get("report")):
+        found.wrong.append(f"{run.name} was reported after {decisions}")
+    if outcome in _OUTCOME_OF.values() and [_OUTCOME_OF.get(decision) for decision in decisions] != [outcome]:
+        found.wrong.append(f"{run.name} ended {outcome} after {decisions}")
+    if outcome == "failed" and not any(
+        "error" in message.fact for _, message in run.under("plan", "fetch", "synthesis")
+    ):
+        found.wrong.append(f"{run.name} failed without a step that did: {completed.fact['reason']}")
+
+
+def _digest(run: Run, *, before: int) -> str:
+    seen = [message for _, message in run.under("accepted", "plan", "fetch") if message.seq < before]
+    lines = "".join(sorted(f"{message.subject} {hashlib.sha256(message.data).hexdigest()}\n" for message in seen))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _was_asked_for(run: Run, slot: str, seq: int) -> bool:
+    box, number, *index = slot.split(".")
+    kind = "synthesize" if box == "synthesis" else box
+    task = run.first(f"task.{kind}.{number}.{index[0] if index else 0}.1")
+    return task is not None and task.seq < seq
+
+
+def _check_answers(log: list[Stored], runs: Mapping[str, Run], found: Findings) -> None:
+    """Every contract message led to one box or one refusal, or said again what was recorded."""
+    boxes = [message for run in runs.values() for _, message in run.under("decision", "completed")]
+    answered = Counter(message.fact.get("message_seq") for message in boxes)
+    answered.update(message.fact["request_seq"] for run in runs.values() for _, message in run.under("accepted"))
+    answered.update(message.fact["seq"] for message in log if message.subject.startswith("research.invalid."))
+    for message in log:
+        if message.subject in _CONTRACT and answered[message.seq] != 1 and not _says_again(message, runs, answered):
+            found.wrong.append(f"{message.subject} at {message.seq} was answered {answered[message.seq]} times")
+
+
+def _says_again(message: Stored, runs: Mapping[str, Run], answered: Counter[int | None]) -> bool:
+    """Whether this is a request that was made before, under the same name."""
+    return message.subject == _CONTRACT[0] and not answered[message.seq] and message.event.get("run_id") in runs
+
+
+def _performances(runs: Mapping[str, Run], journal: Iterable[Json]) -> tuple[int, int]:
+    """How many tasks were begun that need not have been, and how many of those with the outcome long there."""
+    begun: defaultdict[tuple[str, str], list[datetime]] = defaultdict(list)
+    for line in journal:
+        begun[line["kind"], line["about"]].append(datetime.fromisoformat(line["at"]))
+    again = after_all = 0
+    for run in runs.values():
+        for kind, about, slot in _steps(run):
+            times = begun.get((kind, about), [])
+            attempts = 1 + sum(path.startswith(f"attempt.{kind}.{slot.split('.', 1)[1]}.") for path in run.slots)
+            again += max(0, len(times) - attempts)
+            stored = run.first(slot)
+            after_all += sum(bool(stored) and (at - stored.at).total_seconds() > _FRESH_S for at in times)
+    return again, after_all
+
+
+def _steps(run: Run) -> Iterable[tuple[str, str, str]]:
+    """What the journal calls each step of the first round, and its slot."""
+    accepted, plan = run.first("accepted"), run.first("plan.1")
+    if accepted:
+        yield "plan", accepted.fact["q"], "plan.1"
+        yield "synthesize", accepted.fact["q"], "synthesis.1"
+    for index, query in enumerate(plan.fact.get("queries", []) if plan else []):
+        yield "fetch", query, f"fetch.1.{index}"
+
+
+def _longest_stall(log: list[Stored]) -> float:
+    asked = [message.at for message in log if message.subject == "research.requested"]
+    if not asked:
+        return 0.0
+    ended = [message.at for message in log if message.subject.endswith(".completed") and message.at <= asked[-1]]
+    marks = [asked[0], *ended, asked[-1]]
+    return round(max((after - before).total_seconds() for before, after in pairwise(marks)), 2)
+
+
+async def read(connection: Client, stream: str) -> list[Stored]:
+    """Everything that a stream holds, in order."""
+    js = connection.jetstream(timeout=30)
+    last = (await js.stream_info(stream)).state.last_seq
+    config = ConsumerConfig(deliver_policy=DeliverPolicy.ALL, ack_policy=AckPolicy.NONE, mem_storage=True)
+    order = await js.pull_subscribe(">", stream=stream, config=config)
+    messages: list[Stored] = []
+    while last and (not messages or messages[-1].seq < last):
+        for message in await order.fetch(_PAGE, timeout=10):
+            where = message.metadata
+            messages.append(Stored(message.subject, where.sequence.stream, where.timestamp, message.data))
+    await order.unsubscribe()
+    return messages
+
+
+async def check_server(
+    urls: list[str],
+    *,
+    acknowledged: Iterable[str] | None = None,
+    heard: Mapping[str, int] | None = None,
+    journal: Iterable[Json] = (),
+) -> tuple[Json, Findings]:
+    """`check` what is stored on these servers. Raises `NotFoundError` where there is no log."""
+    connection = await nats.connect(urls)
+    try:
+        log = await read(connection, "RESEARCH")
+        completions = await read(connection, "COMPLETIONS")
+    finally:
+        await connection.close()
+    return check(log, completions, acknowledged=acknowledged, heard=heard, journal=journal)
+
+
+def say(found: Findings) -> None:
+    """Name everything that is wrong, for a person."""
+    for name in ("lost", "completed_twice", "outcomes_twice", "decisions_twice", "wrong"):
+        for what in getattr(found, name):
+            print(f"{name}: {what}", file=sys.stderr)
+
+
+def main() -> None:
+    """Check the log of a server, and end with 1 where anything is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.checker", description="Check what a log holds.")
+    parser.add_argument("--nats", metavar="URL", required=True, help="servers, separated by commas")
+    parser.add_argument("--acknowledged", type=Path, metavar="FILE", help="run ids, one a line")
+    parser.add_argument("--journal", type=Path, metavar="FILE", help="tasks as workers began them, one JSON a line")
+    asked = parser.parse_args()
+    try:
+        line, found = asyncio.run(
+            check_server(
+                asked.nats.split(","),
+                acknowledged=asked.acknowledged.read_text().split() if asked.acknowledged else None,
+                journal=map(json.loads, asked.journal.read_text().splitlines()) if asked.journal else (),
+            )
+        )
+    except NotFoundError:
+        sys.exit(f"There is no log on {asked.nats}.")
+    print(json.dumps(line))
+    say(found)
+    sys.exit(not found.ok)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""The checker sees what is wrong: each log here is a good one with one thing done to it."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import nats
+import pytest
+
+from tests.chaos.checker import Findings, Json, Stored, check, check_server
+from tests.harness.server import NatsServer
+
+BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+Log = list[Stored]
+
+
+def event(kind: str, **data: Any) -> bytes:
+    return json.dumps({"type": f"{kind}.v1", "data": data}).encode()
+
+
+def good() -> Log:
+    """One run, from request to report, and one message that was refused."""
+    evidence = [
+        ("accepted", event("run.accepted", q="Why?", request_seq=1)),
+        ("plan.1", event("plan.made", queries=["how"])),
+        ("fetch.1.0", event("fetch.found", query="how")),
+    ]
+    lines = sorted(f"research.run.a.{slot} {hashlib.sha256(data).hexdigest()}\n" for slot, data in evidence)
+    digest = hashlib.sha256("".join(lines).encode()).hexdigest()
+    told: list[tuple[str, bytes]] = [
+        ("research.requested", b'{"q": "Why?", "run_id": "a"}'),
+        ("research.run.a.accepted", evidence[0][1]),
+        ("research.run.a.task.plan.1.0.1", event("task.issued")),
+        ("research.run.a.plan.1", evidence[1][1]),
+        ("research.run.a.task.fetch.1.0.1", event("task.issued")),
+        ("research.run.a.fetch.1.0", evidence[2][1]),
+        ("research.run.a.hold.1", event("hold.opened", digest=digest)),
+        ("research.approved", b'{"run_id": "a", "by": "ann"}'),
+        ("research.run.a.decision.1", event("decision.approved", message_seq=8)),
+        ("research.run.a.task.synthesize.1.0.1", event("task.issued")),
+        ("research.run.a.synthesis.1", event("synthesis.written")),
+        ("research.run.a.completed", event("run.completed", run_id="a", ok=True, outcome="reported", report="#")),
+        ("research.rejected", b'{"run_id": "a", "by": "bob"}'),
+        ("research.invalid.13", event("request.refused", seq=13)),
+    ]
+    return [Stored(subject, n, BEGAN + timedelta(seconds=n), data) for n, (subject, data) in enumerate(told, 1)]
+
+
+def without(subject: str) -> Callable[[Log], Log]:
+    return lambda log: [message for message in log if message.subject != subject]
+
+
+def twice(subject: str) -> Callable[[Log], Log]:
+    def done(log: Log) -> Log:
+        return [*log, *(message._replace(seq=99) for message in log if message.subject == subject)]
+
+    return done
+
+
+def saying(subject: str, data: bytes) -> Callable[[Log], Log]:
+    return lambda log: [message._replace(data=data) if message.subject == subject else message for message in log]
+
+
+def later(subject: str) -> Callable[[Log], Log]:
+    return lambda log: [message._replace(seq=99) if message.subject == subject else message for message in log]
+
+
+def judged(log: Log) -> tuple[Json, Findings]:
+    completions = [message for message in log if message.subject == "research.run.a.completed"]
+    return check(log, completions[:1], acknowledged=["a"])
+
+
+def test_a_good_log_is_good():
+    line, found = judged(good())
+    assert found.ok, found.wrong
+    assert (line["acknowledged"], line["completed"], line["refused"], line["lost"]) == (1, 1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("harm", "what"),
+    [
+        (without("research.run.a.completed"), "lost"),
+        (twice("research.run.a.completed"), "completed_twice"),
+        (twice("research.run.a.fetch.1.0"), "outcomes_twice"),
+        (twice("research.run.a.task.plan.1.0.1"), "outcomes_twice"),
+        (twice("research.run.a.decision.1"), "decisions_twice"),
+        (without("research.run.a.accepted"), "wrong"),
+        (without("research.run.a.task.fetch.1.0.1"), "wrong"),
+        (without("research.run.a.decision.1"), "wrong"),
+        (without("research.invalid.13"), "wrong"),
+        (twice("research.invalid.13"), "wrong"),
+        (later("research.run.a.decision.1"), "wrong"),
+        (saying("research.run.a.fetch.1.0", event("fetch.found", query="forged")), "wrong"),
+        (saying("research.run.a.decision.1", event("decision.rejected", message_seq=8)), "wrong"),
+        (saying("research.run.a.completed", event("run.completed", run_id="a", ok=False, outcome="expired")), "wrong"),
+        (saying("research.run.a.completed", event("run.completed", run_id="b", ok=True, outcome="reported")), "wrong"),
+    ],
+)
+def test_one_thing_wrong_is_seen(harm: Callable[[Log], Log], what: str):
+    line, found = judged(harm(good()))
+    assert line[what] == len(getattr(found, what)) > 0, line
+
+
+def test_a_completion_stored_twice_is_seen():
+    [completed] = [message for message in good() if message.subject.endswith(".completed")]
+    _, found = check(good(), [completed, completed], acknowledged=["a"])
+    assert found.completed_twice == ["a, in COMPLETIONS"]
+
+
+def test_work_done_again_is_counted_and_so_is_work_on_what_was_there():
+    begun = [{"kind": "plan", "about": "Why?", "at": (BEGAN + timedelta(seconds=at)).isoformat()} for at in (3, 4, 9)]
+    line, _ = check(good(), [], journal=begun)
+    assert (line["performed_again"], line["performed_after_all"]) == (2, 1)
+
+
+def test_the_longest_stall_is_between_two_ends_while_requests_come():
+    log = [Stored("research.requested", n, BEGAN + timedelta(seconds=n), b"{}") for n in (1, 5, 30)]
+    log.append(Stored("research.run.a.completed", 40, BEGAN + timedelta(seconds=10), event("run.completed")))
+    assert check(log, [])[0]["longest_stall_s"] == 20
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[NatsServer]:
+    server = NatsServer(tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+def test_a_real_log_is_read_to_its_end(server: NatsServer):
+    async def story() -> tuple[Json, Findings]:
+        connection = await nats.connect(server.url)
+        js = connection.jetstream()
+        await js.add_stream(name="RESEARCH", subjects=["research.>"])
+        await js.add_stream(name="COMPLETIONS", subjects=["done"])
+        for message in good():
+            await js.publish(message.subject, message.data)
+        for _ in range(2_000):
+            await js.publish("research.run.b.accepted", good()[1].data)
+        await connection.close()
+        return await check_server([server.url], acknowledged=["a"])
+
+    line, found = asyncio.run(story())
+    assert found.lost == ["a"]
+    assert found.outcomes_twice == ["b.accepted"]
+    assert line["completed"] == 0
