@@ -1,6 +1,9 @@
 """What research finds, and the report that is written from it."""
 
-from msgspec import Struct
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
 
 
 class Failure(Struct, frozen=True):
@@ -44,6 +47,29 @@ class Source(Struct, frozen=True):
     location: str
     tool: str
     passages: tuple[Passage, ...]
+    url: str = ""
+    """Where it was read, after redirects; empty for what is no page."""
+    status: int | None = None
+    """The HTTP status that it came with."""
+    fetched_at: Annotated[datetime, Meta(tz=True)] | None = None
+    media_type: str = ""
+    bytes_sha256: str = ""
+    """SHA-256 (hex) of the bytes as they came, before any text was taken from them."""
+    published: str | None = None
+    """The date that the document gives itself, ISO 8601; `None` where it gives none."""
+    origin: str = ""
+    """Whose words these are: sources of one origin count once, however many links lead to them. Empty: its own."""
+    also: tuple[str, ...] = ()
+    """Other locations that had nearly the same text and were folded into this source."""
+    stripped: tuple[str, ...] = ()
+    """What was taken out before the text was frozen, in words: hidden text, invisible characters."""
+
+
+class Skipped(Struct, frozen=True):
+    """A page or a tool that brought nothing beside others that did: where, and why."""
+
+    location: str
+    failure: Failure
 
 
 class Finding(Struct, frozen=True):
@@ -52,6 +78,7 @@ class Finding(Struct, frozen=True):
     query: str
     sources: tuple[Source, ...] = ()
     failure: Failure | None = None
+    skipped: tuple[Skipped, ...] = ()
 
 
 class Citation(Struct, frozen=True):
@@ -62,11 +89,18 @@ class Citation(Struct, frozen=True):
     start: int
 
 
+Support = Literal["supported", "partial", "unsupported"]
+
+
 class Claim(Struct, frozen=True):
     """One sentence of the report and what supports it; without a citation there is no claim."""
 
     text: str
     citations: tuple[Citation, ...]
+    support: Support | None = None
+    """Whether its quotes bear it out, judged apart from whether they exist; `None` where nobody judged."""
+    doubt: str = ""
+    """What of the claim its quotes do not bear out, in words."""
 
 
 class Section(Struct, frozen=True):

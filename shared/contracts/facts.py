@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from shared.contracts.evidence import CitedSource, Failure, Finding, Report, Source, Usage
+from shared.contracts.evidence import CitedSource, Failure, Finding, Report, Skipped, Source, Usage
 from shared.contracts.tasks import Task
 
 Approval = Literal["required", "auto"]
@@ -69,13 +69,15 @@ class FetchFound(_Fact, frozen=True, kw_only=True, tag="fetch.found.v1"):
 
     query: str
     sources: tuple[Source, ...]
+    skipped: tuple[Skipped, ...] = ()
 
 
 class FetchFailed(_Fact, frozen=True, kw_only=True, tag="fetch.failed.v1"):
-    """One sub-query brought nothing, and why."""
+    """One sub-query brought nothing, and why; `skipped` says it of each page and tool that was tried."""
 
     query: str
     error: Failure
+    skipped: tuple[Skipped, ...] = ()
 
 
 class HoldOpened(_Fact, frozen=True, kw_only=True, tag="hold.opened.v1"):
@@ -172,7 +174,7 @@ Fact = RunAccepted | TaskIssued | AttemptFailed | StepOutcome | HoldOpened | Dec
 def finding(outcome: FetchOutcome) -> Finding:
     """What a fetch brought, as the hold shows it and the writer gets it."""
     match outcome:
-        case FetchFound(query=query, sources=sources):
-            return Finding(query, sources)
-        case FetchFailed(query=query, error=error):
-            return Finding(query, failure=error)
+        case FetchFound(query=query, sources=sources, skipped=skipped):
+            return Finding(query, sources, skipped=skipped)
+        case FetchFailed(query=query, error=error, skipped=skipped):
+            return Finding(query, failure=error, skipped=skipped)

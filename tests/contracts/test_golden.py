@@ -1,7 +1,8 @@
 """What any release has written, every later one reads: `golden/<version>/` holds a stored message of each fact.
 
 The files are indented for whoever checks them by hand; stored messages are the same without the spaces. A file
-that has been released is never changed. A new version of a fact gets a file of its own beside the old one.
+that has been released is never changed. A fact that says more since then gets another file beside the old one, which
+goes on to be read; so does a new version of it.
 """
 
 from datetime import UTC, datetime
@@ -157,6 +158,17 @@ def named(file: Path) -> str:
     return file.relative_to(GOLDEN).as_posix()
 
 
+def says(now: object, then: object) -> bool:
+    """Whether `now` has everything that `then` has, in the same place and of the same value."""
+    match now, then:
+        case dict(), dict():
+            return all(name in now and says(now[name], value) for name, value in then.items())
+        case list(), list():
+            return len(now) == len(then) and all(map(says, now, then))
+        case _:
+            return type(now) is type(then) and now == then
+
+
 FACTS = [file for file in FILES if file.stem != "request.refused"]
 
 
@@ -166,15 +178,16 @@ def test_what_a_release_wrote_is_still_read_as_it_was_meant(file: Path):
     assert envelope.decode(stored(file)) == Event(fact, "dossier/golden", AT, TRACE)
 
 
-@pytest.mark.parametrize("name", V1)
-def test_this_release_writes_to_the_byte_what_the_first_one_wrote(name: str):
-    slot, fact = V1[name]
-    assert envelope.encode(slot, Event(fact, "dossier/golden", AT, TRACE)) == stored(GOLDEN / "v1" / f"{name}.json")
+@pytest.mark.parametrize("file", FACTS, ids=named)
+def test_this_release_still_says_all_that_an_earlier_one_said(file: Path):
+    slot, fact = RECORDED[named(file)]
+    written = envelope.encode(slot, Event(fact, "dossier/golden", AT, TRACE))
+    assert says(msgspec.json.decode(written), msgspec.json.decode(stored(file)))
 
 
-def test_a_refusal_is_written_to_the_byte_as_the_first_release_wrote_it():
+def test_a_refusal_still_says_all_that_it_said():
     written = envelope.encode_refusal("research.invalid.7", REFUSED, source="dossier/golden", time=AT)
-    assert written == stored(GOLDEN / "v1" / "request.refused.json")
+    assert says(msgspec.json.decode(written), msgspec.json.decode(stored(GOLDEN / "v1" / "request.refused.json")))
 
 
 def test_every_type_of_fact_has_a_golden_file():
