@@ -95,8 +95,9 @@ def check(
     acknowledged: Iterable[str] | None = None,
     heard: Mapping[str, int] | None = None,
     journal: Iterable[Json] = (),
+    texts: Mapping[str, str] | None = None,
 ) -> tuple[Json, Findings]:
-    """The line, and what is wrong by name."""
+    """The line, and what is wrong by name. Without the frozen `texts`, by SHA-256, what cites them is not checked."""
     runs = _runs(log)
     found = Findings()
     taken = {run.name for run in runs.values() if run.first("accepted")}
@@ -110,6 +111,8 @@ def check(
     for run in runs.values():
         _check_boxes(run, found)
         _check_course(run, found)
+        if texts is not None:
+            _check_texts(run, texts, found)
     _check_answers(log, runs, found)
     again, after_all = _performances(runs, journal)
     ended = [run.first("completed") for run in runs.values()]
@@ -179,6 +182,25 @@ def _check_end(run: Run, completed: Stored, found: Findings) -> None:
         "error" in message.fact for _, message in run.under("plan", "fetch", "synthesis")
     ):
         found.wrong.append(f"{run.name} failed without a step that did: {completed.fact['reason']}")
+
+
+def _check_texts(run: Run, texts: Mapping[str, str], found: Findings) -> None:
+    """Everything that was found is frozen, and every quote of a report stands in it where it says."""
+    for slot, fetch in run.under("fetch"):
+        for source in fetch.fact.get("sources", []):
+            if source["sha256"] not in texts:
+                found.wrong.append(f"{run.name}.{slot} found {source['sha256']}, which is not frozen")
+    for slot, synthesis in run.under("synthesis"):
+        for citation in _citations(synthesis.fact.get("report")):
+            text, start, quote = texts.get(citation["sha256"], ""), citation["start"], citation["quote"]
+            if text[start : start + len(quote)] != quote:
+                found.wrong.append(f"{run.name}.{slot} quotes {quote!r}, which does not stand there")
+
+
+def _citations(report: Json | None) -> Iterable[Json]:
+    for section in report["sections"] if report else []:
+        for claim in section["claims"]:
+            yield from claim["citations"]
 
 
 def _digest(run: Run, *, before: int) -> str:
@@ -272,9 +294,20 @@ async def check_server(
     try:
         log = await read(connection, "RESEARCH")
         completions = await read(connection, "COMPLETIONS")
+        texts = frozen(await read(connection, "EVIDENCE"))
     finally:
         await connection.close()
-    return check(log, completions, acknowledged=acknowledged, heard=heard, journal=journal)
+    return check(log, completions, acknowledged=acknowledged, heard=heard, journal=journal, texts=texts)
+
+
+def frozen(chunks: Iterable[Stored]) -> dict[str, str]:
+    """The whole texts among these chunks, by their SHA-256."""
+    parts: defaultdict[str, dict[int, bytes]] = defaultdict(dict)
+    for chunk in chunks:
+        _, sha256, number = chunk.subject.split(".")
+        parts[sha256][int(number)] = chunk.data
+    whole = {sha256: b"".join(data for _, data in sorted(chunks.items())) for sha256, chunks in parts.items()}
+    return {sha256: data.decode() for sha256, data in whole.items() if hashlib.sha256(data).hexdigest() == sha256}
 
 
 def say(found: Findings) -> None:

@@ -11,6 +11,7 @@ from typing import Final
 import nats
 from nats.errors import Error as NatsError
 
+from shared.runtime import clock
 from tests.chaos.world import World
 from tests.harness.children import Child
 
@@ -22,7 +23,10 @@ _CLUSTER_RECOVERS_S: Final = 8.0
 
 
 class Faults:
-    """Does one thing after another to a world until told to stop; then mends everything."""
+    """Does one thing after another to a world until told to stop; then mends everything.
+
+    What was done when is in the world's `faults.jsonl`.
+    """
 
     def __init__(self, world: World, rng: Random) -> None:
         self._world = world
@@ -74,6 +78,7 @@ class Faults:
     async def _kill(self, children: Sequence[Child]) -> None:
         for child in children:
             if child.running:
+                self._note("kill", child)
                 child.kill()
                 self.kills += 1
         await asyncio.sleep(self._rng.random() * _LONGEST_DOWN_S)
@@ -82,6 +87,7 @@ class Faults:
     async def _stop(self, child: Child) -> None:
         """SIGTERM, as at a redeploy."""
         if child.running and child not in self._world.frozen:
+            self._note("stop", child)
             child.ask_to_stop()
             self.stops += 1
             await asyncio.to_thread(child.exit_code, within_s=_STOPS_WITHIN_S)
@@ -89,6 +95,7 @@ class Faults:
 
     async def _lose_a_projection(self) -> None:
         coordinator = self._rng.choice(self._world.coordinators)
+        self._note("kill and forget", coordinator)
         coordinator.kill()
         self.kills += 1
         self.rebuilds += 1
@@ -99,6 +106,7 @@ class Faults:
         if not child.running or child in self._world.frozen:
             return
         self.freezes += 1
+        self._note("freeze", child)
         child.freeze()
         self._world.frozen.add(child)
         task = asyncio.create_task(self._thaw(child, self._rng.random() * _LONGEST_FROZEN_S))
@@ -107,8 +115,13 @@ class Faults:
 
     async def _thaw(self, child: Child, after_s: float) -> None:
         await asyncio.sleep(after_s)
+        self._note("thaw", child)
         child.thaw()
         self._world.frozen.discard(child)
+
+    def _note(self, what: str, child: Child) -> None:
+        with (self._world.folder / "faults.jsonl").open("a") as story:
+            story.write(json.dumps({"at": clock.now().isoformat(), "what": what, "to": child.name}) + "\n")
 
     def _start(self, children: Sequence[Child]) -> None:
         for child in children:

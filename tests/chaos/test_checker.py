@@ -11,15 +11,23 @@ from typing import Any
 import nats
 import pytest
 
-from tests.chaos.checker import Findings, Json, Stored, check, check_server
+from tests.chaos.checker import Findings, Json, Stored, check, check_server, frozen
 from tests.harness.server import NatsServer
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 Log = list[Stored]
 
+TEXT = "Because it is so."
+SHA256 = hashlib.sha256(TEXT.encode()).hexdigest()
+
 
 def event(kind: str, **data: Any) -> bytes:
     return json.dumps({"type": f"{kind}.v1", "data": data}).encode()
+
+
+def report(sha256: str, quote: str, start: int) -> Json:
+    citation = {"sha256": sha256, "quote": quote, "start": start}
+    return {"sections": [{"claims": [{"text": "So it is.", "citations": [citation]}]}]}
 
 
 def good() -> Log:
@@ -27,7 +35,7 @@ def good() -> Log:
     evidence = [
         ("accepted", event("run.accepted", q="Why?", request_seq=1)),
         ("plan.1", event("plan.made", queries=["how"])),
-        ("fetch.1.0", event("fetch.found", query="how")),
+        ("fetch.1.0", event("fetch.found", query="how", sources=[{"sha256": SHA256}])),
     ]
     lines = sorted(f"research.run.a.{slot} {hashlib.sha256(data).hexdigest()}\n" for slot, data in evidence)
     digest = hashlib.sha256("".join(lines).encode()).hexdigest()
@@ -42,7 +50,7 @@ def good() -> Log:
         ("research.approved", b'{"run_id": "a", "by": "ann"}'),
         ("research.run.a.decision.1", event("decision.approved", message_seq=8)),
         ("research.run.a.task.synthesize.1.0.1", event("task.issued")),
-        ("research.run.a.synthesis.1", event("synthesis.written")),
+        ("research.run.a.synthesis.1", event("synthesis.written", report=report(SHA256, "it is so", 8))),
         ("research.run.a.completed", event("run.completed", run_id="a", ok=True, outcome="reported", report="#")),
         ("research.rejected", b'{"run_id": "a", "by": "bob"}'),
         ("research.invalid.13", event("request.refused", seq=13)),
@@ -71,7 +79,7 @@ def later(subject: str) -> Callable[[Log], Log]:
 
 def judged(log: Log) -> tuple[Json, Findings]:
     completions = [message for message in log if message.subject == "research.run.a.completed"]
-    return check(log, completions[:1], acknowledged=["a"])
+    return check(log, completions[:1], acknowledged=["a"], texts={SHA256: TEXT})
 
 
 def test_a_good_log_is_good():
@@ -96,6 +104,8 @@ def test_a_good_log_is_good():
         (later("research.run.a.decision.1"), "wrong"),
         (saying("research.run.a.fetch.1.0", event("fetch.found", query="forged")), "wrong"),
         (saying("research.run.a.decision.1", event("decision.rejected", message_seq=8)), "wrong"),
+        (saying("research.run.a.synthesis.1", event("synthesis.written", report=report(SHA256, "so", 0))), "wrong"),
+        (saying("research.run.a.synthesis.1", event("synthesis.written", report=report("0" * 64, "it", 8))), "wrong"),
         (saying("research.run.a.completed", event("run.completed", run_id="a", ok=False, outcome="expired")), "wrong"),
         (saying("research.run.a.completed", event("run.completed", run_id="b", ok=True, outcome="reported")), "wrong"),
     ],
@@ -103,6 +113,18 @@ def test_a_good_log_is_good():
 def test_one_thing_wrong_is_seen(harm: Callable[[Log], Log], what: str):
     line, found = judged(harm(good()))
     assert line[what] == len(getattr(found, what)) > 0, line
+
+
+def test_a_text_that_was_found_and_is_not_frozen_is_seen():
+    _, found = check(good(), [], acknowledged=[], texts={})
+    assert any("is not frozen" in wrong for wrong in found.wrong)
+
+
+def test_a_text_of_which_a_chunk_is_missing_or_another_is_not_there():
+    data = TEXT.encode()
+    chunks = [Stored(f"evidence.{SHA256}.{n}", n + 1, BEGAN, part) for n, part in enumerate((data[:5], data[5:]))]
+    assert frozen(chunks) == {SHA256: TEXT}
+    assert frozen(chunks[:1]) == frozen([chunks[0], chunks[1]._replace(data=b"another")]) == {}
 
 
 def test_a_completion_stored_twice_is_seen():
@@ -137,6 +159,7 @@ def test_a_real_log_is_read_to_its_end(server: NatsServer):
         js = connection.jetstream()
         await js.add_stream(name="RESEARCH", subjects=["research.>"])
         await js.add_stream(name="COMPLETIONS", subjects=["done"])
+        await js.add_stream(name="EVIDENCE", subjects=["evidence.*.*"])
         for message in good():
             await js.publish(message.subject, message.data)
         for _ in range(2_000):
