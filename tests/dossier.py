@@ -75,8 +75,8 @@ def performers(log: MemoryLog, docs: Path, cache: Path) -> dict[Kind, Perform]:
     }
 
 
-async def _nothing_to_set_up() -> None:
-    pass
+async def nothing_to_set_up() -> None:
+    """The log in memory is as it should be."""
 
 
 @asynccontextmanager
@@ -85,7 +85,7 @@ async def coordinating(
 ) -> AsyncGenerator[Dossier]:
     """A coordinator over `log`, with its projection in `data`."""
     projection = Projection(data / f"{name}.db")
-    coordinator = Coordinator(log, projection, defaults=defaults or Defaults(), set_up=_nothing_to_set_up)
+    coordinator = Coordinator(log, projection, defaults=defaults or Defaults(), set_up=nothing_to_set_up)
     running = asyncio.create_task(coordinator.run())
     try:
         yield Dossier(log, coordinator)

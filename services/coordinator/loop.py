@@ -87,7 +87,7 @@ class Coordinator:
     def select(self, *, statuses: Sequence[str], text: str, before: int | None, limit: int) -> list[Run]:
         """Runs, newest first, as they stand now; see `Projection.select`."""
         if self.fold.unsaved:
-            self.fold.save()
+            self._save_now()
         return self._projection.select(statuses=statuses, text=text, before=before, limit=limit)
 
     async def folded(self, seq: int, *, within_s: float) -> None:
@@ -198,15 +198,13 @@ class Coordinator:
         return True
 
     def _ring(self) -> None:
-        """Look at the runs whose time has come. What is beyond the limit rings again when these are saved."""
+        """Look at the runs whose time has come. What is beyond the limit rings again at once."""
         if self.fold.unsaved:
-            self.fold.save()
+            self._save_now()
         due = self._projection.due(self._proven, limit=_LOOKS_AT_ONCE)
         self.fold.touched.update(dict.fromkeys(due))
-        if len(due) < _LOOKS_AT_ONCE:
-            self._next_wake = self._projection.next_wake(after=self._proven)
-        else:
-            self._save_by = 0.0
+        beyond = len(due) == _LOOKS_AT_ONCE
+        self._next_wake = self._projection.next_wake(after=None if beyond else self._proven)
 
     async def _begin(self) -> None:
         if not self._is_set_up:
@@ -215,7 +213,7 @@ class Coordinator:
             except Refused as error:
                 logger.error("JetStream is not as it should be: %s", error)
             self._is_set_up = True
-            self.fold.save()
+            self._save_now()
         self._goal = await self._log.end()
         self._skew = self._goal.time - clock.now()
 
@@ -251,7 +249,7 @@ class Coordinator:
     def _oldest(self) -> list[tuple[Message, Inbound | RequestRefused]]:
         inbox = self.fold.inbox
         if inbox and not inbox.oldest(1):
-            self.fold.save()
+            self._save_now()
         return [(waiting.message, waiting.said) for waiting in inbox.oldest(_LOOKS_AT_ONCE)]
 
     def _debts(self, waiting: set[str]) -> Iterable[_Write]:
@@ -342,6 +340,10 @@ class Coordinator:
         if self._save_by is None:
             self._save_by = now + _SAVE_AFTER_S
         elif now >= self._save_by:
-            self.fold.save()
-            self._save_by = None
-            self._next_wake = self._projection.next_wake()
+            self._save_now()
+
+    def _save_now(self) -> None:
+        """Save, and know from what is saved when to look again: memory knows it of nothing any more."""
+        self.fold.save()
+        self._save_by = None
+        self._next_wake = self._projection.next_wake()

@@ -8,6 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from services.coordinator.intake import Defaults
+from services.coordinator.loop import Coordinator
 from services.coordinator.projection import Projection
 from services.coordinator.run import FOLD_VERSION
 from shared.contracts.evidence import Citation, Failure
@@ -29,7 +31,8 @@ from shared.runtime.log import Message
 from shared.runtime.memory import MemoryLog
 from shared.runtime.worker import Perform
 from tests.coordinator.story import SOURCE, report
-from tests.dossier import Dossier, coordinating, run, working
+from tests.dossier import Dossier, coordinating, nothing_to_set_up, run, working
+from tests.waiting import wait_until
 
 
 async def perform(task: Task) -> StepOutcome:
@@ -297,6 +300,42 @@ def test_an_excluded_source_is_not_in_the_report(tmp_path: Path):
         assert isinstance(it.facts("cats")["decision.1"], DecisionRejected)
 
     tell(tmp_path, story)
+
+
+def test_a_look_at_the_list_of_runs_does_not_let_a_deadline_pass_unseen(tmp_path: Path):
+    async def story(it: Dossier) -> None:
+        await it.ask("What do cats do?", run_id="cats", approval_timeout="1s")
+        await it.until("cats", "hold")
+        await wait_until(lambda: it.coordinator.fold.next_wake)
+        it.coordinator.select(statuses=[], text="", before=None, limit=10)
+        await it.until("cats", "expired")
+
+    tell(tmp_path, story)
+
+
+class Counting(Coordinator):
+    """A coordinator that counts its turns."""
+
+    turns = 0
+
+    async def _turn(self, chunk: Sequence[Message]) -> None:
+        self.turns += 1
+        await super()._turn(chunk)
+
+
+def test_a_coordinator_with_nothing_to_do_rests(tmp_path: Path):
+    async def story() -> None:
+        projection = Projection(tmp_path / "projection.db")
+        coordinator = Counting(MemoryLog(), projection, defaults=Defaults(), set_up=nothing_to_set_up)
+        running = asyncio.create_task(coordinator.run())
+        await wait_until(lambda: coordinator.leads and not coordinator.fold.unsaved)
+        await asyncio.sleep(0.5)
+        assert coordinator.turns < 20
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        projection.close()
+
+    run(story)
 
 
 def _checkpoint(data: Path) -> int:
