@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final, TypeVar, get_args
 
 import msgspec
 from msgspec import Struct
@@ -20,9 +20,12 @@ from shared.contracts.facts import (
     AttemptFailed,
     Fact,
     FetchFailed,
+    FetchOutcome,
     PlanFailed,
+    PlanOutcome,
     StepOutcome,
     SynthesisFailed,
+    SynthesisOutcome,
     TaskIssued,
 )
 from shared.contracts.subjects import LIVE_CANCELLED, RUN, Kind, Slot, Step, parse_slot
@@ -159,7 +162,7 @@ class Worker:
         waited_s, began = 0.0, asyncio.get_running_loop().time()
         while True:
             try:
-                return job.step.outcome, await self._perform(job.issued.task)
+                return job.step.outcome, _fitting(self._kind, await self._perform(job.issued.task))
             except Exception as error:
                 follows = verdict(error, failures=job.issued.failures, waited_s=waited_s, policy=self._policy)
                 self._log_failure(job, error)
@@ -284,6 +287,20 @@ _FAILURES: Final[dict[Kind, Callable[[Failure], StepOutcome]]] = {
     "fetch": lambda error: FetchFailed(query="", error=error),
     "synthesize": lambda error: SynthesisFailed(error=error),
 }
+
+
+_OUTCOMES: Final[dict[Kind, tuple[type, ...]]] = {
+    "plan": get_args(PlanOutcome),
+    "fetch": get_args(FetchOutcome),
+    "synthesize": get_args(SynthesisOutcome),
+}
+
+
+def _fitting(kind: Kind, outcome: StepOutcome) -> StepOutcome:
+    """The outcome, which must be one of this kind of step: any other would park its run for ever."""
+    if not isinstance(outcome, _OUTCOMES[kind]):
+        raise TypeError(f"A {type(outcome).__name__} is no outcome of {kind}.")
+    return outcome
 
 
 def _failed(task: Task, error: Failure) -> StepOutcome:

@@ -10,7 +10,7 @@ import pytest
 
 from shared.contracts import envelope
 from shared.contracts.envelope import MAX_BYTES, Event
-from shared.contracts.evidence import Failure, Passage, Source
+from shared.contracts.evidence import Failure
 from shared.contracts.facts import (
     AttemptFailed,
     Fact,
@@ -313,7 +313,7 @@ async def test_a_defect_is_recorded_by_its_class():
 
 
 @pytest.mark.parametrize(
-    "result", [None, FetchFound(query="\ud800", sources=())], ids=["no fact", "no text that UTF-8 knows"]
+    "result", [None, PlanMade(queries=("\ud800",), planner="x")], ids=["no fact", "no text that UTF-8 knows"]
 )
 @runs
 async def test_a_result_that_cannot_be_written_is_a_defect_like_any_other(result: object):
@@ -328,16 +328,26 @@ async def test_a_result_that_cannot_be_written_is_a_defect_like_any_other(result
 
 
 @runs
+async def test_an_outcome_of_another_kind_is_a_defect_and_never_fills_the_box():
+    """The coordinator could not place it, and would park the run for ever."""
+    log = Witness()
+    await issue(log)
+    async with working(log, Work(FetchFound(query="q", sources=()))):
+        await wait_until(lambda: "ack" in log.done)
+    fact = log.said(PLAN.attempt(1))
+    assert isinstance(fact, AttemptFailed)
+    assert fact.error == Failure("defect", "TypeError: A FetchFound is no outcome of plan.")
+
+
+@runs
 async def test_a_result_that_is_too_large_is_a_failed_outcome():
     log = Witness()
-    await issue(log, task=FetchTask("sub-query"))
-    source = Source("0" * 64, "t", "l", "docs", (Passage("x" * MAX_BYTES, 0),))
-    async with working(log, Work(FetchFound(query="sub-query", sources=(source,)))):
+    await issue(log)
+    async with working(log, Work(PlanMade(queries=("x" * MAX_BYTES,), planner="model"))):
         await wait_until(lambda: "ack" in log.done)
     failed = log.said(PLAN.outcome)
-    assert isinstance(failed, FetchFailed)
+    assert isinstance(failed, PlanFailed)
     assert failed.error.code == "too_large"
-    assert failed.query == "sub-query"
 
 
 @runs
