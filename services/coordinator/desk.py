@@ -47,13 +47,19 @@ class Desk:
         [filled] = await self._log.fill([Fill(take.slot.subject, data)])
         if isinstance(filled, Refused):
             raise filled
-        if not isinstance(filled, Stored):
+        seq = filled.seq if isinstance(filled, Stored) else await self._seq_of(take.slot, data)
+        if seq is None:
             run = await self._as_recorded(ruling.run_id)
             return self._lost(verb, ruling, run), run
         if isinstance(take.fact, RunCompleted):
             await self._log.hint(live_cancelled(ruling.run_id), b"")
-        it = recorded(take.slot, data, seq=filled.seq, stored_at=clock.now())
+        it = recorded(take.slot, data, seq=seq, stored_at=clock.now())
         return None, evolve(run or Run(ruling.run_id), it)
+
+    async def _seq_of(self, slot: Slot, data: bytes) -> int | None:
+        """Where these very bytes stand: an earlier try of the same write filled the box, and its answer was lost."""
+        stored = (await self._log.last([slot.subject], leader=True)).get(slot.subject)
+        return stored.seq if stored and stored.data == data else None
 
     def _judge(self, verb: Verb, ruling: Ruling, run: Run | None) -> Judgement:
         if run and verb != "cancel" and not run.current.hold and not run.current.decision and not run.completed:

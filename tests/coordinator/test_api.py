@@ -18,7 +18,7 @@ from shared.contracts.facts import FetchFound, PlanMade, StepOutcome, SynthesisW
 from shared.contracts.subjects import REQUESTED
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.errors import Unavailable
-from shared.runtime.log import Message
+from shared.runtime.log import Fill, Filled, Message
 from shared.runtime.memory import MemoryLog
 from tests.coordinator.story import OTHER, SOURCE, report
 from tests.dossier import Dossier, coordinating, run, working
@@ -477,6 +477,25 @@ def test_of_many_decisions_at_once_one_is_taken_and_all_others_learn_which(tmp_p
         await user.dossier.until(run_id, "reported")
 
     tell(tmp_path, story)
+
+
+class Forgetful(MemoryLog):
+    """A log whose answers to decisions are lost: the writer tries again, and finds its own fact."""
+
+    async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
+        if any(".decision." in fill.subject for fill in fills):
+            await super().fill(fills)
+        return await super().fill(fills)
+
+
+def test_a_decision_whose_answer_was_lost_is_not_told_that_it_lost_to_itself(tmp_path: Path):
+    async def story(user: User) -> None:
+        run_id = await user.held()
+        answer = await user.approve(run_id)
+        assert answer.status_code == 200
+        assert answer.json()["decision"]["by"] == "ada"
+
+    tell(tmp_path, story, log=Forgetful())
 
 
 def test_a_decision_over_http_loses_to_an_earlier_one_over_nats(tmp_path: Path):
