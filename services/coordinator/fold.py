@@ -42,7 +42,7 @@ class Fold:
         """The earliest moment to look again at a run that is not saved yet."""
         self.touched: dict[str, None] = {}
         """Runs to look at, in the order in which they changed."""
-        self.inbox = Inbox(projection)
+        self.inbox = Inbox(projection, self.peek)
         self.listeners: set[Heard] = set()
 
     async def restore(self, log: Log) -> None:

@@ -1,6 +1,6 @@
 """Contract messages that nothing has followed yet: all of them in the projection, the oldest in memory."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Final
 
@@ -26,8 +26,9 @@ class Waiting(Struct, frozen=True):
 class Inbox:
     """Takes contract messages in order and lets them go in any. Nothing is forgotten before it is dropped."""
 
-    def __init__(self, projection: Projection) -> None:
+    def __init__(self, projection: Projection, known: Callable[[str], Run | None]) -> None:
         self._projection = projection
+        self._known = known
         self._waiting: dict[int, Waiting] = {}
         self._of_run: dict[str, set[int]] = {}
         self._added: dict[int, Message] = {}
@@ -93,9 +94,14 @@ class Inbox:
         self.refill()
 
     def _keep(self, message: Message) -> None:
-        waiting = self._waiting[message.seq] = Waiting(message, read(message))
-        if run := _run(waiting):
-            self._of_run.setdefault(run, set()).add(message.seq)
+        """Have it at hand, unless it says again what is recorded: nothing will ever follow from that."""
+        said = read(message)
+        if isinstance(said, Inbound):
+            if (run := self._known(said.run)) and is_said(said, run):
+                self.drop(message.seq)
+                return
+            self._of_run.setdefault(said.run, set()).add(message.seq)
+        self._waiting[message.seq] = Waiting(message, said)
 
 
 def _run(waiting: Waiting) -> str | None:

@@ -29,6 +29,10 @@ def request(seq: int) -> Message:
     return Message(REQUESTED, seq, clock.now(), msgspec.json.encode({"q": "Why?", "run_id": f"run-{seq}"}))
 
 
+def nobody(_: str) -> None:
+    """No run is known."""
+
+
 def saved(projection: Projection, it: Inbox) -> None:
     came, answered = it.changes()
     projection.save([], HERE, unanswered=came, answered=answered)
@@ -41,7 +45,7 @@ def at_hand(it: Inbox) -> list[int]:
 
 def test_what_is_beyond_memory_comes_back_in_order_once_there_is_room(tmp_path: Path):
     projection = Projection(tmp_path / "projection.db")
-    it = Inbox(projection)
+    it = Inbox(projection, nobody)
     for seq in range(1, 8):
         it.add(request(seq))
     assert (at_hand(it), it.is_whole) == ([1, 2, 3], False)
@@ -59,7 +63,7 @@ def test_what_is_beyond_memory_comes_back_in_order_once_there_is_room(tmp_path: 
 
 def test_what_was_answered_while_it_was_beyond_memory_does_not_come_back(tmp_path: Path):
     projection = Projection(tmp_path / "projection.db")
-    it = Inbox(projection)
+    it = Inbox(projection, nobody)
     for seq in range(1, 6):
         it.add(request(seq))
     saved(projection, it)
@@ -72,12 +76,12 @@ def test_what_was_answered_while_it_was_beyond_memory_does_not_come_back(tmp_pat
 
 def test_a_new_start_finds_what_was_left(tmp_path: Path):
     projection = Projection(tmp_path / "projection.db")
-    it = Inbox(projection)
+    it = Inbox(projection, nobody)
     for seq in range(1, 6):
         it.add(request(seq))
     it.drop(2)
     saved(projection, it)
-    again = Inbox(projection)
+    again = Inbox(projection, nobody)
     again.restore()
     assert at_hand(again) == [1, 3, 4]
     assert not again.is_whole
@@ -102,5 +106,21 @@ def test_a_queue_beyond_memory_is_answered_and_no_deadline_overtakes_a_decision_
         async with coordinating(log, tmp_path) as it, working(log, WELL):
             for each in (*queued, "held"):
                 await it.until(each, "reported")
+
+    run(story)
+
+
+def test_a_follower_keeps_no_request_that_was_made_before(tmp_path: Path):
+    async def story() -> None:
+        log = MemoryLog()
+        async with coordinating(log, tmp_path, name="leader") as leader, working(log, WELL):
+            await leader.ask("Why?", run_id="asked")
+            await leader.until("asked", "hold")
+            async with coordinating(log, tmp_path, name="follower") as follower:
+                for _ in range(5):
+                    await leader.ask("Why?", run_id="asked")
+                await follower.coordinator.folded(len(log.messages), within_s=2)
+                assert not follower.coordinator.leads
+                assert not follower.coordinator.fold.inbox
 
     run(story)
