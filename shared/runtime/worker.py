@@ -108,12 +108,21 @@ class Worker:
         jobs = [job for delivery in deliveries if (job := _job(delivery))]
         if len(jobs) < len(deliveries):
             await self._pass_over([each for each in deliveries if each not in {job.delivery for job in jobs}], tasks)
+        jobs = await self._not_in_hand(jobs, tasks)
         answered = await self._answered([job for job in jobs if not _fresh(job, clock.now())])
         settled = [job for job in jobs if answered and _boxes(job) & answered]
         for job in settled:
             await job.delivery.ack()
         await tasks.release(len(settled))
         return [job for job in jobs if job not in settled] if settled else jobs
+
+    async def _not_in_hand(self, jobs: Sequence[Job], tasks: Tasks) -> list[Job]:
+        """Each task once. One that came again while this process stood still is in hand, and kept by what it does."""
+        in_hand = {job.delivery.message.seq for job in self._jobs.values()}
+        once = {job.delivery.message.seq: job for job in jobs if job.delivery.message.seq not in in_hand}
+        if len(once) < len(jobs):
+            await tasks.release(len(jobs) - len(once))
+        return list(once.values())
 
     async def _pass_over(self, unread: Sequence[Delivery], tasks: Tasks) -> None:
         """Leave what this release cannot read to a newer worker; fail the step when none has come."""

@@ -1,7 +1,7 @@
 """Every task that a worker takes comes to exactly one end, whatever happens to its work, its log or its process."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import wraps
 from typing import ParamSpec
@@ -27,7 +27,7 @@ from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.errors import Terminal, Throttled, Transient
 from shared.runtime import clock
 from shared.runtime import worker as worker_module
-from shared.runtime.log import Fill
+from shared.runtime.log import Consumer, Delivery, Fill, Tasks
 from shared.runtime.memory import MemoryLog
 from shared.runtime.verdict import Policy
 from shared.runtime.worker import Perform, Worker, performing
@@ -115,6 +115,48 @@ def runs(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
         asyncio.run(test(*args, **kwargs))
 
     return run
+
+
+class Stuttering(Witness):
+    """A log that hands out each task twice, as it does while a worker stands still for longer than its time."""
+
+    def __init__(self, *, at_once: bool) -> None:
+        super().__init__()
+        self._at_once = at_once
+
+    @asynccontextmanager
+    async def tasks(self, consumer: Consumer, *, at_most: int) -> AsyncGenerator[Tasks]:
+        async with super().tasks(consumer, at_most=at_most) as tasks:
+            yield _Twice(tasks, at_once=self._at_once)
+
+
+class _Twice:
+    def __init__(self, tasks: Tasks, *, at_once: bool) -> None:
+        self._tasks = tasks
+        self._at_once = at_once
+        self.release = tasks.release
+        self.close = tasks.close
+
+    async def __aiter__(self) -> AsyncIterator[Sequence[Delivery]]:
+        async for deliveries in self._tasks:
+            yield [*deliveries, *deliveries] if self._at_once else deliveries
+            if not self._at_once:
+                yield deliveries
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@runs
+async def test_a_task_that_comes_again_while_it_is_in_hand_is_not_begun_again(at_once: bool):
+    log = Stuttering(at_once=at_once)
+    going_on = asyncio.Event()
+    work = Work(going_on)
+    await issue(log)
+    async with working(log, work):
+        await wait_until(lambda: work.performed)
+        going_on.set()
+        await wait_until(lambda: "ack" in log.done)
+    assert len(work.performed) == 1
+    assert log.done.count("ack") == 1
 
 
 # One end
