@@ -1,6 +1,6 @@
 """The one place where a person's word is taken over HTTP: read what is recorded, judge, fill the box, tell who won."""
 
-from datetime import datetime
+import asyncio
 from typing import Final
 
 from services.coordinator.intake import Judgement, Refuse, Said, Take, Verb, judge_ruling
@@ -28,14 +28,12 @@ class Desk:
 
     async def rule(self, verb: Verb, ruling: Ruling) -> tuple[Refuse | None, Run | None]:
         """Take the decision, or say why not. The run is as the stream's leader has it, the decision included."""
-        run = await self._as_recorded(ruling.run_id)
-        judgement = self._judge(verb, ruling, run)
+        run, judgement = await self._judged(verb, ruling)
         if isinstance(judgement, Refuse) and judgement.code == "too_late":
             await self._coordinator.wait_until(
                 ruling.run_id, 0, lambda known: known.current.decision is not None, within_s=_DEADLINE_PASSES_S
             )
-            run = await self._as_recorded(ruling.run_id)
-            return self._lost(verb, ruling, run), run
+            return await self._lost(verb, ruling)
         if isinstance(judgement, Refuse):
             return judgement, run
         assert isinstance(judgement, Take)
@@ -49,8 +47,7 @@ class Desk:
             raise filled
         seq = filled.seq if isinstance(filled, Stored) else await self._seq_of(take.slot, data)
         if seq is None:
-            run = await self._as_recorded(ruling.run_id)
-            return self._lost(verb, ruling, run), run
+            return await self._lost(verb, ruling)
         if isinstance(take.fact, RunCompleted):
             await self._log.hint(live_cancelled(ruling.run_id), b"")
         it = recorded(take.slot, data, seq=seq, stored_at=clock.now())
@@ -61,19 +58,19 @@ class Desk:
         stored = (await self._log.last([slot.subject], leader=True)).get(slot.subject)
         return stored.seq if stored and stored.data == data else None
 
-    def _judge(self, verb: Verb, ruling: Ruling, run: Run | None) -> Judgement:
+    async def _judged(self, verb: Verb, ruling: Ruling) -> tuple[Run | None, Judgement]:
+        """The run as it is recorded, and what follows for it now: by the log's clock, whatever this machine's says."""
+        run, end = await asyncio.gather(self._as_recorded(ruling.run_id), self._log.end())
         if run and verb != "cancel" and not run.current.hold and not run.current.decision and not run.completed:
-            return Refuse("not_held", f"Run {run.id} is not on hold yet; it is {run.status}.")
-        return judge_ruling(verb, ruling, run, at=self._now(), via="api", digest_required=self._digest_required)
+            return run, Refuse("not_held", f"Run {run.id} is not on hold yet; it is {run.status}.")
+        return run, judge_ruling(verb, ruling, run, at=end.time, via="api", digest_required=self._digest_required)
 
-    def _lost(self, verb: Verb, ruling: Ruling, run: Run | None) -> Refuse:
+    async def _lost(self, verb: Verb, ruling: Ruling) -> tuple[Refuse, Run | None]:
         """The refusal of a decision that came second."""
-        judgement = self._judge(verb, ruling, run)
+        run, judgement = await self._judged(verb, ruling)
         assert not isinstance(judgement, Said)
-        return judgement if isinstance(judgement, Refuse) else Refuse("decided", f"Run {ruling.run_id} is decided.")
-
-    def _now(self) -> datetime:
-        return self._coordinator.now()
+        decided = Refuse("decided", f"Run {ruling.run_id} is decided.")
+        return judgement if isinstance(judgement, Refuse) else decided, run
 
     async def _as_recorded(self, run_id: str) -> Run | None:
         """The run as the projection knows it, brought up to date on what decides from the stream's leader."""

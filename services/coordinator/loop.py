@@ -105,7 +105,7 @@ class Coordinator:
                     await self.fold.reached(self.fold.seq + 1)
         return self.fold.peek(run)
 
-    def now(self) -> datetime:
+    def _now(self) -> datetime:
         """The time by the server's clock, as far as it is known."""
         return clock.now() + self._skew
 
@@ -176,7 +176,7 @@ class Coordinator:
         time = asyncio.get_running_loop().time()
         save = _NEVER if self._save_by is None else self._save_by
         wake = self._soonest() if self._leads and self._goal is None else None
-        return save if wake is None else min(save, time + max(0.0, wake - self.now().timestamp()))
+        return save if wake is None else min(save, time + max(0.0, wake - self._now().timestamp()))
 
     def _soonest(self) -> float | None:
         """When to look at any run again, saved or not."""
@@ -185,7 +185,7 @@ class Coordinator:
     async def _is_current(self) -> bool:
         """Whether the log is folded up to an end that was read since the election, and since the last timer rang."""
         wake = self._soonest()
-        rings = wake is not None and wake <= self.now().timestamp()
+        rings = wake is not None and wake <= self._now().timestamp()
         if self._goal is None and (rings or not self._is_set_up):
             await self._begin()
         if self._goal is None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,12 +13,15 @@ import msgspec
 import pytest
 
 from services.coordinator.api import SEQUENCE, Api
+from services.coordinator.desk import Desk
 from services.coordinator.intake import Defaults
 from shared.contracts.evidence import Citation
 from shared.contracts.facts import FetchFound, PlanMade, StepOutcome, SynthesisWritten
+from shared.contracts.requests import Ruling
 from shared.contracts.subjects import REQUESTED
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.errors import Unavailable
+from shared.runtime import clock
 from shared.runtime.log import Fill, Filled, Message
 from shared.runtime.memory import MemoryLog
 from tests.coordinator.story import OTHER, SOURCE, report
@@ -507,6 +511,22 @@ def test_a_decision_over_http_loses_to_an_earlier_one_over_nats(tmp_path: Path):
         assert problem["winner"].startswith("rejected by ada at ")
 
     tell(tmp_path, story)
+
+
+def test_a_decision_is_in_time_by_the_clock_of_the_log_whatever_a_coordinators_own_says(tmp_path: Path):
+    async def story() -> None:
+        log = MemoryLog(now=lambda: clock.now() - timedelta(hours=1))
+        performs = dict.fromkeys(("plan", "fetch", "synthesize"), Workers().perform)
+        async with coordinating(log, tmp_path, name="leader") as leader, working(log, performs):
+            run_id = await leader.ask(QUESTION, approval_timeout="10m")
+            await leader.until(run_id, "hold")
+            async with coordinating(log, tmp_path, name="follower") as follower:
+                await follower.until(run_id, "hold")
+                desk = Desk(log, follower.coordinator, digest_required=False)
+                refusal, _ = await desk.rule("approve", Ruling(run_id=run_id, by="ada"))
+                assert refusal is None
+
+    run(story)
 
 
 def test_a_decision_after_the_deadline_is_refused_and_told_that_it_expired(tmp_path: Path):
