@@ -57,14 +57,17 @@ def performing(task_type: type[_T], perform: Callable[[_T], Awaitable[StepOutcom
 
 _RENEW_S: Final = ACK_WAIT_S / 3
 _RENEW_AGAIN_S: Final = 2.0
+_RENEW_WITHIN_S: Final = 5.0
+"""With the two above, an abort comes at the latest 27 s after the last word that the server may have heard."""
 _FRESH_S: Final = 1.0
 _LAST_WORDS_S: Final = 5.0
 
 
 class Job(Struct, frozen=True, eq=False):
-    """One task in hand."""
+    """One task in hand, `since` when by the loop's clock."""
 
     delivery: Delivery
+    since: float
     step: Step
     attempt: int
     issued: TaskIssued
@@ -215,18 +218,19 @@ class Worker:
             await asyncio.wait(self._jobs, timeout=_LAST_WORDS_S)
 
     async def _renew(self) -> None:
-        """Keep every job in hand from being handed to another; abort those that cannot be kept."""
+        """Keep every job in hand from being handed to another; abort those that cannot be kept, before they are."""
         kept: dict[asyncio.Task[None], float] = {}
         now = asyncio.get_running_loop().time
         pause = _RENEW_S
         while True:
             await asyncio.sleep(pause)
-            kept = {task: kept.get(task, now()) for task in self._jobs}
+            asked = now()
+            kept = {task: kept.get(task, job.since) for task, job in self._jobs.items()}
             renewed = await asyncio.gather(*(_renewed(self._jobs[task]) for task in kept))
             pause = _RENEW_S if all(renewed) else min(_RENEW_S, _RENEW_AGAIN_S)
             for task, still_ours in zip(kept, renewed, strict=True):
                 if still_ours:
-                    kept[task] = now()
+                    kept[task] = asked
                 elif now() - kept[task] >= ACK_WAIT_S * 2 / 3 and self._abort(task):
                     logger.warning("A task is aborted: NATS cannot be told that it is alive.")
 
@@ -270,7 +274,7 @@ def _job(delivery: Delivery) -> Job | None:
         logger.error("%s is no task.", delivery.message.subject)
         return None
     step = Step(slot.run, slot.kind, slot.round, slot.index)
-    return Job(delivery, step, slot.attempt, event.fact, event.traceparent)
+    return Job(delivery, asyncio.get_running_loop().time(), step, slot.attempt, event.fact, event.traceparent)
 
 
 def _fresh(job: Job, now: datetime) -> bool:
@@ -324,8 +328,9 @@ def _failed(task: Task, error: Failure) -> StepOutcome:
 
 async def _renewed(job: Job) -> bool:
     try:
-        await job.delivery.renew()
-    except Unavailable:
+        async with asyncio.timeout(_RENEW_WITHIN_S):
+            await job.delivery.renew()
+    except (Unavailable, TimeoutError):
         return False
     return True
 

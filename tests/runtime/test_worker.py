@@ -472,6 +472,36 @@ async def test_a_task_that_cannot_be_kept_is_let_go_without_a_word(monkeypatch: 
     assert log.done == []
 
 
+@runs
+async def test_a_task_that_was_never_renewed_is_let_go_in_time_counted_from_when_it_came(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """The first try to renew may come a third of the time after the task did: too late to count from there."""
+    monkeypatch.setattr(worker_module, "ACK_WAIT_S", 0.45)
+    monkeypatch.setattr(worker_module, "_RENEW_S", 0.35)
+    log = Witness()
+    log.renewable = False
+    await issue(log)
+    work = Work(asyncio.Event())
+    async with working(log, work):
+        await wait_until(lambda: work.performed)
+        await wait_until(lambda: not work.at_once, within_s=0.6)
+
+
+@runs
+async def test_a_task_whose_renewal_is_never_answered_is_let_go_too(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(worker_module, "ACK_WAIT_S", 0.06)
+    monkeypatch.setattr(worker_module, "_RENEW_S", 0.01)
+    monkeypatch.setattr(worker_module, "_RENEW_WITHIN_S", 0.01)
+    log = Witness()
+    log.renewals_hang = True
+    await issue(log)
+    work = Work(asyncio.Event())
+    async with working(log, work):
+        await wait_until(lambda: work.performed)
+        await wait_until(lambda: not work.at_once, within_s=0.6)
+
+
 # Limits
 
 

@@ -26,6 +26,7 @@ class Witness(MemoryLog):
         self.readable = True
         self.refuses = False
         self.renewable = True
+        self.renewals_hang = False
 
     async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
         """Goes on when whoever waits for it is gone, as the real one does."""
@@ -89,6 +90,8 @@ class WitnessedDelivery:
         await self._delivery.nak()
 
     async def renew(self) -> None:
+        if self._log.renewals_hang:
+            await asyncio.Event().wait()
         if not self._log.renewable:
             raise Unavailable("The server is gone.")
         self._log.done.append("renew")
