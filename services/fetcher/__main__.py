@@ -1,25 +1,64 @@
 """`python -m services.fetcher`."""
 
+import logging
+import sys
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING
 
-from services.fetcher.perform import Fetcher
-from services.fetcher.tools.docs import Docs
+from services.fetcher.agent import agent
+from services.fetcher.perform import Fetcher, Reader
+from services.fetcher.tools import Tool
+from services.fetcher.tools.catalogue import LOCAL, Closing, Misconfigured, made
 from shared.contracts.tasks import FetchTask
 from shared.runtime.app import run_worker
 from shared.runtime.log import Log
 from shared.runtime.settings import Settings
 from shared.runtime.worker import Perform, performing
 
+if TYPE_CHECKING:
+    from services.fetcher.web.pages import Pages
 
-async def _compose(settings: Settings, log: Log, stack: AsyncExitStack) -> Perform:
-    docs = Docs(settings.docs, settings.data / "cache")
-    fetcher = Fetcher({docs.name: docs}, log, sources=settings.sources)
-    return performing(FetchTask, fetcher.perform)
+
+async def compose(tools: Mapping[str, Tool], settings: Settings, log: Log, stack: AsyncExitStack) -> Perform:
+    """What performs fetches with these tools; what they hold open is closed with the stack."""
+    for tool in tools.values():
+        if isinstance(tool, Closing):
+            stack.push_async_callback(tool.close)
+    pages: Reader | None = None
+    if not tools.keys() <= LOCAL:
+        pages = _pages(settings)
+        stack.push_async_callback(pages.close)
+    return performing(FetchTask, Fetcher(tools, log, sources=settings.sources, pages=pages).perform)
+
+
+def _pages(settings: Settings) -> "Pages":
+    """What reads pages. Imported here and not above: without a tool that finds links it is not even there."""
+    from services.fetcher.web.addresses import rules
+    from services.fetcher.web.pages import Manners, Pages
+
+    try:
+        allowed = rules(settings.allow_private)
+    except ValueError as error:
+        raise Misconfigured(f"DOSSIER_ALLOW_PRIVATE: {error}.") from error
+    return Pages(allowed, agent=agent(settings.contact), manners=Manners(pause_s=settings.page_pause_s))
+
+
+def _hush() -> None:
+    """These write whole URLs and messages into the log, and with them what is in those."""
+    for name in ("httpx2", "httpcore2", "mcp"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def main() -> None:
     """Fetch until told to stop."""
-    run_worker("fetch", Settings(), _compose)
+    settings = Settings()
+    _hush()
+    try:
+        run_worker("fetch", settings, partial(compose, made(settings)))
+    except Misconfigured as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

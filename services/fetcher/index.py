@@ -14,19 +14,21 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from services.fetcher import invisible
 from services.fetcher.corpus import Corpus
 from services.fetcher.passages import Window, windows, worth
 from services.fetcher.query import expression, searchable, terms
-from services.fetcher.ranking import Chosen, Match, ranked
+from services.fetcher.ranking import Chosen, Match, quotable, ranked
 from services.fetcher.text import Document
 from services.fetcher.tools import Hit
+from shared.contracts.evidence import Passage
 from shared.errors import Transient
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """To be raised when what is indexed, or how files are read, changes: every index is then built anew."""
 _SCHEMA: Final = """
     CREATE TABLE corpus (state TEXT);
-    CREATE TABLE document (id INTEGER PRIMARY KEY, title TEXT, location TEXT, text TEXT);
+    CREATE TABLE document (id INTEGER PRIMARY KEY, title TEXT, location TEXT, text TEXT, invisible INTEGER);
     CREATE TABLE piece (id INTEGER PRIMARY KEY, document INTEGER, start INTEGER, stop INTEGER, worth REAL);
     CREATE VIRTUAL TABLE words USING fts5(title, body, content='', tokenize='porter unicode61 remove_diacritics 2');
 """
@@ -104,13 +106,33 @@ class Index:
                     left.unlink()
 
 
+def quotes(documents: Sequence[Document], query: str) -> list[tuple[Passage, ...]]:
+    """For each of these documents the passages that answer `query` best; where none does, how it begins. Blocks.
+
+    They are ranked among each other as those of a corpus are, in an index that is forgotten at once.
+    """
+    with closing(sqlite3.connect(":memory:")) as db:
+        _fill(db, "", iter(documents))
+        matches, weights = _matches(db, terms(query), at_most=_CANDIDATES * len(documents))
+    of: dict[int, list[Match]] = {}
+    for match in matches:
+        of.setdefault(match.document, []).append(match)
+    return [
+        tuple(match.window.passage(document.text) for match in quotable(of[number], weights))
+        if number in of
+        else tuple(window.passage(document.text) for window in islice(windows(document.text), 1))
+        for number, document in enumerate(documents, 1)
+    ]
+
+
 def _fill(db: sqlite3.Connection, state: str, documents: Iterator[Document]) -> None:
     db.executescript(f"PRAGMA journal_mode = OFF; {_SCHEMA}")
     with db:
         db.execute("INSERT INTO corpus VALUES (?)", (state,))
         for number, document in enumerate(documents, 1):
             db.execute(
-                "INSERT INTO document VALUES (?, ?, ?, ?)", (number, document.title, document.location, document.text)
+                "INSERT INTO document VALUES (?, ?, ?, ?, ?)",
+                (number, document.title, document.location, document.text, document.invisible),
             )
             _index(db, number, document)
         db.execute("INSERT INTO words (words) VALUES ('optimize')")
@@ -125,11 +147,13 @@ def _index(db: sqlite3.Connection, number: int, document: Document) -> None:
         db.execute("INSERT INTO words (rowid, title, body) VALUES (?, ?, ?)", (at, title, searchable(words)))
 
 
-def _matches(db: sqlite3.Connection, wanted: Sequence[str]) -> tuple[list[Match], dict[str, float]]:
+def _matches(
+    db: sqlite3.Connection, wanted: Sequence[str], *, at_most: int = _CANDIDATES
+) -> tuple[list[Match], dict[str, float]]:
     """The best windows for any of the terms, and how telling each term is in this corpus, 1 together."""
     if not wanted:
         return [], {}
-    rows = db.execute(_BEST, (" OR ".join(map(expression, wanted)), _CANDIDATES)).fetchall()
+    rows = db.execute(_BEST, (" OR ".join(map(expression, wanted)), at_most)).fetchall()
     ids = str([row[0] for row in rows])
     having = {term: {row[0] for row in db.execute(_HAVING, (expression(term), ids))} for term in wanted}
     matches = [
@@ -148,10 +172,11 @@ def _weights(db: sqlite3.Connection, wanted: Sequence[str]) -> dict[str, float]:
 
 
 def _hit(db: sqlite3.Connection, chosen: Chosen) -> Hit:
-    title, location, text = db.execute(
-        "SELECT title, location, text FROM document WHERE id = ?", (chosen.document,)
+    title, location, text, unseen = db.execute(
+        "SELECT title, location, text, invisible FROM document WHERE id = ?", (chosen.document,)
     ).fetchone()
-    return Hit(title, location, text, tuple(window.passage(text) for window in chosen.windows))
+    passages = tuple(window.passage(text) for window in chosen.windows)
+    return Hit(title, location, text, passages, stripped=tuple(invisible.told(unseen)))
 
 
 def _distinct(hits: Iterator[Hit]) -> Iterator[Hit]:

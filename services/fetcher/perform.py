@@ -1,61 +1,90 @@
-"""One fetch: ask the tools, freeze what they found, and say where it came from."""
+"""One fetch: ask the tools, read the pages that they found, freeze what they say, and tell where it came from."""
 
 import asyncio
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice, zip_longest
-from typing import Final
+from typing import Final, Protocol
 
-from services.fetcher.tools import Hit, Tool
-from shared.contracts.evidence import Passage, Source
-from shared.contracts.facts import FetchFound
+import msgspec
+from pydantic import ValidationError
+
+from services.fetcher import likeness, sources
+from services.fetcher.index import quotes
+from services.fetcher.sources import MAX_SOURCES, Found
+from services.fetcher.text import Document
+from services.fetcher.tools import Answer, Hit, Link, Search, Tool
+from shared.contracts.evidence import Failure, Passage, Skipped, Source
+from shared.contracts.facts import FetchFailed, FetchFound
 from shared.contracts.tasks import FetchTask
-from shared.errors import Terminal
+from shared.errors import StepError, Terminal
 from shared.runtime.log import Evidence
 
 logger = logging.getLogger(__name__)
 
-MAX_SOURCES: Final = 8
-_MAX_TITLE: Final = 300
-_MAX_LOCATION: Final = 1_000
-_MAX_PASSAGES: Final = 5
-_MAX_CHARS: Final = 2_400
-"""Of all passages of a source. So a finding fits in a message even if JSON should escape every character of it."""
+_SPARE: Final = 2
+"""A tool is asked for so many times as many results as are wanted: some pages cannot be read, some say the same."""
+
+
+class Reader(Protocol):
+    """Whatever reads pages; see `web/pages.py`."""
+
+    async def read(self, location: str) -> Hit:
+        """The page there. Raises `StepError`."""
+        ...
+
+
+class _Candidate(msgspec.Struct, frozen=True):
+    tool: str
+    item: Hit | Link
+
+
+class _Gathered:
+    """What a fetch has so far."""
+
+    def __init__(self) -> None:
+        self.found: list[Found] = []
+        self.skipped: list[Skipped] = []
+        self.faults: list[StepError] = []
+
+    def pass_over(self, location: str, fault: StepError) -> None:
+        self.faults.append(fault)
+        self.skipped.append(Skipped(location, Failure(fault.code, fault.message)))
 
 
 class Fetcher:
-    """Finds sources for one sub-query at a time, with the operator's `tools` by name, at most `sources` of them."""
+    """Finds sources for one sub-query at a time, with the operator's `tools` by name, at most `sources` of them.
 
-    def __init__(self, tools: Mapping[str, Tool], evidence: Evidence, *, sources: int = 5) -> None:
+    Links that tools find are read by `pages`; without, they are passed over, and nothing here reaches the network.
+    """
+
+    def __init__(
+        self, tools: Mapping[str, Tool], evidence: Evidence, *, sources: int = 5, pages: Reader | None = None
+    ) -> None:
         if not 1 <= sources <= MAX_SOURCES:
             raise ValueError(f"sources is {sources}; a finding has 1 to {MAX_SOURCES}.")
         self._tools = tools
         self._evidence = evidence
         self._sources = sources
+        self._pages = pages
 
-    async def perform(self, task: FetchTask) -> FetchFound:
+    async def perform(self, task: FetchTask) -> FetchFound | FetchFailed:
         """What the task's tools find, frozen: the best of each tool in turn, each text once.
 
-        A tool that fails does not lose what the others found. Raises `Terminal` where nothing
-        is found, and what the tools raise where all that did not fail found nothing.
+        A tool or a page that fails does not lose what others brought, and is said to have been passed over. Where
+        nothing is found at all, what may go away by itself is raised, so that the step is tried again.
         """
         tools = self._asked(task)
-        answers = await asyncio.gather(
-            *(tool.search(task.query, limit=self._sources) for tool in tools.values()), return_exceptions=True
-        )
-        found = {name: answer for name, answer in zip(tools, answers, strict=True) if isinstance(answer, list)}
-        failed = {
-            name: answer for name, answer in zip(tools, answers, strict=True) if isinstance(answer, BaseException)
-        }
-        chosen = list(islice(_in_turn(found), self._sources))
-        if not chosen:
-            raise _worst(failed.values()) or _nothing(task.query, tools)
-        for name, fault in failed.items():
-            logger.warning("%s failed, others did not: %s", name, fault)
-        hashes = await asyncio.gather(*(self._evidence.put(hit.text) for _, hit in chosen))
+        gathered = _Gathered()
+        candidates = _in_turn(await self._answers(task.query, tools, gathered))
+        while wave := list(islice(candidates, self._sources - len(gathered.found))):
+            await self._take(wave, gathered)
+        if not gathered.found:
+            return _failed(task.query, tools, gathered)
         return FetchFound(
             query=task.query,
-            sources=tuple(_source(sha256, name, hit) for sha256, (name, hit) in zip(hashes, chosen, strict=True)),
+            sources=await self._frozen(task.query, gathered.found),
+            skipped=sources.skipped(gathered.skipped),
         )
 
     def _asked(self, task: FetchTask) -> Mapping[str, Tool]:
@@ -67,46 +96,103 @@ class Fetcher:
             )
         return {name: self._tools[name] for name in task.tools or self._tools}
 
+    async def _answers(self, query: str, tools: Mapping[str, Tool], gathered: _Gathered) -> dict[str, Answer]:
+        """What each tool found. Raises what is no `StepError`: a defect of the tool."""
+        asked = (_answer(tool, query, self._sources * _SPARE) for tool in tools.values())
+        answers: dict[str, Answer] = {}
+        for name, answer in zip(tools, await asyncio.gather(*asked), strict=True):
+            if isinstance(answer, StepError):
+                logger.warning("%s failed: %s", name, answer)
+                gathered.pass_over(name, answer)
+            else:
+                gathered.skipped += [item for item in answer if isinstance(item, Skipped)]
+                answers[name] = answer
+        return answers
 
-def _in_turn(found: Mapping[str, Sequence[Hit]]) -> Iterator[tuple[str, Hit]]:
-    """The best hit of each tool, then the second best of each, and so on; each text once."""
+    async def _take(self, wave: Sequence[_Candidate], gathered: _Gathered) -> None:
+        """Add what these say that is not there yet."""
+        for candidate, hit in zip(wave, await asyncio.gather(*map(self._read, wave)), strict=True):
+            if isinstance(hit, StepError):
+                assert isinstance(candidate.item, Link)
+                gathered.pass_over(candidate.item.url, hit)
+            elif new := sources.found(candidate.tool, hit):
+                gathered.found = sources.folded(gathered.found, new)
+
+    async def _read(self, candidate: _Candidate) -> Hit | StepError:
+        item = candidate.item
+        if isinstance(item, Hit):
+            return item
+        if self._pages is None:
+            return Terminal("no_pages", f"{candidate.tool} found a page, and this service reads none.")
+        try:
+            hit = await self._pages.read(item.url)
+        except StepError as fault:
+            return fault
+        return msgspec.structs.replace(hit, published=hit.published or item.published)
+
+    async def _frozen(self, query: str, found: Sequence[Found]) -> tuple[Source, ...]:
+        """The sources that these are, with the passages that answer the query best."""
+        hashes = await asyncio.gather(*(self._evidence.put(each.hit.text) for each in found))
+        passages, origins = await asyncio.to_thread(_judged, query, found)
+        return tuple(
+            sources.source(each, sha256=sha256, origin=origin, passages=best)
+            for each, sha256, origin, best in zip(found, hashes, origins, passages, strict=True)
+        )
+
+
+async def _answer(tool: Tool, query: str, limit: int) -> Answer | StepError:
+    try:
+        return await tool.search(_checked(tool, query, limit))
+    except StepError as fault:
+        return fault
+
+
+def _checked(tool: Tool, query: str, limit: int) -> Search:
+    """What to ask, as the tool's schema has it. Raises `Terminal` with the argument that does not fit."""
+    try:
+        return tool.arguments(query=query, limit=limit)
+    except ValidationError as error:
+        first = error.errors()[0]
+        text = f"{tool.name} cannot be asked this: {'.'.join(map(str, first['loc']))}: {first['msg']}."
+        raise Terminal("tool_arguments", text) from error
+
+
+def _in_turn(answers: Mapping[str, Answer]) -> Iterator[_Candidate]:
+    """The best of each tool, then the second best of each, and so on; each text and each page once."""
     seen: set[str] = set()
-    rounds = zip_longest(*([(name, hit) for hit in hits] for name, hits in found.items()))
-    for name, hit in (each for each in chain.from_iterable(rounds) if each is not None):
-        if hit.text not in seen:
-            seen.add(hit.text)
-            yield name, hit
+    rounds = zip_longest(*([(name, item) for item in items] for name, items in answers.items()))
+    for name, item in (each for each in chain.from_iterable(rounds) if each is not None):
+        if isinstance(item, Skipped):
+            continue
+        key = item.text if isinstance(item, Hit) else item.url.partition("#")[0]
+        if key not in seen:
+            seen.add(key)
+            yield _Candidate(name, item)
 
 
-def _worst(faults: Iterable[BaseException]) -> BaseException | None:
-    """The first fault that may go away by itself, else the first; `None` where there is none."""
-    ordered = sorted(faults, key=lambda fault: isinstance(fault, Terminal))
-    return ordered[0] if ordered else None
+def _judged(query: str, found: Sequence[Found]) -> tuple[list[tuple[Passage, ...]], list[str]]:
+    """The passages of each that answer the query best, as its tool chose them or else as we do; and its origin."""
+    to_quote = [each for each in found if not each.hit.passages]
+    documents = [Document(each.hit.title, each.hit.location, each.hit.text) for each in to_quote]
+    quoted = iter(quotes(documents, query) if documents else [])
+    passages = [each.hit.passages or next(quoted) for each in found]
+    return passages, likeness.origins([each.shingles for each in found])
 
 
-def _nothing(query: str, tools: Iterable[str]) -> Terminal:
-    return Terminal("nothing_found", f"Nothing was found for “{query}” with {', '.join(tools) or 'no tool'}.")
+def _failed(query: str, tools: Iterable[str], gathered: _Gathered) -> FetchFailed:
+    """That nothing was found, and why. Raises the first fault that may go away by itself."""
+    for fault in gathered.faults:
+        if not isinstance(fault, Terminal):
+            raise fault
+    error = _nothing(query, tools, gathered)
+    return FetchFailed(query=query, error=error, skipped=sources.skipped(gathered.skipped))
 
 
-def _source(sha256: str, tool: str, hit: Hit) -> Source:
-    return Source(
-        sha256=sha256,
-        title=_cut(hit.title, _MAX_TITLE),
-        location=_cut(hit.location, _MAX_LOCATION),
-        tool=tool,
-        passages=tuple(_fitting(hit.passages)),
-    )
-
-
-def _fitting(passages: Iterable[Passage]) -> Iterator[Passage]:
-    """The first passages, the last of them cut short where there is no room for more."""
-    room = _MAX_CHARS
-    for passage in islice(passages, _MAX_PASSAGES):
-        if room:
-            text = passage.text[:room]
-            room -= len(text)
-            yield Passage(text, passage.start)
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+def _nothing(query: str, tools: Iterable[str], gathered: _Gathered) -> Failure:
+    if not gathered.faults:
+        return Failure("nothing_found", f"Nothing was found for “{query}” with {', '.join(tools) or 'no tool'}.")
+    first, count = gathered.faults[0], len(gathered.faults)
+    if count == 1:
+        return Failure(first.code, first.message)
+    text = f"Nothing was found for “{query}”: all {count} that were tried failed, the first thus: {first.message}"
+    return Failure("nothing_read", text)

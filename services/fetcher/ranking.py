@@ -38,27 +38,38 @@ class Chosen(Struct, frozen=True):
 def ranked(matches: Iterable[Match], weights: Mapping[str, float]) -> list[Chosen]:
     """The relevant documents, best first. `weights` says how telling each term is, 1 together.
 
-    A window that has more of the query goes before one that has the same word more often; a
-    document is as good as its best window, and a little better for what others add.
+    A document is as good as its best window, and a little better for what others add.
     """
-
-    def share(terms: frozenset[str]) -> float:
-        return sum(weights[term] for term in terms)
-
-    def score(match: Match) -> float:
-        return match.relevance * share(match.terms) ** 2
-
     judged: list[tuple[float, Chosen]] = []
-    ordered = sorted(matches, key=lambda match: (match.document, -score(match), match.window.start))
-    for document, group in groupby(ordered, key=lambda match: match.document):
-        best, *others = group
-        quoted = _quoted(best, [other for other in others if score(other) >= _WORTH_ADDING * score(best)])
-        whole = share(frozenset[str]().union(*(match.terms for match in quoted)))
+    for document, group in groupby(sorted(matches, key=_document), key=_document):
+        chosen = quotable(group, weights)
+        whole = _share(frozenset[str]().union(*(match.terms for match in chosen)), weights)
         if whole >= RELEVANT:
-            judged.append((score(best) * (1 + whole), Chosen(document, tuple(match.window for match in quoted))))
+            score = _score(chosen[0], weights) * (1 + whole)
+            judged.append((score, Chosen(document, tuple(match.window for match in chosen))))
     least = _BESIDE_BEST * max((value for value, _ in judged), default=0)
     judged.sort(key=lambda pair: (-pair[0], pair[1].document))
     return [chosen for value, chosen in judged if value >= least]
+
+
+def quotable(matches: Iterable[Match], weights: Mapping[str, float]) -> list[Match]:
+    """The windows of one document to quote, best first: one that has more of the query goes before one that has the
+    same word more often."""
+    best, *others = sorted(matches, key=lambda match: (-_score(match, weights), match.window.start))
+    least = _WORTH_ADDING * _score(best, weights)
+    return _quoted(best, [other for other in others if _score(other, weights) >= least])
+
+
+def _document(match: Match) -> int:
+    return match.document
+
+
+def _share(terms: frozenset[str], weights: Mapping[str, float]) -> float:
+    return sum(weights[term] for term in terms)
+
+
+def _score(match: Match, weights: Mapping[str, float]) -> float:
+    return match.relevance * _share(match.terms, weights) ** 2
 
 
 def _quoted(best: Match, others: list[Match]) -> list[Match]:

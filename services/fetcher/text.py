@@ -7,6 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from services.fetcher.html_text import html_text
+from services.fetcher.invisible import visible
 from services.fetcher.markdown import markdown_text
 from services.fetcher.prose import unwrapped
 from services.fetcher.rst import rst_text
@@ -21,6 +22,8 @@ class Document(Struct, frozen=True):
     title: str
     location: str
     text: str
+    invisible: int = 0
+    """Characters that nobody can see, taken out of it."""
 
 
 def _plain_text(text: str) -> tuple[str, str]:
@@ -46,10 +49,11 @@ def read_document(location: str, data: bytes) -> Document | None:
     if decoded is None:
         return None
     path = PurePath(location)
-    title, text = _READERS[path.suffix.lower()](decoded)
+    shown = visible(decoded)
+    title, text = _READERS[path.suffix.lower()](shown.text)
     if not text.strip():
         return None
-    return Document(" ".join(title.split())[:_MAX_TITLE] or path.name, location, text)
+    return Document(" ".join(title.split())[:_MAX_TITLE] or path.name, location, text, len(shown.cuts))
 
 
 def decode(data: bytes) -> str | None:

@@ -54,9 +54,11 @@ class Source(Struct, frozen=True):
     fetched_at: Annotated[datetime, Meta(tz=True)] | None = None
     media_type: str = ""
     bytes_sha256: str = ""
-    """SHA-256 (hex) of the bytes as they came, before any text was taken from them."""
+    """SHA-256 (hex) of its bytes, unpacked where they came packed, before any text was taken from them."""
     published: str | None = None
     """The date that the document gives itself, ISO 8601; `None` where it gives none."""
+    language: str = ""
+    """The language that the document says it is in, such as `en-gb`."""
     origin: str = ""
     """Whose words these are: sources of one origin count once, however many links lead to them. Empty: its own."""
     also: tuple[str, ...] = ()

@@ -1,6 +1,7 @@
 """The environment, read once. Every name begins with `DOSSIER_`; only the OpenAI ones are those of its SDK."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -43,8 +44,33 @@ class Settings(BaseSettings):
 
     docs: Path | None = None
     """Folder that the tool `docs` searches; without one, the documentation inside the Python installation."""
-    sources: int = Field(default=5, ge=1, le=10)
+    sources: int = Field(default=5, ge=1, le=8)
     """Sources that a sub-query brings at most."""
+
+    tools: Annotated[tuple[str, ...], NoDecode] = ("docs",)
+    """What runs may search with, separated by commas; a run that names none gets them all. `docs` alone: no network."""
+    allow_private: Annotated[tuple[str, ...], NoDecode] = ()
+    """What pages may be read from besides public addresses at ports 80 and 443: hosts or networks, each with a port or
+    for these two, as in `wiki.lan:8080,10.1.0.0/16`."""
+    contact: str = ""
+    """A URL that says who asks; part of the `User-Agent` with which pages are read."""
+    page_pause_s: float = Field(default=1.0, ge=0.001, le=60)
+    """Seconds between two requests to one host, of one fetcher process."""
+
+    searxng_url: str = ""
+    wikipedia_url: str = "https://en.wikipedia.org/w/api.php"
+    arxiv_url: str = "https://export.arxiv.org/api/query"
+    tavily_url: str = "https://api.tavily.com"
+    tavily_key: SecretStr | None = None
+    mcp_server: str = ""
+    """URL of an MCP server (streamable HTTP), or the command that starts one (stdio)."""
+    mcp_tool: str = ""
+    mcp_argument: str = "query"
+    """The argument of that tool that gets the query."""
+    mcp_key: SecretStr | None = None
+    """Bearer token for a server with a URL."""
+    mcp_pass: Annotated[tuple[str, ...], NoDecode] = ()
+    """Names of environment variables that a started server gets to see; without, none of ours."""
 
     planner_model: str = "gpt-4o-mini"
     writer_model: str = "gpt-4o"
@@ -54,10 +80,10 @@ class Settings(BaseSettings):
 
     log_level: str = "INFO"
 
-    @field_validator("nats_url", mode="before")
+    @field_validator("nats_url", "tools", "allow_private", "mcp_pass", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+        return tuple(part.strip() for part in value.split(",") if value) if isinstance(value, str) else value
 
     @field_validator("approval_timeout")
     @classmethod
@@ -82,7 +108,14 @@ class Settings(BaseSettings):
             raise ValueError("Name at least one server, as in nats://127.0.0.1:4222.")
         return value
 
-    @field_validator("docs", "openai_api_key", "openai_base_url", mode="before")
+    @field_validator("tools")
+    @classmethod
+    def _is_some_tool(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not any(value) or not all(value):
+            raise ValueError("Name at least one tool, as in docs or docs,wikipedia.")
+        return tuple(dict.fromkeys(value))
+
+    @field_validator("docs", "openai_api_key", "openai_base_url", "tavily_key", "mcp_key", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
@@ -91,6 +124,11 @@ class Settings(BaseSettings):
     def openai_key(self) -> str | None:
         """The key itself, for whoever makes the calls."""
         return self.openai_api_key.get_secret_value() if self.openai_api_key else None
+
+    @property
+    def mcp_environment(self) -> dict[str, str]:
+        """The variables that a started MCP server gets to see."""
+        return {name: os.environ[name] for name in self.mcp_pass if name in os.environ}
 
     @property
     def limits(self) -> Limits:

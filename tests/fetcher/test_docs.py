@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.fetcher.corpus import MAX_BYTES
-from services.fetcher.tools import Hit, Tool
+from services.fetcher.tools import Hit, Search, Tool
 from services.fetcher.tools.docs import Docs
 from shared.errors import Terminal, Transient
 
@@ -36,7 +36,7 @@ def cache(tmp_path: Path) -> Path:
 
 
 def search(tool: Tool, query: str, limit: int = 5) -> list[Hit]:
-    return asyncio.run(tool.search(query, limit=limit))
+    return asyncio.run(tool.search(Search(query=query, limit=limit)))
 
 
 def locations(tool: Tool, query: str, limit: int = 5) -> list[str]:
@@ -140,9 +140,10 @@ def test_a_cache_that_cannot_be_written_is_a_transient_fault(folder: Path, tmp_p
 SEARCHING = """
 import asyncio, sys
 from pathlib import Path
+from services.fetcher.tools import Search
 from services.fetcher.tools.docs import Docs
 sys.stdin.read(1)
-found = asyncio.run(Docs(Path(sys.argv[1]), Path(sys.argv[2])).search("lease", limit=1))
+found = asyncio.run(Docs(Path(sys.argv[1]), Path(sys.argv[2])).search(Search(query="lease", limit=1)))
 print(found[0].location)
 """
 
@@ -177,7 +178,7 @@ def test_what_a_killed_builder_left_behind_is_swept_away(folder: Path, cache: Pa
 def test_searches_at_once_do_not_block_the_loop_and_all_answer(folder: Path, cache: Path):
     async def all_at_once() -> tuple[list[list[Hit]], int]:
         docs = Docs(folder, cache)
-        searches = asyncio.gather(*(docs.search("lease", limit=1) for _ in range(20)))
+        searches = asyncio.gather(*(docs.search(Search(query="lease", limit=1)) for _ in range(20)))
         turns = 0
         while not searches.done():
             turns += 1
@@ -189,7 +190,10 @@ def test_searches_at_once_do_not_block_the_loop_and_all_answer(folder: Path, cac
     assert turns > 20
 
 
-@given(query=st.text(st.sampled_from("\"*^:+-(){}[]\\'%;, NEAR AND OR NOT lease title\0é寿")) | st.text())
+@given(
+    query=st.text(st.sampled_from("\"*^:+-(){}[]\\'%;, NEAR AND OR NOT lease title\0é寿"), min_size=1)
+    | st.text(min_size=1)
+)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_query_is_read_as_syntax(folder: Path, cache: Path, query: str):
     search(Docs(folder, cache), query)

@@ -11,7 +11,7 @@ import pytest
 from services.fetcher import python_docs
 from services.fetcher.python_docs import Member, Module, Strings, collected, documents
 from services.fetcher.text import Document
-from services.fetcher.tools import Hit
+from services.fetcher.tools import Hit, Search
 from services.fetcher.tools.docs import Docs
 from shared.errors import Transient
 
@@ -27,7 +27,7 @@ def docs(tmp_path_factory: pytest.TempPathFactory) -> Docs:
 
 
 def search(docs: Docs, query: str) -> list[Hit]:
-    return asyncio.run(docs.search(query, limit=5))
+    return asyncio.run(docs.search(Search(query=query, limit=5)))
 
 
 def test_a_question_about_task_groups_is_answered_by_task_groups(docs: Docs):

@@ -6,7 +6,8 @@ from pathlib import Path
 from services.fetcher.corpus import Folder
 from services.fetcher.index import Index
 from services.fetcher.python_docs import PythonDocs
-from services.fetcher.tools import Hit
+from services.fetcher.tools import Hit, Search
+from shared.runtime.settings import Settings
 
 
 class Docs:
@@ -26,10 +27,20 @@ class Docs:
         """`docs`."""
         return "docs"
 
-    async def search(self, query: str, *, limit: int) -> list[Hit]:
-        """The documents that answer `query`, best first, each with up to three passages; empty where none does.
+    @property
+    def arguments(self) -> type[Search]:
+        """A query and a limit."""
+        return Search
+
+    async def search(self, search: Search) -> list[Hit]:
+        """The documents that answer the query, best first, each with up to three passages; empty where none does.
 
         One search at a time, in a thread: the first one may have to build the index for all.
         """
         async with self._turn:
-            return await asyncio.to_thread(self._index.search, query, limit=limit)
+            return await asyncio.to_thread(self._index.search, search.query, limit=search.limit)
+
+
+def make(settings: Settings) -> Docs:
+    """The tool over the operator's folder."""
+    return Docs(settings.docs, settings.data / "cache")

@@ -1,0 +1,67 @@
+"""Characters that a model reads and a person does not see, taken out of a text. Pure.
+
+Hidden messages are written in tag characters, in runs of zero-width characters or of variation selectors, and
+bidirectional controls show a line in another order than it has. Where a script or an emoji needs a joiner or a
+selector, a single one stays.
+"""
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Final
+from unicodedata import category
+
+from msgspec import Struct
+
+_JOINERS: Final = "\u200c\u200d"
+_SELECTORS: Final = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
+_ALWAYS: Final = (
+    "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # control characters
+    "\xad\u034f\u061c\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\u115f\u1160\u17b4\u17b5\u3164\uffa0"  # letters that show as nothing
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
+    "\ud800-\udfff"  # halves of characters: no text at all
+)
+_SUSPECT: Final = re.compile(f"[{_ALWAYS}{_JOINERS}{_SELECTORS}]")
+_NEVER: Final = re.compile(f"[{_ALWAYS}]")
+
+
+class Visible(Struct, frozen=True):
+    """A text without what cannot be seen. `cuts` are the places, in the text as it was, of what was taken out."""
+
+    text: str
+    cuts: tuple[int, ...] = ()
+
+    def place(self, start: int) -> int:
+        """Where the character that was at `start` is now, or the next one that is left."""
+        return start - bisect_left(self.cuts, start)
+
+
+def visible(text: str) -> Visible:
+    """`text` as a person sees it."""
+    cuts = tuple(match.start() for match in _SUSPECT.finditer(text) if not _needed(text, match.start()))
+    if not cuts:
+        return Visible(text)
+    ends = (-1, *cuts, len(text))
+    return Visible("".join(text[after + 1 : before] for after, before in pairwise(ends)), cuts)
+
+
+def told(count: int) -> Iterator[str]:
+    """That so many were taken out, in words; nothing where none was."""
+    if count:
+        yield f"{count:,} invisible character{'' if count == 1 else 's'}"
+
+
+def _needed(text: str, at: int) -> bool:
+    """Whether the joiner or selector here shapes what stands before it."""
+    mark, before, after = text[at], text[at - 1 : at], text[at + 1 : at + 2]
+    if mark == "\u200d" and before == "\ufe0f":
+        before = text[at - 2 : at - 1]
+    if _NEVER.match(mark) or not before or before.isascii() or _SUSPECT.match(before):
+        return at > 0 and mark == "\ufe0f" and before in "#*0123456789" and after == "\u20e3"
+    kind = category(before)
+    if mark in _JOINERS:
+        joined = bool(after) and not after.isascii() and not _SUSPECT.match(after)
+        return joined and (kind[0] in "LM" or kind in {"So", "Sk"})
+    return kind in {"So", "Sm", "Lo", "Po"}

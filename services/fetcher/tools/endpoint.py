@@ -1,0 +1,78 @@
+"""An API that the operator named: trusted to be where it is, not in what it says.
+
+It is not the guard's to judge, so a search engine on this machine needs no further permission. Keys go into headers,
+and no message of here has a URL, a header or a body in it, so none can have a key.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+
+import httpx2
+import msgspec
+
+from services.fetcher.web.download import retry_after_s
+from shared.errors import Terminal, Throttled, Transient
+
+MAX_BYTES: Final = 5 * 1024 * 1024
+_TIMEOUT: Final = httpx2.Timeout(20.0, connect=5.0)
+_T = TypeVar("_T")
+
+
+class Endpoint:
+    """One API of the tool `tool`. Raises `Terminal`, `Throttled` and `Transient`, whose codes begin with its name."""
+
+    def __init__(self, tool: str, url: str, *, agent: str, headers: Mapping[str, str] | None = None) -> None:
+        self._tool = tool
+        self._url = url
+        self._http = httpx2.AsyncClient(
+            timeout=_TIMEOUT, trust_env=False, headers={"User-Agent": agent, **(headers or {})}
+        )
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._http.aclose()
+
+    async def get(self, parameters: Mapping[str, str], type_: type[_T]) -> _T:
+        """The answer to a GET with these parameters, as JSON of this type."""
+        return self._decoded(await self.fetch("GET", params=dict(parameters)), type_)
+
+    async def post(self, body: Mapping[str, Any], type_: type[_T]) -> _T:
+        """The answer to a POST of this JSON, as JSON of this type."""
+        return self._decoded(await self.fetch("POST", json=dict(body)), type_)
+
+    async def fetch(self, method: str, **how: Any) -> bytes:
+        """The bytes of the answer."""
+        try:
+            async with self._http.stream(method, self._url, **how) as response:
+                self._check(response)
+                data = bytearray()
+                async for chunk in response.aiter_bytes(64 * 1024):
+                    data += chunk
+                    if len(data) > MAX_BYTES:
+                        raise Terminal(f"{self._tool}_too_large", f"{self._tool} answered with too many bytes.")
+                return bytes(data)
+        except httpx2.TimeoutException as error:
+            raise Transient(f"{self._tool}_timeout", f"{self._tool} did not answer in time.") from error
+        except httpx2.HTTPError as error:
+            text = f"{self._tool} could not be reached ({type(error).__name__})."
+            raise Transient(f"{self._tool}_unreachable", text) from error
+
+    def _check(self, response: httpx2.Response) -> None:
+        status = response.status_code
+        told = response.headers.get("retry-after", "")
+        if status == 429 or (status == 503 and told):
+            seconds = retry_after_s(told)
+            text = f"{self._tool} asks to wait {seconds:.0f} s."
+            raise Throttled(f"{self._tool}_throttled", text, retry_after=seconds)
+        if status >= 500:
+            raise Transient(f"{self._tool}_server", f"{self._tool} answered {status}.")
+        if status in {401, 403}:
+            raise Terminal(f"{self._tool}_refused", f"{self._tool} answered {status}: it does not let us in.")
+        if not response.is_success:
+            raise Terminal(f"{self._tool}_{status}", f"{self._tool} answered {status}.")
+
+    def _decoded(self, data: bytes, type_: type[_T]) -> _T:
+        try:
+            return msgspec.json.decode(data, type=type_)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise Transient(f"{self._tool}_answer", f"{self._tool} answered with what is not its API.") from error

@@ -1,0 +1,73 @@
+"""The tool `searxng`: a web search by the operator's own SearXNG."""
+
+from typing import Final
+
+from msgspec import Struct
+
+from services.fetcher.agent import agent
+from services.fetcher.tools import Answer, Link, Search
+from services.fetcher.tools.catalogue import Misconfigured
+from services.fetcher.tools.endpoint import Endpoint
+from shared.contracts.evidence import Failure, Skipped
+from shared.errors import Terminal, Transient
+from shared.runtime.settings import Settings
+
+_MOST_ENGINES: Final = 10
+
+
+class _Result(Struct):
+    url: str = ""
+    title: str = ""
+    publishedDate: str | None = None  # noqa: N815  its name
+
+
+class _Page(Struct):
+    results: list[_Result] = []
+    unresponsive_engines: list[tuple[str, str]] = []
+
+
+class Searxng:
+    """Finds links. Engines that did not answer SearXNG are said to have been passed over."""
+
+    name = "searxng"
+    arguments = Search
+
+    def __init__(self, url: str, *, agent: str) -> None:
+        self._api = Endpoint(self.name, f"{url.rstrip('/')}/search", agent=agent)
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._api.close()
+
+    async def search(self, search: Search) -> Answer:
+        """The pages that its engines found, best first."""
+        try:
+            page = await self._api.get({"q": search.query, "format": "json"}, _Page)
+        except Terminal as error:
+            raise _explained(error) from error
+        silent = page.unresponsive_engines[:_MOST_ENGINES]
+        links = [Link(result.url, result.title, result.publishedDate) for result in page.results if result.url]
+        if silent and not links:
+            names = ", ".join(f"{engine[:40]} ({reason[:60]})" for engine, reason in silent)
+            raise Transient("searxng_engines", f"SearXNG's engines did not answer it: {names}.")
+        return [*links[: search.limit], *(_passed_over(engine[:40], reason[:60]) for engine, reason in silent)]
+
+
+def _passed_over(engine: str, reason: str) -> Skipped:
+    return Skipped(f"searxng: {engine}", Failure("searxng_engine", f"{engine} did not answer SearXNG: {reason}."))
+
+
+def _explained(error: Terminal) -> Terminal:
+    if error.code != "searxng_refused":
+        return error
+    return Terminal(
+        "searxng_refused",
+        "SearXNG does not answer in JSON: add json to search.formats in its settings.yml, or let us past its limiter.",
+    )
+
+
+def make(settings: Settings) -> Searxng:
+    """The tool over the operator's SearXNG."""
+    if not settings.searxng_url:
+        raise Misconfigured("DOSSIER_TOOLS has searxng: DOSSIER_SEARXNG_URL must say where yours is.")
+    return Searxng(settings.searxng_url, agent=agent(settings.contact))

@@ -1,0 +1,71 @@
+"""The tool `tavily`: a web search service, by key. Only its links are used: what they lead to is read here."""
+
+from typing import Annotated
+
+from msgspec import Struct
+from pydantic import Field
+
+from services.fetcher.agent import agent
+from services.fetcher.tools import Answer, Link, Search
+from services.fetcher.tools.catalogue import Misconfigured
+from services.fetcher.tools.endpoint import Endpoint
+from shared.errors import Terminal
+from shared.runtime.settings import Settings
+
+
+class _Result(Struct):
+    url: str = ""
+    title: str = ""
+    published_date: str | None = None
+
+
+class _Answer(Struct):
+    results: list[_Result] = []
+
+
+class TavilySearch(Search):
+    """As Tavily takes it."""
+
+    query: Annotated[str, Field(min_length=1, max_length=400, description="What to look for, in words")]
+    limit: Annotated[int, Field(ge=1, le=20, description="How many results at most")]
+
+
+class Tavily:
+    """Finds links. The key is in a header and nowhere else."""
+
+    name = "tavily"
+    arguments = TavilySearch
+
+    def __init__(self, url: str, key: str, *, agent: str) -> None:
+        self._api = Endpoint(
+            self.name, f"{url.rstrip('/')}/search", agent=agent, headers={"Authorization": f"Bearer {key}"}
+        )
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._api.close()
+
+    async def search(self, search: Search) -> Answer:
+        """The pages that it found, best first."""
+        try:
+            answer = await self._api.post({"query": search.query, "max_results": search.limit}, _Answer)
+        except Terminal as error:
+            raise _explained(error) from error
+        return [Link(result.url, result.title, result.published_date) for result in answer.results if result.url]
+
+
+def _explained(error: Terminal) -> Terminal:
+    match error.code:
+        case "tavily_refused":
+            return Terminal(error.code, "Tavily does not take the key in DOSSIER_TAVILY_KEY.")
+        case "tavily_432" | "tavily_433":
+            return Terminal("tavily_quota", "Tavily's plan for this key is used up.")
+        case _:
+            return error
+
+
+def make(settings: Settings) -> Tavily:
+    """The tool with the operator's key."""
+    if settings.tavily_key is None:
+        raise Misconfigured("DOSSIER_TOOLS has tavily: DOSSIER_TAVILY_KEY must hold its key.")
+    return Tavily(settings.tavily_url, settings.tavily_key.get_secret_value(), agent=agent(settings.contact))

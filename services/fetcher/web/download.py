@@ -1,0 +1,153 @@
+"""One page's bytes, within bounds of size and time that no server can talk its way out of."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+import httpcore2
+from httpx2 import URL
+from msgspec import Struct
+
+from services.fetcher.web import urls
+from services.fetcher.web.body import Body
+from shared.errors import StepError, Terminal, Throttled, Transient
+from shared.runtime import clock
+
+REDIRECTS: Final = 5
+_MOVED: Final = frozenset({301, 302, 303, 307, 308})
+_MAX_HEADERS: Final = 200
+_MAX_REST_S: Final = 3_600.0
+_REST_S: Final = 60.0
+"""For a host that says 429 and not for how long."""
+
+
+class Limits(Struct, frozen=True):
+    """What one page may take: `total_s` with all its redirects, `max_bytes` packed and unpacked."""
+
+    connect_s: float = 5.0
+    read_s: float = 10.0
+    total_s: float = 30.0
+    max_bytes: int = 5 * 1024 * 1024
+
+
+class Download(Struct, frozen=True):
+    """An answer. `url` is where it came from in the end."""
+
+    url: URL
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+
+
+Turn = Callable[[URL], AbstractAsyncContextManager[None]]
+"""Entered before each request: waits until this URL may be asked for. Raises what forbids it."""
+
+
+class Downloader:
+    """Asks for pages, without cookies, credentials, proxies or anything else from the environment."""
+
+    def __init__(self, guard: httpcore2.AsyncNetworkBackend, *, agent: str, limits: Limits) -> None:
+        self._limits = limits
+        self._agent = agent
+        self._pool = httpcore2.AsyncConnectionPool(
+            max_connections=100, max_keepalive_connections=20, keepalive_expiry=5.0, network_backend=guard
+        )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._pool.aclose()
+
+    async def get(self, url: URL, *, turn: Turn, at_most: int | None = None) -> Download:
+        """The answer, after up to five redirects, each of which waits for its own `turn`.
+
+        Waiting for a turn takes no time from the page. Raises `Terminal` and `Transient`.
+        """
+        now = asyncio.get_running_loop().time
+        left = self._limits.total_s
+        for _ in range(REDIRECTS + 1):
+            async with turn(url):
+                began = now()
+                answer = await self._within(left, url, at_most or self._limits.max_bytes)
+                left -= now() - began
+            location = answer.headers.get("location")
+            if answer.status not in _MOVED or not location:
+                return answer
+            url = urls.page_url(location, base=url)
+        raise Terminal("redirects", f"{urls.shown(url)} lies behind more than {REDIRECTS} redirects.")
+
+    async def _within(self, seconds: float, url: URL, at_most: int) -> Download:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._ask(url, at_most)
+        except (TimeoutError, httpcore2.TimeoutException) as error:
+            raise Transient("timeout", f"{urls.shown(url)} did not come in time.") from error
+        except httpcore2.ProtocolError as error:
+            raise Transient(
+                "protocol", f"{urls.shown(url)} was answered with what is not HTTP, or not all of it."
+            ) from error
+        except (httpcore2.NetworkError, OSError) as error:
+            raise Transient("unreachable", f"{urls.shown(url)} could not be reached.") from error
+        except StepError as error:
+            raise _of_page(error, url) from error
+
+    async def _ask(self, url: URL, at_most: int) -> Download:
+        target = httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=urls.port(url), target=url.raw_path)
+        timeout = {"connect": self._limits.connect_s, "read": self._limits.read_s, "write": self._limits.read_s}
+        async with self._pool.stream(
+            "GET", target, headers=self._headers(url), extensions={"timeout": timeout}
+        ) as response:
+            headers = _headers(response.headers)
+            if response.status in _MOVED:
+                return Download(url, response.status, headers, b"")
+            body = Body(headers.get("content-encoding", ""), at_most=at_most)
+            async for chunk in response.aiter_stream():
+                body.add(chunk)
+        return Download(url, response.status, headers, body.whole())
+
+    def _headers(self, url: URL) -> list[tuple[bytes, bytes]]:
+        return [
+            (b"Host", url.netloc),
+            (b"User-Agent", self._agent.encode()),
+            (b"Accept", b"text/html,application/xhtml+xml,application/pdf,text/plain;q=0.9,*/*;q=0.1"),
+            (b"Accept-Language", b"en,*;q=0.5"),
+            (b"Accept-Encoding", b"gzip, deflate"),
+        ]
+
+
+def throttled(answer: Download) -> Throttled | None:
+    """What a 429, or a 503 that says when to come back, asks for; `None` of any other answer."""
+    told = answer.headers.get("retry-after", "")
+    if answer.status != 429 and not (answer.status == 503 and told):
+        return None
+    seconds = retry_after_s(told)
+    return Throttled("throttled", f"{answer.url.host} asks to wait {seconds:.0f} s.", retry_after=seconds)
+
+
+def retry_after_s(told: str) -> float:
+    """Seconds that a Retry-After header asks for, which may be a date; a minute where it says nothing."""
+    try:
+        seconds = float(told)
+    except ValueError:
+        try:
+            until = parsedate_to_datetime(told)
+        except ValueError:
+            return _REST_S
+        seconds = ((until if until.tzinfo else until.replace(tzinfo=UTC)) - clock.now()).total_seconds()
+    return min(max(seconds, 1.0), _MAX_REST_S) if seconds == seconds else _REST_S
+
+
+def _headers(raw: list[tuple[bytes, bytes]]) -> Mapping[str, str]:
+    if len(raw) > _MAX_HEADERS:
+        raise Terminal("headers", f"It came with {len(raw)} headers; {_MAX_HEADERS} are read.")
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in raw}
+
+
+def _of_page(error: StepError, url: URL) -> StepError:
+    """The fault, as a sentence about this page."""
+    if url.host in error.message:
+        return error
+    fault = Terminal if isinstance(error, Terminal) else Transient
+    return fault(error.code, f"{urls.shown(url)}: {error.message}")

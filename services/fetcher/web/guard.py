@@ -1,0 +1,86 @@
+"""The one way to the web: a network backend that looks up a name once, judges what it finds, and connects to that.
+
+Since the address that is connected to is the very one that was judged, a name server that changes its answer
+gains nothing. Every connection comes through here, so every redirect does.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Final
+
+import httpcore2
+from httpcore2 import SOCKET_OPTION, AnyIOBackend, AsyncNetworkBackend, AsyncNetworkStream
+
+from services.fetcher.web.addresses import Rules
+from shared.errors import Terminal, Transient
+
+logger = logging.getLogger(__name__)
+
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+"""The addresses that a name has. Raises `OSError` where it has none."""
+
+_TRIED: Final = 4
+"""Addresses of one name that are tried at most."""
+
+
+async def resolve(host: str, port: int) -> Sequence[str]:
+    """What the system says, also of the ways to write an address that only it knows, such as `0x7f.1`."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class Guard(AsyncNetworkBackend):
+    """Opens connections to what `rules` permit and to nothing else. Raises `Terminal` and `Transient` besides
+    what `httpcore2` raises."""
+
+    def __init__(self, rules: Rules, *, resolve: Resolve = resolve, within: AsyncNetworkBackend | None = None) -> None:
+        self._rules = rules
+        self._resolve = resolve
+        self._within = within or AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109  the protocol's
+        local_address: str | None = None,
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
+    ) -> AsyncNetworkStream:
+        """A connection to `host`, if each address that it has may be reached."""
+        problem: Exception = httpcore2.ConnectError(f"{host} has no address.")
+        for address in (await self._judged(host, port))[:_TRIED]:
+            try:
+                return await self._within.connect_tcp(address, port, timeout, local_address, socket_options)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                problem = error
+        raise problem
+
+    async def connect_unix_socket(
+        self,
+        path: str,
+        timeout: float | None = None,  # noqa: ASYNC109  the protocol's
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
+    ) -> AsyncNetworkStream:
+        """Never."""
+        raise Terminal("address_refused", "Pages are not read from sockets of this machine.")
+
+    async def sleep(self, seconds: float) -> None:
+        """Between tries."""
+        await asyncio.sleep(seconds)
+
+    async def _judged(self, host: str, port: int) -> Sequence[str]:
+        """The addresses of `host`. One that may not be reached spoils them all: such an answer is made to mislead."""
+        try:
+            addresses = await self._resolve(host, port)
+        except (OSError, UnicodeError) as error:
+            raise Transient("unresolved", f"{host} could not be looked up.") from error
+        for address in addresses:
+            if not self._rules.permit(host, address, port):
+                logger.warning("Not connected to %s port %d: it is %s.", host, port, address)
+                raise Terminal(
+                    "address_refused",
+                    f"{host} port {port} is not read: not a public address at a usual port, and not allowed besides.",
+                )
+        return addresses

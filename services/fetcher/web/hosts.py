@@ -1,0 +1,69 @@
+"""Manners towards each host: few requests at once, with pauses, and none while it asks to be left alone."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from math import ceil
+from typing import Final
+
+from aiolimiter import AsyncLimiter
+
+from shared.errors import Throttled
+
+LONGEST_REST_S: Final = 3_600.0
+LONGEST_PAUSE_S: Final = 30.0
+"""A robots.txt may ask for more; this is what it gets."""
+_REMEMBERED: Final = 1_000
+
+
+class _Host:
+    __slots__ = ("limiter", "pause_s", "places", "rests_until")
+
+    def __init__(self, pause_s: float, at_once: int) -> None:
+        self.pause_s = pause_s
+        self.limiter = AsyncLimiter(1, pause_s)
+        self.places = asyncio.Semaphore(at_once)
+        self.rests_until = 0.0
+
+
+class Hosts:
+    """What this process knows of the hosts that it asks: at most `at_once` requests each, `pause_s` apart."""
+
+    def __init__(self, *, pause_s: float = 1.0, at_once: int = 2) -> None:
+        self._pause_s = pause_s
+        self._at_once = at_once
+        self._hosts: OrderedDict[str, _Host] = OrderedDict()
+
+    @asynccontextmanager
+    async def turn(self, host: str) -> AsyncGenerator[None]:
+        """Wait for a turn to ask `host`. Raises `Throttled` while it wants to be left alone."""
+        known = self._known(host)
+        self._check(host, known)
+        async with known.places:
+            await known.limiter.acquire()
+            self._check(host, known)
+            yield
+
+    def slow(self, host: str, pause_s: float) -> None:
+        """Make longer pauses from now on, as its robots.txt asks."""
+        known = self._known(host)
+        pause_s = min(pause_s, LONGEST_PAUSE_S)
+        if pause_s > known.pause_s:
+            known.pause_s, known.limiter = pause_s, AsyncLimiter(1, pause_s)
+
+    def rest(self, host: str, seconds: float) -> None:
+        """Leave it alone for so long, as it said."""
+        self._known(host).rests_until = asyncio.get_running_loop().time() + min(seconds, LONGEST_REST_S)
+
+    def _known(self, host: str) -> _Host:
+        known = self._hosts.pop(host, None) or _Host(self._pause_s, self._at_once)
+        self._hosts[host] = known
+        if len(self._hosts) > _REMEMBERED:
+            self._hosts.popitem(last=False)
+        return known
+
+    def _check(self, host: str, known: _Host) -> None:
+        left = known.rests_until - asyncio.get_running_loop().time()
+        if left > 0:
+            raise Throttled("throttled", f"{host} asks to be left alone for {ceil(left)} s.", retry_after=left)

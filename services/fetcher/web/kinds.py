@@ -1,0 +1,42 @@
+"""What kind of document some bytes are, by what the server says and by how they begin. Pure."""
+
+import re
+from typing import Final
+
+from services.fetcher.web.reading import Kind
+from shared.errors import Terminal
+
+_HTML: Final = frozenset({"text/html", "application/xhtml+xml"})
+_TEXT: Final = re.compile(r"text/(?:plain|markdown|x-[\w.+-]+|rtf)$")
+_UNTOLD: Final = frozenset({"", "application/octet-stream", "binary/octet-stream", "unknown/unknown", "text/plain"})
+_TAGS: Final = re.compile(
+    rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.{0,1000}?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S
+)
+_CHARSET: Final = re.compile(r"charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
+_EARLY: Final = 1_024
+
+
+def media_type(content_type: str) -> str:
+    """`text/html` of `text/html; charset=utf-8`."""
+    return content_type.partition(";")[0].strip().lower()[:100]
+
+
+def charset(content_type: str) -> str:
+    """The charset that a content type names; empty where it names none."""
+    match = _CHARSET.search(content_type)
+    return match[1] if match else ""
+
+
+def kind(content_type: str, data: bytes) -> tuple[Kind, str]:
+    """What to read it as, and its media type. Raises `Terminal` for what is not read."""
+    told = media_type(content_type)
+    if data.lstrip()[:5] == b"%PDF-" and (told in _UNTOLD or told in _HTML or told == "application/pdf"):
+        return "pdf", "application/pdf"
+    if told == "application/pdf":
+        raise Terminal("damaged", "It is called a PDF and is none.")
+    if told in _HTML or (told in _UNTOLD and _TAGS.match(data[:_EARLY])):
+        return "html", told if told in _HTML else "text/html"
+    if (_TEXT.match(told) or told in _UNTOLD) and b"\0" not in data[:_EARLY]:
+        return "text", told if told.startswith("text/") else "text/plain"
+    named = told if re.fullmatch(r"[\w.+-]+/[\w.+-]+", told) and told not in _UNTOLD else "what it is"
+    raise Terminal("not_text", f"It is {named}, which is not read; pages of HTML, PDF and plain text are.")

@@ -1,0 +1,122 @@
+"""Pages read: asked for politely, through the guard, taken apart by the readers."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from http import HTTPStatus
+from typing import Final
+
+from httpx2 import URL
+from msgspec import Struct
+
+from services.fetcher.tools import Hit
+from services.fetcher.web import urls
+from services.fetcher.web.addresses import Rules
+from services.fetcher.web.charset import decoded
+from services.fetcher.web.download import Download, Downloader, Limits, throttled
+from services.fetcher.web.guard import Guard, Resolve, resolve
+from services.fetcher.web.hosts import Hosts
+from services.fetcher.web.kinds import charset, kind
+from services.fetcher.web.readers import Readers
+from services.fetcher.web.reading import Order, Reading, cut
+from services.fetcher.web.robots import Robots
+from shared.errors import StepError, Terminal, Transient
+from shared.runtime import clock
+
+_BLOCKED: Final = frozenset({401, 403, 407, 451})
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
+
+
+class Manners(Struct, frozen=True):
+    """How we behave towards a host: requests at once, and seconds between them."""
+
+    pause_s: float = 1.0
+    at_once: int = 2
+
+
+class Pages:
+    """Reads pages from anywhere that `rules` permit."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        *,
+        agent: str,
+        manners: Manners = Manners(),  # noqa: B008  frozen
+        limits: Limits = Limits(),  # noqa: B008  frozen
+        readers: Readers | None = None,
+        resolve: Resolve = resolve,
+    ) -> None:
+        self._readers = readers or Readers()
+        self._hosts = Hosts(pause_s=manners.pause_s, at_once=manners.at_once)
+        self._downloader = Downloader(Guard(rules, resolve=resolve), agent=agent, limits=limits)
+        self._robots = Robots(self._downloader, self._hosts)
+
+    async def close(self) -> None:
+        """Close the connections and end the readers."""
+        await self._downloader.close()
+        await self._readers.close()
+
+    async def read(self, location: str) -> Hit:
+        """The page there, as it is now. Raises `Terminal`, `Transient` or `Throttled`, with a sentence about it."""
+        asked = urls.page_url(location)
+        answer = await self._downloader.get(asked, turn=self._turn)
+        if fault := throttled(answer):
+            self._hosts.rest(answer.url.host, fault.retry_after)
+            raise fault
+        if not 200 <= answer.status < 300:
+            raise _refused(answer)
+        try:
+            reading, media_type = await self._reading(answer)
+        except Terminal as error:
+            raise Terminal(error.code, f"{urls.shown(answer.url)}: {error.message}") from error
+        return _hit(answer, reading, media_type)
+
+    @asynccontextmanager
+    async def _turn(self, url: URL) -> AsyncGenerator[None]:
+        await self._robots.check(url)
+        async with self._hosts.turn(url.host):
+            yield
+
+    async def _reading(self, answer: Download) -> tuple[Reading, str]:
+        content_type = answer.headers.get("content-type", "")
+        kind_, media_type = kind(content_type, answer.data)
+        if kind_ != "text":
+            return await self._readers.read(Order(kind_, answer.data, charset(content_type))), media_type
+        text, too_long = cut(decoded(answer.data, charset(content_type)))
+        if not any(map(str.isalnum, text)):
+            raise Terminal("empty", "It has no words.")
+        return Reading(text, stripped=too_long), media_type
+
+
+def _hit(answer: Download, reading: Reading, media_type: str) -> Hit:
+    location = str(answer.url)
+    return Hit(
+        reading.title or location,
+        location,
+        reading.text,
+        (),
+        url=location,
+        status=answer.status,
+        fetched_at=clock.now(),
+        media_type=media_type,
+        bytes_sha256=sha256(answer.data).hexdigest(),
+        published=reading.published,
+        language=reading.language,
+        stripped=reading.stripped,
+    )
+
+
+def _refused(answer: Download) -> StepError:
+    """What an answer that is no page comes to."""
+    status, where = answer.status, urls.shown(answer.url)
+    said = f"{status} {_PHRASES.get(status, '')}".strip()
+    if status in _BLOCKED:
+        return Terminal("blocked", f"{where} is closed to us: {said}.")
+    if status == HTTPStatus.PAYMENT_REQUIRED:
+        return Terminal("paywalled", f"{where} is for those who pay: {said}.")
+    if status in {404, 410}:
+        return Terminal("gone", f"{where} is not there: {said}.")
+    if status >= 500 or status in {408, 425}:
+        return Transient("server", f"{where} could not be had: {said}.")
+    return Terminal("refused", f"{where} could not be had: {said}.")

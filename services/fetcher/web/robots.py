@@ -1,0 +1,88 @@
+"""What each site's robots.txt lets us read (RFC 9309). Remembered for an hour."""
+
+import asyncio
+from collections import OrderedDict
+from typing import Final
+
+from httpx2 import URL
+from msgspec import Struct
+from protego import Protego
+
+from services.fetcher.agent import NAME
+from services.fetcher.web import urls
+from services.fetcher.web.download import Downloader
+from services.fetcher.web.hosts import Hosts
+from shared.errors import StepError, Terminal, Throttled, Transient
+
+_MAX_BYTES: Final = 500 * 1024
+_REMEMBERED: Final = 500
+_FOR_S: Final = 3_600.0
+_FAULT_FOR_S: Final = 60.0
+
+
+class _Known(Struct, frozen=True):
+    """What is known of a site. Without `rules` everything may be read, unless a `fault` keeps us from knowing."""
+
+    until: float
+    rules: Protego | None = None
+    fault: StepError | None = None
+
+
+class _Site:
+    __slots__ = ("known", "turn")
+
+    def __init__(self) -> None:
+        self.known = _Known(until=float("-inf"))
+        self.turn = asyncio.Lock()
+
+
+class Robots:
+    """Asks for each robots.txt once, whoever waits for it."""
+
+    def __init__(self, downloader: Downloader, hosts: Hosts) -> None:
+        self._downloader = downloader
+        self._hosts = hosts
+        self._sites: OrderedDict[str, _Site] = OrderedDict()
+
+    async def check(self, url: URL) -> None:
+        """Return if this page may be read. Raises `Terminal` if not, `Transient` where nobody can tell."""
+        known = await self._of(url)
+        if known.fault:
+            raise known.fault
+        if known.rules is None:
+            return
+        if not known.rules.can_fetch(str(url), NAME):
+            raise Terminal("robots", f"{urls.shown(url)} is not read: the site's robots.txt asks not to.")
+        if pause_s := known.rules.crawl_delay(NAME):
+            self._hosts.slow(url.host, pause_s)
+
+    async def _of(self, url: URL) -> _Known:
+        origin = urls.origin(url)
+        site = self._sites[origin] = self._sites.pop(origin, None) or _Site()
+        if len(self._sites) > _REMEMBERED:
+            self._sites.popitem(last=False)
+        async with site.turn:
+            now = asyncio.get_running_loop().time()
+            if site.known.until <= now:
+                site.known = await self._ask(url.copy_with(path="/robots.txt", query=None), now)
+            return site.known
+
+    async def _ask(self, url: URL, now: float) -> _Known:
+        try:
+            answer = await self._downloader.get(url, turn=lambda url: self._hosts.turn(url.host), at_most=_MAX_BYTES)
+        except Throttled:
+            raise
+        except Terminal as error:
+            return _Known(now + _FAULT_FOR_S, fault=error)
+        except StepError as error:
+            return _Known(now + _FAULT_FOR_S, fault=_unknown(url, f"could not be had: {error.message}"))
+        if answer.status >= 500 or answer.status == 429:
+            return _Known(now + _FAULT_FOR_S, fault=_unknown(url, f"was answered with {answer.status}"))
+        if answer.status >= 400:
+            return _Known(now + _FOR_S)
+        rules = await asyncio.to_thread(Protego.parse, answer.data.decode("utf-8", "replace"))
+        return _Known(now + _FOR_S, rules=rules)
+
+
+def _unknown(url: URL, why: str) -> Transient:
+    return Transient("robots_unknown", f"{url.host} is not read: its robots.txt {why}")

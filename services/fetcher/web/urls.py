@@ -1,0 +1,45 @@
+"""URLs as pages give them: taken apart, judged, and put in words. Pure."""
+
+from typing import Final
+
+import httpx2
+from httpx2 import URL
+
+from shared.errors import Terminal
+
+_LONGEST: Final = 2_000
+_SHOWN: Final = 200
+
+
+def page_url(text: str, base: URL | None = None) -> URL:
+    """The URL of a page, without its fragment; relative to `base` where there is one. Raises `Terminal`."""
+    if len(text) > _LONGEST or not text.isprintable():
+        raise Terminal(
+            "url_refused", f"{shown(text)} is no URL of a page: too long, or with characters that no URL has."
+        )
+    try:
+        url = base.join(text) if base else URL(text)
+        url = url.copy_with(fragment=None)
+    except (httpx2.InvalidURL, ValueError) as error:
+        raise Terminal("url_refused", f"{shown(text)} is no URL: {error}.") from error
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise Terminal("url_refused", f"{shown(text)} is not read; only http and https URLs are.")
+    if url.userinfo:
+        raise Terminal("url_refused", f"A URL at {url.host} is not read, because it carries a name or a password.")
+    return url
+
+
+def port(url: URL) -> int:
+    """Where its server listens."""
+    return url.port or (443 if url.scheme == "https" else 80)
+
+
+def origin(url: URL) -> str:
+    """Scheme, host and port: what a robots.txt is for."""
+    return f"{url.scheme}://{url.netloc.decode('ascii')}"
+
+
+def shown(url: URL | str) -> str:
+    """A URL for a sentence."""
+    text = str(url)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
