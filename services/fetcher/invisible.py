@@ -15,6 +15,10 @@ from unicodedata import category
 from msgspec import Struct
 
 _JOINERS: Final = "\u200c\u200d"
+_STYLES: Final = "\ufe0e\ufe0f"
+"""Of an emoji: as text, or as a picture."""
+_SHAPES: Final = frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE0110))))
+"""Of an ideograph."""
 _SELECTORS: Final = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
 _ALWAYS: Final = (
     "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # control characters
@@ -64,4 +68,6 @@ def _needed(text: str, at: int) -> bool:
     if mark in _JOINERS:
         joined = bool(after) and not after.isascii() and not _SUSPECT.match(after)
         return joined and (kind[0] in "LM" or kind in {"So", "Sk"})
-    return kind in {"So", "Sm", "Lo", "Po"}
+    if kind == "Lo":
+        return mark in _SHAPES
+    return kind in {"So", "Sm", "Po"} and mark in _STYLES

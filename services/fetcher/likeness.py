@@ -43,7 +43,7 @@ def are_same(one: Shingles, other: Shingles) -> bool:
     return len(one & other) >= SAME * len(one | other)
 
 
-def share_origin(one: Shingles, other: Shingles) -> bool:
+def shares_origin(one: Shingles, other: Shingles) -> bool:
     """Whether a large part of the shorter text stands in the longer one."""
     smaller = min(len(one), len(other))
     if smaller < _TELLING:
@@ -55,7 +55,7 @@ def origins(texts: Sequence[Shingles]) -> list[str]:
     """The key of each text's origin, 16 hex digits; texts that share one, directly or through others, share the key."""
     groups: list[set[int]] = []
     for at, one in enumerate(texts):
-        near = [group for group in groups if any(share_origin(one, texts[member]) for member in group)]
+        near = [group for group in groups if any(shares_origin(one, texts[member]) for member in group)]
         groups = [group for group in groups if group not in near] + [{at}.union(*near)]
     keys = {member: min(min(texts[each]) for each in group) for group in groups for member in group}
     return [f"{keys[at]:016x}" for at in range(len(texts))]

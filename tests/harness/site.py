@@ -36,14 +36,20 @@ class Raw(NamedTuple):
     write: Callable[[Send], None]
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Whoever asked has hung up."""
+
+
 class Site:
     """Answers by `pages`, a path to what is there; 404 for everything else. `asked` has every request so far."""
 
     def __init__(self, host: str = "127.0.0.1", port: int | None = None) -> None:
         self.pages: dict[str, Page | Raw | Callable[[Request], Page | Raw]] = {}
         self.asked: list[Request] = []
-        self._server = ThreadingHTTPServer((host, port or free_port()), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server((host, port or free_port()), _handler(self))
         self.host, self.port = host, self._server.server_port
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         self._thread.start()
@@ -87,7 +93,12 @@ def site(host: str = "127.0.0.1", port: int | None = None) -> Iterator[Site]:
 
 def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_GET(self) -> None:
+            self._answer()
+
+        def do_DELETE(self) -> None:
             self._answer()
 
         def do_POST(self) -> None:
@@ -98,6 +109,7 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
             there = site.answer(Request(self.command, self.path, dict(self.headers), body))
             try:
                 if isinstance(there, Raw):
+                    self.close_connection = True
                     there.write(self.wfile.write)
                 else:
                     self._send(there)

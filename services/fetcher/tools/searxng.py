@@ -15,13 +15,13 @@ from shared.runtime.settings import Settings
 _MOST_ENGINES: Final = 10
 
 
-class _Result(Struct):
+class _Result(Struct, frozen=True):
     url: str = ""
     title: str = ""
     publishedDate: str | None = None  # noqa: N815  its name
 
 
-class _Page(Struct):
+class _Page(Struct, frozen=True):
     results: list[_Result] = []
     unresponsive_engines: list[tuple[str, str]] = []
 

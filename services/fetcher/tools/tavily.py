@@ -13,13 +13,13 @@ from shared.errors import Terminal
 from shared.runtime.settings import Settings
 
 
-class _Result(Struct):
+class _Result(Struct, frozen=True):
     url: str = ""
     title: str = ""
     published_date: str | None = None
 
 
-class _Answer(Struct):
+class _Answer(Struct, frozen=True):
     results: list[_Result] = []
 
 

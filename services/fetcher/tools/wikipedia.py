@@ -15,21 +15,21 @@ _MOST: Final = 20
 _BUSY_S: Final = 5.0
 
 
-class _Article(Struct):
+class _Article(Struct, frozen=True):
     title: str = ""
     fullurl: str = ""
     index: int = 0
 
 
-class _Query(Struct):
+class _Query(Struct, frozen=True):
     pages: list[_Article] = []
 
 
-class _Fault(Struct):
+class _Fault(Struct, frozen=True):
     code: str = ""
 
 
-class _Answer(Struct):
+class _Answer(Struct, frozen=True):
     query: _Query = _Query()
     error: _Fault | None = None
 

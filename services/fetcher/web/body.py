@@ -26,8 +26,8 @@ class Body:
         self._came = 0
         self._parts: list[bytes] = []
         self._size = 0
+        self._begin = b""
         self._unpack = zlib.decompressobj(_ANY_HEADER)
-        self._bare = False
 
     def add(self, data: bytes) -> None:
         """Take these bytes."""
@@ -35,7 +35,7 @@ class Body:
         if self._came > self._at_most:
             raise self._too_large()
         if self._packed:
-            self._unpacked(data)
+            self._take(data)
         else:
             self._keep(data)
 
@@ -45,23 +45,25 @@ class Body:
             raise Transient("cut_off", "Its packed bytes end in the middle.")
         return b"".join(self._parts)
 
+    def _take(self, data: bytes) -> None:
+        if len(self._begin) < 2:
+            self._begin = data = self._begin + data
+            if len(data) < 2:
+                return
+            if not _has_header(data):
+                self._unpack = zlib.decompressobj(_NO_HEADER)
+        self._unpacked(data)
+
     def _unpacked(self, data: bytes) -> None:
         more = True
         while more:
-            part = self._unpack_step(data)
+            try:
+                part = self._unpack.decompress(data, _STEP)
+            except zlib.error as error:
+                raise Transient("cut_off", "Its packed bytes are damaged.") from error
             self._keep(part)
             data = self._left()
             more = bool(data) or len(part) == _STEP
-
-    def _unpack_step(self, data: bytes) -> bytes:
-        try:
-            return self._unpack.decompress(data, _STEP)
-        except zlib.error as error:
-            if self._bare or self._size or self._came > len(data):
-                raise Transient("cut_off", "Its packed bytes are damaged.") from error
-        self._bare = True
-        self._unpack = zlib.decompressobj(_NO_HEADER)
-        return self._unpack_step(data)
 
     def _left(self) -> bytes:
         """What is still to be unpacked; after the end of one gzip member that is the next."""
@@ -80,3 +82,8 @@ class Body:
 
     def _too_large(self) -> Terminal:
         return Terminal("too_large", f"It has more than {self._at_most:,} bytes.")
+
+
+def _has_header(data: bytes) -> bool:
+    """Whether these are gzip's first bytes or zlib's, which are a multiple of 31."""
+    return data.startswith(_MEMBER) or (data[0] & 0x0F == 8 and int.from_bytes(data[:2]) % 31 == 0)

@@ -5,7 +5,7 @@ are not fetched; what only they hide is not known to be hidden.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Final, Protocol
 
 Colour = tuple[int, int, int]
@@ -19,7 +19,7 @@ class Element(Protocol):
 
     tag: object
     text: str | None
-    attrib: Mapping[str, str]
+    attrib: MutableMapping[str, str]
 
     def __iter__(self) -> "Iterator[Element]": ...
     def iter(self, tag: str) -> "Iterator[Element]": ...
@@ -81,6 +81,7 @@ def without_hidden(root: Element, styles: str) -> tuple[str, ...]:
         if not isinstance(tag, str) or tag.lower() in _UNSEEN:
             element.drop_tree()
             continue
+        element.attrib.pop("alttext", None)
         style = declarations(element.attrib.get("style", ""))
         background = _background(style, element.attrib) or background
         if _is_hidden(tag.lower(), element.attrib, named) or hides(style) or _blends(style, element.attrib, background):
@@ -115,7 +116,7 @@ def hides(style: Mapping[str, str]) -> bool:
         or style.get("content-visibility") == "hidden"
         or _is_nothing(style.get("opacity"))
         or _tiny(style.get("font-size", ""))
-        or _tiny(style.get("font", "").partition(" ")[0])
+        or any(_tiny(part.partition("/")[0]) for part in style.get("font", "").split())
         or bool(_NO_CLIP.search(style.get("clip", "") + style.get("clip-path", "")))
         or "scale(0)" in style.get("transform", "")
         or (clipped and any(_is_nothing(style.get(name)) for name in ("height", "width", "max-height", "max-width")))

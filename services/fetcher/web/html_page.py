@@ -1,6 +1,7 @@
 """A page of HTML read: the words of its main content that a person sees, its title, date and language."""
 
 import re
+from itertools import islice
 from typing import Any, Final, cast
 
 import lxml.html  # pyright: ignore[reportMissingTypeStubs]
@@ -9,7 +10,7 @@ from htmldate import find_date  # pyright: ignore[reportUnknownVariableType]
 
 from services.fetcher.web.charset import decoded
 from services.fetcher.web.hidden import Element, told, without_hidden
-from services.fetcher.web.reading import MAX_HTML, Reading, cut
+from services.fetcher.web.reading import MAX_HTML, MAX_TAGS, Reading, cut
 
 _html: Any = lxml.html
 _DECLARATION: Final = re.compile(r"^\s*<\?xml[^>]{0,200}\?>")
@@ -31,7 +32,10 @@ def read_html(data: bytes, charset: str) -> Reading:
     html, stripped = _shortened(decoded(data, charset))
     if not html.strip():
         return _nothing()
-    tree = _tree(_DECLARATION.sub("", html))
+    try:
+        tree = _tree(_DECLARATION.sub("", html))
+    except _html.etree.ParserError:
+        return _nothing()
     is_closed = any(_FOR_FREE.search(script.text or "") for script in tree.iter("script"))
     title, published = _title(tree), _published(tree)
     styles = "\n".join(style.text or "" for style in tree.iter("style"))
@@ -56,9 +60,11 @@ def _nothing() -> Reading:
 
 def _shortened(html: str) -> tuple[str, tuple[str, ...]]:
     """As much as is read, ending after a tag, and what is to be said of that."""
-    if len(html) <= MAX_HTML:
+    too_many = next(islice(re.finditer("<", html), MAX_TAGS, None), None)
+    most = min(MAX_HTML, too_many.start() if too_many else MAX_HTML)
+    if len(html) <= most:
         return html, ()
-    end = html.rfind(">", MAX_HTML // 2, MAX_HTML) + 1 or MAX_HTML
+    end = html.rfind(">", most // 2, most) + 1 or most
     return html[:end], (f"everything after the first {end:,} characters of HTML",)
 
 
