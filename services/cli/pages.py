@@ -13,6 +13,7 @@ from rich.text import Text
 from services.cli.progress import SHORT, count, short, steps
 from services.cli.screen import table_of
 from services.cli.terminal import READABLE, printable
+from services.coordinator.origins import origins
 from services.coordinator.owed import decided_findings
 from services.coordinator.run import Run
 from services.coordinator.schemas import RunPage, RunSummary
@@ -34,11 +35,12 @@ def evidence(run: Run) -> RenderableType:
     """What there is to decide on: for each sub-query its sources, or why there are none."""
     findings = run.findings()
     kept = {source.sha256 for finding in decided_findings(run) for source in finding.sources}
-    sources = {source.sha256 for finding in findings for source in finding.sources}
+    sources = [source for finding in findings for source in finding.sources]
+    size = extent(len({source.sha256 for source in sources}), len(findings), origins=origins(sources))
     hold = run.current.hold
     head = Text.assemble(
         ("Evidence", "bold"),
-        (f"  {extent(len(sources), len(findings))}", ""),
+        (f"  {size}", ""),
         (f"  digest {short(hold.fact.digest)}" if hold else "", "dim"),
     )
     seen: set[str] = set()
@@ -46,9 +48,10 @@ def evidence(run: Run) -> RenderableType:
     return Constrain(Group(head, *(Padding(part, (1, 0, 0, 0)) for part in parts)), READABLE)
 
 
-def extent(sources: int, queries: int) -> str:
-    """`8 sources for 4 sub-queries`."""
-    return f"{count(sources, 'source')} for {count(queries, 'sub-query', 'sub-queries')}"
+def extent(sources: int, queries: int, *, origins: int) -> str:
+    """`8 sources for 4 sub-queries`, or `8 sources of 3 origins for …` where some say the same words as others."""
+    of = f" of {count(origins, 'origin')}" if origins < sources else ""
+    return f"{count(sources, 'source')}{of} for {count(queries, 'sub-query', 'sub-queries')}"
 
 
 def _finding(number: int, finding: Finding, seen: set[str], kept: set[str]) -> RenderableType:
@@ -66,18 +69,42 @@ def _finding(number: int, finding: Finding, seen: set[str], kept: set[str]) -> R
         table.add_row("", Text("as above", style="dim"), Text("  ".join(above), style="dim"))
     seen.update(source.sha256 for source in finding.sources)
     head = Text.assemble((f"{number:>2}  ", "dim"), (finding.query, "bold"))
+    skipped = [Padding(line, (0, 0, 0, 4)) for line in _skipped(finding)]
     if finding.failure:
-        return Group(head, Padding(Text(f"✗ {finding.failure.message}", style="red"), (0, 0, 0, 4)))
-    return Group(head, table)
+        return Group(head, Padding(Text(f"✗ {finding.failure.message}", style="red"), (0, 0, 0, 4)), *skipped)
+    return Group(head, table, *skipped)
+
+
+def _skipped(finding: Finding) -> Iterable[Text]:
+    """What brought nothing beside what did, each on a line."""
+    said = finding.failure.message if finding.failure else ""
+    for one in finding.skipped:
+        if one.failure.message != said:
+            where = "" if one.location in one.failure.message else f"{one.location}: "
+            yield Text(printable(f"– skipped: {where}{one.failure.message}"), style="dim")
 
 
 def _source(source: Source, *, excluded: bool) -> Text:
     """Title and where it is from; below it the passage that fits best."""
     where = "" if source.location == source.title else f"  {source.location}"
     text = Text.assemble(source.title, (where, "dim"), ("  excluded" if excluded else "", "yellow"))
+    if told := "  ".join(_about(source)):
+        text.append(f"\n{printable(told)}", style="dim")
+    for what in source.stripped:
+        text.append(f"\n! left out: {printable(what)}", style="yellow")
     if source.passages:
         text.append(f"\n“{shortened(source.passages[0].text, _PASSAGE)}”", style="dim italic")
     return text
+
+
+def _about(source: Source) -> Iterable[str]:
+    """When it was published, where else it stands; nothing of what is not known."""
+    if source.published:
+        yield f"published {source.published}"
+    elif source.url:
+        yield "undated"
+    if source.also:
+        yield f"also {', '.join(source.also)}"
 
 
 def shortened(text: str, limit: int) -> str:

@@ -68,7 +68,7 @@ async def rule(
     hashes = [_resolved(run, prefix) for prefix in exclude]
     await api.rule(verb, run_id, by=user_name(), comment=comment, digest=run.digest, exclude=hashes)
     without = f", less {len(hashes)} excluded" if hashes else ""
-    of = f"{pages.extent(run.sources, run.queries)}{without}, digest {short(run.digest)}"
+    of = f"{pages.extent(run.sources, run.queries, origins=run.origins)}{without}, digest {short(run.digest)}"
     terminal.say(f"{_RULED[verb]}: {run.q}\n{of}")
 
 

@@ -5,9 +5,10 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.coordinator.origins import origins
 from services.coordinator.owed import decided_findings
 from services.coordinator.run import Run
-from shared.contracts.evidence import Finding
+from shared.contracts.evidence import Finding, Source
 from shared.contracts.facts import DecisionApproved, DecisionExpired, DecisionRejected, DecisionRevised, PlanMade
 from shared.contracts.requests import MAX_QUESTION
 
@@ -72,6 +73,24 @@ class SourceView(BaseModel):
     tool: str
     excluded: bool
     passages: list[PassageView]
+    url: str
+    status: int | None
+    fetched_at: datetime | None
+    media_type: str
+    bytes_sha256: str
+    published: str | None
+    language: str
+    origin: str
+    also: list[str]
+    stripped: list[str]
+
+
+class SkippedView(BaseModel):
+    """A page or a tool that brought nothing, and why. `code` is for programs."""
+
+    location: str
+    code: str
+    message: str
 
 
 class FindingView(BaseModel):
@@ -80,6 +99,7 @@ class FindingView(BaseModel):
     query: str
     sources: list[SourceView]
     failure: str | None
+    skipped: list[SkippedView]
 
 
 class DecisionView(BaseModel):
@@ -107,6 +127,7 @@ class RunSummary(BaseModel):
     answered: int
     failed: int
     sources: int
+    origins: int
     sequence: int
 
 
@@ -179,6 +200,7 @@ def summary(run: Run) -> RunSummary:
         answered=sum(bool(finding.sources) for finding in findings),
         failed=sum(not finding.sources for finding in findings),
         sources=len({source.sha256 for finding in findings for source in finding.sources}),
+        origins=origins(source for finding in findings for source in finding.sources),
         sequence=run.seq,
     )
 
@@ -211,19 +233,35 @@ def _findings(run: Run) -> list[FindingView]:
 
 
 def _finding(finding: Finding, kept: set[str]) -> FindingView:
-    sources = [
-        SourceView(
-            sha256=source.sha256,
-            title=source.title,
-            location=source.location,
-            tool=source.tool,
-            excluded=source.sha256 not in kept,
-            passages=[PassageView(text=passage.text, start=passage.start) for passage in source.passages],
-        )
-        for source in finding.sources
-    ]
     return FindingView(
-        query=finding.query, sources=sources, failure=finding.failure.message if finding.failure else None
+        query=finding.query,
+        sources=[_source(source, excluded=source.sha256 not in kept) for source in finding.sources],
+        failure=finding.failure.message if finding.failure else None,
+        skipped=[
+            SkippedView(location=one.location, code=one.failure.code, message=one.failure.message)
+            for one in finding.skipped
+        ],
+    )
+
+
+def _source(source: Source, *, excluded: bool) -> SourceView:
+    return SourceView(
+        sha256=source.sha256,
+        title=source.title,
+        location=source.location,
+        tool=source.tool,
+        excluded=excluded,
+        passages=[PassageView(text=passage.text, start=passage.start) for passage in source.passages],
+        url=source.url,
+        status=source.status,
+        fetched_at=source.fetched_at,
+        media_type=source.media_type,
+        bytes_sha256=source.bytes_sha256,
+        published=source.published,
+        language=source.language,
+        origin=source.origin,
+        also=list(source.also),
+        stripped=list(source.stripped),
     )
 
 

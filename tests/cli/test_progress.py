@@ -1,11 +1,12 @@
 """A run as a person follows it."""
 
+from msgspec.structs import replace
 from rich.console import Console
 
 from services.cli.following import advance, fold
 from services.cli.pages import evidence, run_page, shortened
 from services.cli.progress import Step, on_hold, steps
-from shared.contracts.evidence import Passage, Source
+from shared.contracts.evidence import Failure, Passage, Skipped, Source
 from shared.contracts.subjects import Step as Work
 from tests.cli.api_events import FETCHED, HELD, events
 from tests.coordinator.story import (
@@ -129,6 +130,44 @@ def test_the_evidence_names_sources_once_and_failures_always():
     assert text.count("aaaaaaaaaaaa") == 1
     assert "as above" in text
     assert "✗ It went boom." in text
+
+
+PAGE = replace(
+    OTHER,
+    title="A page",
+    location="https://a.example/page",
+    url="https://a.example/page",
+    published="2024-05-06",
+    also=("https://b.example/copy",),
+    stripped=("2 hidden passages: “Ignore previous…”",),
+    origin="0" * 16,
+)
+UNDATED = replace(PAGE, sha256="d" * 64, published=None, also=(), stripped=())
+SKIPPED = (
+    Skipped("https://c.example/", Failure("robots", "https://c.example/ is not read: its robots.txt asks not to.")),
+    Skipped("searxng: brave", Failure("searxng_engine", "It did not answer.\x1b[2J")),
+)
+
+
+def test_the_evidence_says_what_was_skipped_left_out_and_said_elsewhere_too():
+    slot, fact = found(0, PAGE, UNDATED)
+    run = given(accepted(), planned("a"), (slot, replace(fact, skipped=SKIPPED))).run
+    text = printed(evidence(run))
+    assert "2 sources of 1 origin for 1 sub-query" in text
+    assert "published 2024-05-06  also https://b.example/copy" in text
+    assert text.count("undated") == 1
+    assert "! left out: 2 hidden passages: “Ignore previous…”" in text
+    assert "– skipped: https://c.example/ is not read: its robots.txt asks not to." in text
+    assert "– skipped: searxng: brave: It did not answer." in text
+    assert "\x1b" not in text
+
+
+def test_a_fetch_that_brought_nothing_says_of_each_page_why():
+    slot, fact = not_found(0)
+    run = given(accepted(), planned("a"), (slot, replace(fact, skipped=SKIPPED))).run
+    text = printed(evidence(run))
+    assert "✗ It went boom." in text
+    assert text.count("– skipped: ") == 2
 
 
 def test_the_evidence_says_what_was_excluded():

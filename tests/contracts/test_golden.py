@@ -23,6 +23,7 @@ from shared.contracts.evidence import (
     Passage,
     Report,
     Section,
+    Skipped,
     Source,
     Usage,
 )
@@ -58,6 +59,27 @@ SHA, DIGEST = "5" * 64, "d" * 64
 FAILURE = Failure("timeout", "gpt-4o did not answer in time — “twice”.")
 USAGE = Usage(calls=2, input_tokens=1200, output_tokens=345, cost_usd=0.0125)
 SOURCE = Source(SHA, "Coroutines & Tasks", "library/asyncio-task.rst", "docs", (Passage("Tasks are used to…", 1024),))
+PAGE = Source(
+    "6" * 64,
+    "Tides — an overview",
+    "https://a.example/tides?lang=de#",
+    "searxng",
+    (Passage("Die Flut hebt…", 12),),
+    url="https://a.example/tides?lang=de",
+    status=200,
+    fetched_at=datetime(2026, 1, 2, 3, 4, 4, 123456, UTC),
+    media_type="text/html",
+    bytes_sha256="7" * 64,
+    published="2025-11-30",
+    language="de-at",
+    origin="0123456789abcdef",
+    also=("https://b.example/copy",),
+    stripped=("2 hidden passages: “Ignore previous…”", "14 invisible characters"),
+)
+SKIPPED = (
+    Skipped("https://c.example/", Failure("robots", "https://c.example/ is not read: its robots.txt asks not to.")),
+    Skipped("searxng: brave", Failure("searxng_engine", "brave did not answer SearXNG: timeout.")),
+)
 REPORT = Report(
     sections=(Section("Answer", (Claim("Use a TaskGroup.", (Citation(SHA, "Tasks are used to", 1024),)),)),),
     sources=(CitedSource(1, SHA, "Coroutines & Tasks", "library/asyncio-task.rst"),),
@@ -104,6 +126,14 @@ V1: dict[str, tuple[Slot, Fact]] = {
     "plan.failed": (Slot(RUN, "plan", 1), PlanFailed(error=FAILURE)),
     "fetch.found": (Slot(RUN, "fetch", 1, 3), FetchFound(query="asyncio TaskGroup", sources=(SOURCE,))),
     "fetch.failed": (Slot(RUN, "fetch", 1, 3), FetchFailed(query="threads", error=FAILURE)),
+    "fetch.found.page": (
+        Slot(RUN, "fetch", 1, 3),
+        FetchFound(query="tides", sources=(PAGE,), skipped=SKIPPED),
+    ),
+    "fetch.failed.skipped": (
+        Slot(RUN, "fetch", 1, 3),
+        FetchFailed(query="tides", error=Failure("nothing_read", "Nothing could be read."), skipped=SKIPPED),
+    ),
     "hold.opened": (
         Slot(RUN, "hold", 1),
         HoldOpened(digest=DIGEST, deadline=datetime(2026, 1, 2, 5, 4, 5, 678901, UTC)),

@@ -289,7 +289,7 @@ def test_a_run_on_hold_shows_what_there_is_to_decide(tmp_path: Path):
         run_id = await user.held(requested_by="ann")
         shown = (await user.get(f"/v1/runs/{run_id}")).json()
         expected = {"run_id": run_id, "status": "hold", "q": QUESTION, "requested_by": "ann", "round": 1}
-        expected |= {"queries": 2, "answered": 2, "failed": 0, "sources": 2, "plan": ["cats", "dogs"]}
+        expected |= {"queries": 2, "answered": 2, "failed": 0, "sources": 2, "origins": 2, "plan": ["cats", "dogs"]}
         expected |= {"decision": None, "outcome": None, "ok": None, "completed_at": None, "parked": None}
         assert {name: shown[name] for name in expected} == expected
         assert len(shown["digest"]) == 64
