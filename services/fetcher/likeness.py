@@ -13,6 +13,7 @@ of them do; where not, the same words are counted as more origins than they are.
 import re
 from collections.abc import Sequence
 from hashlib import blake2b
+from itertools import islice
 from typing import Final
 
 _WORD: Final = re.compile(r"\w+")
@@ -31,7 +32,7 @@ Shingles = frozenset[int]
 
 def shingles(text: str) -> Shingles:
     """The hashes of all runs of words in `text`; never empty, the same in every process."""
-    words = [match[0] for match in _WORD.finditer(text.casefold())][:_MAX_WORDS]
+    words = [match[0] for match in islice(_WORD.finditer(text.casefold()), _MAX_WORDS)]
     runs = (" ".join(words[at : at + _RUN]) for at in range(max(1, len(words) - _RUN + 1)))
     return frozenset(int.from_bytes(blake2b(run.encode(), digest_size=8).digest()) for run in runs)
 

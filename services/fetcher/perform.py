@@ -111,24 +111,23 @@ class Fetcher:
 
     async def _take(self, wave: Sequence[_Candidate], gathered: _Gathered) -> None:
         """Add what these say that is not there yet."""
-        for candidate, hit in zip(wave, await asyncio.gather(*map(self._read, wave)), strict=True):
-            if isinstance(hit, StepError):
-                assert isinstance(candidate.item, Link)
-                gathered.pass_over(candidate.item.url, hit)
-            elif new := sources.found(candidate.tool, hit):
+        for candidate, new in zip(wave, await asyncio.gather(*map(self._found, wave)), strict=True):
+            if isinstance(new, StepError):
+                gathered.pass_over(_place(candidate.item), new)
+            elif new:
                 gathered.found = sources.folded(gathered.found, new)
 
-    async def _read(self, candidate: _Candidate) -> Hit | StepError:
-        item = candidate.item
-        if isinstance(item, Hit):
-            return item
-        if self._pages is None:
-            return Terminal("no_pages", f"{candidate.tool} found a page, and this service reads none.")
+    async def _found(self, candidate: _Candidate) -> Found | StepError | None:
         try:
-            hit = await self._pages.read(item.url)
+            hit = candidate.item if isinstance(candidate.item, Hit) else await self._read(candidate.item)
         except StepError as fault:
             return fault
-        return msgspec.structs.replace(hit, published=hit.published or item.published)
+        return await asyncio.to_thread(sources.found, candidate.tool, hit)
+
+    async def _read(self, link: Link) -> Hit:
+        if self._pages is None:
+            raise Terminal("no_pages", f"{link.url} was found, and this service reads no pages.")
+        return await self._pages.read(link.url)
 
     async def _frozen(self, query: str, found: Sequence[Found]) -> tuple[Source, ...]:
         """The sources that these are, with the passages that answer the query best."""
@@ -164,10 +163,14 @@ def _in_turn(answers: Mapping[str, Answer]) -> Iterator[_Candidate]:
     for name, item in (each for each in chain.from_iterable(rounds) if each is not None):
         if isinstance(item, Skipped):
             continue
-        key = item.text if isinstance(item, Hit) else item.url.partition("#")[0]
+        key = item.text if isinstance(item, Hit) else _place(item).partition("#")[0]
         if key not in seen:
             seen.add(key)
             yield _Candidate(name, item)
+
+
+def _place(item: Hit | Link) -> str:
+    return item.location if isinstance(item, Hit) else item.url
 
 
 def _judged(query: str, found: Sequence[Found]) -> tuple[list[tuple[Passage, ...]], list[str]]:

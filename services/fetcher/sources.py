@@ -60,9 +60,14 @@ def found(tool: str, hit: Hit) -> Found | None:
 
 
 def folded(known: Sequence[Found], new: Found) -> list[Found]:
-    """`known` with what is new: beside the others, or folded into the one that it says again."""
+    """`known` with what is new: beside the others, or folded into the one that it says again.
+
+    Two versions of a document may differ in the one word that was asked for: so what its tool chose to quote of it
+    must stand in the other as well.
+    """
     for at, one in enumerate(known):
-        if likeness.are_same(one.shingles, new.shingles):
+        quoted = all(passage.text in one.hit.text for passage in new.hit.passages)
+        if quoted and likeness.are_same(one.shingles, new.shingles):
             places = dict.fromkeys((*one.also, new.hit.location))
             places.pop(one.hit.location, None)
             return [*known[:at], replace(one, also=tuple(places)), *known[at + 1 :]]

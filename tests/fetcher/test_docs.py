@@ -62,6 +62,12 @@ def test_words_are_found_in_any_inflection_and_within_names(folder: Path, cache:
     assert locations(docs, "寿司") == ["handbook/names.txt"]
 
 
+def test_invisible_characters_of_a_document_are_left_out_and_counted(folder: Path, cache: Path):
+    (folder / "poisoned.md").write_text("A zep\u200bpelin flies\U000e0041\U000e0042.")
+    (hit,) = search(Docs(folder, cache), "zeppelin")
+    assert (hit.text, hit.stripped) == ("A zeppelin flies.", ("3 invisible characters",))
+
+
 def test_a_document_with_all_of_the_query_goes_first(folder: Path, cache: Path):
     (folder / "much.txt").write_text("Leases, leases, leases. " * 20)
     (folder / "both.txt").write_text("A long story about many other things first. " * 10 + "Then renew the lease.")

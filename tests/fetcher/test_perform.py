@@ -84,8 +84,8 @@ def outcome(fetcher: Fetcher, *tools: str, query: str = "what is it") -> FetchFo
     return asyncio.run(fetcher.perform(FetchTask(query, tools)))
 
 
-def perform(fetcher: Fetcher, *tools: str) -> FetchFound:
-    found = outcome(fetcher, *tools)
+def perform(fetcher: Fetcher, *tools: str, query: str = "what is it") -> FetchFound:
+    found = outcome(fetcher, *tools, query=query)
     assert isinstance(found, FetchFound), found
     return found
 
@@ -229,6 +229,23 @@ def test_without_a_reader_of_pages_links_are_passed_over():
     assert failed(fetcher(Canned("web", links("https://a")))).error.code == "no_pages"
 
 
+def filler(word: str, count: int) -> list[str]:
+    return [
+        f"{word} {number} speaks at length of {word} and of {number} {word}s, as others do. " * 8
+        for number in range(count)
+    ]
+
+
+def test_the_passages_that_answer_the_query_best_are_chosen_of_a_page():
+    answer = "The Moon raises the tide, and what it is that does so is its gravity."
+    text = "\n\n".join([*filler("fish", 40), answer * 4, *filler("boat", 20)])
+    tool = Canned("web", [Hit("Long", "x", text), Hit("Other", "y", "\n\n".join(filler("net", 50)))])
+    long, other = perform(fetcher(tool), query="how does gravity raise the tide").sources
+    assert answer in long.passages[0].text
+    assert all(text.startswith(passage.text, passage.start) for passage in long.passages)
+    assert [passage.start for passage in other.passages] == [0]
+
+
 WORDS = "the tide comes in twice a day because the Moon pulls the oceans toward it while the Earth turns below"
 RELEASE = " ".join(f"{WORDS}, says number {number}." for number in range(12))
 
@@ -247,6 +264,16 @@ def test_near_duplicates_are_folded_and_where_else_they_stand_is_kept():
         ("https://a", ("https://b", "https://c")),
         ("https://d", ()),
     ]
+
+
+def test_two_versions_that_differ_in_what_is_quoted_are_two_sources():
+    old, new = (f"{RELEASE} A seat costs {euros} euros. {RELEASE}" for euros in ("ten", "twelve"))
+    hits = [
+        Hit(name, name, text, (Passage(text[at : at + 24], at),))
+        for name, text in (("old", old), ("new", new))
+        for at in [text.index("A seat")]
+    ]
+    assert titles(perform(fetcher(Canned("docs", hits)))) == ["old", "new"]
 
 
 def test_ten_links_of_one_press_release_are_one_origin():

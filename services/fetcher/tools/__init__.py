@@ -45,7 +45,6 @@ class Link(Struct, frozen=True):
 
     url: str
     title: str = ""
-    published: str | None = None
 
 
 Answer = Sequence[Hit | Link | Skipped]

@@ -18,7 +18,6 @@ _MOST_ENGINES: Final = 10
 class _Result(Struct, frozen=True):
     url: str = ""
     title: str = ""
-    publishedDate: str | None = None  # noqa: N815  its name
 
 
 class _Page(Struct, frozen=True):
@@ -46,7 +45,7 @@ class Searxng:
         except Terminal as error:
             raise _explained(error) from error
         silent = page.unresponsive_engines[:_MOST_ENGINES]
-        links = [Link(result.url, result.title, result.publishedDate) for result in page.results if result.url]
+        links = [Link(result.url, result.title) for result in page.results if result.url]
         if silent and not links:
             names = ", ".join(f"{engine[:40]} ({reason[:60]})" for engine, reason in silent)
             raise Transient("searxng_engines", f"SearXNG's engines did not answer it: {names}.")

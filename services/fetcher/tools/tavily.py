@@ -16,7 +16,6 @@ from shared.runtime.settings import Settings
 class _Result(Struct, frozen=True):
     url: str = ""
     title: str = ""
-    published_date: str | None = None
 
 
 class _Answer(Struct, frozen=True):
@@ -51,7 +50,7 @@ class Tavily:
             answer = await self._api.post({"query": search.query, "max_results": search.limit}, _Answer)
         except Terminal as error:
             raise _explained(error) from error
-        return [Link(result.url, result.title, result.published_date) for result in answer.results if result.url]
+        return [Link(result.url, result.title) for result in answer.results if result.url]
 
 
 def _explained(error: Terminal) -> Terminal:

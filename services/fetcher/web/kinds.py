@@ -30,7 +30,7 @@ def charset(content_type: str) -> str:
 def kind(content_type: str, data: bytes) -> tuple[Kind, str]:
     """What to read it as, and its media type. Raises `Terminal` for what is not read."""
     told = media_type(content_type)
-    if data.lstrip()[:5] == b"%PDF-" and (told in _UNTOLD or told in _HTML or told == "application/pdf"):
+    if data[:_EARLY].lstrip().startswith(b"%PDF-"):
         return "pdf", "application/pdf"
     if told == "application/pdf":
         raise Terminal("damaged", "It is called a PDF and is none.")

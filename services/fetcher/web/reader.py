@@ -9,6 +9,7 @@ import os
 import resource
 import sys
 import warnings
+from contextlib import suppress
 from typing import BinaryIO, Final
 
 import msgspec
@@ -20,7 +21,7 @@ MEMORY: Final = 1024 * 1024 * 1024
 """Bytes of address space."""
 _CPU_S: Final = 20
 """For one document; whoever waits gives up sooner. This ends the work that nobody waits for any more."""
-_ENOUGH_KIB: Final = 300 * 1024
+_ENOUGH_MEMORY: Final = 300 * 1024 * 1024
 _ENOUGH: Final = 200
 """After so much memory or so many documents a new process takes over, so that nothing that leaks can grow."""
 
@@ -50,13 +51,17 @@ def serve(orders: BinaryIO, replies: BinaryIO) -> None:
             return
         _limit_time()
         reading = read(order_of(orders.read(*LENGTH.unpack(length))))
-        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        last = number == _ENOUGH or used > _ENOUGH_KIB
+        last = number == _ENOUGH or _memory() > _ENOUGH_MEMORY
         reply = msgspec.msgpack.encode(Reply(reading, last))
         replies.write(LENGTH.pack(len(reply)) + reply)
         replies.flush()
         if last:
             return
+
+
+def _memory() -> int:
+    """The most bytes of memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _limit_time() -> None:
@@ -67,7 +72,8 @@ def _limit_time() -> None:
 
 def _limit_everything_else() -> None:
     for what, most in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0)):
-        resource.setrlimit(what, (most, most))
+        with suppress(ValueError):  # not every system takes every limit
+            resource.setrlimit(what, (most, most))
 
 
 def main() -> None:
