@@ -17,13 +17,15 @@ from services.fetcher.tools import Answer, Hit, Link, Search, Tool
 from shared.contracts.evidence import Failure, Passage, Skipped, Source
 from shared.contracts.facts import FetchFailed, FetchFound
 from shared.contracts.tasks import FetchTask
-from shared.errors import StepError, Terminal
+from shared.errors import StepError, Terminal, Throttled, Transient
 from shared.runtime.log import Evidence
 
 logger = logging.getLogger(__name__)
 
 _SPARE: Final = 2
 """A tool is asked for so many times as many results as are wanted: some pages cannot be read, some say the same."""
+
+_MAX_SAID: Final = 2_000
 
 
 class Reader(Protocol):
@@ -183,12 +185,18 @@ def _judged(query: str, found: Sequence[Found]) -> tuple[list[tuple[Passage, ...
 
 
 def _failed(query: str, tools: Iterable[str], gathered: _Gathered) -> FetchFailed:
-    """That nothing was found, and why. Raises the first fault that may go away by itself."""
-    for fault in gathered.faults:
-        if not isinstance(fault, Terminal):
-            raise fault
+    """That nothing was found, and why. Raises the first fault that may go away by itself, with what the others were."""
+    if passing := next((fault for fault in gathered.faults if not isinstance(fault, Terminal)), None):
+        others = " ".join(fault.message for fault in gathered.faults if fault is not passing)
+        raise _saying(passing, f"{passing.message} Besides: {others}"[:_MAX_SAID] if others else passing.message)
     error = _nothing(query, tools, gathered)
     return FetchFailed(query=query, error=error, skipped=sources.skipped(gathered.skipped))
+
+
+def _saying(fault: StepError, message: str) -> StepError:
+    if isinstance(fault, Throttled):
+        return Throttled(fault.code, message, retry_after=fault.retry_after)
+    return Transient(fault.code, message)
 
 
 def _nothing(query: str, tools: Iterable[str], gathered: _Gathered) -> Failure:

@@ -168,6 +168,12 @@ def test_where_nothing_was_found_a_fault_that_may_pass_is_raised_so_that_it_is_t
     assert caught.value.code == code
 
 
+def test_what_is_tried_again_says_what_else_went_wrong():
+    faults = [Terminal("robots", "No robots."), Transient("timeout", "Too slow."), Terminal("gone", "No more.")]
+    with pytest.raises(Transient, match=r"^Too slow\. Besides: No robots\. No more\.$"):
+        outcome(fetcher(*(Canned(f"tool{number}", fault) for number, fault in enumerate(faults))))
+
+
 def test_where_nothing_was_found_and_no_fault_may_pass_each_of_them_is_said():
     answer = failed(fetcher(Canned("a", Terminal("refused", "Not you.")), Canned("b", Terminal("gone", "No more."))))
     assert answer.error.code == "nothing_read"
