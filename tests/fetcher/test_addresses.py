@@ -3,7 +3,7 @@
 from ipaddress import IPv4Address, ip_address
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.fetcher.web.addresses import is_public, rules
@@ -58,6 +58,7 @@ def test_what_is_public_is_reached_at_the_usual_ports_alone(address: str):
     assert [port for port in (22, 80, 443, 8080) if rules([]).permit("example.org", address, port)] == [80, 443]
 
 
+@settings(deadline=None)
 @given(st.ip_addresses(v=4, network="127.0.0.0/8") | st.ip_addresses(v=4, network="10.0.0.0/8"))
 def test_no_way_to_write_a_private_address_as_ipv6_makes_it_public(address: IPv4Address):
     number = int(address)

@@ -34,7 +34,7 @@ def test_each_hostile_page_is_told_and_the_next_one_is_read(site: Site):
             assert isinstance(await outcome(pages, f"{site.url}/tides"), Hit), name
         return told
 
-    told = reading(story, allowed=[site.allowed], limits=IMPATIENT, timeout_s=5)
+    told = reading(story, allowed=[site.allowed], limits=IMPATIENT, timeout_s=8)
     assert {name: code for name, code in told.items() if code not in PAGES[name][1].split(" or ")} == {}
 
 

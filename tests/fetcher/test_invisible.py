@@ -1,7 +1,7 @@
 """Characters that nobody sees are taken out; those that a script or an emoji needs stay."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.fetcher.invisible import told, visible
@@ -55,6 +55,7 @@ def test_what_is_part_of_what_is_seen_stays(text: str):
 SIGNS = st.text(st.sampled_from("ab \u200b\u200c\u200d\ufe0f\U000e0041\u202e\U0001f468\u0645क"))
 
 
+@settings(deadline=None)
 @given(SIGNS | st.text())
 def test_cleaning_again_finds_nothing(text: str):
     """Taking out one character never makes another one stand where it would have been taken out."""
@@ -62,6 +63,7 @@ def test_cleaning_again_finds_nothing(text: str):
     assert visible(once).text == once
 
 
+@settings(deadline=None)
 @given(SIGNS | st.text())
 def test_every_character_that_is_left_is_found_at_its_new_place(text: str):
     shown = visible(text)

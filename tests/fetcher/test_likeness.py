@@ -1,6 +1,6 @@
 """Which texts are one, and which are of one origin."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.fetcher.likeness import are_same, origins, shares_origin, shingles
@@ -63,6 +63,7 @@ def test_the_key_of_a_text_alone_is_that_of_its_copies():
 TEXTS = st.lists(st.lists(st.sampled_from([words(name, 40) for name in "abcd"]), min_size=1).map(" ".join), max_size=6)
 
 
+@settings(deadline=None)
 @given(TEXTS, st.randoms())
 def test_the_order_in_which_texts_come_does_not_matter(texts: list[str], random: object):
     shuffled = list(texts)
@@ -70,6 +71,7 @@ def test_the_order_in_which_texts_come_does_not_matter(texts: list[str], random:
     assert dict(zip(texts, keys(*texts), strict=True)) == dict(zip(shuffled, keys(*shuffled), strict=True))
 
 
+@settings(deadline=None)
 @given(st.text(), st.text())
 def test_likeness_is_mutual_and_any_text_has_a_key(one: str, other: str):
     assert same(one, one)
