@@ -62,6 +62,18 @@ def test_a_reader_that_dies_costs_its_page_and_is_replaced():
     asyncio.run(story())
 
 
+def test_a_reader_goes_on_although_its_parent_is_large():
+    async def story() -> None:
+        large = bytearray(400 * 1024 * 1024)
+        large[::4096] = b"x" * len(large[::4096])
+        readers = Readers(at_most=1)
+        await readers.read(Order("html", str(article().body).encode()))
+        assert len(readers._idle) == 1
+        await readers.close()
+
+    asyncio.run(story())
+
+
 def test_a_reader_has_no_environment_and_as_much_memory_as_a_page_may_have():
     async def story() -> None:
         readers = Readers(at_most=1)
