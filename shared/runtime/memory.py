@@ -31,7 +31,7 @@ class MemoryLog:
         self._messages: list[Message] = []
         self._newest: dict[str, Message] = {}
         self._texts: dict[str, str] = {}
-        self._hints: defaultdict[str, set[asyncio.Queue[str]]] = defaultdict(set)
+        self._hints: defaultdict[str, dict[asyncio.Queue[str], None]] = defaultdict(dict)
         self._grown = asyncio.Event()
         self._consumers = {
             kind: SharedConsumer(self, task_filter(kind), limits.in_flight(kind), ACK_WAIT_S) for kind in KINDS
@@ -51,10 +51,12 @@ class MemoryLog:
         return self._append(subject, data, headers).seq
 
     async def last(self, subjects: Sequence[str], *, leader: bool = False) -> dict[str, Message]:
-        return {
+        exact = {subject: self._newest[subject] for subject in subjects if subject in self._newest}
+        wild = [pattern for pattern in subjects if "*" in pattern or ">" in pattern]
+        return exact | {
             subject: message
-            for subject, message in self._newest.items()
-            if any(matches(pattern, subject) for pattern in subjects)
+            for subject, message in (self._newest.items() if wild else ())
+            if any(matches(pattern, subject) for pattern in wild)
         }
 
     async def history(self, pattern: str, *, after: int = 0) -> AsyncIterator[Message]:
@@ -100,12 +102,20 @@ class MemoryLog:
 
     async def hints(self, pattern: str) -> AsyncGenerator[str]:
         queue: asyncio.Queue[str] = asyncio.Queue()
-        self._hints[pattern].add(queue)
+        self._hints[pattern][queue] = None
         try:
             while True:
                 yield await queue.get()
         finally:
-            self._hints[pattern].discard(queue)
+            del self._hints[pattern][queue]
+
+    def forget(self, since: float) -> set[str]:
+        """Forget which tasks were handed out from then on (by the loop's clock), as a server does that is killed.
+
+        They come again as if for the first time, acknowledged or not. Their subjects.
+        """
+        forgotten = [self._consumers[kind].forget(since) for kind in KINDS]
+        return set().union(*forgotten)
 
     async def grown(self) -> None:
         """Wait until something is stored."""
@@ -125,7 +135,7 @@ class MemoryLog:
         self._newest[subject] = message
         self._grown.set()
         for consumer in self._consumers.values():
-            consumer.news.set()
+            consumer.stored(subject)
         return message
 
 
@@ -145,7 +155,14 @@ class SharedConsumer:
         self._ack_wait_s = ack_wait_s
         self._next = 0
         self._pending: dict[int, _Pending] = {}
+        self._handed: dict[int, tuple[float, Message]] = {}
+        self._forgotten: list[Message] = []
         self.news = asyncio.Event()
+
+    def stored(self, subject: str) -> None:
+        """Something new is in the log."""
+        if matches(self._pattern, subject):
+            self.news.set()
 
     async def take(self, at_most: int) -> list[Delivery]:
         """Up to `at_most` messages that wait, waiting for the first."""
@@ -169,18 +186,31 @@ class SharedConsumer:
             one.until = _time() + (self._ack_wait_s if by_s is None else by_s)
         self.news.set()
 
+    def forget(self, since: float) -> set[str]:
+        """Hand out again, as new, what was handed out first since then; the subjects of these."""
+        recent = [message for at, message in self._handed.values() if at >= since]
+        for message in recent:
+            self._pending.pop(message.seq, None)
+            del self._handed[message.seq]
+        self._forgotten += recent
+        self.news.set()
+        return {message.subject for message in recent}
+
     def _ready(self, at_most: int) -> list[Delivery]:
         overdue = [one for one in self._pending.values() if one.until <= _time()][:at_most]
         for one in overdue:
             one.deliveries += 1
         while len(overdue) < at_most and len(self._pending) < self._max_ack_pending and (new := self._new()):
             self._pending[new.seq] = _Pending(new, 1, 0)
+            self._handed[new.seq] = _time(), new
             overdue.append(self._pending[new.seq])
         for one in overdue:
             one.until = _time() + self._ack_wait_s
         return [MemoryDelivery(self, one.message, one.deliveries) for one in overdue]
 
     def _new(self) -> Message | None:
+        if self._forgotten:
+            return self._forgotten.pop(0)
         while self._next < len(self._log.messages):
             message = self._log.messages[self._next]
             self._next += 1

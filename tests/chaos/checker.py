@@ -96,8 +96,12 @@ def check(
     heard: Mapping[str, int] | None = None,
     journal: Iterable[Json] = (),
     texts: Mapping[str, str] | None = None,
+    named: Mapping[int, str] | None = None,
 ) -> tuple[Json, Findings]:
-    """The line, and what is wrong by name. Without the frozen `texts`, by SHA-256, what cites them is not checked."""
+    """The line, and what is wrong by name. Without the frozen `texts`, by SHA-256, what cites them is not checked.
+
+    `named` are the runs of requests, by sequence, that do not name theirs themselves.
+    """
     runs = _runs(log)
     found = Findings()
     taken = {run.name for run in runs.values() if run.first("accepted")}
@@ -113,7 +117,7 @@ def check(
         _check_course(run, found)
         if texts is not None:
             _check_texts(run, texts, found)
-    _check_answers(log, runs, found)
+    _check_answers(log, runs, named or {}, found)
     again, after_all = _performances(runs, journal)
     ended = [run.first("completed") for run in runs.values()]
     line = {
@@ -174,14 +178,25 @@ def _check_end(run: Run, completed: Stored, found: Findings) -> None:
     outcome, decisions = completed.fact["outcome"], [message.event["type"] for _, message in run.under("decision")]
     if completed.fact["run_id"] != run.name or completed.fact["ok"] != (outcome == "reported"):
         found.wrong.append(f"{run.name} completed as something else")
-    if outcome == "reported" and not (decisions == ["decision.approved.v1"] and completed.fact.get("report")):
+    last = decisions[-1] if decisions and set(decisions[:-1]) <= {"decision.revised.v1"} else None
+    if outcome == "reported" and not (last == "decision.approved.v1" and completed.fact.get("report")):
         found.wrong.append(f"{run.name} was reported after {decisions}")
-    if outcome in _OUTCOME_OF.values() and [_OUTCOME_OF.get(decision) for decision in decisions] != [outcome]:
+    if outcome in _OUTCOME_OF.values() and (last is None or _OUTCOME_OF.get(last) != outcome):
         found.wrong.append(f"{run.name} ended {outcome} after {decisions}")
-    if outcome == "failed" and not any(
-        "error" in message.fact for _, message in run.under("plan", "fetch", "synthesis")
-    ):
+    if outcome == "failed" and not _had_reason_to_fail(run):
         found.wrong.append(f"{run.name} failed without a step that did: {completed.fact['reason']}")
+
+
+def _had_reason_to_fail(run: Run) -> bool:
+    """Whether a step failed, nothing was found, or a report was written that cites what it may not."""
+    steps = [message.fact for _, message in run.under("plan", "fetch", "synthesis")]
+    decided = [message.fact for _, message in run.under("decision")]
+    found = {source["sha256"] for fact in steps for source in fact.get("sources", [])}
+    allowed = found - {sha256 for fact in decided for sha256 in fact.get("exclude", [])}
+    reports = [fact["report"] for fact in steps if "report" in fact]
+    stray = any(citation["sha256"] not in allowed for report in reports for citation in _citations(report))
+    bare = any(not claim["citations"] for report in reports for part in report["sections"] for claim in part["claims"])
+    return not found or stray or bare or any("error" in fact for fact in steps)
 
 
 def _check_texts(run: Run, texts: Mapping[str, str], found: Findings) -> None:
@@ -216,20 +231,26 @@ def _was_asked_for(run: Run, slot: str, seq: int) -> bool:
     return task is not None and task.seq < seq
 
 
-def _check_answers(log: list[Stored], runs: Mapping[str, Run], found: Findings) -> None:
+def _check_answers(log: list[Stored], runs: Mapping[str, Run], named: Mapping[int, str], found: Findings) -> None:
     """Every contract message led to one box or one refusal, or said again what was recorded."""
     boxes = [message for run in runs.values() for _, message in run.under("decision", "completed")]
     answered = Counter(message.fact.get("message_seq") for message in boxes)
     answered.update(message.fact["request_seq"] for run in runs.values() for _, message in run.under("accepted"))
     answered.update(message.fact["seq"] for message in log if message.subject.startswith("research.invalid."))
     for message in log:
-        if message.subject in _CONTRACT and answered[message.seq] != 1 and not _says_again(message, runs, answered):
+        if message.subject not in _CONTRACT or answered[message.seq] == 1:
+            continue
+        if answered[message.seq] or not _says_again(message, runs, named):
             found.wrong.append(f"{message.subject} at {message.seq} was answered {answered[message.seq]} times")
 
 
-def _says_again(message: Stored, runs: Mapping[str, Run], answered: Counter[int | None]) -> bool:
+def _says_again(message: Stored, runs: Mapping[str, Run], named: Mapping[int, str]) -> bool:
     """Whether this is a request that was made before, under the same name."""
-    return message.subject == _CONTRACT[0] and not answered[message.seq] and message.event.get("run_id") in runs
+    try:
+        name = named.get(message.seq) or message.event.get("run_id")
+    except (ValueError, AttributeError):
+        return False
+    return message.subject == _CONTRACT[0] and name in runs
 
 
 def _performances(runs: Mapping[str, Run], journal: Iterable[Json]) -> tuple[int, int]:

@@ -1,0 +1,1 @@
+"""All of Dossier in one thread and virtual time, with everything going wrong that one seed draws."""

@@ -1,0 +1,455 @@
+"""The server, and everybody's own way to it: what is sent may come late, twice or never, and so may the answer.
+
+What is sent is numbered for each process, so that a fault can name the one message that it befalls. The promises of
+the connection are those of the real one: a fill goes on until the server has answered, everything else raises
+`Unavailable` after five seconds, and each answer that is awaited ends with the connection.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from random import Random  # noqa: TID251  seeded
+from typing import Any, Final, TypeVar
+
+from shared.errors import Refused, Unavailable
+from shared.runtime.log import Consumer, Delivery, End, Fill, Filled, Full, Message, Tasks
+from shared.runtime.memory import MemoryLog
+from shared.runtime.topology import Limits
+from tests.simulation.faults import Hit, OnMessage
+from tests.simulation.loop import OUTSIDE, Host, VirtualLoop, moment
+
+T = TypeVar("T")
+_WITHIN_S: Final = 5.0
+_AGAIN_S: Final = 0.1
+_BATCHED: Final = 4
+_CHUNKS: Final = (1, 2, 7, 500)
+
+
+def at_once(doing: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine returns that waits for nothing."""
+    try:
+        doing.send(None)
+    except StopIteration as done:
+        return done.value
+    raise AssertionError("It waits.")
+
+
+class Network:
+    """The one log, who can reach it, and an account of everything that is sent."""
+
+    def __init__(self, loop: VirtualLoop, limits: Limits, *, hits: Sequence[OnMessage], pace_s: float, seed: int) -> None:
+        self.loop = loop
+        self.log = MemoryLog(limits=limits, now=lambda: moment(loop.time()))
+        self.account: list[tuple[float, str, str]] = []
+        self.serves = True
+        self.sent: dict[str, list[str]] = {}
+        """What each process has sent, all its lives long."""
+        self.kill: Callable[[Host, OnMessage], None] = lambda host, hit: None
+        self._hits = {(hit.process, hit.number): hit for hit in hits}
+        self._pace_s = pace_s
+        self._rngs: dict[str, Random] = {}
+        self._seed = seed
+        self._connections: list[Connection] = []
+
+    def connect(self, host: Host) -> "Connection":
+        """A connection for this process."""
+        rng = self._rngs.setdefault(host.name, Random(f"{self._seed} {host.name}"))
+        connection = Connection(self, host, rng, self._pace_s)
+        if not self.serves:
+            connection.cut(noticed_s=0.0)
+        self._connections.append(connection)
+        return connection
+
+    def say(self, who: str, what: str) -> None:
+        """Put it on the record."""
+        self.account.append((self.loop.time(), who, what))
+
+    def later(self, at: float, call: Callable[..., object], *args: object) -> None:
+        """Call this at that time, in no process."""
+        self.loop.call_at(at, call, *args, context=OUTSIDE)
+
+    def next_of(self, process: str, what: str) -> OnMessage | None:
+        """One more message of this process; the fault that befalls it."""
+        sent = self.sent.setdefault(process, [])
+        sent.append(what)
+        return self._hits.get((process, len(sent)))
+
+    def stored(self, subject: str) -> Message | None:
+        """What is stored there, as whoever stands at the server sees it."""
+        return at_once(self.log.last([subject])).get(subject)
+
+    def restart(self, *, forget_s: float) -> set[str]:
+        """The server dies, and forgets what it handed out in its last instant: the subjects of these tasks."""
+        self.serves = False
+        for connection in list(self._connections):
+            connection.cut(noticed_s=0.0)
+        return self.log.forget(self.loop.time() - forget_s)
+
+    def serve(self) -> None:
+        """The server is back."""
+        self.serves = True
+        for connection in list(self._connections):
+            connection.mend()
+
+    def drop(self, connection: "Connection") -> None:
+        """Its process is gone."""
+        self._connections.remove(connection)
+
+
+class Connection:
+    """A `Log`, as one process has it."""
+
+    def __init__(self, network: Network, host: Host, rng: Random, pace_s: float) -> None:
+        self.host = host
+        self.read_at = 0.0
+        """As of when this process last learned from the server what is done."""
+        self.reads_from = 0.0
+        """Until then the reader of the log is held up."""
+        self._network = network
+        self._log = network.log
+        self._rng = rng
+        self._pace_s = pace_s
+        self._session = 0
+        self._arrival = 0.0
+        self._up = asyncio.Event()
+        self._up.set()
+        self._awaited: dict[asyncio.Future[Any], None] = {}
+        self._orders: dict[Order, None] = {}
+        self._filling: set[asyncio.Task[list[Filled]]] = set()
+
+    # Being there
+
+    @property
+    def up(self) -> bool:
+        """Whether the server can be reached."""
+        return self._up.is_set()
+
+    @property
+    def session(self) -> int:
+        """How often the connection was lost."""
+        return self._session
+
+    def cut(self, *, noticed_s: float) -> None:
+        """The connection goes; the server notices after a while, and hands out into the void until then."""
+        self._session += 1
+        self._up.clear()
+        awaited, self._awaited = self._awaited, {}
+        for answer in awaited:
+            if not answer.done() and not self.host.dead:
+                answer.set_exception(Unavailable("The connection went down before the answer."))
+        for order in self._orders:
+            order.forget(noticed_s)
+
+    def mend(self) -> None:
+        """The connection is back."""
+        self._up.set()
+        for order in self._orders:
+            order.place()
+
+    def close(self) -> None:
+        """The process is gone, and the server knows."""
+        self.cut(noticed_s=0.0)
+        self._network.drop(self)
+
+    def delay_s(self) -> float:
+        """How long the next message is under way."""
+        return self._pace_s * (0.1 + self._rng.random())
+
+    # Asking
+
+    async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
+        """Goes on when whoever waits for it is gone, as the real one does."""
+        filling = asyncio.ensure_future(self._fill(fills))
+        self._filling.add(filling)
+        filling.add_done_callback(self._filling.discard)
+        return await asyncio.shield(filling)
+
+    async def _fill(self, fills: Sequence[Fill]) -> list[Filled]:
+        answers: dict[int, Filled] = {}
+        while missing := [place for place in range(len(fills)) if place not in answers]:
+            if not self.up:
+                await self._up.wait()
+            together = [missing] if len(missing) > _BATCHED else [[place] for place in missing]
+            asked = [(places, await self._asked_to_fill([fills[place] for place in places])) for places in together]
+            for places, future in asked:
+                try:
+                    answers.update(zip(places, await future, strict=True))
+                except Unavailable:
+                    await asyncio.sleep(_AGAIN_S)
+        return [answers[place] for place in range(len(fills))]
+
+    async def _asked_to_fill(self, fills: Sequence[Fill]) -> "asyncio.Future[list[Filled]]":
+        what = "fill " + " ".join(fill.subject.removeprefix("research.") for fill in fills)
+        return await self._send(what, lambda: _filled(self._log, fills))
+
+    async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] = {}) -> int:
+        text = data.decode(errors="replace")
+        return await self._ask(f"publish {subject} {text}", lambda: at_once(self._log.publish(subject, data, headers)))
+
+    async def last(self, subjects: Sequence[str], *, leader: bool = False) -> dict[str, Message]:
+        def read() -> dict[str, Message]:
+            self.read_at = self._network.loop.time()
+            return at_once(self._log.last(subjects, leader=leader))
+
+        return await self._ask(f"read {len(subjects)} slots", read)
+
+    async def at(self, seq: int) -> Message | None:
+        return await self._ask(f"read {seq}", lambda: at_once(self._log.at(seq)))
+
+    async def end(self) -> End:
+        return await self._ask("ask for the end", lambda: at_once(self._log.end()))
+
+    async def history(self, pattern: str, *, after: int = 0) -> AsyncIterator[Message]:
+        raise NotImplementedError
+        yield  # type: ignore[unreachable]
+
+    async def put(self, text: str) -> str:
+        return await self._ask("freeze a text", lambda: at_once(self._log.put(text)))
+
+    async def get(self, sha256: str) -> str | None:
+        return await self._ask("read a text", lambda: at_once(self._log.get(sha256)))
+
+    async def _ask(self, what: str, do: Callable[[], T]) -> T:
+        return await (await self._send(what, do))
+
+    async def _send(self, what: str, do: Callable[[], T]) -> "asyncio.Future[T]":
+        """Send, and return the answer to come."""
+        await self._up_soon()
+        loop = self._network.loop
+        answer: asyncio.Future[T] = loop.create_future()
+        self._awaited[answer] = None
+        hit = self._dispatch(what, do, answer)
+        if hit and hit.what in (Hit.LOSE, Hit.LOSE_ANSWER, Hit.DELAY):
+            self._network.later(loop.time() + _WITHIN_S, self._overdue, answer)
+        await self._unless_dead()
+        return answer
+
+    async def post(self, what: str, do: Callable[[], object]) -> None:
+        """Send; nothing is answered."""
+        await self._up_soon()
+        self._dispatch(what, do, None)
+        await self._unless_dead()
+
+    async def _up_soon(self) -> None:
+        if self.host.dead:
+            raise Unavailable("This process is no more.")
+        if not self.up:
+            try:
+                async with asyncio.timeout(_WITHIN_S):
+                    await self._up.wait()
+            except TimeoutError:
+                raise Unavailable("The server cannot be reached.") from None
+
+    async def _unless_dead(self) -> None:
+        """A process that was killed just now does not come to its next line."""
+        if self.host.dead:
+            await self._network.loop.create_future()
+
+    # Under way
+
+    def _dispatch(self, what: str, do: Callable[[], T], answer: "asyncio.Future[T] | None") -> OnMessage | None:
+        hit = self._network.next_of(self.host.name, what)
+        if hit and hit.what is Hit.KILL_BEFORE:
+            self._network.say(self.host.name, f"is killed before it can {what}")
+            self._network.kill(self.host, hit)
+            return hit
+        if hit and hit.what is Hit.LOSE:
+            self._network.say(self.host.name, f"{what}: lost on the way")
+            return hit
+        now = self._network.loop.time()
+        self._arrival = arrival = max(now + self.delay_s(), self._arrival)
+        session: int | None = self._session
+        if hit and hit.what is Hit.DELAY:
+            arrival, session = arrival + hit.seconds, None
+        self._network.later(arrival, self._arrive, session, what, do, answer, hit)
+        if hit and hit.what is Hit.REPEAT:
+            self._network.later(arrival + hit.seconds, self._arrive, None, f"{what} (again)", do, None, None)
+        return hit
+
+    def _arrive(
+        self,
+        session: int | None,
+        what: str,
+        do: Callable[[], T],
+        answer: "asyncio.Future[T] | None",
+        hit: OnMessage | None,
+    ) -> None:
+        if session is not None and session != self._session:
+            return
+        try:
+            result: T | Exception = do()
+        except (Refused, Unavailable) as error:
+            result = error
+        kind = hit.what if hit else None
+        lost = {Hit.KILL_AFTER: ", and is killed before it hears", Hit.LOSE_ANSWER: ", but never hears"}.get(kind, "")
+        self._network.say(self.host.name, f"{what}{_told(result)}{lost}")
+        if hit and kind is Hit.KILL_AFTER:
+            self._network.kill(self.host, hit)
+        elif answer and kind is not Hit.LOSE_ANSWER:
+            now = self._network.loop.time()
+            self._network.later(now + self.delay_s(), self._hear, self._session, answer, result)
+
+    def _hear(self, session: int, answer: "asyncio.Future[T]", result: T | Exception) -> None:
+        self._awaited.pop(answer, None)
+        if session != self._session or answer.done():
+            return
+        if isinstance(result, Refused | Unavailable):
+            answer.set_exception(result)
+        else:
+            answer.set_result(result)
+
+    def _overdue(self, answer: "asyncio.Future[Any]") -> None:
+        self._awaited.pop(answer, None)
+        if not answer.done() and not self.host.dead:
+            answer.set_exception(Unavailable("The server gave no answer in time."))
+
+    # Listening
+
+    async def follow(self, after: int) -> AsyncGenerator[Sequence[Message]]:
+        loop = self._network.loop
+        while True:
+            while len(self._log.messages) <= after:
+                await self._log.grown()
+            await asyncio.sleep(max(self.delay_s(), self.reads_from - loop.time()))
+            await self._up.wait()
+            if self.reads_from <= loop.time() and (chunk := self._log.messages[after : after + self._rng.choice(_CHUNKS)]):
+                after += len(chunk)
+                yield chunk
+
+    async def hint(self, subject: str, data: bytes) -> None:
+        await self.post(f"hint {subject}", lambda: at_once(self._log.hint(subject, data)))
+
+    async def hints(self, pattern: str) -> AsyncGenerator[str]:
+        async with aclosing(self._log.hints(pattern)) as subjects:
+            async for subject in subjects:
+                if self.up:
+                    yield subject
+
+    @asynccontextmanager
+    async def tasks(self, consumer: Consumer, *, at_most: int) -> "AsyncGenerator[Order]":
+        order = Order(self, self._network, consumer, at_most)
+        self._orders[order] = None
+        await self._up.wait()
+        order.place()
+        try:
+            yield order
+        finally:
+            await order.close()
+            self._orders.pop(order, None)
+
+
+class Order:
+    """`Tasks`: the client's side of a standing order. The server's side is forgotten with the connection."""
+
+    def __init__(self, connection: Connection, network: Network, consumer: Consumer, at_most: int) -> None:
+        self._connection = connection
+        self._network = network
+        self._consumer: Consumer = consumer
+        self._at_most = at_most
+        self._held = 0
+        self._arrived: list[Handed] = []
+        self._news = asyncio.Event()
+        self._closed = False
+        self._serving: asyncio.Task[None] | None = None
+        self._at_server: Tasks | None = None
+
+    async def __aiter__(self) -> "AsyncIterator[Sequence[Handed]]":
+        while not self._closed:
+            await self._news.wait()
+            self._news.clear()
+            if taken := self._arrived:
+                self._arrived = []
+                yield taken
+
+    async def release(self, count: int = 1) -> None:
+        self._held -= count
+        if count and self._connection.up and not self._connection.host.dead:
+            now = self._network.loop.time()
+            self._network.later(now + self._connection.delay_s(), self._free, self._connection.session, count)
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._news.set()
+        self.forget(0.0)
+        for handed in self._arrived:
+            await handed.nak()
+
+    def place(self) -> None:
+        """Ask for as many as there is room for."""
+        if self._closed:
+            return
+        self.forget(0.0)
+        session, free = self._connection.session, self._at_most - self._held
+        self._serving = self._network.loop.create_task(self._serve(session, free), context=OUTSIDE)
+
+    def forget(self, after_s: float) -> None:
+        """The server hands out no more for this order, after a while."""
+        if serving := self._serving:
+            self._serving = None
+            if after_s:
+                self._network.later(self._network.loop.time() + after_s, serving.cancel)
+            else:
+                serving.cancel()
+
+    async def _serve(self, session: int, free: int) -> None:
+        await asyncio.sleep(self._connection.delay_s())
+        async with self._network.log.tasks(self._consumer, at_most=free) as tasks:
+            self._at_server = tasks
+            async for deliveries in tasks:
+                for delivery in deliveries:
+                    self._hand(session, delivery)
+
+    def _hand(self, session: int, delivery: Delivery) -> None:
+        loop, host = self._network.loop, self._connection.host
+        subject = delivery.message.subject.removeprefix("research.")
+        if self._consumer != "lead" or delivery.deliveries:
+            self._network.say(host.name, f"is handed {subject}, for the {delivery.deliveries}. time")
+        handed = Handed(self._connection, delivery, loop.time())
+        self._network.later(loop.time() + self._connection.delay_s(), self._arrive, session, handed)
+
+    def _arrive(self, session: int, handed: "Handed") -> None:
+        if session == self._connection.session and not self._closed:
+            self._held += 1
+            self._arrived.append(handed)
+            self._news.set()
+
+    def _free(self, session: int, count: int) -> None:
+        if session == self._connection.session and self._at_server:
+            at_once(self._at_server.release(count))
+
+
+class Handed:
+    """`Delivery`: one task as it reached this process."""
+
+    def __init__(self, connection: Connection, delivery: Delivery, at: float) -> None:
+        self._connection = connection
+        self._delivery = delivery
+        self.message = delivery.message
+        self.deliveries = delivery.deliveries
+        self.handed_at = at
+        connection.read_at = max(connection.read_at, at)
+
+    @property
+    def _name(self) -> str:
+        return self.message.subject.removeprefix("research.")
+
+    async def ack(self) -> None:
+        await self._connection.post(f"ack {self._name}", lambda: at_once(self._delivery.ack()))
+
+    async def nak(self) -> None:
+        await self._connection.post(f"nak {self._name}", lambda: at_once(self._delivery.nak()))
+
+    async def renew(self) -> None:
+        await self._connection._ask(f"renew {self._name}", lambda: at_once(self._delivery.renew()))
+
+
+def _filled(log: MemoryLog, fills: Sequence[Fill]) -> list[Filled]:
+    return at_once(log.fill(fills))
+
+
+def _told(result: object) -> str:
+    if isinstance(result, list):
+        return " → " + " ".join("full" if isinstance(one, Full) else f"at {getattr(one, 'seq', one)}" for one in result)
+    return f" → {result}" if isinstance(result, int | Exception) else ""

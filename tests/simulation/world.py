@@ -1,0 +1,395 @@
+"""One story told: processes over one log, people who ask and decide, and the faults that befall them."""
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial, reduce
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from services.coordinator import fold, inbox, loop
+from services.coordinator.desk import Desk
+from services.coordinator.intake import Defaults
+from services.coordinator.loop import Coordinator
+from services.coordinator.owed import owed
+from services.coordinator.projection import Projection
+from services.coordinator.run import Recorded, Run, evolve, recorded
+from shared.contracts.envelope import decode
+from shared.contracts.facts import TaskIssued
+from shared.contracts.subjects import Kind, parse_slot
+from shared.runtime.log import Message
+from shared.runtime.topology import Limits
+from shared.runtime.verdict import Policy
+from shared.runtime.worker import Worker
+from tests.simulation import faults
+from tests.simulation.faults import Fault, OnMessage
+from tests.simulation.loop import OUTSIDE, Host, Stuck, VirtualLoop, moment, virtual
+from tests.simulation.network import Connection, Network
+from tests.simulation.people import People
+from tests.simulation.promises import Book, broken
+from tests.simulation.scenario import COORDINATORS, WORKERS, Scenario
+from tests.simulation.work import LONG_FREEZE_S, Work
+
+LIMITS: Final = Limits(models=2, fetches=3)
+IN_FLIGHT: Final[dict[Kind, int]] = {"plan": 2, "fetch": 3, "synthesize": 2}
+_AT_MOST: Final = 2
+_GRACE_S: Final = 4.0
+_DRAINED_WITHIN_S: Final = 900.0
+_LOOK_EVERY_S: Final = 1.0
+_SNAPSHOTS_AT: Final = (0.5, 2.0, 5.0, 12.0)
+_DAZED_S: Final = 2.0
+_SMALL: Final = 3
+
+
+class Told(Struct):
+    """A story that was told: the log it left, what happened in order, and which promises it broke."""
+
+    scenario: Scenario
+    messages: Sequence[Message]
+    account: Sequence[tuple[float, str, str]]
+    sent: dict[str, list[str]]
+    wrong: list[str]
+
+
+def tell(scenario: Scenario) -> Told:
+    """Tell this story, from the first request until everything is drained, and see what it did to the promises."""
+    with _quiet(), _bounded(small=scenario.small), virtual(scenario.seed) as virtual_loop:
+        world = World(scenario, virtual_loop)
+        try:
+            wrong = virtual_loop.run_until_complete(world.tell())
+        except Stuck:
+            wrong = ["Everything waits, and nothing will ever come.", *world.waits()]
+        messages = tuple(world.network.log.messages)
+        return Told(scenario, messages, tuple(world.network.account), dict(world.network.sent), wrong)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+@contextmanager
+def _bounded(*, small: bool) -> Iterator[None]:
+    """Whatever the coordinator keeps at hand, it keeps very few of, if `small`."""
+    places = ((inbox, "IN_MEMORY"), (fold, "_CACHED_RUNS"), (loop, "_LOOKS_AT_ONCE"))
+    before = [(module, name, getattr(module, name)) for module, name in places]
+    for module, name, value in before:
+        setattr(module, name, _SMALL if small else value)
+    try:
+        yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)
+
+
+class _Process:
+    """A program that can be started again and again."""
+
+    def __init__(self, world: "World", name: str) -> None:
+        self.world = world
+        self.name = name
+        self.running: asyncio.Task[None] | None = None
+        self.host: Host
+        self.connection: Connection
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self.running is not None
+
+    def begin(self, memory: str = "saved") -> None:
+        """Live again."""
+        self.world.network.say(self.name, f"starts, with its memory {memory}")
+        skew = self.world.scenario.skews.get(self.name, 0.0)
+        self.host = self.world.loop.host(self.name, skew_s=skew)
+        self.connection = self.world.network.connect(self.host)
+        self.running = self.host.begin(self.main(memory))
+        self.running.add_done_callback(partial(self._ended, self.host), context=OUTSIDE)
+
+    async def main(self, memory: str) -> None:
+        """What the program does."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Be told to stop."""
+        raise NotImplementedError
+
+    def leave(self) -> None:
+        """What is on disk is kept for the next life."""
+
+    def kill(self) -> None:
+        """Die, between two steps."""
+        self.host.dead = self.host.still = True
+        self._end()
+
+    def _end(self) -> None:
+        self.leave()
+        self.running = None
+        self.connection.close()
+
+    def _ended(self, host: Host, running: "asyncio.Task[None]") -> None:
+        """It came to its end by itself."""
+        if host.dead:
+            return
+        host.dead = True
+        self._end()
+        if not running.cancelled() and (error := running.exception()):
+            self.world.crashes.append(f"{self.name} ended with {error!r}.")
+            self.world.network.say(self.name, f"ends with {error!r}")
+            self.world.later(1.0, self.begin)
+
+
+class _Coordinator(_Process):
+    def __init__(self, world: "World", name: str) -> None:
+        super().__init__(world, name)
+        self.saved: list[bytes] = []
+        self.projection: Projection
+        self.coordinator: Coordinator
+        self.desk: Desk
+
+    def begin(self, memory: str = "saved") -> None:
+        self.projection = Projection(Path(":memory:"))
+        if self.saved and memory != "none":
+            self.projection._db.deserialize(self.saved[-1] if memory == "saved" else self.saved[len(self.saved) // 2])
+        super().begin(memory)
+
+    async def main(self, memory: str) -> None:
+        self.coordinator = Coordinator(self.connection, self.projection, defaults=Defaults(), set_up=_nothing)
+        self.desk = Desk(self.connection, self.coordinator, digest_required=False)
+        await self.coordinator.run()
+
+    def stop(self) -> None:
+        if self.running:
+            self.running.cancel()
+
+    def leave(self) -> None:
+        self.saved.append(self.projection._db.serialize())
+
+
+class _Worker(_Process):
+    def __init__(self, world: "World", name: str, kind: Kind) -> None:
+        super().__init__(world, name)
+        self._kind: Kind = kind
+        self._stop = asyncio.Event()
+
+    async def main(self, memory: str) -> None:
+        self._stop = asyncio.Event()
+        perform = partial(self.world.work.perform, connection=self.connection)
+        worker = Worker(self.connection, self._kind, perform, at_most=_AT_MOST, policy=Policy(), grace_s=_GRACE_S)
+        await worker.run(self._stop)
+
+    def stop(self) -> None:
+        self._stop.set()
+
+
+class World:
+    """Everything there is in one story."""
+
+    def __init__(self, scenario: Scenario, virtual_loop: VirtualLoop) -> None:
+        self.scenario = scenario
+        self.loop = virtual_loop
+        self.crashes: list[str] = []
+        hits = [fault for fault in scenario.faults if isinstance(fault, OnMessage)]
+        self.network = Network(virtual_loop, LIMITS, hits=hits, pace_s=scenario.pace_s, seed=scenario.seed)
+        self.network.kill = lambda host, hit: self._kill(host.name, hit.seconds, hit.memory)
+        self.work = Work(scenario.seed, scenario.temper, IN_FLIGHT, lambda host: self._kill(host.name, 1.0, "saved"))
+        self._coordinators = {name: _Coordinator(self, name) for name in COORDINATORS}
+        workers = {name: _Worker(self, name, kind) for name, kind in WORKERS.items()}
+        self._processes: dict[str, _Process] = {**self._coordinators, **workers}
+        self.people = People(scenario, virtual_loop, self.network, list(self._coordinators.values()))
+        self._book = Book()
+        virtual_loop.set_exception_handler(lambda _, context: self.crashes.append(f"Nobody caught {context!r}."))
+
+    def later(self, seconds: float, call: "partial[None] | object", *args: object) -> None:
+        """Call this after so long, in no process."""
+        self.network.later(self.loop.time() + seconds, call, *args)  # type: ignore[arg-type]
+
+    async def tell(self) -> list[str]:
+        """Let it all happen; the promises that were broken."""
+        for process in self._processes.values():
+            process.begin()
+        self.people.begin()
+        for fault in self.scenario.faults:
+            self._plan(fault)
+        for at in _SNAPSHOTS_AT:
+            self.later(at, self._remember)
+        await asyncio.sleep(self.scenario.trouble_s)
+        self.people.conclude()
+        drained = await self._drained()
+        wrong = [] if drained else [*self.waits(), *self._unfinished()]
+        wrong += broken(self.network.log.messages, self.people.journal, self.work.begun)
+        return wrong + self.work.crowded + self.crashes + self.people.faults() + (await self._folded() if drained else [])
+
+    def waits(self) -> list[str]:
+        """What is still to come."""
+        self._book.read(self.network.log.messages)
+        return self._book.waits()
+
+    def _unfinished(self) -> list[str]:
+        """Who still has something to say, or is not back."""
+        absent = [f"{each.name} is not back." for each in self._processes.values() if not each.alive]
+        return absent + ([] if self.people.done else ["Somebody has not been heard yet."])
+
+    async def _drained(self) -> bool:
+        until = self.loop.time() + _DRAINED_WITHIN_S
+        while self.waits() or self._unfinished():
+            if self.loop.time() > until:
+                return False
+            await asyncio.sleep(_LOOK_EVERY_S)
+        return True
+
+    # Faults
+
+    def _plan(self, fault: Fault) -> None:
+        match fault:
+            case faults.Kill(process=name, at=at, seconds=seconds, memory=memory):
+                self.later(at, self._kill, name, seconds, memory)
+            case faults.Stop(process=name, at=at, seconds=seconds):
+                self.later(at, self._stop, name, seconds)
+            case faults.Freeze(process=name, at=at, seconds=seconds):
+                self.later(at, self._freeze, name, seconds)
+            case faults.Away(process=name, at=at, seconds=seconds, noticed_s=noticed_s):
+                self.later(at, self._cut, name, seconds, noticed_s)
+            case faults.Lag(process=name, at=at, seconds=seconds):
+                self.later(at, self._hold_up, name, seconds)
+            case faults.Restart(at=at, seconds=seconds, forget_s=forget_s):
+                self.later(at, self._restart, seconds, forget_s)
+            case OnMessage():
+                pass
+
+    def _kill(self, name: str, seconds: float, memory: str) -> None:
+        process = self._processes.get(name)
+        if process and process.alive:
+            self.network.say(name, "dies")
+            process.kill()
+            self.later(seconds, process.begin, memory)
+
+    def _stop(self, name: str, seconds: float) -> None:
+        process = self._processes.get(name)
+        if process and process.alive:
+            self.network.say(name, "is told to stop")
+            process.stop()
+            self.later(seconds, self._begin_when_stopped, process)
+
+    def _begin_when_stopped(self, process: _Process) -> None:
+        if process.alive:
+            self.later(1.0, self._begin_when_stopped, process)
+        else:
+            process.begin()
+
+    def _freeze(self, name: str, seconds: float) -> None:
+        host = self._host(name)
+        if host and not host.still:
+            self.network.say(name, f"freezes for {seconds} s")
+            host.still = True
+            self.later(seconds, self._thaw, host, seconds)
+
+    def _thaw(self, host: Host, seconds: float) -> None:
+        if not host.dead:
+            self.network.say(host.name, "goes on")
+            host.frozen_s += seconds
+            if seconds > LONG_FREEZE_S:
+                host.dazed_until = self.loop.time() + _DAZED_S
+            self.loop.wake(host)
+
+    def _cut(self, name: str, seconds: float, noticed_s: float) -> None:
+        connection = self._connection(name)
+        if connection and connection.up:
+            self.network.say(name, f"loses its connection for {seconds} s")
+            connection.cut(noticed_s=noticed_s)
+            self.later(seconds, self._mend, connection)
+
+    def _mend(self, connection: Connection) -> None:
+        if not connection.host.dead and self.network.serves:
+            self.network.say(connection.host.name, "has a connection again")
+            connection.mend()
+
+    def _hold_up(self, name: str, seconds: float) -> None:
+        if connection := self._connection(name):
+            self.network.say(name, f"reads nothing new for {seconds} s")
+            connection.reads_from = self.loop.time() + seconds
+
+    def _restart(self, seconds: float, forget_s: float) -> None:
+        if self.network.serves:
+            self.network.say("the server", f"is gone for {seconds} s")
+            for subject in sorted(self.network.restart(forget_s=forget_s)):
+                if (stored := self.network.stored(subject)) and isinstance(fact := decode(stored.data).fact, TaskIssued):
+                    self.work.forget(fact.task)
+            self.later(seconds, self.network.serve)
+
+    def _host(self, name: str) -> Host | None:
+        process = self._processes.get(name)
+        if process:
+            return process.host if process.alive else None
+        return next(host for host in self.people.hosts if host.name == name)
+
+    def _connection(self, name: str) -> Connection | None:
+        process = self._processes.get(name)
+        if process:
+            return process.connection if process.alive else None
+        host = self._host(name)
+        return self.people.connection(host) if host else None
+
+    def _remember(self) -> None:
+        """Copy the projections of now, to come back with later."""
+        for coordinator in self._coordinators.values():
+            if coordinator.alive:
+                coordinator.leave()
+
+    # The end
+
+    async def _folded(self) -> list[str]:
+        """What is wrong with what the coordinators made of the log."""
+        messages = self.network.log.messages
+        until = self.loop.time() + _DRAINED_WITHIN_S
+        while any(each.coordinator.fold.seq < len(messages) or each.host.still for each in self._coordinators.values()):
+            if self.loop.time() > until:
+                return ["A coordinator does not read the log to its end."]
+            await asyncio.sleep(_LOOK_EVERY_S)
+        facts = _facts(messages)
+        runs = _fold(facts)
+        wrong = [] if _fold(facts[::-1]) == runs else ["The facts in another order give other runs."]
+        for run in runs.values():
+            if owed(run, moment(self.loop.time() + 1e9)).facts:
+                wrong.append(f"Run {run.id} is still owed something.")
+        return wrong + [text for each in self._coordinators.values() for text in _compared(each, runs)]
+
+
+def _compared(process: _Coordinator, runs: dict[str, Run]) -> list[str]:
+    wrong = []
+    for _ in range(len(runs) + 2):  # of what waits beyond memory, a save brings some back, and drops what is answered
+        process.coordinator.fold.save()
+    for run in runs.values():
+        if process.projection.load(run.id) != run:
+            wrong.append(f"{process.name} has folded {run.id} into something else than its log.")
+    if process.projection.unanswered(limit=1) or process.coordinator.fold.inbox:
+        wrong.append(f"{process.name} still has messages to answer.")
+    return wrong
+
+
+def _facts(messages: Sequence[Message]) -> list[Recorded]:
+    return [
+        recorded(slot, message.data, seq=message.seq, stored_at=message.time)
+        for message in messages
+        if (slot := parse_slot(message.subject))
+    ]
+
+
+def _fold(facts: Sequence[Recorded]) -> dict[str, Run]:
+    def folded(runs: dict[str, Run], it: Recorded) -> dict[str, Run]:
+        runs[it.slot.run] = evolve(runs.get(it.slot.run) or Run(it.slot.run), it)
+        return runs
+
+    return reduce(folded, facts, {})
+
+
+async def _nothing() -> None:
+    """Nothing is to be set up."""
