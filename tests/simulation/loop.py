@@ -139,10 +139,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         for host in self._hosts:
             host.dead = True
             self.wake(host)
-        tasks = [task for task in self._tasks if not task.done()]
-        for task in tasks:
-            task.cancel()
-        self.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        if tasks := [task for task in self._tasks if not task.done()]:
+            for task in tasks:
+                task.cancel()
+            self.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         self.run_until_complete(self.shutdown_asyncgens())
         self.close()
 

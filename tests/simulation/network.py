@@ -37,7 +37,9 @@ def at_once(doing: Coroutine[Any, Any, T]) -> T:
 class Network:
     """The one log, who can reach it, and an account of everything that is sent."""
 
-    def __init__(self, loop: VirtualLoop, limits: Limits, *, hits: Sequence[OnMessage], pace_s: float, seed: int) -> None:
+    def __init__(
+        self, loop: VirtualLoop, limits: Limits, *, hits: Sequence[OnMessage], pace_s: float, seed: int
+    ) -> None:
         self.loop = loop
         self.log = MemoryLog(limits=limits, now=lambda: moment(loop.time()))
         self.account: list[tuple[float, str, str]] = []
@@ -312,7 +314,9 @@ class Connection:
                 await self._log.grown()
             await asyncio.sleep(max(self.delay_s(), self.reads_from - loop.time()))
             await self._up.wait()
-            if self.reads_from <= loop.time() and (chunk := self._log.messages[after : after + self._rng.choice(_CHUNKS)]):
+            if self.reads_from <= loop.time() and (
+                chunk := self._log.messages[after : after + self._rng.choice(_CHUNKS)]
+            ):
                 after += len(chunk)
                 yield chunk
 

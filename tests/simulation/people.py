@@ -174,9 +174,9 @@ class People:
             return await asyncio.shield(self._named[say.run])
         run = await asyncio.shield(self._named[say.run])
         while not (hold := self._stored(f"research.run.{run}.hold.1")):
-            if self._stored(f"research.run.{run}.completed") or self._loop.time() > 3 * TROUBLE_ENDS:
+            if self._stored(f"research.run.{run}.completed"):
                 return None
-            await asyncio.sleep(0.05)
+            await self._network.log.grown()
         if say.after == "deadline":
             deadline = datetime.fromisoformat(json.loads(hold.data)["data"]["deadline"])
             until = (deadline - BEGAN).total_seconds() + say.seconds
@@ -211,7 +211,16 @@ class People:
                 if asked.done() and not asked.cancelled() and not isinstance(asked.exception(), Unavailable):
                     refusal, run = asked.result()
                     told = winner(run) if run and refusal and (run.current.decision or run.completed) else ""
-                    answer = Answer(say.by, say.verb, ruling.run_id, refusal.code if refusal else "", told, asked_at, self._loop.time(), unheard)
+                    answer = Answer(
+                        say.by,
+                        say.verb,
+                        ruling.run_id,
+                        refusal.code if refusal else "",
+                        told,
+                        asked_at,
+                        self._loop.time(),
+                        unheard,
+                    )
                     self.journal.answers.append(answer)
                     self._network.say(say.by, f"asks to {say.verb} {ruling.run_id} → {answer.code or 'done'} {told}")
                     return
@@ -228,12 +237,10 @@ class People:
                     (Slot(run, "plan", 1), PlanMade(queries=("forged",), planner="intruder")),
                     (Slot(run, "fetch", 1, 0), FetchFailed(query="forged", error=Failure("forged", "forged"))),
                 ):
-                    for _ in range(200):
-                        if self._stored(slot.subject):
-                            break
-                        await asyncio.sleep(0.1)
-                    else:
-                        continue
+                    while not self._stored(slot.subject):
+                        if self._stored(f"research.run.{run}.completed"):
+                            return
+                        await self._network.log.grown()
                     fill = _fill(slot, fact, BEGAN)
                     self.journal.forged.add(fill.data)
                     await self._publish(connection, fill.subject, fill.data, {})

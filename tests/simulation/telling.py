@@ -48,5 +48,3 @@ def explained(seed: int) -> str:
 def first_broken(seeds: Iterable[int], told_by: Callable[[Scenario], Told] = tell) -> int | None:
     """The first of these seeds whose story breaks a promise."""
     return next((seed for seed in seeds if told_by(scenario(seed)).wrong), None)
-
-

@@ -56,13 +56,14 @@ class Work:
         self._limits = limits
         self._kill = kill
         self._tries: dict[str, int] = {}
+        self._forgotten: set[tuple[Kind, str]] = set()
 
     async def perform(self, task: Task, connection: Connection) -> StepOutcome:
         """Do what the script says."""
         kind, about = _described(task)
         time = asyncio.get_running_loop().time()
         begun = Begun(kind, about, time, connection.read_at, connection.host, connection.host.frozen_s)
-        begun.excused = time < connection.host.dazed_until
+        begun.excused = time < connection.host.dazed_until or (kind, about) in self._forgotten
         self.begun.append(begun)
         self._count(begun)
         number = self._tries[about] = self._tries.get(about, 0) + 1
@@ -73,16 +74,18 @@ class Work:
 
     def forget(self, task: Task) -> None:
         """The server does not know any more that somebody has this task."""
-        kind_and_about = _described(task)
+        self._forgotten.add(_described(task))
         for one in self.begun:
-            one.excused |= (one.kind, one.about) == kind_and_about
+            one.excused |= (one.kind, one.about) in self._forgotten
 
     def _count(self, begun: Begun) -> None:
         at_it = [one for one in self.begun if one.kind == begun.kind and one.goes_on]
         if len(at_it) > self._limits[begun.kind]:
             limit = self._limits[begun.kind]
             self.crowded.append(f"At {begun.at:.3f} s {len(at_it)} tasks of {begun.kind} are in work; {limit} may be.")
-        if UNNAMED not in begun.about and (others := [one.host.name for one in at_it if one.about == begun.about and one is not begun]):
+        if UNNAMED not in begun.about and (
+            others := [one.host.name for one in at_it if one.about == begun.about and one is not begun]
+        ):
             self.crowded.append(f"At {begun.at:.3f} s {begun.host.name} begins what {others[0]} is at: {begun.about}.")
 
     async def _done(self, task: Task, rng: Random, host: Host) -> StepOutcome:
@@ -154,6 +157,8 @@ def _garbage(task: Task, rng: Random) -> Any:
             anything += [PlanMade(queries=("odd",), planner="script")]
         case SynthesizeTask(digest=digest):
             anything += [SynthesisWritten(digest=digest, report=report(source("nobody's business")))]
-            anything += [SynthesisWritten(digest=digest, report=Report((Section("", (Claim("So.", ()),)),), (), "script"))]
+            anything += [
+                SynthesisWritten(digest=digest, report=Report((Section("", (Claim("So.", ()),)),), (), "script"))
+            ]
             anything += [SynthesisWritten(digest="", report=report(source("everywhere")))]
     return rng.choice(anything)

@@ -226,7 +226,9 @@ class World:
         drained = await self._drained()
         wrong = [] if drained else [*self.waits(), *self._unfinished()]
         wrong += broken(self.network.log.messages, self.people.journal, self.work.begun)
-        return wrong + self.work.crowded + self.crashes + self.people.faults() + (await self._folded() if drained else [])
+        return (
+            wrong + self.work.crowded + self.crashes + self.people.faults() + (await self._folded() if drained else [])
+        )
 
     def waits(self) -> list[str]:
         """What is still to come."""
@@ -321,7 +323,9 @@ class World:
         if self.network.serves:
             self.network.say("the server", f"is gone for {seconds} s")
             for subject in sorted(self.network.restart(forget_s=forget_s)):
-                if (stored := self.network.stored(subject)) and isinstance(fact := decode(stored.data).fact, TaskIssued):
+                if (stored := self.network.stored(subject)) and isinstance(
+                    fact := decode(stored.data).fact, TaskIssued
+                ):
                     self.work.forget(fact.task)
             self.later(seconds, self.network.serve)
 

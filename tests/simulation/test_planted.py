@@ -1,0 +1,185 @@
+"""The simulation sees what it is there for: each bug here is planted in the product, and caught within a few stories."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import pytest
+
+from services.coordinator import inbox, intake, loop, owed, run
+from services.coordinator.desk import Desk
+from services.coordinator.fold import Fold
+from services.coordinator.inbox import Inbox
+from services.coordinator.intake import Inbound, Judgement, Refuse, Said
+from services.coordinator.loop import Coordinator
+from services.coordinator.owed import NOTHING, Owed
+from services.coordinator.run import Box, Recorded, Round, Run
+from shared.contracts.facts import FetchFound
+from shared.contracts.subjects import Step
+from shared.contracts.tasks import Task
+from shared.runtime import clock, worker
+from shared.runtime.topology import Limits
+from shared.runtime.worker import Job, Worker
+from tests.simulation.telling import first_broken
+
+WITHIN: Final = 100
+"""Stories, at most, until a bug is seen. Most are seen in the first few."""
+RARE: Final = {"tell_everybody_that_they_won": 200, "judge_a_decision_by_when_it_is_read": 30, "never_let_go": 60}
+"""Where to begin with those that take a coincidence, to be quicker."""
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def acknowledge_before_writing(patch: pytest.MonkeyPatch) -> None:
+    record = Worker._record
+
+    async def hasty(self: Worker, job: Job, *fact: Any) -> None:
+        await job.delivery.ack()
+        await record(self, job, *fact)
+
+    patch.setattr(Worker, "_record", hasty)
+
+
+def fold_only_what_comes_in_order(patch: pytest.MonkeyPatch) -> None:
+    evolve_round = run._evolve_round
+
+    def strict(round_: Round, it: Recorded, fact: Any) -> Round:
+        if isinstance(fact, FetchFound) and round_.plan is None:
+            return round_
+        return evolve_round(round_, it, fact)
+
+    patch.setattr(run, "_evolve_round", strict)
+
+
+def let_the_last_fact_of_a_box_stay(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(run, "_first", lambda box, it, fact: Box(it.seq, it.time, it.sha256, fact))
+
+
+def owe_a_task_again_under_another_attempt(patch: pytest.MonkeyPatch) -> None:
+    step = owed._step
+
+    def twice(round_: Round, of: Step, task: Task, now: Any) -> Owed:
+        due = step(round_, of, task, now)
+        if due == NOTHING and of.task(2).path not in round_.issued:
+            return Owed(((of.task(2), owed.TaskIssued(task=task)),))
+        return due
+
+    patch.setattr(owed, "_step", twice)
+
+
+def judge_a_decision_by_when_it_is_read(patch: pytest.MonkeyPatch) -> None:
+    judge = intake.judge_ruling
+
+    def late(*said: Any, at: Any, **more: Any) -> Judgement:
+        return judge(*said, at=clock.now(), **more)
+
+    patch.setattr(intake, "judge_ruling", late)
+
+
+def lose_an_early_decision(patch: pytest.MonkeyPatch) -> None:
+    judge = intake.judge
+
+    def hasty(inbound: Inbound, of: Run | None, *more: Any) -> Judgement:
+        early = of and of.current.hold is None and inbound.verb in ("approve", "reject")
+        return Said() if early else judge(inbound, of, *more)
+
+    patch.setattr(loop, "judge", hasty)
+
+
+def refuse_an_early_decision(patch: pytest.MonkeyPatch) -> None:
+    judge = intake.judge
+
+    def strict(inbound: Inbound, of: Run | None, *more: Any) -> Judgement:
+        early = of and of.accepted and of.current.hold is None and inbound.verb in ("approve", "reject")
+        return Refuse("not_held", "It is not on hold yet.") if early else judge(inbound, of, *more)
+
+    patch.setattr(loop, "judge", strict)
+
+
+def expire_before_folding_to_the_end(patch: pytest.MonkeyPatch) -> None:
+    async def impatient(self: Coordinator) -> bool:
+        self._is_set_up = True
+        self._proven = max(self._proven, self._now())
+        self._ring()
+        return True
+
+    patch.setattr(Coordinator, "_is_current", impatient)
+
+
+def forget_what_a_follower_has_read(patch: pytest.MonkeyPatch) -> None:
+    write_owed = Coordinator._write_owed
+
+    async def forgetful(self: Coordinator) -> None:
+        if not self.leads:
+            for waiting in self.fold.inbox.oldest(inbox.IN_MEMORY):
+                self.fold.inbox.drop(waiting.message.seq)
+        await write_owed(self)
+
+    patch.setattr(Coordinator, "_write_owed", forgetful)
+
+
+def save_no_message_that_waits(patch: pytest.MonkeyPatch) -> None:
+    changes = Inbox.changes
+    patch.setattr(Inbox, "changes", lambda self: ((), changes(self)[1]))
+
+
+def ignore_the_limit(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Limits, "in_flight", lambda self, kind: 1_000)
+
+
+def never_read_whether_it_is_done(patch: pytest.MonkeyPatch) -> None:
+    async def unread(self: Worker, jobs: Sequence[Job]) -> set[str]:
+        return set()
+
+    patch.setattr(Worker, "_answered", unread)
+
+
+def never_let_go(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(worker, "ACK_WAIT_S", 10_000.0)
+
+
+def use_what_was_excluded(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(owed, "decided_findings", lambda of: of.findings())
+
+
+def open_the_hold_on_other_evidence(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(owed, "digest", lambda of: "d" * 64)
+
+
+def tell_everybody_that_they_won(patch: pytest.MonkeyPatch) -> None:
+    async def found(self: Desk, *_: Any) -> int:
+        return 1
+
+    patch.setattr(Desk, "_seq_of", found)
+
+
+def forget_the_deadline(patch: pytest.MonkeyPatch) -> None:
+    looked = Fold.looked
+    patch.setattr(Fold, "looked", lambda self, of, wake_at: looked(self, of, None))
+
+
+PLANTS: Final[tuple[Plant, ...]] = (
+    acknowledge_before_writing,
+    fold_only_what_comes_in_order,
+    let_the_last_fact_of_a_box_stay,
+    owe_a_task_again_under_another_attempt,
+    judge_a_decision_by_when_it_is_read,
+    lose_an_early_decision,
+    refuse_an_early_decision,
+    expire_before_folding_to_the_end,
+    forget_what_a_follower_has_read,
+    save_no_message_that_waits,
+    ignore_the_limit,
+    never_read_whether_it_is_done,
+    never_let_go,
+    use_what_was_excluded,
+    open_the_hold_on_other_evidence,
+    tell_everybody_that_they_won,
+    forget_the_deadline,
+)
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
+def test_a_planted_bug_is_seen(plant: Plant, monkeypatch: pytest.MonkeyPatch):
+    plant(monkeypatch)
+    first = RARE.get(plant.__name__, 0)
+    assert first_broken(range(first, first + WITHIN)) is not None
