@@ -39,10 +39,9 @@ class Inbox:
         """Whether any message waits."""
         return bool(self._waiting) or not self._is_whole
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether all that wait are at hand. Until then nobody can say that a run has no decision waiting for it."""
-        return self._is_whole
+    def may_concern(self, run: str) -> bool:
+        """Whether a message on this run waits, as far as can be told while not all that wait are at hand."""
+        return not self._is_whole or run in self._of_run
 
     def add(self, message: Message) -> None:
         """The next message."""

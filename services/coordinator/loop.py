@@ -267,9 +267,9 @@ class Coordinator:
                 yield self._write(slot, fact, run.traceparent)
 
     def _due(self, run: Run) -> Owed:
-        """What `run` is owed; no decision by policy or time while a person's may still wait beyond what is at hand."""
+        """What `run` is owed; no decision by policy or time while a person's may wait that is not looked at yet."""
         due = owed(run, self._proven)
-        if self.fold.inbox.is_whole or all(slot.box != "decision" for slot, _ in due.facts):
+        if not self.fold.inbox.may_concern(run.id) or all(slot.box != "decision" for slot, _ in due.facts):
             return due
         return Owed(wake_at=self._proven + timedelta(seconds=_AGAIN_S))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from services.coordinator import inbox
+from services.coordinator import inbox, loop
 from services.coordinator.inbox import Inbox
 from services.coordinator.projection import Checkpoint, Projection
 from shared.contracts.subjects import REQUESTED
@@ -48,7 +48,7 @@ def test_what_is_beyond_memory_comes_back_in_order_once_there_is_room(tmp_path: 
     it = Inbox(projection, nobody)
     for seq in range(1, 8):
         it.add(request(seq))
-    assert (at_hand(it), it.is_whole) == ([1, 2, 3], False)
+    assert (at_hand(it), it.may_concern("another")) == ([1, 2, 3], True)
     seen: list[int] = []
     while it:
         seen += at_hand(it)
@@ -56,7 +56,7 @@ def test_what_is_beyond_memory_comes_back_in_order_once_there_is_room(tmp_path: 
             it.drop(seq)
         saved(projection, it)
     assert seen == [1, 2, 3, 4, 5, 6, 7]
-    assert it.is_whole
+    assert not it.may_concern("another")
     assert projection.unanswered(limit=10) == []
     projection.close()
 
@@ -84,11 +84,16 @@ def test_a_new_start_finds_what_was_left(tmp_path: Path):
     again = Inbox(projection, nobody)
     again.restore()
     assert at_hand(again) == [1, 3, 4]
-    assert not again.is_whole
+    assert again.may_concern("another")
     projection.close()
 
 
-def test_a_queue_beyond_memory_is_answered_and_no_deadline_overtakes_a_decision_in_it(tmp_path: Path):
+@pytest.mark.parametrize(("in_memory", "looks"), [(3, 1_000), (100, 2)], ids=["beyond memory", "beyond one look"])
+def test_a_long_queue_is_answered_and_no_deadline_overtakes_a_decision_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: int, looks: int
+):
+    monkeypatch.setattr(inbox, "IN_MEMORY", in_memory)
+    monkeypatch.setattr(loop, "_LOOKS_AT_ONCE", looks)
     later = timedelta()
 
     def now() -> datetime:
