@@ -167,7 +167,8 @@ def judge_ruling(
     if run.current.decision:
         return Refuse("decided", f"Run {run.id} is decided: {winner(run)}.")
     return (
-        _untimely(run, ruling, at, digest_required)
+        _unheld(run, message_seq)
+        or _untimely(run, ruling, at, digest_required)
         or _overdone(run, ruling)
         or Take(Slot(run.id, "decision", run.round), _decision(verb, ruling, run, via, message_seq))
     )
@@ -179,11 +180,19 @@ def _is_recorded(run: Run, message_seq: int | None) -> bool:
     return message_seq is not None and message_seq in (*decisions, ended)
 
 
+def _unheld(run: Run, message_seq: int | None) -> Refuse | None:
+    """Why a decision is too early for a later round: it was said before there was anything new to decide on."""
+    hold = run.current.hold
+    if run.round == 1 or (hold and (message_seq is None or message_seq > hold.seq)):
+        return None
+    if hold:
+        return Refuse("not_held", f"Round {run.round} of run {run.id} was not on hold yet when this was said.")
+    return Refuse("not_held", f"Round {run.round} of run {run.id} is not on hold yet; it is {run.status}.")
+
+
 def _untimely(run: Run, ruling: Ruling, at: datetime, digest_required: bool) -> Refuse | None:
-    """Why a decision cannot be taken now: too early for its round, too late, or on other evidence."""
+    """Why a decision cannot be taken now: too late, or on other evidence."""
     hold = run.current.hold.fact if run.current.hold else None
-    if hold is None and run.round > 1:
-        return Refuse("not_held", f"Round {run.round} of run {run.id} is not on hold yet; it is {run.status}.")
     if hold and at >= hold.deadline:
         return Refuse("too_late", f"The time to decide on run {run.id} ended at {hold.deadline.isoformat()}.")
     if ruling.digest is None:

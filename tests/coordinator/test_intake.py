@@ -292,6 +292,12 @@ def test_the_same_message_again_is_known_already(verb: str, told: tuple[Told, ..
     assert judged(said, given(*told, (take.slot, take.fact)).run) == Said()
 
 
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+def test_a_decision_said_before_a_later_rounds_hold_does_not_count_for_it_however_late_it_is_read(verb: str):
+    said = message(SUBJECTS[verb], {"run_id": RUN, "by": "ada"}, seq=len(SENT_BACK))
+    assert outcome(judged(said, given(*HELD_AGAIN).run)) == "not_held"
+
+
 def test_a_decision_is_known_already_also_in_a_later_round():
     early = (Slot(RUN, "decision", 2), DecisionApproved(by="ada", via="nats", message_seq=9))
     said = message(APPROVED, {"run_id": RUN, "by": "ada"})
