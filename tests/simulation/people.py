@@ -4,10 +4,12 @@ import asyncio
 import json
 from collections.abc import Coroutine, Sequence
 from datetime import datetime
+from itertools import count
 from typing import Any, Final, Protocol
 
 from services.coordinator.desk import Desk
-from services.coordinator.intake import winner
+from services.coordinator.intake import Refuse, winner
+from services.coordinator.run import Run
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.evidence import Failure
@@ -25,8 +27,9 @@ from tests.simulation.work import UNNAMED, source
 SUBJECTS: Final = {"approve": "research.approved", "reject": "research.rejected", "cancel": "research.cancelled"}
 MALFORMED: Final = (
     b"{", b"", b"\xff\xfe", b"[]", b"null", b'{"q": ""}', b'{"q": 7}', b'{"q": "Why?", "surprise": 1}',
-    b'{"q": "Why?", "run_id": "no.token"}', b'{"q": "Why?", "run_id": "r7"}', b'{"q": "Why?", "approval_timeout": "soon"}',
-    b'{"q": "Why?", "approval": "maybe"}', b'{"q": "Why?", "max_cost_usd": -1}', b"[" * 3_000,
+    b'{"q": "Why?", "run_id": "no.token"}', b'{"q": "Why?", "run_id": "r7"}',
+    b'{"q": "Why?", "approval_timeout": "soon"}', b'{"q": "Why?", "approval": "maybe"}',
+    b'{"q": "Why?", "max_cost_usd": -1}', b"[" * 3_000,
 )  # fmt: skip
 _BAD_WORDS: Final = (b'{"run_id": "run-0"}', b'{"run_id": "a b", "by": "eve"}', b'{"run_id": "run-0", "by": " "}')
 _AGAIN_S: Final = 0.5
@@ -59,6 +62,7 @@ class People:
         self._connections = {host: network.connect(host) for host in self._hosts}
         self._named: dict[str, asyncio.Future[str]] = {}
         self._busy: list[asyncio.Task[None]] = []
+        self._closing: asyncio.Task[None] | None = None
 
     @property
     def hosts(self) -> Sequence[Host]:
@@ -81,7 +85,7 @@ class People:
 
     def conclude(self) -> None:
         """When the trouble is over, decide on whatever is or comes on hold."""
-        self._let(0, self._close(self._whom(0)))
+        self._closing = self._hosts[0].begin(self._close(self._whom(0)))
 
     @property
     def done(self) -> bool:
@@ -90,7 +94,8 @@ class People:
 
     def faults(self) -> list[str]:
         """What went wrong with people themselves, which nothing should."""
-        return [f"Somebody failed: {task.exception()!r}" for task in self._busy if task.done() and task.exception()]
+        tasks = [*self._busy, self._closing] if self._closing else self._busy
+        return [f"Somebody failed: {task.exception()!r}" for task in tasks if task.done() and task.exception()]
 
     def _let(self, number: int, doing: Coroutine[Any, Any, None]) -> None:
         self._busy.append(self._hosts[number % len(self._hosts)].begin(doing))
@@ -155,12 +160,10 @@ class People:
         await self._publish(connection, SUBJECTS[say.verb], json.dumps(content).encode(), {})
 
     async def _close(self, connection: Connection) -> None:
-        for patience in range(100):
+        for patience in count():
             await asyncio.sleep(_PATIENCE_S if patience else 1.0)
             subjects = {message.subject for message in self._network.log.messages}
             ended = {subject.split(".")[2] for subject in subjects if subject.endswith(".completed")}
-            if all(subject.split(".")[2] in ended for subject in subjects if subject.endswith(".accepted")):
-                return
             for hold in sorted(subject for subject in subjects if ".hold." in subject):
                 run = hold.split(".")[2]
                 if run not in ended and hold.replace(".hold.", ".decision.") not in subjects:
@@ -190,7 +193,7 @@ class People:
     async def _revise(
         self, say: Say, run: str, connection: Connection, held: str | None, exclude: tuple[str, ...]
     ) -> None:
-        """Send the run back for another round, as a coordinator would that takes such a word; only while it is on hold."""
+        """Send the run back for another round, as a coordinator would that takes such a word, while it is on hold."""
         hold = self._stored(f"research.run.{run}.hold.1")
         if hold is None or self._stored(f"research.run.{run}.completed"):
             return
@@ -209,23 +212,18 @@ class People:
                 asked = office.host.begin(office.desk.rule(say.verb, ruling))  # type: ignore[arg-type]
                 await asyncio.wait({asked}, timeout=_ANSWERED_WITHIN_S)
                 if asked.done() and not asked.cancelled() and not isinstance(asked.exception(), Unavailable):
-                    refusal, run = asked.result()
-                    told = winner(run) if run and refusal and (run.current.decision or run.completed) else ""
-                    answer = Answer(
-                        say.by,
-                        say.verb,
-                        ruling.run_id,
-                        refusal.code if refusal else "",
-                        told,
-                        asked_at,
-                        self._loop.time(),
-                        unheard,
-                    )
-                    self.journal.answers.append(answer)
-                    self._network.say(say.by, f"asks to {say.verb} {ruling.run_id} → {answer.code or 'done'} {told}")
+                    self._hear(say, ruling.run_id, *asked.result(), asked_at=asked_at, unheard=unheard)
                     return
                 unheard = True
             await asyncio.sleep(_AGAIN_S)
+
+    def _hear(
+        self, say: Say, run: str, refusal: Refuse | None, known: Run | None, *, asked_at: float, unheard: bool
+    ) -> None:
+        lost = refusal and known and (known.current.decision or known.completed)
+        told, code = winner(known) if known and lost else "", refusal.code if refusal else ""
+        self.journal.answers.append(Answer(say.by, say.verb, run, code, told, asked_at, self._loop.time(), unheard))
+        self._network.say(say.by, f"asks to {say.verb} {run} → {code or 'done'} {told}")
 
     # Where there should be nobody
 

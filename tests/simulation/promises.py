@@ -206,17 +206,20 @@ class _Story:
         if decision.data["via"] == "deadline" and (hold is None or decision.at < _deadline(hold)):
             yield f"{run}.{slot} expired before its time"
         for seq, (message, word) in self.words.items():
-            if (
-                word["run_id"] == run
-                and message.subject in CONTRACT[1:3]
-                and seq < (took or decision.seq)
-                and (took or decision.data["via"] == "deadline")
-                and (number == 1 or (hold and seq > hold.seq))
-                and not (hold and message.time >= _deadline(hold))
-                and self.refusals.get(seq)
-                and self.refusals[seq].data["error"]["code"] in ("decided", "too_late", "not_held")
-            ):
-                yield f"{run}.{slot} is {decision.type} by {decision.data['by']}, and the word at {seq} came in time and before"
+            if word["run_id"] == run and self._was_passed_over(seq, message, decision, hold, number):
+                winner = f"{decision.type} by {decision.data['by']}"
+                yield f"{run}.{slot} is {winner}, and the word at {seq} came in time and before"
+
+    def _was_passed_over(self, seq: int, message: Message, decision: Fact, hold: Fact | None, number: int) -> bool:
+        """Whether this word could have decided, came first, and was told that it lost."""
+        took, refusal = decision.data.get("message_seq"), self.refusals.get(seq)
+        if refusal is None or message.subject not in CONTRACT[1:3]:
+            return False
+        by_order = took is not None or decision.data["via"] == "deadline"
+        in_round = number == 1 or (hold is not None and seq > hold.seq)
+        in_time = hold is None or message.time < _deadline(hold)
+        lost = refusal.data["error"]["code"] in ("decided", "too_late", "not_held")
+        return by_order and in_round and in_time and lost and seq < (took or decision.seq)
 
     def _misjudged(self, message: Message, refusal: Fact) -> str | None:
         """Why a refusal was wrong; `None` where it was right."""

@@ -1,4 +1,4 @@
-"""One small story, with each process killed at each of its writes and acknowledgements, before and after: all of them."""
+"""One small story, and each process killed at each of its writes and acknowledgements, before and after."""
 
 from collections.abc import Iterator
 from functools import cache

@@ -1,4 +1,4 @@
-"""The simulation sees what it is there for: each bug here is planted in the product, and caught within a few stories."""
+"""The simulation sees what it is there for: each bug here is planted in the product, and caught in a few stories."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final

@@ -79,13 +79,14 @@ class Work:
             one.excused |= (one.kind, one.about) in self._forgotten
 
     def _count(self, begun: Begun) -> None:
-        at_it = [one for one in self.begun if one.kind == begun.kind and one.goes_on]
-        if len(at_it) > self._limits[begun.kind]:
-            limit = self._limits[begun.kind]
-            self.crowded.append(f"At {begun.at:.3f} s {len(at_it)} tasks of {begun.kind} are in work; {limit} may be.")
-        if UNNAMED not in begun.about and (
-            others := [one.host.name for one in at_it if one.about == begun.about and one is not begun]
-        ):
+        if begun.excused:
+            return
+        kind, limit = begun.kind, self._limits[begun.kind]
+        at_it = [one for one in self.begun if one.kind == kind and one.goes_on]
+        if len(at_it) > limit:
+            self.crowded.append(f"At {begun.at:.3f} s {len(at_it)} tasks of {kind} are in work; {limit} may be.")
+        others = [one.host.name for one in at_it if one.about == begun.about and one is not begun]
+        if others and UNNAMED not in begun.about:
             self.crowded.append(f"At {begun.at:.3f} s {begun.host.name} begins what {others[0]} is at: {begun.about}.")
 
     async def _done(self, task: Task, rng: Random, host: Host) -> StepOutcome:

@@ -41,7 +41,7 @@ _DRAINED_WITHIN_S: Final = 900.0
 _LOOK_EVERY_S: Final = 1.0
 _SNAPSHOTS_AT: Final = (0.5, 2.0, 5.0, 12.0)
 _DAZED_S: Final = 2.0
-_SMALL: Final = 3
+_BOUNDS: Final = {(inbox, "IN_MEMORY"): 6, (fold, "_CACHED_RUNS"): 3, (loop, "_LOOKS_AT_ONCE"): 2}
 
 
 class Told(Struct):
@@ -79,10 +79,10 @@ def _quiet() -> Iterator[None]:
 @contextmanager
 def _bounded(*, small: bool) -> Iterator[None]:
     """Whatever the coordinator keeps at hand, it keeps very few of, if `small`."""
-    places = ((inbox, "IN_MEMORY"), (fold, "_CACHED_RUNS"), (loop, "_LOOKS_AT_ONCE"))
-    before = [(module, name, getattr(module, name)) for module, name in places]
-    for module, name, value in before:
-        setattr(module, name, _SMALL if small else value)
+    before = [(module, name, getattr(module, name)) for module, name in _BOUNDS]
+    for (module, name), few in _BOUNDS.items():
+        if small:
+            setattr(module, name, few)
     try:
         yield
     finally:
