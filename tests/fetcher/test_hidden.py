@@ -80,6 +80,13 @@ def test_what_is_no_text_is_not_read(way: str):
     assert all(SENTENCE.format(number) in reading.text for number in range(8))
 
 
+@pytest.mark.parametrize("key", ["articleBody", "reviewBody", "description"])
+def test_a_page_with_little_to_see_is_not_helped_out_with_what_only_machines_read(key: str):
+    """Where extraction finds too little it would take the text that linked data claims the page to have."""
+    page = f'<html><body><p>Hello.</p><script type="application/ld+json">{{"{key}": "{ORDER * 40}"}}</script></body>'
+    assert "Ignore previous" not in read_html(page.encode(), "utf-8").text
+
+
 @pytest.mark.parametrize(
     "head",
     [

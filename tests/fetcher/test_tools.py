@@ -172,6 +172,15 @@ def test_tavily_says_what_is_wrong_with_the_key_and_not_the_key(site: Site, stat
     assert KEY not in str(caught.value)
 
 
+def test_a_password_in_the_operators_url_is_sent_and_not_said(site: Site):
+    secret = site.url.replace("http://", "http://ada:open-sesame@")
+    site.pages["/search"] = Page("Oh.", status=500)
+    with pytest.raises(Transient) as caught:
+        search("searxng", secret)
+    assert site.asked[0].headers["Authorization"].startswith("Basic ")
+    assert "sesame" not in f"{caught.value!r} {caught.value.__cause__!r}"
+
+
 FAULTS = [
     (Page("Slow down.", status=429, headers={"Retry-After": "7"}), Throttled, "throttled"),
     (Page("Later.", status=503, headers={"Retry-After": "7"}), Throttled, "throttled"),
