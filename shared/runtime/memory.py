@@ -114,8 +114,7 @@ class MemoryLog:
 
         They come again as if for the first time, acknowledged or not. Their subjects.
         """
-        forgotten = [self._consumers[kind].forget(since) for kind in KINDS]
-        return set().union(*forgotten)
+        return {subject for kind in KINDS for subject in self._consumers[kind].forget(since)}
 
     async def grown(self) -> None:
         """Wait until something is stored."""
