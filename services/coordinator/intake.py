@@ -9,6 +9,8 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from services.coordinator import fork
+from services.coordinator.judgement import Judgement, Refuse, Said, Take
 from services.coordinator.run import Run
 from shared.contracts import envelope, requests
 from shared.contracts.evidence import Failure
@@ -18,7 +20,6 @@ from shared.contracts.facts import (
     DecisionExpired,
     DecisionRejected,
     DecisionRevised,
-    Fact,
     RequestRefused,
     RunAccepted,
     RunCompleted,
@@ -39,29 +40,6 @@ _WORDS: Final[dict[type, str]] = {
 }
 
 
-class Take(Struct, frozen=True):
-    """Write `fact` to `slot`; whether it is the first there decides."""
-
-    slot: Slot
-    fact: Fact
-
-
-class Refuse(Struct, frozen=True):
-    """Do nothing, and say why. `code` is one of `unknown_run`, `not_held`, `decided`, `stale_digest`,
-    `digest_required`, `too_late`, `unknown_source`, `nothing_left`, `clash` or that of an `InvalidMessage`."""
-
-    code: str
-    message: str
-    field: str = ""
-
-
-class Said(Struct, frozen=True):
-    """It is recorded already."""
-
-
-Judgement = Take | Refuse | Said
-
-
 class Defaults(Struct, frozen=True):
     """What a request gets that does not say."""
 
@@ -78,6 +56,11 @@ class Inbound(Struct, frozen=True):
     content: Request | Ruling
     verb: Verb | None = None
     traceparent: str | None = None
+
+    @property
+    def forks(self) -> str | None:
+        """The run that this is to do over."""
+        return self.content.fork.run_id if isinstance(self.content, Request) and self.content.fork else None
 
 
 def read(message: Message) -> Inbound | RequestRefused:
@@ -100,11 +83,14 @@ def refusal(subject: str, seq: int, run: str | None, why: Refuse) -> RequestRefu
     return RequestRefused(seq=seq, subject=subject, run_id=run, field=why.field, error=Failure(why.code, why.message))
 
 
-def judge(inbound: Inbound, run: Run | None, defaults: Defaults) -> Judgement:
-    """What follows from a message for its run, as far as that is known (`None`: not at all)."""
+def judge(inbound: Inbound, run: Run | None, defaults: Defaults, *, source: Run | None = None) -> Judgement:
+    """What follows from a message for its run, as far as that is known (`None`: not at all).
+
+    `source` is the run that it forks, where it does.
+    """
     match inbound.content:
         case Request():
-            return _judge_request(inbound, inbound.content, run, defaults)
+            return _judge_request(inbound, inbound.content, run, defaults, source)
         case Ruling():
             assert inbound.verb
             return judge_ruling(
@@ -125,16 +111,30 @@ def is_said(inbound: Inbound, run: Run) -> bool:
     return bool(run.accepted and run.accepted.fact.request_sha256 == inbound.content.content_sha256)
 
 
-def _judge_request(inbound: Inbound, request: Request, run: Run | None, defaults: Defaults) -> Judgement:
+def _judge_request(
+    inbound: Inbound, request: Request, run: Run | None, defaults: Defaults, source: Run | None
+) -> Judgement:
     if run and is_said(inbound, run):
         return Said()
     if run and run.accepted:
         text = f"Run {inbound.run} exists and asks something else; give this request another run_id."
         return Refuse("clash", text, "run_id")
+    if request.fork:
+        forked = fork.resolve(request.fork, source)
+        if isinstance(forked, Refuse):
+            return forked
+        assert source
+        assert source.accepted
+        fact = fork.accepted(request, forked, source.accepted.fact, seq=inbound.seq)
+        return Take(Slot(inbound.run, "accepted"), fact)
+    return Take(Slot(inbound.run, "accepted"), _accepted(request, inbound.seq, defaults))
+
+
+def _accepted(request: Request, seq: int, defaults: Defaults) -> RunAccepted:
     timeout = requests.duration_s(request.approval_timeout) if request.approval_timeout else None
-    fact = RunAccepted(
+    return RunAccepted(
         q=request.q,
-        request_seq=inbound.seq,
+        request_seq=seq,
         request_sha256=request.content_sha256,
         approval=request.approval,
         approval_timeout_s=timeout or defaults.approval_timeout_s,
@@ -142,7 +142,6 @@ def _judge_request(inbound: Inbound, request: Request, run: Run | None, defaults
         tools=request.tools,
         requested_by=request.requested_by,
     )
-    return Take(Slot(inbound.run, "accepted"), fact)
 
 
 def judge_ruling(

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from services.coordinator import leadership
 from services.coordinator.fold import Fold
+from services.coordinator.fork import copied
 from services.coordinator.intake import Defaults, Inbound, Refuse, Said, Take, judge, refusal
 from services.coordinator.owed import Owed, owed
 from services.coordinator.projection import Projection
@@ -231,14 +232,18 @@ class Coordinator:
     def _answers(self, waiting: set[str]) -> Iterable[_Write]:
         """For each run (gathered in `waiting`) the first contract message that nothing has followed yet.
 
-        The next one waits until that is recorded.
+        The next one waits until that is recorded, and so does a fork of that run.
         """
         for message, inbound in self._oldest():
             if isinstance(inbound, RequestRefused):
                 yield self._refuse(inbound)
             elif inbound.run not in waiting:
+                held_up = inbound.forks in waiting
                 waiting.add(inbound.run)
-                match judge(inbound, self.fold.run(inbound.run), self._defaults):
+                if held_up:
+                    continue
+                source = self.fold.run(inbound.forks) if inbound.forks else None
+                match judge(inbound, self.fold.run(inbound.run), self._defaults, source=source):
                     case Said():
                         self.fold.inbox.drop(message.seq)
                     case Refuse() as why:
@@ -261,10 +266,12 @@ class Coordinator:
             if run is None:
                 continue
             due = self._due(run)
-            if not due.facts:
+            if not due:
                 self.fold.looked(run_id, due.wake_at)
             for slot, fact in due.facts:
                 yield self._write(slot, fact, run.traceparent)
+            for copy in due.copies:
+                yield self._write(copy.slot, copied(copy, self.fold.run(copy.origin.run)), run.traceparent)
 
     def _due(self, run: Run) -> Owed:
         """What `run` is owed; no decision by policy or time while a person's may wait that is not looked at yet."""

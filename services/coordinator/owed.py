@@ -11,6 +11,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from services.coordinator.fork import Copy, copies_due, plan_due
 from services.coordinator.run import Box, Round, Run, digest
 from shared.contracts.evidence import Citation, Failure, Finding, Passage, Report, markdown
 from shared.contracts.facts import (
@@ -20,6 +21,7 @@ from shared.contracts.facts import (
     DecisionRejected,
     DecisionRevised,
     Fact,
+    Forked,
     HoldOpened,
     Outcome,
     PlanFailed,
@@ -39,10 +41,15 @@ _LONGEST_RETRY_S: Final = 60.0
 
 
 class Owed(Struct, frozen=True):
-    """Facts to write, and the earliest moment at which time alone will add to them."""
+    """Facts to write, the earliest moment at which time alone will add to them, and facts of another run to copy."""
 
     facts: tuple[tuple[Slot, Fact], ...] = ()
     wake_at: datetime | None = None
+    copies: tuple[Copy, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether anything is to be written."""
+        return bool(self.facts or self.copies)
 
 
 NOTHING: Final = Owed()
@@ -67,10 +74,12 @@ def _owed_in(run: Run, request: RunAccepted, number: int, now: datetime) -> Owed
 
 
 def _research(run: Run, request: RunAccepted, number: int, round_: Round, now: datetime) -> Owed:
-    """Plan, then fetch, then what comes of the evidence."""
+    """Plan, then fetch, then what comes of the evidence; in a fork, before all, what it takes from another run."""
+    if request.fork and number == 1 and (reused := _reused(run, request.fork)):
+        return reused
     match round_.plan.fact if round_.plan else None:
         case None:
-            return _step(round_, Step(run.id, "plan", number), _plan_task(run, request, number), now)
+            return _step(round_, Step(run.id, "plan", number), plan_task(run, request, number), now)
         case PlanFailed(error=error) if number == 1:
             return _completed(run, "failed", f"No plan could be made: {error.message}")
         case PlanFailed():
@@ -82,6 +91,11 @@ def _research(run: Run, request: RunAccepted, number: int, round_: Round, now: d
                 if index not in round_.fetches
             ]
             return _together(missing) if missing else _hold(run, request, number, round_, now)
+
+
+def _reused(run: Run, fork: Forked) -> Owed:
+    plan = plan_due(run, fork)
+    return Owed((plan,) if plan else (), copies=copies_due(run, fork))
 
 
 def _hold(run: Run, request: RunAccepted, number: int, round_: Round, now: datetime) -> Owed:
@@ -162,7 +176,8 @@ def _stands_in(passages: list[Passage], citation: Citation) -> bool:
     )
 
 
-def _plan_task(run: Run, request: RunAccepted, number: int) -> PlanTask:
+def plan_task(run: Run, request: RunAccepted, number: int) -> PlanTask:
+    """The planning of a round: the question, what reviewers asked for, and what was asked before."""
     earlier = [run.in_round(before) for before in range(1, number)]
     feedback = [
         round_.decision.fact.feedback

@@ -7,9 +7,10 @@ anything else is a new version, a class of its own beside the old one.
 from datetime import datetime
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from shared.contracts.evidence import CitedSource, Failure, Finding, Report, Skipped, Source, Usage
+from shared.contracts.subjects import Kind
 from shared.contracts.tasks import Task
 
 Approval = Literal["required", "auto"]
@@ -20,6 +21,24 @@ Via = Literal["api", "nats", "policy", "deadline"]
 
 class _Fact(Struct, frozen=True, kw_only=True, tag_field="type"):
     """Base of all facts: sets how they are tagged."""
+
+
+class Reused(Struct, frozen=True):
+    """The slot (its path, as in `fetch.1.0`) of a run that gets the fact in the slot `origin` of another."""
+
+    slot: str
+    origin: str
+
+
+class Forked(Struct, frozen=True):
+    """What a run takes from another one, settled when it was accepted: nothing about it is looked up later."""
+
+    run_id: str
+    step: Kind = field(name="from")
+    """The first step that is done anew."""
+    reuses: tuple[Reused, ...] = ()
+    queries: tuple[str, ...] = ()
+    """The sub-queries, where they are not those of one plan of the other run."""
 
 
 class RunAccepted(_Fact, frozen=True, kw_only=True, tag="run.accepted.v1"):
@@ -33,6 +52,8 @@ class RunAccepted(_Fact, frozen=True, kw_only=True, tag="run.accepted.v1"):
     max_cost_usd: float | None = None
     tools: tuple[str, ...] = ()
     requested_by: str = ""
+    fork: Forked | None = None
+    """Where this run takes up another one."""
 
 
 class TaskIssued(_Fact, frozen=True, kw_only=True, tag="task.issued.v1"):
@@ -56,6 +77,8 @@ class PlanMade(_Fact, frozen=True, kw_only=True, tag="plan.made.v1"):
     planner: str
     degraded: str | None = None
     usage: Usage = Usage()
+    copied_from: str = ""
+    """The slot (subject) of another run that this was taken from, whose the work and its cost were."""
 
 
 class PlanFailed(_Fact, frozen=True, kw_only=True, tag="plan.failed.v1"):
@@ -70,6 +93,8 @@ class FetchFound(_Fact, frozen=True, kw_only=True, tag="fetch.found.v1"):
     query: str
     sources: tuple[Source, ...]
     skipped: tuple[Skipped, ...] = ()
+    copied_from: str = ""
+    """As in `PlanMade`."""
 
 
 class FetchFailed(_Fact, frozen=True, kw_only=True, tag="fetch.failed.v1"):
@@ -78,6 +103,8 @@ class FetchFailed(_Fact, frozen=True, kw_only=True, tag="fetch.failed.v1"):
     query: str
     error: Failure
     skipped: tuple[Skipped, ...] = ()
+    copied_from: str = ""
+    """As in `PlanMade`."""
 
 
 class HoldOpened(_Fact, frozen=True, kw_only=True, tag="hold.opened.v1"):

@@ -11,9 +11,10 @@ from hashlib import sha256
 from typing import Final, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from shared.contracts.facts import Approval
+from shared.contracts.forks import MAX_QUERIES, MAX_QUERY, Fork
 from shared.contracts.subjects import is_reserved, is_token
 from shared.errors import InvalidMessage
 
@@ -22,6 +23,7 @@ MAX_QUESTION: Final = 8_000
 MAX_TIMEOUT_S: Final = 366 * 86_400.0
 _MAX_COMMENT: Final = 8_000
 _LONGEST_REASON: Final = 300
+_BESIDE_A_FORK: Final = {"fork", "run_id", "requested_by"}
 
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
@@ -29,15 +31,19 @@ _DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 
 
 class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The data of `research.requested`. `approval_timeout` is a duration such as `"90m"`; without it, the default."""
+    """The data of `research.requested`. `approval_timeout` is a duration such as `"90m"`; without it, the default.
 
-    q: str
+    With `fork`, only `run_id` and `requested_by` are said beside it: what the new run does otherwise stands in `fork`.
+    """
+
+    q: str = ""
     run_id: str | None = None
     approval: Approval = "required"
     approval_timeout: str | None = None
     max_cost_usd: float | None = None
     tools: tuple[str, ...] = ()
     requested_by: str = ""
+    fork: Fork | None = None
 
     @property
     def content_sha256(self) -> str:
@@ -55,38 +61,65 @@ class Ruling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
     exclude: tuple[str, ...] = ()
 
 
-def duration_s(text: str) -> float:
+def duration_s(text: str, field: str = "approval_timeout") -> float:
     """Seconds of a duration such as `"3s"`, `"1h30m"` or `"14d"`. Raises `InvalidMessage`."""
     if not _DURATION.fullmatch(text):
-        raise _bad("approval_timeout", f"{text[:40]!r} is no duration; write it as in 90s, 30m, 2h, 14d or 1h30m")
+        raise _bad(field, f"{text[:40]!r} is no duration; write it as in 90s, 30m, 2h, 14d or 1h30m")
     seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text))
     if not 1 <= seconds <= MAX_TIMEOUT_S:
-        raise _bad("approval_timeout", f"{text[:40]!r} is not between 1 second and 366 days")
+        raise _bad(field, f"{text[:40]!r} is not between 1 second and 366 days")
     return seconds
 
 
 def read_request(data: bytes) -> Request:
     """The request in `data`, checked. Raises `InvalidMessage` with the field and the reason."""
     request = _decode(data, Request)
+    if request.fork and (astray := msgspec.json.decode(data, type=dict[str, Raw]).keys() - _BESIDE_A_FORK):
+        raise _bad(min(astray), "beside a fork this says nothing; it goes into the field fork")
     check_request(request)
     return request
 
 
 def check_request(request: Request) -> None:
     """Refuse with `InvalidMessage` what has the right types and still cannot be run."""
-    if not request.q.strip():
-        raise _bad("q", "the question is empty")
-    if len(request.q) > MAX_QUESTION:
-        raise _bad("q", f"the question has {len(request.q):,} characters; at most {MAX_QUESTION:,} are taken")
     if request.run_id is not None:
         _check_run_id(request.run_id)
-    if request.approval_timeout is not None:
-        duration_s(request.approval_timeout)
-    if request.max_cost_usd is not None and not 0 < request.max_cost_usd < float("inf"):
-        raise _bad("max_cost_usd", "it must be more than 0")
-    for tool in request.tools:
+    if request.fork:
+        _check_fork(request.fork)
+    else:
+        _check_wishes(request)
+
+
+def _check_wishes(wishes: Request | Fork, prefix: str = "") -> None:
+    """What a request says of its run, and a fork of what is to be otherwise; `prefix` is where that stands."""
+    if wishes.q is not None:
+        _check_question(wishes.q, f"{prefix}q")
+    if wishes.approval_timeout is not None:
+        duration_s(wishes.approval_timeout, f"{prefix}approval_timeout")
+    if wishes.max_cost_usd is not None and not 0 < wishes.max_cost_usd < float("inf"):
+        raise _bad(f"{prefix}max_cost_usd", "it must be more than 0")
+    for tool in wishes.tools or ():
         if not is_token(tool):
-            raise _bad("tools", f"{tool[:80]!r} is no name of a tool")
+            raise _bad(f"{prefix}tools", f"{tool[:80]!r} is no name of a tool")
+
+
+def _check_question(q: str, field: str) -> None:
+    if not q.strip():
+        raise _bad(field, "it is required and cannot be empty")
+    if len(q) > MAX_QUESTION:
+        raise _bad(field, f"the question has {len(q):,} characters; at most {MAX_QUESTION:,} are taken")
+
+
+def _check_fork(fork: Fork) -> None:
+    """Whatever can be said of a fork without knowing the run that is forked."""
+    if not is_token(fork.run_id):
+        raise _bad("fork.run_id", f"{fork.run_id[:80]!r} is no run id")
+    _check_wishes(fork, "fork.")
+    for name, queries in (("replace", fork.replace.values()), ("add", fork.add)):
+        if len(queries) > MAX_QUERIES:
+            raise _bad(f"fork.{name}", f"at most {MAX_QUERIES} sub-queries are taken")
+        if not all(0 < len(query.strip()) <= MAX_QUERY for query in queries):
+            raise _bad(f"fork.{name}", f"a sub-query has 1 to {MAX_QUERY:,} characters")
 
 
 def _check_run_id(run: str) -> None:
@@ -142,11 +175,12 @@ _PATH: Final = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 
 def _explained(text: str) -> InvalidMessage:
     """msgspec's complaint, as a sentence that begins with the field."""
-    if named := _NAMED.search(text):
-        missing = text.startswith("Object missing")
-        return _bad(named["field"], "it is required" if missing else "there is no such field")
     path = _PATH.search(text)
     field = path["path"] if path else ""
+    if named := _NAMED.search(text):
+        missing = text.startswith("Object missing")
+        field = f"{field}.{named['field']}" if field else named["field"]
+        return _bad(field, "it is required" if missing else "there is no such field")
     reason = _PATH.sub("", text).replace("`", "")
     return _bad(field, reason[:1].lower() + reason[1:])
 

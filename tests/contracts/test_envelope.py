@@ -74,6 +74,7 @@ def test_a_message_is_a_cloudevent_whose_id_is_its_slot():
             "planner": "offline",
             "degraded": None,
             "usage": {"calls": 0, "input_tokens": 0, "output_tokens": 0, "cost_usd": None},
+            "copied_from": "",
         },
     }
 
