@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from datetime import timedelta
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -14,6 +15,7 @@ from services.coordinator.api import Api
 from services.coordinator.intake import Defaults
 from services.coordinator.loop import Coordinator
 from services.coordinator.projection import Projection
+from services.coordinator.troubles import Expected
 from shared.contracts.requests import duration_s
 from shared.errors import ServerTooOld
 from shared.runtime import topology
@@ -65,7 +67,14 @@ async def _coordinate(
     coordinator = Coordinator(
         log, projection, defaults=defaults, set_up=lambda: topology.ensure(log.link, settings.limits)
     )
-    api = Api(log, coordinator, digest_required=settings.digest_required, ready=lambda: log.link.connected)
+    expected = Expected(settings.attempts, timedelta(seconds=duration_s(settings.late_after)))
+    api = Api(
+        log,
+        coordinator,
+        digest_required=settings.digest_required,
+        ready=lambda: log.link.connected,
+        expected=expected,
+    )
     door.app = api.app()
     await unless(stop, coordinator.run())
 

@@ -2,17 +2,34 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, FastAPI, Header, Path, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from services.coordinator import feed, problems
 from services.coordinator.desk import Desk
+from services.coordinator.forking import Forking
 from services.coordinator.loop import Coordinator
+from services.coordinator.params import (
+    SEQUENCE,
+    WAIT_S,
+    Code,
+    Cursor,
+    Key,
+    Limit,
+    Moment,
+    RunId,
+    Since,
+    Statuses,
+    Text,
+    checked_statuses,
+)
 from services.coordinator.problems import ProblemError
-from services.coordinator.run import STATUSES, Run
+from services.coordinator.projection import Wanted
+from services.coordinator.publishing import Publisher, run_id_of
+from services.coordinator.run import Run
 from services.coordinator.schemas import (
     Accepted,
     EventPage,
@@ -25,30 +42,34 @@ from services.coordinator.schemas import (
     summary,
     view,
 )
-from shared.contracts import envelope, requests
-from shared.contracts.facts import RunAccepted, SynthesisWritten
+from services.coordinator.standing import Late, late
+from services.coordinator.troubles import EXPECTED, Expected, Troubles
+from shared.contracts import requests
+from shared.contracts.facts import SynthesisWritten
 from shared.contracts.requests import Ruling
-from shared.contracts.subjects import REQUESTED, TOKEN, Slot, is_reserved
-from shared.errors import Unavailable
-from shared.runtime import clock
 from shared.runtime.log import Log
 
 logger = logging.getLogger(__name__)
-
-SEQUENCE: Final = "Dossier-Sequence"
-"""Header of every answer: how far the log is folded that it was made from. A request that names one waits for it."""
-_WAIT_S: Final = 2.0
-
-RunId = Annotated[str, Path(pattern=f"^{TOKEN.pattern}$")]
-Since = Annotated[int, Header(alias=SEQUENCE, ge=0)]
 
 
 class Api:
     """The routes, and what they need."""
 
-    def __init__(self, log: Log, coordinator: Coordinator, *, digest_required: bool, ready: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        log: Log,
+        coordinator: Coordinator,
+        *,
+        digest_required: bool,
+        ready: Callable[[], bool],
+        expected: Expected = EXPECTED,
+    ) -> None:
         self._log = log
         self._coordinator = coordinator
+        self._late_after = expected.late_after
+        self._publisher = Publisher(log)
+        self._troubles = Troubles(log, coordinator, expected)
+        self._forking = Forking(coordinator, self._publisher)
         self._desk = Desk(log, coordinator, digest_required=digest_required)
         self._ready = ready
 
@@ -72,6 +93,8 @@ class Api:
         router.add_api_route("/runs/{run_id}/report", self.report, methods=["GET"], response_model=None)
         router.add_api_route("/runs/{run_id}/approvals", self.approve, methods=["POST"], response_model=RunView)
         router.add_api_route("/runs/{run_id}/cancel", self.cancel, methods=["POST"], response_model=RunView)
+        self._troubles.add_to(router)
+        self._forking.add_to(router)
         return router
 
     async def _number(self, request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -97,63 +120,51 @@ class Api:
         self,
         body: NewRun,
         response: Response,
-        idempotency_key: Annotated[str | None, Header(min_length=1, max_length=256)] = None,
+        idempotency_key: Key = None,
         traceparent: Annotated[str | None, Header()] = None,
     ) -> Accepted:
         """Ask a question. The answer comes after the log has it; the same `Idempotency-Key` is the same run."""
-        run_id = requests.run_id_of_key(idempotency_key) if idempotency_key else clock.uuid7()
+        run_id = run_id_of(idempotency_key)
         request = _request(body, run_id)
-        seq = await self._recorded_before(request, run_id) if idempotency_key else 0
-        if not seq:
-            seq = await self._publish(request, run_id, traceparent)
+        publish = self._publisher.publish_once if idempotency_key else self._publisher.publish
+        seq = await publish(request, run_id, traceparent)
         location = f"/v1/runs/{run_id}"
         response.headers["Location"] = location
         response.headers[SEQUENCE] = str(seq)
         return Accepted(run_id=run_id, location=location, sequence=seq)
 
-    async def _publish(self, request: requests.Request, run_id: str, traceparent: str | None) -> int:
-        headers = {"traceparent": traceparent} if traceparent else {}
-        try:
-            return await self._log.publish(REQUESTED, msgspec.json.encode(request), headers)
-        except Unavailable as error:
-            text = f"{error} Whether the run began is not known; repeat with Idempotency-Key: {run_id}"
-            raise ProblemError(503, "nats_unavailable", text, run_id=run_id) from error
-
-    async def _recorded_before(self, request: requests.Request, run_id: str) -> int:
-        """The sequence of the request that this one repeats; 0 where it is the first."""
-        slot = Slot(run_id, "accepted")
-        stored = (await self._log.last([slot.subject])).get(slot.subject)
-        if stored is None:
-            return 0
-        accepted = envelope.decode(stored.data).fact
-        assert isinstance(accepted, RunAccepted)
-        if accepted.request_sha256 != request.content_sha256:
-            text = "This Idempotency-Key was used for another question; take another key."
-            raise ProblemError(422, "idempotency_key_reused", text, run_id=run_id)
-        return accepted.request_seq
-
     async def list_runs(
         self,
-        status: Annotated[list[str] | None, Query()] = None,
-        text: Annotated[str, Query(max_length=200)] = "",
-        cursor: Annotated[str | None, Query(pattern="^[0-9]{1,18}$")] = None,
-        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        status: Statuses = None,
+        text: Text = "",
+        code: Code = "",
+        since_time: Annotated[Moment, Query(alias="since")] = None,
+        late: bool | None = None,
+        cursor: Cursor = None,
+        limit: Limit = 50,
         since: Since = 0,
     ) -> RunPage:
-        """Runs, newest first. `status` may be given more than once; `text` is looked for in question and id."""
-        for name in status or []:
-            if name not in STATUSES:
-                known = ", ".join(STATUSES)
-                raise ProblemError(422, "invalid_field", f"status: {name} is none of {known}.", field="status")
-        await self._coordinator.folded(since, within_s=_WAIT_S)
-        before = int(cursor) if cursor else None
-        runs = self._coordinator.select(statuses=status or [], text=text, before=before, limit=limit + 1)
+        """Runs, newest first: of any of these `status`, with `text` in question or id, asked for `since` then, with a
+        failure of this `code`, or `late`: due to move for longer than is expected.
+        """
+        await self._coordinator.folded(since, within_s=WAIT_S)
+        before = self._coordinator.now() - self._late_after if late else None
+        wanted = Wanted(checked_statuses(status), text, code, since_time, owed_before=before)
+        runs = self._coordinator.saved.select(wanted, before=int(cursor) if cursor else None, limit=limit + 1)
         more = runs[limit - 1].accepted if len(runs) > limit else None
-        return RunPage(runs=[summary(run) for run in runs[:limit]], next=str(more.seq) if more else None)
+        return RunPage(
+            runs=[summary(run, self._late(run)) for run in runs[:limit]], next=str(more.seq) if more else None
+        )
 
     async def show(self, run_id: RunId, since: Since = 0) -> RunView:
         """Everything that is known of a run."""
-        return view(await self._run(run_id, since))
+        return self._view(await self._run(run_id, since))
+
+    def _view(self, run: Run) -> RunView:
+        return view(run, self._late(run))
+
+    def _late(self, run: Run) -> Late | None:
+        return late(run, self._coordinator.now(), self._late_after)
 
     async def events(
         self,
@@ -190,33 +201,30 @@ class Api:
         digest = if_match.strip().removeprefix("W/").strip('"') if if_match else body.digest
         ruling = Ruling(run_id=run_id, by=body.by, comment=body.comment, digest=digest, exclude=tuple(body.exclude))
         refusal, run = await self._desk.rule(body.decision, ruling)
-        return _ruled(run_id, refusal, run, response)
+        return self._ruled(run_id, refusal, run, response)
 
     async def cancel(self, run_id: RunId, response: Response, body: NewCancel | None = None) -> RunView:
         """End a run now. Its report, if that was first, wins."""
         body = body or NewCancel()
         refusal, run = await self._desk.rule("cancel", Ruling(run_id=run_id, by=body.by, comment=body.comment))
-        return _ruled(run_id, refusal, run, response)
+        return self._ruled(run_id, refusal, run, response)
 
     async def _run(self, run_id: str, since: int) -> Run:
-        run = await self._coordinator.wait_until(run_id, since, lambda _: True, within_s=_WAIT_S if since else 0)
+        run = await self._coordinator.wait_until(run_id, since, lambda _: True, within_s=WAIT_S if since else 0)
         if run is None:
             raise problems.unknown_run(run_id)
         return run
 
-
-def _ruled(run_id: str, refusal: problems.Refuse | None, run: Run | None, response: Response) -> RunView:
-    if refusal:
-        raise problems.refused(refusal, run)
-    if run is None:
-        raise problems.unknown_run(run_id)
-    response.headers[SEQUENCE] = str(run.seq)
-    return view(run)
+    def _ruled(self, run_id: str, refusal: problems.Refuse | None, run: Run | None, response: Response) -> RunView:
+        if refusal:
+            raise problems.refused(refusal, run)
+        if run is None:
+            raise problems.unknown_run(run_id)
+        response.headers[SEQUENCE] = str(run.seq)
+        return self._view(run)
 
 
 def _request(body: NewRun, run_id: str) -> requests.Request:
-    if is_reserved(run_id):
-        raise ProblemError(422, "invalid_field", f"{run_id} is reserved.", field="Idempotency-Key")
     request = requests.Request(
         q=body.q,
         run_id=run_id,

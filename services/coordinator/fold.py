@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
 
+from services.coordinator.failures import Failed, of_refusal
 from services.coordinator.inbox import Inbox
 from services.coordinator.projection import Checkpoint, Projection
 from services.coordinator.run import Recorded, Run, evolve, recorded
@@ -36,6 +37,7 @@ class Fold:
         self._saved_seq = 0
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._written: set[int] = set()
+        self._refusals: list[Failed] = []
         self.seq = 0
         self.time = datetime.fromtimestamp(0, UTC)
         self.next_wake: float | None = None
@@ -80,6 +82,8 @@ class Fold:
             self.inbox.add(message)
         elif (refused := refused_seq(message.subject)) is not None:
             self.inbox.drop(refused)
+            if failed := of_refusal(message):
+                self._refusals.append(failed)
 
     def wrote(self, it: Recorded) -> None:
         """Fold a fact that this process has just written, ahead of its place in the log."""
@@ -128,7 +132,8 @@ class Fold:
         checkpoint = Checkpoint(self._created, self.seq, sha256(self._last).hexdigest())
         runs = [(self._runs[run], wake_at) for run, wake_at in self._wakes.items()]
         came, answered = self.inbox.changes()
-        self._projection.save(runs, checkpoint, unanswered=came, answered=answered)
+        refusals, self._refusals = self._refusals, []
+        self._projection.save(runs, checkpoint, unanswered=came, answered=answered, refusals=refusals)
         self._saved_seq = self.seq
         self._wakes.clear()
         self.next_wake = None

@@ -72,6 +72,10 @@ class Inbox:
         """The first that wait, in order; none where what waits is still to be fetched with `refill`."""
         return list(islice(self._waiting.values(), count))
 
+    def about(self, run: str) -> list[tuple[int, str]]:
+        """Those about a run, as far as they are at hand: place and subject."""
+        return [(seq, self._waiting[seq].message.subject) for seq in sorted(self._of_run.get(run, ()))]
+
     def changes(self) -> tuple[Iterable[Message], Iterable[int]]:
         """What was added and what was dropped since the last call."""
         added, dropped = self._added, self._dropped

@@ -85,11 +85,12 @@ class Coordinator:
         """Whether everything is folded that was in the log when this process started."""
         return self._start is not None and self.fold.seq >= self._start.seq
 
-    def select(self, *, statuses: Sequence[str], text: str, before: int | None, limit: int) -> list[Run]:
-        """Runs, newest first, as they stand now; see `Projection.select`."""
+    @property
+    def saved(self) -> Projection:
+        """The projection, brought up to here, for whoever looks for runs or failures."""
         if self.fold.unsaved:
             self._save_now()
-        return self._projection.select(statuses=statuses, text=text, before=before, limit=limit)
+        return self._projection
 
     async def folded(self, seq: int, *, within_s: float) -> None:
         """Return when the log is folded up to `seq`, or time is up."""

@@ -193,20 +193,36 @@ def plan_task(run: Run, request: RunAccepted, number: int) -> PlanTask:
     return PlanTask(request.q, tuple(feedback), tuple(asked))
 
 
+class Attempt(Struct, frozen=True):
+    """The attempt that a step without an outcome has come to: issued, or to be issued at `due` (at once: `None`)."""
+
+    slot: Slot
+    failures: int
+    last: Box[AttemptFailed] | None
+    issued: Box[None] | None
+    due: datetime | None
+
+
+def attempt_of(round_: Round, step: Step) -> Attempt:
+    """How far a step has come."""
+    number, failures, last = 1, 0, None
+    slot = step.task(number)
+    while failed := round_.attempts.get(path := slot.path):
+        number, last = number + 1, failed
+        failures += failed.fact.error.code != INTERRUPTED
+        slot = step.task(number)
+    due = _due(slot, failures, last) if last else None
+    return Attempt(slot, failures, last, round_.issued.get(path), due)
+
+
 def _step(round_: Round, step: Step, task: Task, now: datetime) -> Owed:
     """The next attempt of a step whose outcome is missing, once it is due."""
-    attempt, failures, last = 1, 0, None
-    slot = step.task(attempt)
-    while failed := round_.attempts.get(path := slot.path):
-        attempt, last = attempt + 1, failed
-        failures += failed.fact.error.code != INTERRUPTED
-        slot = step.task(attempt)
-    if path in round_.issued:
+    attempt = attempt_of(round_, step)
+    if attempt.issued:
         return NOTHING
-    due = _due(slot, failures, last) if last else now
-    if due > now:
-        return Owed(wake_at=due)
-    return Owed(((slot, TaskIssued(task=task, failures=failures)),))
+    if attempt.due and attempt.due > now:
+        return Owed(wake_at=attempt.due)
+    return Owed(((attempt.slot, TaskIssued(task=task, failures=attempt.failures)),))
 
 
 def _due(slot: Slot, failures: int, last: Box[AttemptFailed]) -> datetime:

@@ -24,6 +24,8 @@ _STATUS: Final = {
     "digest_required": 428,
     "unknown_source": 422,
     "nothing_left": 422,
+    "not_that_far": 409,
+    "unfit_edit": 422,
 }
 
 

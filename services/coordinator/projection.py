@@ -5,13 +5,16 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 from msgspec import Struct
 
+from services.coordinator import failures
+from services.coordinator.failures import Failed
 from services.coordinator.intake import deadline_of
 from services.coordinator.run import FOLD_VERSION, Run, pack, unpack
+from services.coordinator.standing import owed_since
 from shared.runtime.log import Message
 
 logger = logging.getLogger(__name__)
@@ -22,13 +25,27 @@ CREATE TABLE IF NOT EXISTS run (
   place INTEGER NOT NULL,
   status TEXT NOT NULL,
   q TEXT NOT NULL,
+  created REAL,
   deadline REAL,
   wake_at REAL,
+  owed_since REAL,
   state BLOB NOT NULL
 );
 CREATE INDEX IF NOT EXISTS run_wake ON run (wake_at) WHERE wake_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS run_place ON run (place);
 CREATE INDEX IF NOT EXISTS run_status ON run (status, place);
+CREATE INDEX IF NOT EXISTS run_owed ON run (owed_since) WHERE owed_since IS NOT NULL;
+CREATE TABLE IF NOT EXISTS failure (
+  seq INTEGER PRIMARY KEY,
+  kind TEXT NOT NULL,
+  run TEXT NOT NULL,
+  code TEXT NOT NULL,
+  at REAL NOT NULL,
+  text TEXT NOT NULL,
+  failed BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS failure_run ON failure (run, seq);
+CREATE INDEX IF NOT EXISTS failure_code ON failure (code, seq);
 CREATE TABLE IF NOT EXISTS unanswered (seq INTEGER PRIMARY KEY, message BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS checkpoint (
   one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -39,13 +56,18 @@ CREATE TABLE IF NOT EXISTS checkpoint (
 );
 """
 _SAVE_RUN: Final = """
-INSERT INTO run (id, place, status, q, deadline, wake_at, state) VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO run (id, place, status, q, created, deadline, wake_at, owed_since, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET place = excluded.place, status = excluded.status, q = excluded.q,
-  deadline = excluded.deadline, wake_at = excluded.wake_at, state = excluded.state
+  created = excluded.created, deadline = excluded.deadline, wake_at = excluded.wake_at,
+  owed_since = excluded.owed_since, state = excluded.state
 """
+_SAVE_FAILURE: Final = "INSERT OR REPLACE INTO failure VALUES (?, ?, ?, ?, ?, ?, ?)"
+_FORGET: Final = "".join(f"DROP TABLE IF EXISTS {name};" for name in ("run", "failure", "unanswered", "checkpoint"))
 
 _encode_message: Final = msgspec.msgpack.Encoder().encode
 _decode_message: Final = msgspec.msgpack.Decoder(Message).decode
+_encode_failed: Final = msgspec.msgpack.Encoder().encode
+_decode_failed: Final = msgspec.msgpack.Decoder(Failed).decode
 
 
 class Checkpoint(Struct, frozen=True):
@@ -54,6 +76,27 @@ class Checkpoint(Struct, frozen=True):
     created: str
     seq: int
     sha256: str
+
+
+class Wanted(Struct, frozen=True):
+    """Which runs: of these statuses (all, if none is named), with `text` in question or id, with a failure of this
+    `code`, asked for since then, and due to move since before `owed_before`."""
+
+    statuses: Sequence[str] = ()
+    text: str = ""
+    code: str = ""
+    since: datetime | None = None
+    owed_before: datetime | None = None
+
+
+class WantedFailures(Struct, frozen=True):
+    """Which failures: of these kinds (all, if none is named), this code and run, with `text` in them, since then."""
+
+    kinds: Sequence[str] = ()
+    code: str = ""
+    run: str = ""
+    text: str = ""
+    since: datetime | None = None
 
 
 class Projection:
@@ -82,7 +125,7 @@ class Projection:
 
     def clear(self) -> None:
         """Forget everything."""
-        self._db.executescript("DROP TABLE run; DROP TABLE unanswered; DROP TABLE checkpoint;" + _SCHEMA)
+        self._db.executescript(_FORGET + _SCHEMA)
 
     def save(
         self,
@@ -91,14 +134,19 @@ class Projection:
         *,
         unanswered: Iterable[Message],
         answered: Iterable[int],
+        refusals: Iterable[Failed] = (),
     ) -> None:
         """Store these runs, each with the moment to look at it again (0: at once), and where the log stands.
 
-        `unanswered` are the contract messages that came since the last time, `answered` those of before to forget.
+        `unanswered` are the contract messages that came since the last time, `answered` those of before to forget,
+        `refusals` those of them that were refused.
         """
-        rows = [row(run, wake_at) for run, wake_at in runs]
+        runs = list(runs)
+        failed = [*refusals, *(one for run, _ in runs for one in failures.of_run(run))]
         self._db.execute("BEGIN")
-        self._db.executemany(_SAVE_RUN, rows)
+        self._db.executemany(_SAVE_RUN, [row(run, wake_at) for run, wake_at in runs])
+        if failed:
+            self._db.executemany(_SAVE_FAILURE, map(_failure_row, failed))
         self._db.executemany("DELETE FROM unanswered WHERE seq = ?", [(seq,) for seq in answered])
         self._db.executemany(
             "INSERT OR REPLACE INTO unanswered VALUES (?, ?)",
@@ -132,28 +180,53 @@ class Projection:
         floor = after.timestamp() if after else -1.0
         return self._db.execute("SELECT min(wake_at) FROM run WHERE wake_at > ?", (floor,)).fetchone()[0]
 
-    def select(self, *, statuses: Sequence[str], text: str, before: int | None, limit: int) -> list[Run]:
-        """Runs, newest first, of these statuses (all, if none is named), whose question or id has `text` in it."""
-        where = ["place < ?"] if before is not None else []
-        values: list[object] = [before] if before is not None else []
-        if statuses:
-            where.append(f"status IN ({', '.join('?' * len(statuses))})")
-            values += statuses
-        if text:
-            where.append("(q LIKE ? ESCAPE '\\' OR id LIKE ? ESCAPE '\\')")
-            values += [_containing(text)] * 2
-        clause = f"WHERE {' AND '.join(where)}" if where else ""
-        rows = self._db.execute(
-            f"SELECT state FROM run {clause} ORDER BY place DESC LIMIT ?",  # noqa: S608  only fixed text is joined
-            (*values, limit),
-        )
+    def select(self, wanted: Wanted, *, before: int | None = None, limit: int) -> list[Run]:
+        """Runs, newest first, beyond the one at `before`."""
+        where = [
+            ("place < ?", before),
+            ("created >= ?", wanted.since.timestamp() if wanted.since else None),
+            ("owed_since <= ?", wanted.owed_before.timestamp() if wanted.owed_before else None),
+            ("id IN (SELECT run FROM failure WHERE code = ?)", wanted.code or None),
+        ]
+        if wanted.text:
+            where += [("(q LIKE ? ESCAPE '\\' OR id LIKE ? ESCAPE '\\')", (_containing(wanted.text),) * 2)]
+        if wanted.statuses:
+            where += [(f"status IN ({', '.join('?' * len(wanted.statuses))})", tuple(wanted.statuses))]
+        clause, values = _where(where)
+        rows = self._db.execute(f"SELECT state FROM run {clause} ORDER BY place DESC LIMIT ?", (*values, limit))  # noqa: S608
         return [unpack(state) for (state,) in rows]
+
+    def failures(self, wanted: WantedFailures, *, before: int | None = None, limit: int) -> list[Failed]:
+        """What failed, newest first, beyond the one at `before`."""
+        where = [
+            ("seq < ?", before),
+            ("at >= ?", wanted.since.timestamp() if wanted.since else None),
+            ("code = ?", wanted.code or None),
+            ("run = ?", wanted.run or None),
+            ("text LIKE ? ESCAPE '\\'", _containing(wanted.text) if wanted.text else None),
+        ]
+        if wanted.kinds:
+            where += [(f"kind IN ({', '.join('?' * len(wanted.kinds))})", tuple(wanted.kinds))]
+        clause, values = _where(where)
+        rows = self._db.execute(f"SELECT failed FROM failure {clause} ORDER BY seq DESC LIMIT ?", (*values, limit))  # noqa: S608
+        return [_decode_failed(failed) for (failed,) in rows]
+
+
+def _where(conditions: Iterable[tuple[str, object]]) -> tuple[str, tuple[object, ...]]:
+    """The clause of those conditions that have a value, and the values. The conditions are fixed text."""
+    kept = [(condition, value) for condition, value in conditions if value is not None]
+    values = [
+        each for _, value in kept for each in (cast("tuple[object]", value) if isinstance(value, tuple) else (value,))
+    ]
+    return (f"WHERE {' AND '.join(condition for condition, _ in kept)}" if kept else ""), tuple(values)
 
 
 def _opened(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
-        db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;" + _SCHEMA)
+        db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
+        [of_fold] = db.execute("PRAGMA user_version").fetchone()
+        db.executescript(f"{'' if of_fold == FOLD_VERSION else _FORGET}{_SCHEMA} PRAGMA user_version = {FOLD_VERSION};")
     except sqlite3.DatabaseError:
         db.close()
         raise
@@ -162,16 +235,23 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 def row(run: Run, wake_at: float | None) -> tuple[object, ...]:
     """The run as a row of the table `run`."""
-    deadline = deadline_of(run)
+    deadline, owed = deadline_of(run), owed_since(run)
     return (
         run.id,
         run.accepted.seq if run.accepted else run.seq,
         run.status,
         run.accepted.fact.q if run.accepted else "",
+        run.accepted.at.timestamp() if run.accepted else None,
         deadline.timestamp() if deadline else None,
         wake_at,
+        owed.timestamp() if owed else None,
         pack(run),
     )
+
+
+def _failure_row(failed: Failed) -> tuple[object, ...]:
+    at = failed.at.timestamp()
+    return failed.seq, failed.kind, failed.run, failed.error.code, at, failed.text, _encode_failed(failed)
 
 
 def _containing(text: str) -> str:

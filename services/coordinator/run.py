@@ -42,7 +42,7 @@ from shared.contracts.facts import (
 from shared.contracts.subjects import Slot, Step
 from shared.errors import UnknownType, Unreadable
 
-FOLD_VERSION: Final = 1
+FOLD_VERSION: Final = 2
 """Raised with every change to what `evolve` keeps; older projections are then rebuilt from the log."""
 
 Stage = str

@@ -8,20 +8,24 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.coordinator.origins import origins
 from services.coordinator.owed import decided_findings
 from services.coordinator.run import Run
+from services.coordinator.standing import Late
 from shared.contracts.evidence import Finding, Source
 from shared.contracts.facts import DecisionApproved, DecisionExpired, DecisionRejected, DecisionRevised, PlanMade
 from shared.contracts.requests import MAX_QUESTION
+from shared.contracts.subjects import Kind
 
 Question = Annotated[str, Field(min_length=1, max_length=MAX_QUESTION)]
 Comment = Annotated[str, Field(max_length=8_000)]
 By = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
+    """What is sent; a field that nobody knows is refused by name."""
+
     model_config = ConfigDict(extra="forbid")
 
 
-class NewRun(_Body):
+class NewRun(Body):
     """A question to research."""
 
     q: Question
@@ -32,7 +36,7 @@ class NewRun(_Body):
     requested_by: str = Field(default="", max_length=200)
 
 
-class NewApproval(_Body):
+class NewApproval(Body):
     """A person's decision on the evidence of a run."""
 
     decision: Literal["approve", "reject"]
@@ -42,7 +46,7 @@ class NewApproval(_Body):
     digest: str | None = None
 
 
-class NewCancel(_Body):
+class NewCancel(Body):
     """Why a run is cancelled, and by whom."""
 
     comment: Comment = ""
@@ -113,6 +117,27 @@ class DecisionView(BaseModel):
     at: datetime
 
 
+class LateView(BaseModel):
+    """A run that should have moved and did not: since when, and whose turn it is.
+
+    `code` is `unanswered` for a worker's, `unwritten` for a coordinator's.
+    """
+
+    code: str
+    since: datetime
+    reason: str
+
+
+class ForkView(BaseModel):
+    """The run that this one takes up, the step that is done anew, and how many boxes it took from there."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    run_id: str
+    step: Kind = Field(validation_alias="from", serialization_alias="from")
+    reused: int
+
+
 class RunSummary(BaseModel):
     """A run as lists show it."""
 
@@ -129,6 +154,7 @@ class RunSummary(BaseModel):
     sources: int
     origins: int
     sequence: int
+    late: LateView | None = None
 
 
 class RunView(RunSummary):
@@ -143,6 +169,7 @@ class RunView(RunSummary):
     reason: str
     completed_at: datetime | None
     parked: str | None
+    fork: ForkView | None = None
 
 
 class RunPage(BaseModel):
@@ -183,7 +210,7 @@ class Problem(BaseModel):
     field: str | None = None
 
 
-def summary(run: Run) -> RunSummary:
+def summary(run: Run, late: Late | None = None) -> RunSummary:
     """The run as lists show it."""
     accepted = run.accepted
     hold = run.current.hold
@@ -202,14 +229,16 @@ def summary(run: Run) -> RunSummary:
         sources=len({source.sha256 for finding in findings for source in finding.sources}),
         origins=origins(source for finding in findings for source in finding.sources),
         sequence=run.seq,
+        late=LateView(code=late.code, since=late.since, reason=late.text) if late else None,
     )
 
 
-def view(run: Run) -> RunView:
+def view(run: Run, late: Late | None = None) -> RunView:
     """The run in full."""
+    fork = run.accepted.fact.fork if run.accepted else None
     ended = run.completed.fact if run.completed else None
     return RunView(
-        **summary(run).model_dump(),
+        **summary(run, late).model_dump(),
         round=run.round,
         plan=[query for number in sorted(run.rounds) for query in _queries(run, number)],
         findings=_findings(run),
@@ -219,6 +248,7 @@ def view(run: Run) -> RunView:
         reason=ended.reason if ended else "",
         completed_at=run.completed.at if run.completed else None,
         parked=run.unknown.fact if run.unknown else None,
+        fork=ForkView(run_id=fork.run_id, step=fork.step, reused=len(fork.reuses)) if fork else None,
     )
 
 

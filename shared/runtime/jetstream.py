@@ -16,7 +16,7 @@ from shared.errors import Refused, Unavailable
 from shared.runtime import clock, topology
 from shared.runtime.committer import Committer, judge
 from shared.runtime.link import Incoming, Link, status
-from shared.runtime.log import Consumer, End, Fill, Filled, Message, Stored
+from shared.runtime.log import Consumer, End, Fill, Filled, Message, Queue, Stored
 from shared.runtime.pull import Pull
 from shared.runtime.stopping import unless
 
@@ -110,6 +110,17 @@ class JetStreamLog:
             yield tasks
         finally:
             await tasks.close()
+
+    async def queue(self, consumer: Consumer) -> Queue:
+        info = await topology.api(self.link, f"CONSUMER.INFO.{RESEARCH}.{consumer}")
+        return Queue(
+            waiting=info["num_pending"],
+            in_flight=info["num_ack_pending"],
+            limit=info["config"]["max_ack_pending"],
+            redelivered=info["num_redelivered"],
+            asking=info["num_waiting"],
+            handed_out=info["delivered"]["stream_seq"],
+        )
 
     async def put(self, text: str) -> str:
         data = text.encode()

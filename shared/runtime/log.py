@@ -58,6 +58,22 @@ class End(Struct, frozen=True):
     created: datetime
 
 
+class Queue(Struct, frozen=True):
+    """How the tasks of a shared consumer stand.
+
+    `waiting` were not handed out yet; `in_flight` were, and are not acknowledged, `limit` at most, `redelivered` of
+    them more than once. `asking` counts the standing orders of workers that have room for more. Tasks up to the place
+    `handed_out` have been handed out at least once.
+    """
+
+    waiting: int
+    in_flight: int
+    limit: int
+    redelivered: int
+    asking: int
+    handed_out: int
+
+
 class Delivery(Protocol):
     """One task, as it was handed to this worker."""
 
@@ -136,6 +152,10 @@ class Log(Evidence, Protocol):
 
     def tasks(self, consumer: Consumer, *, at_most: int) -> AbstractAsyncContextManager["Tasks"]:
         """Take what a shared consumer hands out, never holding more than `at_most` at once."""
+        ...
+
+    async def queue(self, consumer: Consumer) -> Queue:
+        """How the tasks of a shared consumer stand. Raises `Unavailable`, and `Refused` where there is none yet."""
         ...
 
     async def hint(self, subject: str, data: bytes) -> None:

@@ -14,7 +14,7 @@ from shared.contracts.envelope import MAX_BYTES
 from shared.contracts.subjects import KINDS, LEAD, task_filter
 from shared.errors import Refused
 from shared.runtime import clock
-from shared.runtime.log import Consumer, Delivery, End, Fill, Filled, Full, Message, Stored
+from shared.runtime.log import Consumer, Delivery, End, Fill, Filled, Full, Message, Queue, Stored
 from shared.runtime.topology import ACK_WAIT_S, LEAD_WAIT_S, Limits
 
 _NO_HEADERS: Final[Mapping[str, str]] = {}
@@ -86,6 +86,9 @@ class MemoryLog:
         finally:
             await tasks.close()
 
+    async def queue(self, consumer: Consumer) -> Queue:
+        return self._consumers[consumer].queue()
+
     async def put(self, text: str) -> str:
         digest = sha256(text.encode()).hexdigest()
         self._texts.setdefault(digest, text)
@@ -153,6 +156,7 @@ class SharedConsumer:
         self._max_ack_pending = max_ack_pending
         self._ack_wait_s = ack_wait_s
         self._next = 0
+        self._asking = 0
         self._pending: dict[int, _Pending] = {}
         self._handed: dict[int, tuple[float, Message]] = {}
         self._forgotten: list[Message] = []
@@ -165,14 +169,29 @@ class SharedConsumer:
 
     async def take(self, at_most: int) -> list[Delivery]:
         """Up to `at_most` messages that wait, waiting for the first."""
-        while not (taken := self._ready(at_most)):
-            self.news.clear()
-            try:
-                async with asyncio.timeout_at(min((one.until for one in self._pending.values()), default=None)):
-                    await self.news.wait()
-            except TimeoutError:
-                pass
-        return taken
+        self._asking += 1
+        try:
+            while not (taken := self._ready(at_most)):
+                self.news.clear()
+                try:
+                    async with asyncio.timeout_at(min((one.until for one in self._pending.values()), default=None)):
+                        await self.news.wait()
+                except TimeoutError:
+                    pass
+            return taken
+        finally:
+            self._asking -= 1
+
+    def queue(self) -> Queue:
+        """How its messages stand."""
+        return Queue(
+            waiting=sum(matches(self._pattern, message.subject) for message in self._log.messages[self._next :]),
+            in_flight=len(self._pending),
+            limit=self._max_ack_pending,
+            redelivered=sum(one.deliveries > 1 for one in self._pending.values()),
+            asking=self._asking,
+            handed_out=self._next,
+        )
 
     def settle(self, seq: int) -> None:
         """Acknowledged: never again."""

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.contracts.requests import duration_s
@@ -37,6 +37,8 @@ class Settings(BaseSettings):
     """Fetches in flight at once, over all processes."""
     attempts: int = Field(default=4, ge=1)
     approval_timeout: str = "2h"
+    late_after: str = "5m"
+    """How long a run may be due to move, with a task unanswered or a fact unwritten, before it is listed as late."""
     digest_required: bool = False
     """Refuse decisions that do not name the digest of the evidence they are on."""
     grace_s: float = Field(default=20, ge=0)
@@ -85,11 +87,11 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if value) if isinstance(value, str) else value
 
-    @field_validator("approval_timeout")
+    @field_validator("approval_timeout", "late_after")
     @classmethod
-    def _is_duration(cls, value: str) -> str:
+    def _is_duration(cls, value: str, info: ValidationInfo) -> str:
         try:
-            duration_s(value)
+            duration_s(value, info.field_name or "")
         except InvalidMessage as error:
             raise ValueError(error.message) from error
         return value

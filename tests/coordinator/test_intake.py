@@ -20,6 +20,7 @@ from services.coordinator.intake import (
     read,
     winner,
 )
+from services.coordinator.projection import Wanted
 from services.coordinator.run import Run
 from shared.contracts.facts import DecisionApproved, DecisionRejected, Fact, RequestRefused, RunAccepted, RunCompleted
 from shared.contracts.requests import Ruling
@@ -352,7 +353,7 @@ def test_the_coordinator_outlives_what_strangers_write(tmp_path: Path, subject: 
         async with coordinating(MemoryLog(), tmp_path) as it:
             await it.log.fill([Fill(subject, b"{}")])
             await it.coordinator.folded((await it.log.end()).seq, within_s=1)
-            it.coordinator.select(statuses=[], text="", before=None, limit=1)  # saves what is folded
+            it.coordinator.saved.select(Wanted(), limit=1)  # saves what is folded
             await it.until(await it.ask("What do cats do?", run_id="cats"), "planning")
 
     run_story(story)

@@ -10,7 +10,7 @@ import pytest
 
 from services.coordinator.intake import Defaults
 from services.coordinator.loop import Coordinator
-from services.coordinator.projection import Projection
+from services.coordinator.projection import Projection, Wanted
 from services.coordinator.run import FOLD_VERSION
 from shared.contracts.evidence import Citation, Failure
 from shared.contracts.facts import (
@@ -227,7 +227,7 @@ def test_a_projection_that_does_not_fit_is_rebuilt(tmp_path: Path, damage: str, 
         async with coordinating(log, tmp_path) as it, working(log, WELL):
             await it.ask("What do they do?", run_id="birds")
             await it.until("birds", "hold")
-            known = {each.id for each in it.coordinator.select(statuses=[], text="", before=None, limit=10)}
+            known = {each.id for each in it.coordinator.saved.select(Wanted(), limit=10)}
             assert known == ({"cats", "dogs", "birds"} if damage == "another fold" else {"birds"})
 
     run(story)
