@@ -1,7 +1,7 @@
 """The HTTP API, from outside."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Literal, TypeVar
 from urllib.parse import quote
@@ -13,8 +13,10 @@ from pydantic import ValidationError
 
 from services.cli.refusal import FAILED, MISUSED, Refusal
 from services.coordinator.schemas import EventPage, EventView, RunPage, RunView
+from services.coordinator.views import FailurePage, ForkAccepted, ForkPage, WhyView
 
 SEQUENCE: Final = "Dossier-Sequence"
+KEY: Final = "Idempotency-Key"
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _UNPROCESSABLE: Final = 422
 _SILENCE_S: Final = 40.0
@@ -22,6 +24,8 @@ _SILENCE_S: Final = 40.0
 _PAUSES_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 Verb = Literal["approve", "reject", "cancel"]
+Filters = dict[str, str | list[str]]
+"""What narrows a list, by name; a name with several values fits any of them."""
 
 
 class Problem(Struct, frozen=True):
@@ -65,9 +69,9 @@ class Api:
         async with http:
             yield cls(http)
 
-    async def runs(self, *, statuses: Sequence[str], text: str) -> tuple[RunPage, bytes]:
+    async def runs(self, *, statuses: Sequence[str], text: str, late: bool = False) -> tuple[RunPage, bytes]:
         """The newest runs, read and as they came."""
-        params = {"status": list(statuses), "text": text}
+        params = {"status": list(statuses), "text": text} | ({"late": "true"} if late else {})
         answer = await self._answer(self._http.build_request("GET", "/v1/runs", params=params))
         return _read(RunPage, answer), answer
 
@@ -75,6 +79,27 @@ class Api:
         """Everything that is known of a run, read and as it came."""
         answer = await self._answer(self._http.build_request("GET", _path(run_id)))
         return _read(RunView, answer), answer
+
+    async def failures(self, wanted: Filters) -> tuple[FailurePage, bytes]:
+        """What failed, newest first, read and as it came."""
+        answer = await self._answer(self._http.build_request("GET", "/v1/failures", params=wanted))
+        return _read(FailurePage, answer), answer
+
+    async def why(self, run_id: str) -> tuple[WhyView, bytes]:
+        """What a run waits for, read and as it came."""
+        answer = await self._answer(self._http.build_request("GET", _path(run_id, "why")))
+        return _read(WhyView, answer), answer
+
+    async def fork(self, run_id: str, body: Mapping[str, object], *, key: str) -> tuple[ForkAccepted, bytes]:
+        """Do a run over, once for each key; what was begun, read and as it came."""
+        request = self._http.build_request("POST", _path(run_id, "fork"), json=body, headers={KEY: key})
+        answer = await self._answer(request)
+        return _read(ForkAccepted, answer), answer
+
+    async def forks(self, body: Mapping[str, object], *, key: str) -> ForkPage:
+        """Do over the next of the runs that fit, each once for each key."""
+        request = self._http.build_request("POST", "/v1/forks", json=body, headers={KEY: key})
+        return _read(ForkPage, await self._answer(request))
 
     async def history(self, run_id: str) -> list[EventView]:
         """The facts of a run so far."""
@@ -142,7 +167,7 @@ def _path(run_id: str, what: str = "") -> str:
     return f"/v1/runs/{quote(run_id, safe='')}{'/' if what else ''}{what}"
 
 
-_View = TypeVar("_View", RunPage, RunView, EventPage)
+_View = TypeVar("_View", RunPage, RunView, EventPage, FailurePage, WhyView, ForkAccepted, ForkPage)
 
 
 def _read(type_: type[_View], answer: bytes) -> _View:

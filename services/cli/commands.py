@@ -10,12 +10,13 @@ from typing import Annotated, Final, NoReturn
 import typer
 from rich.text import Text
 
-from services.cli import review, settings, starting
+from services.cli import operating, review, settings, starting
 from services.cli.api import Api
 from services.cli.asking import Asking, Question
 from services.cli.folder import Folder, Running
-from services.cli.refusal import FAILED, Refusal
+from services.cli.refusal import FAILED, MISUSED, Refusal
 from services.cli.terminal import Terminal, printable
+from services.coordinator.failures import FAILURE_KINDS
 from shared.errors import DossierError
 
 _INTERRUPTED: Final = 130
@@ -45,6 +46,8 @@ ApiUrl = Annotated[
 RunId = Annotated[str, typer.Argument(metavar="RUN")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 Comment = Annotated[str, typer.Option("--comment", help="Why; kept with the run.")]
+CodeOption = Annotated[str, typer.Option(help="With this error code.")]
+SinceOption = Annotated[str | None, typer.Option(metavar="DURATION", help="Not longer ago, as in 2h.")]
 NatsPort = Annotated[
     int | None,
     typer.Option("--port", min=1, max=65_535, help="Of the embedded NATS; 4222 if it is free, else another."),
@@ -103,13 +106,16 @@ def ask(
 def runs(
     status: Annotated[list[str] | None, typer.Option(help="May be given more than once.")] = None,
     text: Annotated[str, typer.Option(help="Looked for in the question and the id.")] = "",
+    late: Annotated[bool, typer.Option("--late", help="Only runs that should have moved and did not.")] = False,
     as_json: Json = False,
     data: Data = None,
     api: ApiUrl = None,
 ) -> None:
     """List runs, newest first."""
     _with_api(
-        lambda there, terminal: review.runs(there, terminal, statuses=status or [], text=text, as_json=as_json),
+        lambda there, terminal: review.runs(
+            there, terminal, statuses=status or [], text=text, late=late, as_json=as_json
+        ),
         data,
         api,
     )
@@ -155,6 +161,81 @@ def reject(run: RunId, comment: Comment = "", data: Data = None, api: ApiUrl = N
 def cancel(run: RunId, comment: Comment = "", data: Data = None, api: ApiUrl = None) -> None:
     """End a run now, wherever it is."""
     _with_api(lambda there, terminal: review.cancel(there, terminal, run, comment=comment), data, api)
+
+
+@app.command()
+def why(run: RunId, as_json: Json = False, data: Data = None, api: ApiUrl = None) -> None:
+    """Say what a run waits for, for whom, and since when."""
+    _with_api(lambda there, terminal: operating.why(there, terminal, run, as_json=as_json), data, api)
+
+
+@app.command()
+def failures(
+    kind: Annotated[list[str] | None, typer.Option(help=f"{', '.join(FAILURE_KINDS)}; more than once.")] = None,
+    code: CodeOption = "",
+    run: Annotated[str, typer.Option(help="Of this run.")] = "",
+    text: Annotated[str, typer.Option(help="Looked for in what was asked and what went wrong.")] = "",
+    since: SinceOption = None,
+    as_json: Json = False,
+    data: Data = None,
+    api: ApiUrl = None,
+) -> None:
+    """List what failed for good, newest first: steps, parked runs, and messages that were refused."""
+
+    async def work(there: Api, terminal: Terminal) -> None:
+        then = operating.since(since)
+        wanted = operating.filters(kind=kind, code=code, run=run, text=text, since=then)
+        await operating.failures(there, terminal, wanted, as_json=as_json)
+
+    _with_api(work, data, api)
+
+
+@app.command()
+def fork(
+    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="One run; without, those that fit.")] = None,
+    step: Annotated[
+        str | None,
+        typer.Option("--from", metavar="STEP", help="plan, fetch or synthesize; without it the earliest that failed."),
+    ] = None,
+    repeat_all: Annotated[bool, typer.Option("--all", help="From fetch: also those that brought something.")] = False,
+    q: Annotated[str | None, typer.Option("--q", help="Another question; from plan.")] = None,
+    replace: Annotated[
+        list[str] | None, typer.Option(metavar="N=TEXT", help="Another text for sub-query N; from fetch.")
+    ] = None,
+    add: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="One more sub-query; from fetch.")] = None,
+    drop: Annotated[list[str] | None, typer.Option(metavar="N", help="Leave out sub-query N; from fetch.")] = None,
+    approval: Annotated[str | None, typer.Option(help="required or auto.")] = None,
+    approval_timeout: Annotated[str | None, typer.Option(help="How long to wait for a decision, as in 2h.")] = None,
+    max_cost_usd: Annotated[float | None, typer.Option(help="What it may cost at most.")] = None,
+    tool: Annotated[list[str] | None, typer.Option(help="May be given more than once.")] = None,
+    status: Annotated[list[str] | None, typer.Option(help="Fork the runs of this status.")] = None,
+    code: CodeOption = "",
+    text: Annotated[str, typer.Option(help="Fork the runs with this in the question or the id.")] = "",
+    since: SinceOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be forked.")] = False,
+    key: Annotated[str | None, typer.Option(help="Repeated with the same key, it forks nothing twice.")] = None,
+    as_json: Json = False,
+    data: Data = None,
+    api: ApiUrl = None,
+) -> None:
+    """Do a run over from one of its steps, reusing what was recorded before it; or all runs that fit.
+
+    The old run is left as it is. Ends with 1 when a run that fits could not be forked.
+    """
+    edits = operating.Edits(
+        step, repeat_all, q, replace or (), add or (), drop or (), approval, approval_timeout, max_cost_usd, tool or ()
+    )
+
+    async def work(there: Api, terminal: Terminal) -> bool | None:
+        wanted = operating.filters(status=status, code=code, text=text, since=operating.since(since))
+        if bool(run) == bool(wanted) or (run and dry_run):
+            text_ = "Name one run, or say which by --status, --code, --text or --since; --dry-run goes with these."
+            raise Refusal(text_, code=MISUSED)
+        if run:
+            return await operating.fork(there, terminal, run, edits, key=key, as_json=as_json)
+        return await operating.fork_all(there, terminal, wanted, edits, dry_run=dry_run, key=key, as_json=as_json)
+
+    _with_api(work, data, api)
 
 
 def _with_api(work: Callable[[Api, Terminal], Awaitable[bool | None]], data: Path | None, api: str | None) -> None:

@@ -1,8 +1,8 @@
 """What is shown of runs that stand still: lists, evidence, reports."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.constrain import Constrain
@@ -16,10 +16,12 @@ from services.cli.terminal import READABLE, printable
 from services.coordinator.origins import origins
 from services.coordinator.owed import decided_findings
 from services.coordinator.run import Run
-from services.coordinator.schemas import RunPage, RunSummary
+from services.coordinator.schemas import LateView, RunPage, RunSummary
 from shared.contracts.evidence import Finding, Source
 
 _PASSAGE: Final = 150
+_WIDE: Final = 100
+_SHORTEST: Final = 10
 _STATUS: Final[Mapping[str, str]] = {
     "hold": "yellow",
     "reported": "green",
@@ -119,6 +121,8 @@ def run_page(run: Run) -> RenderableType:
     """Everything about a run but its report."""
     request = run.accepted.fact if run.accepted else None
     asked = f", asked by {request.requested_by}" if request and request.requested_by else ""
+    if request and request.fork:
+        asked += f", forked from {request.fork.run_id} at {request.fork.step}"
     when = f"{run.accepted.at.astimezone():%d %B %Y %H:%M}" if run.accepted else ""
     head = Text.assemble((request.q if request else "", "bold"), (f"\n{run.id}  {when}{asked}", "dim"))
     parts: list[RenderableType] = [head, "", table_of(steps(run))]
@@ -127,26 +131,41 @@ def run_page(run: Run) -> RenderableType:
     return Group(*parts)
 
 
-def runs_table(page: RunPage, now: datetime, *, fitted: bool) -> RenderableType:
-    """Runs, newest first; `fitted`, with questions cut to the width there is."""
+def runs_table(page: RunPage, now: datetime, *, width: int | None = None) -> RenderableType:
+    """Runs, newest first; where there is a `width`, with the questions cut to what is left of it."""
     if not page.runs:
         return Text("No runs.", style="dim")
-    table = Table(box=None, expand=fitted, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for name in ("run", "status", "asked", "sources"):
-        table.add_column(name, no_wrap=True, justify="right" if name == "sources" else "left", min_width=len(name))
-    table.add_column("question", no_wrap=True, overflow="ellipsis", ratio=1)
-    for run in page.runs:
-        table.add_row(*_row(run, now))
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    left = width or 0
+    columns = [column for column in _columns(page.runs, now) if column[0] != "sources" or not 0 < left < _WIDE]
+    for name, cells in columns[:-1]:
+        table.add_column(name, no_wrap=True, justify="right" if name == "sources" else "left")
+        left -= max(len(name), *(cell.cell_len for cell in cells)) + 2
+    table.add_column(
+        columns[-1][0], no_wrap=True, overflow="ellipsis", max_width=max(_SHORTEST, left) if width else None
+    )
+    for cells in zip(*(cells for _, cells in columns), strict=True):
+        table.add_row(*cells)
     older = [Text("There are older ones; --status and --text narrow the list.", style="dim")] if page.next else []
     return Group(table, *older)
 
 
-def _row(run: RunSummary, now: datetime) -> Iterable[Any]:
-    yield run.run_id
-    yield Text(run.status, style=_STATUS.get(run.status, ""))
-    yield Text(f"{ago(now - run.created_at)} ago" if run.created_at else "", style="dim")
-    yield str(run.sources or "")
-    yield Text(printable(" ".join(run.q.split())))
+def _columns(runs: Sequence[RunSummary], now: datetime) -> Iterator[tuple[str, list[Text]]]:
+    """Each column with its cells; `late` only where a run is."""
+    yield "run", [Text(run.run_id) for run in runs]
+    yield "status", [Text(run.status, style=_STATUS.get(run.status, "")) for run in runs]
+    if any(run.late for run in runs):
+        yield "late", [Text(ago(now - run.late.since) if run.late else "", style="red") for run in runs]
+    yield "asked", [Text(f"{ago(now - run.created_at)} ago" if run.created_at else "", style="dim") for run in runs]
+    yield "sources", [Text(str(run.sources or "")) for run in runs]
+    yield "question", [Text(printable(" ".join(run.q.split()))) for run in runs]
+
+
+def late_line(late: LateView, now: datetime) -> RenderableType:
+    """That a run should have moved, since when, and whose turn it is."""
+    return Text.assemble(
+        ("\nlate  ", "red"), f"It was due to move {ago(now - late.since)} ago. {printable(late.reason)}"
+    )
 
 
 def ago(age: timedelta) -> str:

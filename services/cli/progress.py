@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from services.coordinator.fork import PLANNER
 from services.coordinator.run import Round, Run
 from shared.contracts.evidence import Usage
 from shared.contracts.facts import (
@@ -97,8 +98,10 @@ def _plan(round_: Round, work: Work) -> Step:
     match round_.plan.fact if round_.plan else None:
         case None:
             return _unfinished("plan", "", round_, work)
-        case PlanMade(queries=queries, planner=planner, degraded=degraded):
+        case PlanMade(queries=queries, planner=planner, degraded=degraded, copied_from=origin):
             text = count(len(queries), "sub-query", "sub-queries")
+            if origin or planner == PLANNER:
+                return Step("done", "plan", text, "reused" if origin else "edited")
             return Step("done", "plan", text, f"degraded: {degraded}" if degraded else f"by {planner}")
         case PlanFailed(error=error):
             return Step("failed", "plan", "", error.message)
@@ -109,8 +112,8 @@ def _fetch(round_: Round, work: Work, query: str) -> Step:
     match box.fact if box else None:
         case None:
             return _unfinished("fetch", query, round_, work)
-        case FetchFound(sources=sources):
-            return Step("done", "fetch", query, count(len(sources), "source"))
+        case FetchFound(sources=sources, copied_from=origin):
+            return Step("done", "fetch", query, f"{count(len(sources), 'source')}{', reused' if origin else ''}")
         case FetchFailed(error=error):
             return Step("failed", "fetch", query, error.message)
 

@@ -13,28 +13,31 @@ from services.cli.terminal import Terminal, user_name
 from services.coordinator.schemas import RunView
 from shared.runtime import clock
 
-_UNBOUNDED: Final = 10_000
 _RULED: Final[dict[Verb, str]] = {"approve": "Approved", "reject": "Rejected", "cancel": "Cancelled"}
 
 
-async def runs(api: Api, terminal: Terminal, *, statuses: Sequence[str], text: str, as_json: bool) -> None:
+async def runs(
+    api: Api, terminal: Terminal, *, statuses: Sequence[str], text: str, as_json: bool, late: bool = False
+) -> None:
     """List runs."""
-    page, raw = await api.runs(statuses=statuses, text=text)
+    page, raw = await api.runs(statuses=statuses, text=text, late=late)
     if as_json:
         terminal.write(raw)
     else:
-        table = pages.runs_table(page, clock.now(), fitted=terminal.out.is_terminal)
-        terminal.out.print(table, width=None if terminal.out.is_terminal else _UNBOUNDED)
+        width = terminal.out.width if terminal.out.is_terminal else None
+        terminal.show(pages.runs_table(page, clock.now(), width=width))
 
 
 async def show(api: Api, terminal: Terminal, run_id: str, *, as_json: bool) -> None:
     """Show everything about a run."""
+    known, raw = await api.run(run_id)
     if as_json:
-        _, raw = await api.run(run_id)
         terminal.write(raw)
         return
     run = fold(run_id, await api.history(run_id))
     terminal.out.print(pages.run_page(run))
+    if known.late:
+        terminal.out.print(pages.late_line(known.late, clock.now()))
     if run.completed and run.completed.fact.report:
         terminal.out.print()
         terminal.give(run.completed.fact.report)

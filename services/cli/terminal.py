@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import ClassVar, Final
 
-from rich.console import Console, JustifyMethod
+from rich.console import Console, JustifyMethod, RenderableType
 from rich.constrain import Constrain
 from rich.markdown import Heading, Markdown, MarkdownElement
 from rich.text import Text
@@ -30,6 +30,7 @@ _THEME: Final = Theme(
 READABLE: Final = 100
 """Columns that text takes at most, so that lines read well."""
 _UNNAMED: Final = "cli"
+_UNBOUNDED: Final = 10_000
 _LONGEST_LINE: Final = 16 * 1024
 
 
@@ -67,6 +68,12 @@ class Terminal:
         sys.stdout.flush()
         sys.stdout.buffer.write(data if data.endswith(b"\n") else data + b"\n")
         sys.stdout.buffer.flush()
+
+    def show(self, table: RenderableType) -> None:
+        """Put a table on standard output; for a program, with lines as long as they are."""
+        if not self.out.is_terminal:
+            self.out.width = _UNBOUNDED
+        self.out.print(table)
 
     def give(self, report: str) -> None:
         """Put a report on standard output: laid out for a person, as Markdown for a program."""

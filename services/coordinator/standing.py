@@ -14,7 +14,7 @@ from services.coordinator.run import Box, Round, Run
 from shared.contracts.facts import DecisionExpired, DecisionRejected, PlanMade
 from shared.contracts.subjects import Kind, Step
 
-NAMES: Final[dict[Kind, str]] = {"plan": "the plan", "fetch": "fetch", "synthesize": "the report"}
+NAMES: Final[dict[Kind, str]] = {"plan": "plan", "fetch": "fetch", "synthesize": "report"}
 
 
 class Late(Struct, frozen=True):
@@ -52,7 +52,7 @@ def of_how_many(run: Run, step: Step) -> int:
 
 
 def named(run: Run, step: Step) -> str:
-    """The step as people call it: `the plan`, `fetch 2 of 4`, `the report`; with its round beyond the first."""
+    """The step as people call it: `plan`, `fetch 2 of 4`, `report`; with its round beyond the first."""
     number = f" {step.index + 1} of {of_how_many(run, step)}" if step.kind == "fetch" else ""
     return f"{NAMES[step.kind]}{number}{f' of round {step.round}' if step.round > 1 else ''}"
 
@@ -98,5 +98,5 @@ def late(run: Run, now: datetime, after: timedelta) -> Late | None:
     for step in open_steps(run):
         attempt = attempt_of(run.in_round(step.round), step)
         if attempt.issued and attempt.issued.at == since:
-            return Late("unanswered", since, f"No answer yet to the task of {named(run, step)}.")
+            return Late("unanswered", since, f"Nobody has answered the task of its {named(run, step)}.")
     return Late("unwritten", since, "Its next fact is due and not written.")

@@ -125,12 +125,12 @@ def _open(run: Run, step: Step, attempt: Attempt, seen: Seen) -> Wait:
 def _turn(run: Run, step: Step, attempt: Attempt, seen: Seen) -> tuple[Code, datetime | None, str]:
     if attempt.issued:
         code, text = _issued(step.kind, attempt.issued.seq, seen.queues.get(step.kind))
-        name = named(run, step)
-        return code, attempt.issued.at, f"Since {span(seen.now - attempt.issued.at)} its task for {name} {text}"
+        age = span(seen.now - attempt.issued.at)
+        return code, attempt.issued.at, f"Its {named(run, step)}, asked for {age} ago, {text}"
     if attempt.due and attempt.due > seen.now:
         text = f"{_failed(run, step, attempt, seen)} The next is due in {span(attempt.due - seen.now)}."
         return "retry", attempt.due, text
-    wait = _unwritten(attempt.due or last_moved(run), f"The task for {named(run, step)} is due", seen)
+    wait = _unwritten(attempt.due or last_moved(run), f"The task of its {named(run, step)} is due", seen)
     return wait.code, wait.since, wait.text
 
 
@@ -142,7 +142,7 @@ def _issued(kind: Kind, seq: int, queue: Queue | None) -> tuple[Code, str]:
     if seq <= queue.handed_out:
         return _handed_out(worker, queue)
     before = queue.waiting - 1
-    ahead = f"{before} at most {'is' if before == 1 else 'are'} before it" if before > 0 else "it is the next"
+    ahead = f"{before} {'task is' if before == 1 else 'tasks are'} before it at most" if before > 0 else "it is next"
     if queue.in_flight >= queue.limit:
         return "place", f"waits for a place: all {queue.limit} that the limit allows are taken; {ahead}."
     if queue.asking:
@@ -165,7 +165,7 @@ def _failed(run: Run, step: Step, attempt: Attempt, seen: Seen) -> str:
     error = attempt.last.fact.error
     if error.code == INTERRUPTED:
         return f"A worker that was told to stop gave it back {ago(attempt.last.at, seen.now)}."
-    which = f"Attempt {max(attempt.failures, 1)} of {seen.attempts} of {named(run, step)}"
+    which = f"Attempt {max(attempt.failures, 1)} of {seen.attempts} of its {named(run, step)}"
     return f"{which} failed {ago(attempt.last.at, seen.now)} ({error.code}: {error.message.rstrip('.')})."
 
 
