@@ -36,10 +36,12 @@ from shared.contracts.facts import (
     Fact,
     FetchFailed,
     FetchFound,
+    Forked,
     HoldOpened,
     PlanFailed,
     PlanMade,
     RequestRefused,
+    Reused,
     RunAccepted,
     RunCompleted,
     SynthesisFailed,
@@ -102,6 +104,22 @@ V1: dict[str, tuple[Slot, Fact]] = {
             requested_by="ann",
         ),
     ),
+    "run.accepted.forked": (
+        Slot(RUN, "accepted"),
+        RunAccepted(
+            q="How?",
+            request_seq=70,
+            request_sha256="b" * 64,
+            approval="required",
+            approval_timeout_s=7200.0,
+            fork=Forked(
+                "other",
+                "fetch",
+                (Reused("fetch.1.0", "fetch.1.0"), Reused("fetch.1.1", "fetch.2.0")),
+                ("asyncio", "threads", "processes"),
+            ),
+        ),
+    ),
     "task.issued.plan": (
         Step(RUN, "plan", 2).task(1),
         TaskIssued(task=PlanTask("How?", feedback=("More on groups.",), asked=("asyncio",))),
@@ -122,6 +140,18 @@ V1: dict[str, tuple[Slot, Fact]] = {
     "plan.made": (
         Slot(RUN, "plan", 1),
         PlanMade(queries=("asyncio TaskGroup", "threads"), planner="gpt-4o-mini", degraded="By rule.", usage=USAGE),
+    ),
+    "plan.made.copied": (
+        Slot(RUN, "plan", 1),
+        PlanMade(queries=("asyncio",), planner="gpt-4o-mini", copied_from="research.run.other.plan.1"),
+    ),
+    "fetch.found.copied": (
+        Slot(RUN, "fetch", 1, 3),
+        FetchFound(query="asyncio", sources=(SOURCE,), copied_from="research.run.other.fetch.1.2"),
+    ),
+    "fetch.failed.copied": (
+        Slot(RUN, "fetch", 1, 3),
+        FetchFailed(query="threads", error=FAILURE, copied_from="research.run.other.fetch.1.2"),
     ),
     "plan.failed": (Slot(RUN, "plan", 1), PlanFailed(error=FAILURE)),
     "fetch.found": (Slot(RUN, "fetch", 1, 3), FetchFound(query="asyncio TaskGroup", sources=(SOURCE,))),

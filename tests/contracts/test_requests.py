@@ -8,6 +8,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
+from shared.contracts.forks import Fork
 from shared.contracts.requests import (
     MAX_QUESTION,
     Request,
@@ -52,7 +53,40 @@ def test_a_question_is_enough():
     assert read_request(b'{"q": "Why?"}') == Request(q="Why?")
 
 
+def test_a_fork_needs_no_question():
+    wish = {"run_id": "old", "from": "fetch", "replace": {"cats": "kittens"}, "tools": []}
+    taken = read_request(encoded({"run_id": "new", "requested_by": "ann", "fork": wish}))
+    expected = Fork(run_id="old", step="fetch", replace={"cats": "kittens"}, tools=())
+    assert taken == Request(run_id="new", requested_by="ann", fork=expected)
+
+
+def test_a_request_that_forks_nothing_has_the_hash_that_it_always_had():
+    assert read_request(encoded(FULL)).content_sha256 == sha256(encoded_before(FULL)).hexdigest()
+
+
+def encoded_before(content: dict[str, object]) -> bytes:
+    """What earlier releases hashed: the fields in order, without the run's id and without spaces."""
+    return json.dumps({name: content[name] for name in content if name != "run_id"}, separators=(",", ":")).encode()
+
+
+def forking(**wish: object) -> dict[str, object]:
+    return {"fork": {"run_id": "old"} | wish}
+
+
 REFUSED_REQUESTS = [
+    ({"q": "Why?", "fork": {"run_id": "old"}}, "q", "goes into the field fork"),
+    ({"approval": "required", "fork": {"run_id": "old"}}, "approval", "goes into the field fork"),
+    ({"fork": {}}, "fork.run_id", "required"),
+    ({"fork": {"run_id": "a.b"}}, "fork.run_id", "no run id"),
+    (forking(step="plan"), "fork.step", "no such field"),
+    (forking(**{"from": "hold"}), "fork.from", "'hold'"),
+    (forking(q=" "), "fork.q", "empty"),
+    (forking(approval_timeout="soon"), "fork.approval_timeout", "'soon'"),
+    (forking(max_cost_usd=0), "fork.max_cost_usd", "more than 0"),
+    (forking(tools=["a.b"]), "fork.tools", "'a.b'"),
+    (forking(add=[" "]), "fork.add", "1 to 1,000 characters"),
+    (forking(add=["x"] * 21), "fork.add", "at most 20"),
+    (forking(replace={"a": "x" * 1_001}), "fork.replace", "1 to 1,000 characters"),
     ({}, "q", "required"),
     ({"q": ""}, "q", "empty"),
     ({"q": " \n\t"}, "q", "empty"),
