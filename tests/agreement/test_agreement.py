@@ -5,7 +5,7 @@ Both begin empty with every example: in memory as a new object, on the server as
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from itertools import count
@@ -16,7 +16,7 @@ from hypothesis import Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from shared.contracts.envelope import MAX_BYTES
-from shared.contracts.subjects import INBOUND
+from shared.contracts.subjects import INBOUND, task_filter
 from shared.errors import Refused
 from shared.runtime import topology
 from shared.runtime.jetstream import CHUNK, JetStreamLog
@@ -249,6 +249,20 @@ class Agreement(RuleBasedStateMachine):
             for taker in self.takers[consumer]:
                 await how(taker, held[which % len(held)])
 
+    @rule(consumer=st.sampled_from(tuple(AT_MOST)))
+    def queue(self, consumer: Consumer) -> None:
+        """An ack is not confirmed, so that the server may learn of it a moment later."""
+
+        async def compare() -> None:
+            expected, found = await standing(self.memory, consumer), None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(2):
+                    while (found := await standing(self.real, consumer)) != expected:
+                        pass
+            assert found == expected
+
+        self._run(compare())
+
     @invariant()
     def they_hand_out_the_same(self) -> None:
         async def hold() -> None:
@@ -275,6 +289,20 @@ def seen(message: Message) -> object:
     """What a reader sees of a message, but the time and what the server adds to the headers."""
     said = {name: value for name, value in message.headers.items() if name in ("traceparent", "ce-type", "x")}
     return message.seq, message.subject, message.data, said
+
+
+async def standing(log: Log, consumer: Consumer) -> object:
+    """How a consumer's tasks stand, and which have been handed out; not how often each worker asks for more."""
+    queue = await log.queue(consumer)
+    tasks = [seq async for seq in tasks_of(log, consumer)]
+    handed_out = [seq for seq in tasks if seq <= queue.handed_out]
+    return queue.waiting, queue.in_flight, queue.limit, handed_out
+
+
+async def tasks_of(log: Log, consumer: Consumer) -> AsyncIterator[int]:
+    pattern = "research.lead" if consumer == "lead" else task_filter(consumer)
+    async for message in log.history(pattern):
+        yield message.seq
 
 
 async def newest(log: Log, subjects: Sequence[str], *, leader: bool = False) -> object:

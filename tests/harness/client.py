@@ -91,6 +91,10 @@ class Client:
         """The API's answer."""
         return http.ask(self._api_port, "GET", path)
 
+    def post(self, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
+        """The API's answer."""
+        return http.ask(self._api_port, "POST", path, body, headers)
+
     def decide(self, run: str, decision: str, headers: Mapping[str, str] | None = None, **body: object) -> Answer:
         """POST a decision on a run."""
         path = f"/v1/runs/{run}/approvals"
@@ -150,6 +154,12 @@ class Client:
         await order.unsubscribe()
         await self._nats.flush()
         return taken
+
+    def hand_out_again_after(self, consumer: str, seconds: float) -> None:
+        """Have what a dead worker had in hand handed to another that soon, instead of after half a minute."""
+        config = self._wait(self.js.consumer_info("RESEARCH", consumer)).config
+        config.ack_wait = seconds
+        self._wait(self.js.add_consumer("RESEARCH", config))
 
     def counts(self, pattern: str, stream: str = "RESEARCH") -> dict[str, int]:
         """How many messages each subject under `pattern` has."""

@@ -6,10 +6,12 @@ bytes of evidence, every report has about 1,000 bytes with a citation in each se
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from itertools import count
+from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -18,7 +20,7 @@ from shared.contracts.evidence import Citation, CitedSource, Claim, Passage, Rep
 from shared.contracts.facts import FetchFound, PlanMade, StepOutcome, SynthesisWritten
 from shared.contracts.subjects import KINDS, Kind
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
-from shared.errors import Transient
+from shared.errors import Terminal, Transient
 from shared.runtime import clock
 from shared.runtime.app import run_worker
 from shared.runtime.jetstream import JetStreamLog
@@ -42,6 +44,9 @@ class Knobs(BaseSettings):
     journal: str = ""
     """File to which a line is added as each task begins; none if empty. Then a query names its question as well,
     so that the line tells which task it was."""
+    trouble: str = ""
+    """File that may say, at any time, `{"dies": […], "fails": […]}`: the kinds of tasks on which the worker dies, and
+    those that fail for good. Without one all is well."""
     in_flight: str = ""
     """Subject of core NATS below which each kind says `+` as a task begins and `-` as it ends; none if empty."""
 
@@ -60,6 +65,7 @@ class Stub:
         """The outcome of a task, after the delay that was asked for."""
         async with self._told() if self._ear else nullcontext():
             self._note(task)
+            self._get_into_trouble(task)
             if self._delay_s:
                 await asyncio.sleep(self._delay_s)
             if self._knobs.fails_every and next(self._tasks) % self._knobs.fails_every == 0:
@@ -72,6 +78,14 @@ class Stub:
             line = {"kind": task.__struct_config__.tag, "about": about, "at": clock.now().isoformat()}
             with open(self._knobs.journal, "ab") as journal:
                 journal.write(json.dumps(line).encode() + b"\n")
+
+    def _get_into_trouble(self, task: Task) -> None:
+        if self._knobs.trouble and (file := Path(self._knobs.trouble)).exists():
+            trouble, kind = json.loads(file.read_text()), task.__struct_config__.tag
+            if kind in trouble.get("dies", ()):
+                os._exit(1)
+            if kind in trouble.get("fails", ()):
+                raise Terminal("stub", "This stub was told to fail.")
 
     @asynccontextmanager
     async def _told(self) -> AsyncGenerator[None]:
