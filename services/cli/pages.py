@@ -1,6 +1,6 @@
 """What is shown of runs that stand still: lists, evidence, reports."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 

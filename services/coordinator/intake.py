@@ -5,6 +5,7 @@ says again what is already recorded. So it may be judged as often as it takes.
 """
 
 from datetime import datetime
+from hashlib import sha256
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -56,6 +57,14 @@ class Inbound(Struct, frozen=True):
     content: Request | Ruling
     verb: Verb | None = None
     traceparent: str | None = None
+
+    @property
+    def trace(self) -> str:
+        """The publisher's trace, else one that follows from the message, so that it is the same again."""
+        if self.traceparent:
+            return self.traceparent
+        made = sha256(f"{self.run} {self.seq}".encode()).hexdigest()
+        return f"00-{made[:32]}-{made[32:48]}-01"
 
     @property
     def forks(self) -> str | None:

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
-from hashlib import sha256
 from itertools import islice
 from typing import Final
 
@@ -87,7 +86,7 @@ class Coordinator:
 
     @property
     def saved(self) -> Projection:
-        """The projection, brought up to here, for whoever looks for runs or failures."""
+        """The projection, brought up to here."""
         if self.fold.unsaved:
             self._save_now()
         return self._projection
@@ -107,7 +106,7 @@ class Coordinator:
                     await self.fold.reached(self.fold.seq + 1)
         return self.fold.peek(run)
 
-    def _now(self) -> datetime:
+    def now(self) -> datetime:
         """The time by the server's clock, as far as it is known."""
         return clock.now() + self._skew
 
@@ -178,7 +177,7 @@ class Coordinator:
         time = asyncio.get_running_loop().time()
         save = _NEVER if self._save_by is None else self._save_by
         wake = self._soonest() if self._leads and self._goal is None else None
-        return save if wake is None else min(save, time + max(0.0, wake - self._now().timestamp()))
+        return save if wake is None else min(save, time + max(0.0, wake - self.now().timestamp()))
 
     def _soonest(self) -> float | None:
         """When to look at any run again, saved or not."""
@@ -187,7 +186,7 @@ class Coordinator:
     async def _is_current(self) -> bool:
         """Whether the log is folded up to an end that was read since the election, and since the last timer rang."""
         wake = self._soonest()
-        rings = wake is not None and wake <= self._now().timestamp()
+        rings = wake is not None and wake <= self.now().timestamp()
         if self._goal is None and (rings or not self._is_set_up):
             await self._begin()
         if self._goal is None:
@@ -238,11 +237,10 @@ class Coordinator:
         for message, inbound in self._oldest():
             if isinstance(inbound, RequestRefused):
                 yield self._refuse(inbound)
-            elif inbound.run not in waiting:
-                held_up = inbound.forks in waiting
+            elif inbound.run in waiting or inbound.forks in waiting:
                 waiting.add(inbound.run)
-                if held_up:
-                    continue
+            else:
+                waiting.add(inbound.run)
                 source = self.fold.run(inbound.forks) if inbound.forks else None
                 match judge(inbound, self.fold.run(inbound.run), self._defaults, source=source):
                     case Said():
@@ -331,14 +329,9 @@ class Coordinator:
         return _Write(Fill(subject, data), answers=why.seq)
 
     def _trace(self, inbound: Inbound) -> str | None:
-        """The trace of a run: the publisher's, else one that follows from the request, so that it is the same again."""
-        if inbound.verb:
-            run = self.fold.run(inbound.run)
-            return run.traceparent if run else None
-        if inbound.traceparent:
-            return inbound.traceparent
-        made = sha256(f"{inbound.run} {inbound.seq}".encode()).hexdigest()
-        return f"00-{made[:32]}-{made[32:48]}-01"
+        if not inbound.verb:
+            return inbound.trace
+        return run.traceparent if (run := self.fold.run(inbound.run)) else None
 
     def _save(self) -> None:
         """Save a moment after the first change, so that what changes often is saved once."""

@@ -307,7 +307,7 @@ def test_a_look_at_the_list_of_runs_does_not_let_a_deadline_pass_unseen(tmp_path
         await it.ask("What do cats do?", run_id="cats", approval_timeout="1s")
         await it.until("cats", "hold")
         await wait_until(lambda: it.coordinator.fold.next_wake)
-        it.coordinator.select(statuses=[], text="", before=None, limit=10)
+        it.coordinator.saved.select(Wanted(), limit=10)
         await it.until("cats", "expired")
 
     tell(tmp_path, story)
