@@ -30,6 +30,8 @@ from nats.aio.client import Client
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
+from tests.chaos import forks
+
 Json = dict[str, Any]
 _PAGE: Final = 500
 _FRESH_S: Final = 1.0
@@ -117,6 +119,7 @@ def check(
         _check_course(run, found)
         if texts is not None:
             _check_texts(run, texts, found)
+    found.wrong += forks.strange_copies(runs)
     _check_answers(log, runs, named or {}, found)
     again, after_all = _performances(runs, journal)
     ended = [run.first("completed") for run in runs.values()]
@@ -164,7 +167,7 @@ def _check_course(run: Run, found: Findings) -> None:
         if hold.fact["digest"] != _digest(run, before=hold.seq):
             found.wrong.append(f"{run.name}.{slot} names another digest than what is stored")
     for slot, outcome in run.under("plan", "fetch", "synthesis"):
-        if not _was_asked_for(run, slot, outcome.seq):
+        if not (_was_asked_for(run, slot, outcome.seq) or forks.takes(accepted, slot, outcome)):
             found.wrong.append(f"{run.name}.{slot} was never asked for")
     for slot, synthesis in run.under("synthesis"):
         decision = run.first(slot.replace("synthesis", "decision"))

@@ -115,6 +115,31 @@ def test_one_thing_wrong_is_seen(harm: Callable[[Log], Log], what: str):
     assert line[what] == len(getattr(found, what)) > 0, line
 
 
+def forked(*, sources: list[Json] | None = None, origin: str = "fetch.1.0", reuses: str = "fetch.1.0") -> list[str]:
+    """What is wrong with the good log and a run that took plan and fetch over from it."""
+    fork = {
+        "run_id": "a",
+        "from": "synthesize",
+        "reuses": [{"slot": slot, "origin": slot} for slot in ("plan.1", reuses)],
+    }
+    copy = {"query": "how", "sources": [{"sha256": SHA256}] if sources is None else sources}
+    told = [
+        ("research.requested", b'{"run_id": "b", "fork": {"run_id": "a"}}'),
+        ("research.run.b.accepted", event("run.accepted", q="Why?", request_seq=15, fork=fork)),
+        ("research.run.b.plan.1", event("plan.made", queries=["how"], copied_from="research.run.a.plan.1")),
+        ("research.run.b.fetch.1.0", event("fetch.found", copied_from=f"research.run.a.{origin}", **copy)),
+    ]
+    log = [Stored(subject, n, BEGAN + timedelta(seconds=n), data) for n, (subject, data) in enumerate(told, 15)]
+    return judged([*good(), *log])[1].wrong
+
+
+def test_a_fork_may_have_what_it_took_over_and_nothing_else():
+    assert forked() == []
+    assert forked(sources=[]) == ["b.fetch.1.0 is not what research.run.a.fetch.1.0 says"]
+    assert "b.fetch.1.0 is not what research.run.a.fetch.1.1 says" in forked(origin="fetch.1.1")
+    assert "b.fetch.1.0 was never asked for" in forked(reuses="fetch.1.1")
+
+
 def test_a_text_that_was_found_and_is_not_frozen_is_seen():
     _, found = check(good(), [], acknowledged=[], texts={})
     assert any("is not frozen" in wrong for wrong in found.wrong)
