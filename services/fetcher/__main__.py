@@ -11,6 +11,7 @@ from services.fetcher.agent import agent
 from services.fetcher.perform import Fetcher, Reader
 from services.fetcher.tools import Tool
 from services.fetcher.tools.catalogue import LOCAL, Closing, Misconfigured, made
+from services.fetcher.web.addresses import rules
 from shared.contracts.tasks import FetchTask
 from shared.runtime.app import run_worker
 from shared.runtime.log import Log
@@ -35,14 +36,17 @@ async def compose(tools: Mapping[str, Tool], settings: Settings, log: Log, stack
 
 def _pages(settings: Settings) -> "Pages":
     """What reads pages. Imported here and not above: without a tool that finds links it is not even there."""
-    from services.fetcher.web.addresses import rules
     from services.fetcher.web.pages import Manners, Pages
 
+    manners = Manners(pause_s=settings.page_pause_s)
+    return Pages(rules(settings.allow_private), agent=agent(settings.contact), manners=manners)
+
+
+def _check(settings: Settings) -> None:
     try:
-        allowed = rules(settings.allow_private)
+        rules(settings.allow_private)
     except ValueError as error:
         raise Misconfigured(f"DOSSIER_ALLOW_PRIVATE: {error}.") from error
-    return Pages(allowed, agent=agent(settings.contact), manners=Manners(pause_s=settings.page_pause_s))
 
 
 def _hush() -> None:
@@ -56,9 +60,11 @@ def main() -> None:
     settings = Settings()
     _hush()
     try:
-        run_worker("fetch", settings, partial(compose, made(settings)))
+        _check(settings)
+        tools = made(settings)
     except Misconfigured as error:
         sys.exit(str(error))
+    run_worker("fetch", settings, partial(compose, tools))
 
 
 if __name__ == "__main__":
