@@ -150,7 +150,7 @@ def test_that_watch_sees_a_tool_which_does(tmp_path: Path, site: Site):
     ("wrong", "said"),
     [
         ({"DOSSIER_TOOLS": "docs,magic"}, "DOSSIER_TOOLS: there is no tool magic; what there is: arxiv, docs, mcp, "),
-        ({"DOSSIER_ALLOW_PRIVATE": "10.0.0.0/8,nonsense:"}, "DOSSIER_ALLOW_PRIVATE: 'nonsense:' names no host or network"),
+        ({"DOSSIER_ALLOW_PRIVATE": "10.0.0.0/8,nonsense:"}, "DOSSIER_ALLOW_PRIVATE: 'nonsense:' names no host"),
     ],
 )
 def test_a_service_that_is_configured_wrongly_says_so_in_one_line_and_ends(wrong: dict[str, str], said: str):
