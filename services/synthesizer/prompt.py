@@ -12,17 +12,16 @@ from services.synthesizer.sources import numbered
 from shared.contracts.evidence import Finding, Passage, Source
 from shared.contracts.tasks import SynthesizeTask
 from shared.models.protocol import Ask
-from shared.models.room import Agent, Room, room
+from shared.models.room import PASSAGES, Agent, Room, room
 
 PROMPT_VERSION: Final = "synthesize.v1"
 """Changes whenever the words below do."""
 
 AGENT: Final[Agent] = "writer"
 DEFAULT_ROOM: Final = room(AGENT)
-BUDGET: Final = 60_000
-"""Bytes of passages that a prompt holds at most, however much room there is: some 15,000 tokens."""
-
 _MAX_TITLE: Final = 200
+_BETWEEN: Final = 24
+"""Bytes of the mark between two passages."""
 
 _SYSTEM: Final = """\
 You write one-page research reports in which every sentence can be checked. You are given a question, the searches \
@@ -54,13 +53,13 @@ Reply with JSON: {{"sections": [{{"heading": "...", "claims": [{{"text": "...", 
 """
 
 
-def ask(task: SynthesizeTask, room: Room = DEFAULT_ROOM, *, budget: int = BUDGET) -> Ask[WriterReply]:
+def ask(task: SynthesizeTask, room: Room = DEFAULT_ROOM, *, budget: int = PASSAGES) -> Ask[WriterReply]:
     """The question to the model for `task`, and the extraction that takes its place.
 
     Of the passages it has what there is `room` for, and no more than `budget` bytes.
     """
     mark = boundary(task)
-    fitting = min(budget, room.prompt - _beside(task))
+    fitting = min(budget, room.prompt - _beside(task, mark))
     return Ask(
         system=_SYSTEM.format(mark=mark),
         user=_user(task, mark, fitting),
@@ -74,10 +73,11 @@ def ask(task: SynthesizeTask, room: Room = DEFAULT_ROOM, *, budget: int = BUDGET
     )
 
 
-def _beside(task: SynthesizeTask) -> int:
+def _beside(task: SynthesizeTask, mark: str) -> int:
     """Bytes of all that a prompt says beside passages."""
-    labels = "".join(_told(n, source, [], "") for n, source in enumerate(numbered(task.findings), start=1))
-    return len(f"{_SYSTEM}{_user(task, '', 0)}{labels}{WriterReply.model_json_schema()}".encode())
+    labels = "".join(_told(n, source, [], mark) for n, source in enumerate(numbered(task.findings), start=1))
+    said = f"{_SYSTEM.format(mark=mark)}{_user(task, mark, 0)}{labels}{WriterReply.model_json_schema()}"
+    return len(said.encode())
 
 
 def boundary(task: SynthesizeTask) -> str:
@@ -117,7 +117,7 @@ def _chosen(findings: tuple[Finding, ...], sources: tuple[Source, ...], budget: 
     seen: set[_Shown] = set()
     for turn in zip_longest(*(_by_rank(finding, number) for finding in findings)):
         for shown in turn:
-            if shown and shown not in seen and (size := len(shown.passage.text.encode())) <= budget:
+            if shown and shown not in seen and (size := len(shown.passage.text.encode()) + _BETWEEN) <= budget:
                 budget -= size
                 seen.add(shown)
                 yield shown

@@ -18,8 +18,8 @@ from pydantic import BaseModel, ValidationError
 from shared.errors import Transient
 from shared.models.completion import Completion, schema, schema_text
 from shared.models.faults import TOO_LONG, step_error, timed_out
+from shared.models.prices import OPENAI_URL, is_official
 
-OPENAI_URL: Final = "https://api.openai.com/v1"
 _NO_KEY: Final = "none"
 _CONNECT_S: Final = 10.0
 
@@ -125,11 +125,6 @@ class Endpoint:
             max_completion_tokens=prompt.max_tokens if dialect.limit == "max_completion_tokens" else omit,
         )
         return response.content
-
-
-def is_official(base_url: str | None) -> bool:
-    """Whether that is OpenAI itself."""
-    return not base_url or base_url.rstrip("/") == OPENAI_URL
 
 
 def in_form(form: type[BaseModel]) -> str:

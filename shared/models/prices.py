@@ -10,8 +10,9 @@ from typing import Final
 
 from shared.models.tokens import Tokens
 
+OPENAI_URL: Final = "https://api.openai.com/v1"
 OPENAI: Final = "openai"
-"""What the table calls the provider behind the SDK's own address."""
+"""What the table calls the provider behind that."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class Tariff:
             into, out = self.given
             return round((tokens.input * into + tokens.output * out) / 1e6, 9)
         return _listed(self.model, self.provider, tokens, at) if self.provider else None
+
+
+def is_official(base_url: str | None) -> bool:
+    """Whether that is OpenAI itself, which is also where calls go that no address was given for."""
+    return not base_url or base_url.rstrip("/") == OPENAI_URL
 
 
 def _listed(model: str, provider: str, tokens: Tokens, at: datetime) -> float | None:

@@ -1,7 +1,6 @@
 """What the operator's settings say of each agent's model, with what is known of it."""
 
-from shared.models.endpoint import is_official
-from shared.models.prices import OPENAI, Tariff, listed_context
+from shared.models.prices import OPENAI, Tariff, is_official, listed_context
 from shared.models.room import UNKNOWN_CONTEXT, Agent
 from shared.runtime import clock
 from shared.runtime.settings import Settings

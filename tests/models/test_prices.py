@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.models.choice import configured
-from shared.models.endpoint import OPENAI_URL
 from shared.models.offline import OfflineModel
-from shared.models.prices import OPENAI, Tariff, listed_context
+from shared.models.prices import OPENAI, OPENAI_URL, Tariff, listed_context
 from shared.models.roles import context, tariff
 from shared.models.room import UNKNOWN_CONTEXT, room
 from shared.models.tokens import Tokens, at_most
