@@ -7,6 +7,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from services.coordinator.run import Round, Run
+from services.coordinator.spending import limit, over_budget
 from shared.contracts.evidence import Usage
 from shared.contracts.facts import (
     DecisionApproved,
@@ -67,8 +68,8 @@ def steps(run: Run) -> list[Step]:
         lines = [step for step in lines if step.state in ("done", "failed")]
         if ended.outcome not in ("rejected", "expired"):
             lines.append(Step("failed", ended.outcome, ended.reason))
-    if run.completed and run.usage().calls:
-        lines.append(_cost(run.usage()))
+    if (run.completed or on_hold(run)) and run.usage().calls:
+        lines += _costs(run)
     if run.unknown and not run.completed:
         lines.append(Step("failed", "parked", run.unknown.fact))
     return lines
@@ -77,9 +78,8 @@ def steps(run: Run) -> list[Step]:
 def _steps_of(run: Run, number: int) -> Iterator[Step]:
     round_ = run.in_round(number)
     yield _plan(round_, Work(run.id, "plan", number))
-    if round_.plan and isinstance(round_.plan.fact, PlanMade):
-        for index, query in enumerate(round_.plan.fact.queries):
-            yield _fetch(round_, Work(run.id, "fetch", number, index), query)
+    for index, query in enumerate(run.queries(number)):
+        yield _fetch(round_, Work(run.id, "fetch", number, index), query)
     if round_.decision:
         fact = round_.decision.fact
         state: State = "done" if isinstance(fact, DecisionApproved | DecisionRevised) else "failed"
@@ -89,6 +89,8 @@ def _steps_of(run: Run, number: int) -> Iterator[Step]:
         )
     elif round_.hold:
         yield Step("held", "on hold", "waiting for a decision", f"until {_moment(round_.hold.fact.deadline)}")
+        if estimate := round_.hold.fact.estimate:
+            yield Step("waits", "estimate", f"{_price(estimate.cost_usd)} at most to write the report", _limits(run))
     if round_.decision and isinstance(round_.decision.fact, DecisionApproved):
         yield _report(round_, Work(run.id, "synthesize", number))
 
@@ -128,10 +130,33 @@ def _report(round_: Round, work: Work) -> Step:
             return Step("failed", "report", "", error.message)
 
 
-def _cost(usage: Usage) -> Step:
-    price = "of unknown price" if usage.cost_usd is None else f"${usage.cost_usd:.4f}"
+def _costs(run: Run) -> Iterator[Step]:
+    """What the run has cost, and, where several models took part, each of them."""
+    yield _cost("cost", run.usage())
+    models = run.usage_by(lambda call: f"{call.agent}, {call.model}")
+    if len(models) > 1:
+        yield from (_cost("", usage, of=name) for name, usage in models.items())
+
+
+def _cost(name: str, usage: Usage, of: str = "") -> Step:
     tokens = f"{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out"
-    return Step("done", "cost", price, f"{count(usage.calls, 'call')}, {tokens}")
+    unpriced = f", {usage.unpriced} unpriced" if usage.unpriced and usage.cost_usd is not None else ""
+    estimated = f", {usage.estimated} estimated" if usage.estimated else ""
+    detail = f"{count(usage.calls, 'call')}{unpriced}{estimated}, {tokens}"
+    return Step("done", name, f"{_price(usage.cost_usd)}{f'  {of}' if of else ''}", detail)
+
+
+def _price(usd: float | None) -> str:
+    return "unpriced" if usd is None else f"${usd:.4f}"
+
+
+def _limits(run: Run) -> str:
+    """What a run may cost, and what that means for a hold."""
+    most = limit(run)
+    if most is None:
+        return ""
+    spent = f"${run.usage().cost_usd or 0.0:.4f} of at most ${most:.4f} spent"
+    return f"{spent}; approving takes a higher --max-cost" if over_budget(run) else spent
 
 
 def _unfinished(name: str, text: str, round_: Round, work: Work) -> Step:

@@ -27,7 +27,7 @@ from services.coordinator.schemas import (
 )
 from shared.contracts import envelope, requests
 from shared.contracts.facts import RunAccepted, SynthesisWritten
-from shared.contracts.requests import Ruling
+from shared.contracts.requests import Revision, Ruling
 from shared.contracts.subjects import REQUESTED, TOKEN, Slot, is_reserved
 from shared.errors import Unavailable
 from shared.runtime import clock
@@ -46,10 +46,18 @@ Since = Annotated[int, Header(alias=SEQUENCE, ge=0)]
 class Api:
     """The routes, and what they need."""
 
-    def __init__(self, log: Log, coordinator: Coordinator, *, digest_required: bool, ready: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        log: Log,
+        coordinator: Coordinator,
+        *,
+        digest_required: bool,
+        ready: Callable[[], bool],
+        rounds: int = 5,
+    ) -> None:
         self._log = log
         self._coordinator = coordinator
-        self._desk = Desk(log, coordinator, digest_required=digest_required)
+        self._desk = Desk(log, coordinator, digest_required=digest_required, rounds=rounds)
         self._ready = ready
 
     def app(self) -> FastAPI:
@@ -188,8 +196,7 @@ class Api:
     ) -> RunView:
         """Decide on a run. `If-Match` (or `digest`) with the hold's digest is refused when the evidence is not that."""
         digest = if_match.strip().removeprefix("W/").strip('"') if if_match else body.digest
-        ruling = Ruling(run_id=run_id, by=body.by, comment=body.comment, digest=digest, exclude=tuple(body.exclude))
-        refusal, run = await self._desk.rule(body.decision, ruling)
+        refusal, run = await self._desk.rule(body.decision, _ruling(run_id, body, digest))
         return _ruled(run_id, refusal, run, response)
 
     async def cancel(self, run_id: RunId, response: Response, body: NewCancel | None = None) -> RunView:
@@ -212,6 +219,27 @@ def _ruled(run_id: str, refusal: problems.Refuse | None, run: Run | None, respon
         raise problems.unknown_run(run_id)
     response.headers[SEQUENCE] = str(run.seq)
     return view(run)
+
+
+def _ruling(run_id: str, body: NewApproval, digest: str | None) -> Ruling:
+    ruling = Ruling(
+        run_id=run_id,
+        by=body.by,
+        comment=body.comment,
+        digest=digest,
+        exclude=tuple(body.exclude),
+        max_cost_usd=body.max_cost_usd,
+    )
+    for_revisions = {"feedback": body.feedback, "queries_add": body.queries_add, "queries_drop": body.queries_drop}
+    if body.decision != "revise":
+        for field, value in for_revisions.items():
+            if value:
+                text = f"{field}: it goes with the decision revise, not {body.decision}."
+                raise ProblemError(422, "invalid_field", text, run_id=run_id, field=field)
+        return ruling
+    revision = msgspec.convert(msgspec.to_builtins(ruling) | for_revisions, Revision)
+    requests.check_revision(revision)
+    return revision
 
 
 def _request(body: NewRun, run_id: str) -> requests.Request:

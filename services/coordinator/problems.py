@@ -24,6 +24,9 @@ _STATUS: Final = {
     "digest_required": 428,
     "unknown_source": 422,
     "nothing_left": 422,
+    "unknown_query": 422,
+    "last_round": 409,
+    "over_budget": 409,
 }
 
 
