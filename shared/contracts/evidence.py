@@ -39,11 +39,6 @@ class Usage(Struct, frozen=True):
         )
 
 
-Reading = Literal["ok", "repaired", "empty", "thinking", "refused", "truncated", "malformed", "timeout", "bad_response"]
-"""What a call brought: a reply that fits its form as it came or once its JSON was `repaired`; nothing; only
-reasoning; a refusal; a reply cut off at the token limit; one that does not fit; no reply in time; no reply at all."""
-
-
 class Call(Struct, frozen=True):
     """One call of a language model, which costs what it costs whether or not its reply could be used.
 
@@ -60,7 +55,10 @@ class Call(Struct, frozen=True):
     duration_s: float = 0.0
     estimated: bool = False
     """The endpoint counted no tokens, so these are an estimate, at their most."""
-    reading: Reading = "ok"
+    reading: str = "ok"
+    """What it brought: a reply in its form, as it came (`ok`) or with its JSON `repaired`; one that was `empty`, only
+    reasoning (`thinking`), `refused`, `truncated` or `malformed`; none in time (`timeout`), or none that could be read
+    (`bad_response`)."""
 
 
 def usage_of(calls: Iterable[Call]) -> Usage:

@@ -10,7 +10,7 @@ from httpx2 import AsyncClient
 from openai.types.chat import ChatCompletionMessageParam as Message
 from pydantic import BaseModel
 
-from shared.contracts.evidence import Call, Reading, usage_of
+from shared.contracts.evidence import Call, usage_of
 from shared.errors import StepError, Terminal
 from shared.models.completion import Completion, Unusable, Usable, read
 from shared.models.endpoint import Endpoint, Prompt, in_form, user
@@ -126,15 +126,14 @@ class _Exchange:
             completion = await self._endpoint.complete(prompt)
         except StepError as error:
             if error.code in MAY_BE_PAID:
-                reading: Reading = "timeout" if error.code == "timeout" else "bad_response"
-                self._record(ask, expected, began, reading, estimated=True)
+                self._record(ask, expected, began, error.code, estimated=True)
             raise
         reply = read(completion, ask.reply)
         tokens, estimated = completion.tokens(expected)
         self._record(ask, tokens, began, reply.reading, estimated=estimated)
         return completion, reply
 
-    def _record(self, ask: Ask[Reply], tokens: Tokens, began: float, reading: Reading, *, estimated: bool) -> None:
+    def _record(self, ask: Ask[Reply], tokens: Tokens, began: float, reading: str, *, estimated: bool) -> None:
         call = Call(
             agent=ask.agent,
             model=self._name,
