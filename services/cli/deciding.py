@@ -49,24 +49,25 @@ class Reviewer:
 
     async def decide(self, follower: Follower) -> None:
         """Return when the run is decided, by whomever."""
-        while on_hold(follower.run):
-            ruling = await self._ruling(follower)
-            if ruling and await self._taken(follower.run, ruling):
+        run = follower.run
+        while _on_the_same_hold(run, follower.run):
+            ruling = await self._ruling(run, follower)
+            if ruling and await self._taken(run, ruling):
                 break
-            if (ruling is None or self._yes) and on_hold(follower.run):
-                self._terminal.say(f"To approve: {self._approve_with} {follower.run.id}")
+            if (ruling is None or self._yes) and _on_the_same_hold(run, follower.run):
+                self._terminal.say(f"To approve: {self._approve_with} {run.id}")
                 break
-        await follower.until(lambda run: not on_hold(run))
+        await follower.until(lambda now: not _on_the_same_hold(run, now))
 
-    async def _ruling(self, follower: Follower) -> Ruling | None:
-        """What is decided here; `None` for nothing."""
+    async def _ruling(self, run: Run, follower: Follower) -> Ruling | None:
+        """What is decided here on `run` as it is shown; `None` for nothing."""
         if self._yes:
             return Ruling("approve")
         if not self._terminal.interactive:
             return None
-        self._terminal.err.print("", pages.evidence(follower.run), "", sep="\n")
-        answering = asyncio.create_task(self._answer(follower.run))
-        elsewhere = asyncio.create_task(follower.until(lambda run: not on_hold(run)))
+        self._terminal.err.print("", pages.evidence(run), "", sep="\n")
+        answering = asyncio.create_task(self._answer(run))
+        elsewhere = asyncio.create_task(follower.until(lambda now: not _on_the_same_hold(run, now)))
         try:
             await asyncio.wait({answering, elsewhere}, return_when=asyncio.FIRST_COMPLETED)
             if answering.done():
@@ -112,6 +113,11 @@ class Reviewer:
                     self._terminal.say(str(refused))
                     return refused.problem.code not in _ASK_AGAIN
                 await asyncio.sleep(_AGAIN_S)
+
+
+def _on_the_same_hold(run: Run, now: Run) -> bool:
+    """Whether `run`, on hold when it was shown, still is, and in no later round."""
+    return on_hold(now) and now.round == run.round
 
 
 def _dollars(answer: str | None) -> float | None:

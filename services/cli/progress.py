@@ -68,7 +68,7 @@ def steps(run: Run) -> list[Step]:
         lines = [step for step in lines if step.state in ("done", "failed")]
         if ended.outcome not in ("rejected", "expired"):
             lines.append(Step("failed", ended.outcome, ended.reason))
-    if (run.completed or on_hold(run)) and run.usage().calls:
+    if run.completed and run.usage().calls:
         lines += _costs(run)
     if run.unknown and not run.completed:
         lines.append(Step("failed", "parked", run.unknown.fact))
@@ -90,7 +90,8 @@ def _steps_of(run: Run, number: int) -> Iterator[Step]:
     elif round_.hold:
         yield Step("held", "on hold", "waiting for a decision", f"until {_moment(round_.hold.fact.deadline)}")
         if estimate := round_.hold.fact.estimate:
-            yield Step("waits", "estimate", f"{_price(estimate.cost_usd)} at most to write the report", _limits(run))
+            most = "unpriced" if estimate.cost_usd is None else f"{_price(estimate.cost_usd)} at most"
+            yield Step("held", "estimate", f"{most} to write the report", _spent(run))
     if round_.decision and isinstance(round_.decision.fact, DecisionApproved):
         yield _report(round_, Work(run.id, "synthesize", number))
 
@@ -150,13 +151,13 @@ def _price(usd: float | None) -> str:
     return "unpriced" if usd is None else f"${usd:.4f}"
 
 
-def _limits(run: Run) -> str:
-    """What a run may cost, and what that means for a hold."""
-    most = limit(run)
+def _spent(run: Run) -> str:
+    """What a run on hold has cost, of what it may, and what that means for its approval."""
+    usage, most = run.usage(), limit(run)
+    spent = "nothing spent yet" if not usage.calls else f"{_price(usage.cost_usd)} spent"
     if most is None:
-        return ""
-    spent = f"${run.usage().cost_usd or 0.0:.4f} of at most ${most:.4f} spent"
-    return f"{spent}; approving takes a higher --max-cost" if over_budget(run) else spent
+        return spent
+    return f"{spent} of at most ${most:.4f}{'; approving takes a higher --max-cost' if over_budget(run) else ''}"
 
 
 def _unfinished(name: str, text: str, round_: Round, work: Work) -> Step:

@@ -196,16 +196,24 @@ def test_what_a_reviewer_added_is_followed_like_what_was_planned():
 
 def test_a_hold_says_what_the_report_may_cost_and_when_that_is_too_much():
     held = (*FETCHED[1:], hold(estimate=ABOUT))
-    assert "estimate: $0.5000 at most to write the report, " in costs(accepted(), *held)
+    assert "estimate: $0.5000 at most to write the report, nothing spent yet" in costs(accepted(), *held)
     [line] = [line for line in costs(accepted(max_cost_usd=0.4), *held) if "estimate" in line]
-    assert line.endswith("$0.0000 of at most $0.4000 spent; approving takes a higher --max-cost")
+    assert line.endswith("nothing spent yet of at most $0.4000; approving takes a higher --max-cost")
     [line] = [line for line in costs(accepted(max_cost_usd=0.6), *held) if "estimate" in line]
     assert "--max-cost" not in line
 
 
+def test_a_hold_says_what_the_run_has_cost_and_its_lines_go_when_it_is_decided():
+    held = (accepted(), planned(planner="m-planner", calls=(call(),)), *FETCHED[2:], hold(estimate=ABOUT))
+    assert costs(*held)[-1] == "estimate: $0.5000 at most to write the report, $0.2500 spent"
+    assert "estimate" not in str(costs(*held, approved()))
+    settled = [step for step in told(*held) if step[0] in ("done", "failed")]
+    assert told(*held, approved())[: len(settled)] == settled
+
+
 def test_an_unknown_price_is_said_to_be_unknown_and_never_to_be_nothing():
     held = (accepted(), *FETCHED[1:], hold(estimate=Estimate("m-writer", 1_000, 6_000, None)))
-    assert "estimate: unpriced at most to write the report, " in costs(*held)
+    assert "estimate: unpriced to write the report, nothing spent yet" in costs(*held)
     done = (accepted(), planned(calls=(call("planner", None),)), *FETCHED[2:], hold(), approved(), written())
     assert costs(*done, completed())[-1] == "cost: unpriced, 1 call, 100 tokens in, 10 out"
 
