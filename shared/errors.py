@@ -27,6 +27,8 @@ class StepError(DossierError):
         super().__init__(message)
         self.code = code
         self.message = message
+        self.calls: tuple[object, ...] = ()
+        """The model calls (`Call`) that were paid for before it failed."""
 
 
 class Terminal(StepError):

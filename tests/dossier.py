@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from services.coordinator.desk import Desk
 from services.coordinator.intake import Defaults
 from services.coordinator.loop import Coordinator
 from services.coordinator.projection import Projection
@@ -17,6 +18,7 @@ from services.planner.perform import Planner
 from services.synthesizer.perform import Synthesizer
 from shared.contracts import envelope
 from shared.contracts.facts import Fact
+from shared.contracts.requests import Revision
 from shared.contracts.subjects import APPROVED, CANCELLED, REJECTED, REQUESTED, RUN, Kind, parse_slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask
 from shared.models.offline import OfflineModel
@@ -44,11 +46,19 @@ class Dossier:
         """Publish a decision."""
         return await self.log.publish(SUBJECTS[verb], msgspec.json.encode({"run_id": run, "by": "ada", **more}))
 
-    async def until(self, run: str, status: str) -> Run:
-        """Wait until the run stands there."""
-        known = await self.coordinator.wait_until(run, 0, lambda it: it.status == status, within_s=5)
+    async def send_back(self, run: str, feedback: str, **more: object) -> None:
+        """Decide that there is to be another round, over the coordinator's desk."""
+        revision = Revision(run_id=run, by="ada", feedback=feedback, **more)  # type: ignore[arg-type]
+        refusal, _ = await Desk(self.log, self.coordinator, digest_required=False).rule("revise", revision)
+        assert refusal is None, refusal
+
+    async def until(self, run: str, status: str, *, round_: int = 1) -> Run:
+        """Wait until the run stands there, in this round or a later one."""
+        known = await self.coordinator.wait_until(
+            run, 0, lambda it: it.status == status and it.round >= round_, within_s=5
+        )
         assert known, f"no run {run}"
-        assert known.status == status
+        assert (known.status, known.round >= round_) == (status, True)
         return known
 
     def facts(self, run: str) -> dict[str, Fact]:

@@ -23,7 +23,7 @@ _SILENCE_S: Final = 40.0
 """The events have a sign of life in them every 15 s; after this long without one the connection is given up."""
 _PAUSES_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 
-Verb = Literal["approve", "reject", "cancel"]
+Verb = Literal["approve", "reject", "revise", "cancel"]
 Filters = dict[str, str | list[str]]
 """What narrows a list, by name; a name with several values fits any of them."""
 
@@ -107,14 +107,25 @@ class Api:
         return _read(EventPage, answer).events
 
     async def rule(
-        self, verb: Verb, run_id: str, *, by: str, comment: str, digest: str | None, exclude: Sequence[str] = ()
+        self,
+        verb: Verb,
+        run_id: str,
+        *,
+        by: str,
+        comment: str = "",
+        digest: str | None,
+        exclude: Sequence[str] = (),
+        more: Mapping[str, object] | None = None,
     ) -> RunView:
-        """Decide on a run, on the evidence that `digest` names, or cancel it. Raises `Refused` for who was too late."""
+        """Decide on a run, on the evidence that `digest` names, or cancel it. Raises `Refused` for who was too late.
+
+        `more` are further fields of the decision.
+        """
         body: dict[str, object] = {"by": by, "comment": comment}
         path = "cancel"
         if verb != "cancel":
             path = "approvals"
-            body |= {"decision": verb, "exclude": list(exclude)}
+            body |= {"decision": verb, "exclude": list(exclude)} | dict(more or {})
         headers = {"If-Match": f'"{digest}"'} if digest else {}
         request = self._http.build_request("POST", _path(run_id, path), json=body, headers=headers)
         return _read(RunView, await self._answer(request))

@@ -37,6 +37,7 @@ class Question(Struct, frozen=True):
     q: str
     setup: Setup
     approval_timeout: str | None = None
+    max_cost_usd: float | None = None
     yes: bool = False
     as_json: bool = False
     elsewhere: Running | None = None
@@ -44,7 +45,13 @@ class Question(Struct, frozen=True):
 
     def request(self, run_id: str) -> Request:
         """The contract message. Raises `Refusal` for what cannot be asked."""
-        request = Request(q=self.q, run_id=run_id, approval_timeout=self.approval_timeout, requested_by=user_name())
+        request = Request(
+            q=self.q,
+            run_id=run_id,
+            approval_timeout=self.approval_timeout,
+            max_cost_usd=self.max_cost_usd,
+            requested_by=user_name(),
+        )
         try:
             check_request(request)
         except InvalidMessage as error:

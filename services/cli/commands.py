@@ -48,6 +48,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else
 Comment = Annotated[str, typer.Option("--comment", help="Why; kept with the run.")]
 CodeOption = Annotated[str, typer.Option(help="With this error code.")]
 SinceOption = Annotated[str | None, typer.Option(metavar="DURATION", help="Not longer ago, as in 2h.")]
+Exclude = Annotated[
+    list[str] | None, typer.Option(metavar="SHA", help="Leave out this source; the first digits will do.")
+]
+MaxCost = Annotated[
+    float | None, typer.Option("--max-cost", metavar="USD", help="What the run may cost in all, in US dollars.")
+]
 NatsPort = Annotated[
     int | None,
     typer.Option("--port", min=1, max=65_535, help="Of the embedded NATS; 4222 if it is free, else another."),
@@ -77,6 +83,7 @@ def ask(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Approve the evidence without asking.")] = False,
     as_json: Json = False,
     approval_timeout: Annotated[str | None, typer.Option(help="How long to wait for a decision, as in 2h.")] = None,
+    max_cost: MaxCost = None,
     data: Data = None,
     nats: Nats = None,
     api: ApiUrl = None,
@@ -92,6 +99,7 @@ def ask(
             question,
             settings.setup(known, data=data, nats=nats, docs=docs),
             approval_timeout=approval_timeout,
+            max_cost_usd=max_cost,
             yes=yes,
             as_json=as_json,
             elsewhere=settings.elsewhere(known, data=data, nats=nats, api=api),
@@ -137,15 +145,49 @@ def watch(run: RunId, data: Data = None, api: ApiUrl = None) -> None:
 def approve(
     run: RunId,
     comment: Comment = "",
-    exclude: Annotated[
-        list[str] | None, typer.Option(metavar="SHA", help="Leave out this source; the first digits will do.")
-    ] = None,
+    exclude: Exclude = None,
+    max_cost: MaxCost = None,
     data: Data = None,
     api: ApiUrl = None,
 ) -> None:
     """Approve the evidence of a run on hold: the report is then written from it."""
     _with_api(
-        lambda there, terminal: review.rule(there, terminal, "approve", run, comment=comment, exclude=exclude or []),
+        lambda there, terminal: review.rule(
+            there, terminal, "approve", run, comment=comment, exclude=exclude or [], max_cost=max_cost
+        ),
+        data,
+        api,
+    )
+
+
+@app.command()
+def revise(
+    run: RunId,
+    feedback: Annotated[str, typer.Argument(metavar="FEEDBACK", help="What the next round is for.")],
+    add: Annotated[
+        list[str] | None, typer.Option(metavar="QUERY", help="A sub-query of the next round, beside what is planned.")
+    ] = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(metavar="QUERY", help="Leave out what this sub-query found; its number, or its words."),
+    ] = None,
+    exclude: Exclude = None,
+    max_cost: MaxCost = None,
+    data: Data = None,
+    api: ApiUrl = None,
+) -> None:
+    """Send the evidence of a run on hold back for another round, with words; what was found is kept."""
+    _with_api(
+        lambda there, terminal: review.revise(
+            there,
+            terminal,
+            run,
+            feedback,
+            add=add or [],
+            drop=drop or [],
+            exclude=exclude or [],
+            max_cost=max_cost,
+        ),
         data,
         api,
     )

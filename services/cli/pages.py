@@ -14,7 +14,7 @@ from services.cli.progress import SHORT, count, short, steps
 from services.cli.screen import table_of
 from services.cli.terminal import READABLE, printable
 from services.coordinator.origins import origins
-from services.coordinator.owed import decided_findings
+from services.coordinator.owed import decided_findings, dropped
 from services.coordinator.run import Run
 from services.coordinator.schemas import LateView, RunPage, RunSummary
 from shared.contracts.evidence import Finding, Source
@@ -46,7 +46,10 @@ def evidence(run: Run) -> RenderableType:
         (f"  digest {short(hold.fact.digest)}" if hold else "", "dim"),
     )
     seen: set[str] = set()
-    parts = [_finding(number, finding, seen, kept) for number, finding in enumerate(findings, 1)]
+    parts = [
+        _finding(number, finding, seen, kept, is_dropped=finding.query in dropped(run, round_))
+        for number, (round_, finding) in enumerate(run.found(), 1)
+    ]
     return Constrain(Group(head, *(Padding(part, (1, 0, 0, 0)) for part in parts)), READABLE)
 
 
@@ -56,7 +59,7 @@ def extent(sources: int, queries: int, *, origins: int) -> str:
     return f"{count(sources, 'source')}{of} for {count(queries, 'sub-query', 'sub-queries')}"
 
 
-def _finding(number: int, finding: Finding, seen: set[str], kept: set[str]) -> RenderableType:
+def _finding(number: int, finding: Finding, seen: set[str], kept: set[str], *, is_dropped: bool) -> RenderableType:
     """A sub-query and its sources, each in full the first time that it is shown."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(width=2)
@@ -70,7 +73,9 @@ def _finding(number: int, finding: Finding, seen: set[str], kept: set[str]) -> R
     if above := [source.location for source in finding.sources if source.sha256 in seen]:
         table.add_row("", Text("as above", style="dim"), Text("  ".join(above), style="dim"))
     seen.update(source.sha256 for source in finding.sources)
-    head = Text.assemble((f"{number:>2}  ", "dim"), (finding.query, "bold"))
+    head = Text.assemble(
+        (f"{number:>2}  ", "dim"), (finding.query, "bold"), ("  dropped" if is_dropped else "", "yellow")
+    )
     skipped = [Padding(line, (0, 0, 0, 4)) for line in _skipped(finding)]
     if finding.failure:
         return Group(head, Padding(Text(f"✗ {finding.failure.message}", style="red"), (0, 0, 0, 4)), *skipped)

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from services.coordinator.fork import PLANNER
 from services.coordinator.run import Round, Run
+from services.coordinator.spending import limit, over_budget
 from shared.contracts.evidence import Usage
 from shared.contracts.facts import (
     DecisionApproved,
@@ -69,7 +70,7 @@ def steps(run: Run) -> list[Step]:
         if ended.outcome not in ("rejected", "expired"):
             lines.append(Step("failed", ended.outcome, ended.reason))
     if run.completed and run.usage().calls:
-        lines.append(_cost(run.usage()))
+        lines += _costs(run)
     if run.unknown and not run.completed:
         lines.append(Step("failed", "parked", run.unknown.fact))
     return lines
@@ -78,9 +79,8 @@ def steps(run: Run) -> list[Step]:
 def _steps_of(run: Run, number: int) -> Iterator[Step]:
     round_ = run.in_round(number)
     yield _plan(round_, Work(run.id, "plan", number))
-    if round_.plan and isinstance(round_.plan.fact, PlanMade):
-        for index, query in enumerate(round_.plan.fact.queries):
-            yield _fetch(round_, Work(run.id, "fetch", number, index), query)
+    for index, query in enumerate(run.queries(number)):
+        yield _fetch(round_, Work(run.id, "fetch", number, index), query)
     if round_.decision:
         fact = round_.decision.fact
         state: State = "done" if isinstance(fact, DecisionApproved | DecisionRevised) else "failed"
@@ -90,6 +90,9 @@ def _steps_of(run: Run, number: int) -> Iterator[Step]:
         )
     elif round_.hold:
         yield Step("held", "on hold", "waiting for a decision", f"until {_moment(round_.hold.fact.deadline)}")
+        if estimate := round_.hold.fact.estimate:
+            most = "unpriced" if estimate.cost_usd is None else f"{_price(estimate.cost_usd)} at most"
+            yield Step("held", "estimate", f"{most} to write the report", _spent(run))
     if round_.decision and isinstance(round_.decision.fact, DecisionApproved):
         yield _report(round_, Work(run.id, "synthesize", number))
 
@@ -131,10 +134,33 @@ def _report(round_: Round, work: Work) -> Step:
             return Step("failed", "report", "", error.message)
 
 
-def _cost(usage: Usage) -> Step:
-    price = "of unknown price" if usage.cost_usd is None else f"${usage.cost_usd:.4f}"
+def _costs(run: Run) -> Iterator[Step]:
+    """What the run has cost, and, where several models took part, each of them."""
+    yield _cost("cost", run.usage())
+    models = run.usage_by(lambda call: f"{call.agent}, {call.model}")
+    if len(models) > 1:
+        yield from (_cost("", usage, of=name) for name, usage in models.items())
+
+
+def _cost(name: str, usage: Usage, of: str = "") -> Step:
     tokens = f"{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out"
-    return Step("done", "cost", price, f"{count(usage.calls, 'call')}, {tokens}")
+    unpriced = f", {usage.unpriced} unpriced" if usage.unpriced and usage.cost_usd is not None else ""
+    estimated = f", {usage.estimated} estimated" if usage.estimated else ""
+    detail = f"{count(usage.calls, 'call')}{unpriced}{estimated}, {tokens}"
+    return Step("done", name, f"{_price(usage.cost_usd)}{f'  {of}' if of else ''}", detail)
+
+
+def _price(usd: float | None) -> str:
+    return "unpriced" if usd is None else f"${usd:.4f}"
+
+
+def _spent(run: Run) -> str:
+    """What a run on hold has cost, of what it may, and what that means for its approval."""
+    usage, most = run.usage(), limit(run)
+    spent = "nothing spent yet" if not usage.calls else f"{_price(usage.cost_usd)} spent"
+    if most is None:
+        return spent
+    return f"{spent} of at most ${most:.4f}{'; approving takes a higher --max-cost' if over_budget(run) else ''}"
 
 
 def _unfinished(name: str, text: str, round_: Round, work: Work) -> Step:

@@ -13,7 +13,12 @@ from services.cli.terminal import Terminal, user_name
 from services.coordinator.schemas import RunView
 from shared.runtime import clock
 
-_RULED: Final[dict[Verb, str]] = {"approve": "Approved", "reject": "Rejected", "cancel": "Cancelled"}
+_RULED: Final[dict[Verb, str]] = {
+    "approve": "Approved",
+    "reject": "Rejected",
+    "revise": "Sent back",
+    "cancel": "Cancelled",
+}
 
 
 async def runs(
@@ -63,16 +68,63 @@ async def rule(
     *,
     comment: str,
     exclude: Sequence[str] = (),
+    max_cost: float | None = None,
 ) -> None:
     """Decide on the evidence as it is now, and on no other."""
+    run = await _held(api, run_id)
+    hashes = [_resolved(run, prefix) for prefix in exclude]
+    await api.rule(
+        verb, run_id, by=user_name(), comment=comment, digest=run.digest, exclude=hashes, more=costing(max_cost)
+    )
+    _say_ruled(terminal, verb, run, less=hashes)
+
+
+async def revise(
+    api: Api,
+    terminal: Terminal,
+    run_id: str,
+    feedback: str,
+    *,
+    add: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    max_cost: float | None = None,
+) -> None:
+    """Send the evidence as it is now back for another round."""
+    run = await _held(api, run_id)
+    hashes = [_resolved(run, prefix) for prefix in exclude]
+    queries = [_named(run, query) for query in drop]
+    more = {"feedback": feedback, "queries_add": list(add), "queries_drop": queries} | costing(max_cost)
+    await api.rule("revise", run_id, by=user_name(), digest=run.digest, exclude=hashes, more=more)
+    _say_ruled(terminal, "revise", run, less=hashes)
+    terminal.say(f"Round {run.round + 1} keeps what was found. To follow it: dossier watch {run_id}")
+
+
+def costing(max_cost: float | None) -> dict[str, object]:
+    """The field of a decision that says what the run may cost, where somebody said so."""
+    return {} if max_cost is None else {"max_cost_usd": max_cost}
+
+
+async def _held(api: Api, run_id: str) -> RunView:
     run, _ = await api.run(run_id)
     if run.digest is None:
         raise Refusal(f"Run {run_id} is not on hold; it is {run.status}.", code=FAILED)
-    hashes = [_resolved(run, prefix) for prefix in exclude]
-    await api.rule(verb, run_id, by=user_name(), comment=comment, digest=run.digest, exclude=hashes)
-    without = f", less {len(hashes)} excluded" if hashes else ""
+    return run
+
+
+def _say_ruled(terminal: Terminal, verb: Verb, run: RunView, *, less: Sequence[str]) -> None:
+    without = f", less {len(less)} excluded" if less else ""
     of = f"{pages.extent(run.sources, run.queries, origins=run.origins)}{without}, digest {short(run.digest)}"
     terminal.say(f"{_RULED[verb]}: {run.q}\n{of}")
+
+
+def _named(run: RunView, query: str) -> str:
+    """The sub-query of this number, as the evidence shows it, or of these words."""
+    if query.isascii() and query.isdigit() and 1 <= int(query) <= len(run.findings):
+        return run.findings[int(query) - 1].query
+    if query in run.plan:
+        return query
+    raise Refusal(f"--drop {query}: run {run.run_id} has no sub-query of that number or name.", code=MISUSED)
 
 
 async def cancel(api: Api, terminal: Terminal, run_id: str, *, comment: str) -> None:

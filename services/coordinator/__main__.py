@@ -15,10 +15,14 @@ from services.coordinator.api import Api
 from services.coordinator.intake import Defaults
 from services.coordinator.loop import Coordinator
 from services.coordinator.projection import Projection
+from services.coordinator.spending import Writer
 from services.coordinator.troubles import Expected
 from shared.contracts.requests import duration_s
 from shared.errors import ServerTooOld
-from shared.runtime import topology
+from shared.models.roles import tariff
+from shared.models.room import MOST_CONTEXT, room
+from shared.models.tokens import Tokens
+from shared.runtime import clock, topology
 from shared.runtime.app import Health, connect, probes, run, serve_http
 from shared.runtime.jetstream import JetStreamLog
 from shared.runtime.patience import patiently
@@ -63,7 +67,9 @@ async def _coordinate(
 ) -> None:
     """Answer from the log and write to it, until `stop`."""
     await unless(stop, patiently(lambda: topology.ensure_lead(log.link, settings.limits)))
-    defaults = Defaults(duration_s(settings.approval_timeout), settings.digest_required)
+    defaults = Defaults(
+        duration_s(settings.approval_timeout), settings.digest_required, settings.rounds, _writer(settings)
+    )
     coordinator = Coordinator(
         log, projection, defaults=defaults, set_up=lambda: topology.ensure(log.link, settings.limits)
     )
@@ -74,9 +80,17 @@ async def _coordinate(
         digest_required=settings.digest_required,
         ready=lambda: log.link.connected,
         expected=expected,
+        rounds=settings.rounds,
     )
     door.app = api.app()
     await unless(stop, coordinator.run())
+
+
+def _writer(settings: Settings) -> Writer:
+    """What prices reports: the writer's model at its price. It takes no key to know that."""
+    priced = tariff(settings, "writer")
+    fits = room("writer", settings.writer_context or MOST_CONTEXT)
+    return Writer(priced.model, fits.reply, lambda into, out: priced.cost(Tokens(into, out), clock.now()))
 
 
 def main() -> None:

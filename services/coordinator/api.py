@@ -46,7 +46,7 @@ from services.coordinator.standing import Late, late
 from services.coordinator.troubles import EXPECTED, Expected, Troubles
 from shared.contracts import requests
 from shared.contracts.facts import SynthesisWritten
-from shared.contracts.requests import Ruling
+from shared.contracts.requests import Revision, Ruling
 from shared.runtime.log import Log
 
 logger = logging.getLogger(__name__)
@@ -63,6 +63,7 @@ class Api:
         digest_required: bool,
         ready: Callable[[], bool],
         expected: Expected = EXPECTED,
+        rounds: int = 5,
     ) -> None:
         self._log = log
         self._coordinator = coordinator
@@ -70,7 +71,7 @@ class Api:
         self._publisher = Publisher(log)
         self._troubles = Troubles(log, coordinator, expected)
         self._forking = Forking(coordinator, self._publisher)
-        self._desk = Desk(log, coordinator, digest_required=digest_required)
+        self._desk = Desk(log, coordinator, digest_required=digest_required, rounds=rounds)
         self._ready = ready
 
     def app(self) -> FastAPI:
@@ -199,8 +200,7 @@ class Api:
     ) -> RunView:
         """Decide on a run. `If-Match` (or `digest`) with the hold's digest is refused when the evidence is not that."""
         digest = if_match.strip().removeprefix("W/").strip('"') if if_match else body.digest
-        ruling = Ruling(run_id=run_id, by=body.by, comment=body.comment, digest=digest, exclude=tuple(body.exclude))
-        refusal, run = await self._desk.rule(body.decision, ruling)
+        refusal, run = await self._desk.rule(body.decision, _ruling(run_id, body, digest))
         return self._ruled(run_id, refusal, run, response)
 
     async def cancel(self, run_id: RunId, response: Response, body: NewCancel | None = None) -> RunView:
@@ -222,6 +222,27 @@ class Api:
             raise problems.unknown_run(run_id)
         response.headers[SEQUENCE] = str(run.seq)
         return self._view(run)
+
+
+def _ruling(run_id: str, body: NewApproval, digest: str | None) -> Ruling:
+    ruling = Ruling(
+        run_id=run_id,
+        by=body.by,
+        comment=body.comment,
+        digest=digest,
+        exclude=tuple(body.exclude),
+        max_cost_usd=body.max_cost_usd,
+    )
+    for_revisions = {"feedback": body.feedback, "queries_add": body.queries_add, "queries_drop": body.queries_drop}
+    if body.decision != "revise":
+        for field, value in for_revisions.items():
+            if value:
+                text = f"{field}: it goes with the decision revise, not {body.decision}."
+                raise ProblemError(422, "invalid_field", text, run_id=run_id, field=field)
+        return ruling
+    revision = msgspec.convert(msgspec.to_builtins(ruling) | for_revisions, Revision)
+    requests.check_revision(revision)
+    return revision
 
 
 def _request(body: NewRun, run_id: str) -> requests.Request:

@@ -16,15 +16,18 @@ from shared.runtime import clock
 from shared.runtime.log import Fill, Log, Stored
 
 _DEADLINE_PASSES_S: Final = 2.0
+_FOLDED_S: Final = 2.0
+"""How long a decision waits for the evidence that it is on to be folded here."""
 
 
 class Desk:
     """Takes decisions. Any coordinator may, leading or not: the boxes say who was first."""
 
-    def __init__(self, log: Log, coordinator: Coordinator, *, digest_required: bool) -> None:
+    def __init__(self, log: Log, coordinator: Coordinator, *, digest_required: bool, rounds: int = 5) -> None:
         self._log = log
         self._coordinator = coordinator
         self._digest_required = digest_required
+        self._rounds = rounds
 
     async def rule(self, verb: Verb, ruling: Ruling) -> tuple[Refuse | None, Run | None]:
         """Take the decision, or say why not. The run is as the stream's leader has it, the decision included."""
@@ -63,7 +66,16 @@ class Desk:
         run, end = await asyncio.gather(self._as_recorded(ruling.run_id), self._log.end())
         if run and verb != "cancel" and not run.current.hold and not run.current.decision and not run.completed:
             return run, Refuse("not_held", f"Run {run.id} is not on hold yet; it is {run.status}.")
-        return run, judge_ruling(verb, ruling, run, at=end.time, via="api", digest_required=self._digest_required)
+        judgement = judge_ruling(
+            verb,
+            ruling,
+            run,
+            at=end.time,
+            via="api",
+            digest_required=self._digest_required,
+            rounds=self._rounds,
+        )
+        return run, judgement
 
     async def _lost(self, verb: Verb, ruling: Ruling) -> tuple[Refuse, Run | None]:
         """The refusal of a decision that came second."""
@@ -73,16 +85,28 @@ class Desk:
         return judgement if isinstance(judgement, Refuse) else decided, run
 
     async def _as_recorded(self, run_id: str) -> Run | None:
-        """The run as the projection knows it, brought up to date on what decides from the stream's leader."""
-        known = self._coordinator.fold.peek(run_id)
-        number = known.round if known else 1
-        slots = [Slot(run_id, "accepted"), Slot(run_id, "completed")]
-        slots += [Slot(run_id, box, round_) for round_ in (number, number + 1) for box in ("hold", "decision")]
-        messages = await self._log.last([slot.subject for slot in slots], leader=True)
-        run = known or (Run(run_id) if messages else None)
-        for message in messages.values():
-            slot = parse_slot(message.subject)
-            assert slot
-            assert run
-            run = evolve(run, recorded(slot, message.data, seq=message.seq, stored_at=message.time))
+        """The run as the projection knows it, brought up to date on what decides from the stream's leader.
+
+        A decision refers to the evidence of its hold, so that has to be folded as well: the hold came after it.
+        """
+        run = await self._with_decisions(run_id)
+        if run and run.current.hold and run.current.hold.seq > self._coordinator.fold.seq:
+            await self._coordinator.folded(run.current.hold.seq, within_s=_FOLDED_S)
+            run = await self._with_decisions(run_id)
+        return run
+
+    async def _with_decisions(self, run_id: str) -> Run | None:
+        """The run as the projection knows it, with the decisions and holds that it may not know, round by round."""
+        run = self._coordinator.fold.peek(run_id)
+        number = 0
+        while number != (number := run.round if run else 1):
+            slots = [Slot(run_id, "accepted"), Slot(run_id, "completed")]
+            slots += [Slot(run_id, box, round_) for round_ in (number, number + 1) for box in ("hold", "decision")]
+            messages = await self._log.last([slot.subject for slot in slots], leader=True)
+            run = run or (Run(run_id) if messages else None)
+            for message in messages.values():
+                slot = parse_slot(message.subject)
+                assert slot
+                assert run
+                run = evolve(run, recorded(slot, message.data, seq=message.seq, stored_at=message.time))
         return run

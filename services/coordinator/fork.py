@@ -234,7 +234,7 @@ def copied(copy: Copy, source: Run | None) -> Fact:
     outcome = _outcome(source, copy.origin)
     match outcome:
         case PlanMade():
-            return replace(outcome, usage=Usage(), copied_from=copy.origin.subject)
+            return replace(outcome, usage=Usage(), calls=(), copied_from=copy.origin.subject)
         case FetchFound() | FetchFailed():
             return replace(outcome, copied_from=copy.origin.subject)
         case _:

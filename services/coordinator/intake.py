@@ -6,13 +6,16 @@ says again what is already recorded. So it may be judged as often as it takes.
 
 from datetime import datetime
 from hashlib import sha256
+from math import ceil
 from typing import Final, Literal
 
 from msgspec import Struct
 
 from services.coordinator import fork
 from services.coordinator.judgement import Judgement, Refuse, Said, Take
+from services.coordinator.owed import decided_findings
 from services.coordinator.run import Run
+from services.coordinator.spending import Writer, limit, with_usage, within
 from shared.contracts import envelope, requests
 from shared.contracts.evidence import Failure
 from shared.contracts.facts import (
@@ -26,12 +29,12 @@ from shared.contracts.facts import (
     RunCompleted,
     Via,
 )
-from shared.contracts.requests import Request, Ruling
+from shared.contracts.requests import Request, Revision, Ruling
 from shared.contracts.subjects import APPROVED, CANCELLED, REJECTED, REQUESTED, Slot
 from shared.errors import InvalidMessage
 from shared.runtime.log import Message
 
-Verb = Literal["approve", "reject", "cancel"]
+Verb = Literal["approve", "reject", "revise", "cancel"]
 VERBS: Final[dict[str, Verb]] = {APPROVED: "approve", REJECTED: "reject", CANCELLED: "cancel"}
 _WORDS: Final[dict[type, str]] = {
     DecisionApproved: "approved",
@@ -46,6 +49,9 @@ class Defaults(Struct, frozen=True):
 
     approval_timeout_s: float = 7_200.0
     digest_required: bool = False
+    rounds: int = 5
+    writer: Writer | None = None
+    """What a hold is priced with; `None` where no model writes."""
 
 
 class Inbound(Struct, frozen=True):
@@ -110,6 +116,7 @@ def judge(inbound: Inbound, run: Run | None, defaults: Defaults, *, source: Run 
                 via="nats",
                 message_seq=inbound.seq,
                 digest_required=defaults.digest_required,
+                rounds=defaults.rounds,
             )
 
 
@@ -162,8 +169,9 @@ def judge_ruling(
     via: Via,
     message_seq: int | None = None,
     digest_required: bool = False,
+    rounds: int = 5,
 ) -> Judgement:
-    """What follows from a person's word on a run, given at `at`."""
+    """What follows from a person's word on a run, given at `at`. To revise takes a `Revision`."""
     if run is None or run.accepted is None:
         return Refuse("unknown_run", f"There is no run {ruling.run_id}.", "run_id")
     if _is_recorded(run, message_seq):
@@ -177,7 +185,9 @@ def judge_ruling(
     return (
         _unheld(run, message_seq)
         or _untimely(run, ruling, at, digest_required)
-        or _overdone(run, ruling)
+        or _overdone(verb, run, ruling)
+        or (_too_dear(run, ruling) if verb == "approve" else None)
+        or (_not_revisable(run, ruling, rounds) if isinstance(ruling, Revision) else None)
         or Take(Slot(run.id, "decision", run.round), _decision(verb, ruling, run, via, message_seq))
     )
 
@@ -214,15 +224,49 @@ def _untimely(run: Run, ruling: Ruling, at: datetime, digest_required: bool) -> 
     return None
 
 
-def _overdone(run: Run, ruling: Ruling) -> Refuse | None:
-    """Why these sources cannot be excluded: one is not in the evidence, or none would be left."""
-    if not ruling.exclude or run.current.hold is None:
+def _overdone(verb: Verb, run: Run, ruling: Ruling) -> Refuse | None:
+    """Why these sources cannot be excluded: one is not in the evidence, or none would be left to write from."""
+    if run.current.hold is None:
         return None
     known = {source.sha256 for finding in run.findings() for source in finding.sources}
     if strangers := set(ruling.exclude) - known:
         return Refuse("unknown_source", f"exclude: {min(strangers)} is no source of run {run.id}.", "exclude")
-    if not known - set(ruling.exclude):
-        return Refuse("nothing_left", "exclude: no source is left to write from; reject the run instead.", "exclude")
+    kept = {source.sha256 for finding in decided_findings(run) for source in finding.sources}
+    if (verb == "approve" or (verb == "reject" and ruling.exclude)) and not kept - set(ruling.exclude):
+        text = f"exclude: no source of run {run.id} is left to write from; reject it, or send it back for more."
+        return Refuse("nothing_left", text, "exclude")
+    return None
+
+
+def _too_dear(run: Run, ruling: Ruling) -> Refuse | None:
+    """Why the report may not be written for what the run may cost, and what to do."""
+    hold = run.current.hold.fact if run.current.hold else None
+    most = limit(run) if ruling.max_cost_usd is None else ruling.max_cost_usd
+    if hold is None or hold.estimate is None or within(hold, most):
+        return None
+    about, cost = hold.estimate, hold.estimate.cost_usd
+    if cost is None:
+        if ruling.max_cost_usd is not None:
+            return None
+        text = f"max_cost_usd: no price is known for {about.model}, so ${most:.4f} cannot be kept; approve with "
+        return Refuse("over_budget", f"{text}max_cost_usd to have run {run.id} written at any price.", "max_cost_usd")
+    text = f"max_cost_usd: writing run {run.id} could cost ${cost:.4f} after ${hold.spent_usd:.4f} so far, and "
+    enough = ceil((hold.spent_usd + cost) * 10_000) / 10_000
+    text += f"${most:.4f} is its limit; approve with a max_cost_usd of {enough:.4f} or more, or reject it."
+    return Refuse("over_budget", text, "max_cost_usd")
+
+
+def _not_revisable(run: Run, revision: Revision, rounds: int) -> Refuse | None:
+    """Why the run cannot be sent back so."""
+    if run.current.hold is None:
+        return Refuse("not_held", f"Run {run.id} is not on hold yet; it is {run.status}.")
+    if run.round >= rounds:
+        text = f"Round {run.round} of run {run.id} is its last; approve or reject it."
+        return Refuse("last_round", text)
+    asked = {query for number in run.rounds for query in run.queries(number)}
+    if strangers := set(revision.queries_drop) - asked:
+        text = f"queries_drop: {min(strangers)!r} is no sub-query of run {run.id}."
+        return Refuse("unknown_query", text, "queries_drop")
     return None
 
 
@@ -230,6 +274,19 @@ def _decision(verb: Verb, ruling: Ruling, run: Run, via: Via, message_seq: int |
     digest = run.current.hold.fact.digest if run.current.hold else None
     if verb == "reject":
         return DecisionRejected(by=ruling.by, via=via, comment=ruling.comment, digest=digest, message_seq=message_seq)
+    if isinstance(ruling, Revision):
+        return DecisionRevised(
+            by=ruling.by,
+            via=via,
+            comment=ruling.comment,
+            digest=digest,
+            message_seq=message_seq,
+            feedback=ruling.feedback,
+            exclude=ruling.exclude,
+            queries_add=ruling.queries_add,
+            queries_drop=ruling.queries_drop,
+            max_cost_usd=ruling.max_cost_usd,
+        )
     return DecisionApproved(
         by=ruling.by,
         via=via,
@@ -237,6 +294,7 @@ def _decision(verb: Verb, ruling: Ruling, run: Run, via: Via, message_seq: int |
         digest=digest,
         message_seq=message_seq,
         exclude=ruling.exclude,
+        max_cost_usd=ruling.max_cost_usd,
     )
 
 
@@ -246,11 +304,10 @@ def _cancelled(run: Run, ruling: Ruling, message_seq: int | None) -> Take:
         ok=False,
         outcome="cancelled",
         reason=ruling.comment or f"Cancelled by {ruling.by}.",
-        usage=run.usage(),
         by=ruling.by,
         message_seq=message_seq,
     )
-    return Take(Slot(run.id, "completed"), fact)
+    return Take(Slot(run.id, "completed"), with_usage(fact, run))
 
 
 def winner(run: Run) -> str:

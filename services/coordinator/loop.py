@@ -274,7 +274,7 @@ class Coordinator:
 
     def _due(self, run: Run) -> Owed:
         """What `run` is owed; no decision by policy or time while a person's may wait that is not looked at yet."""
-        due = owed(run, self._proven)
+        due = owed(run, self._proven, self._defaults.writer)
         if not self.fold.inbox.may_concern(run.id) or all(slot.box != "decision" for slot, _ in due.facts):
             return due
         return Owed(wake_at=self._proven + timedelta(seconds=_AGAIN_S))

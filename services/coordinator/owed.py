@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from services.coordinator.fork import Copy, copies_due, plan_due
 from services.coordinator.run import Box, Round, Run, digest
+from services.coordinator.spending import Writer, estimate, left, limit, with_usage, within, writing_budget
 from shared.contracts.evidence import Citation, Failure, Finding, Passage, Report, markdown
 from shared.contracts.facts import (
     AttemptFailed,
@@ -55,11 +56,12 @@ class Owed(Struct, frozen=True):
 NOTHING: Final = Owed()
 
 
-def owed(run: Run, now: datetime) -> Owed:
-    """What `run` is owed at `now`, a moment up to which the log has been folded."""
+def owed(run: Run, now: datetime, writer: Writer | None = None) -> Owed:
+    """What `run` is owed at `now`, a moment up to which the log has been folded. `writer` prices its report."""
     if run.accepted is None or run.completed or run.unknown:
         return NOTHING
-    return _owed_in(run, run.accepted.fact, run.round, now)
+    due = _owed_in(run, run.accepted.fact, run.round, now)
+    return _priced(due, run, writer) if writer else due
 
 
 def _owed_in(run: Run, request: RunAccepted, number: int, now: datetime) -> Owed:
@@ -82,12 +84,10 @@ def _research(run: Run, request: RunAccepted, number: int, round_: Round, now: d
             return _step(round_, Step(run.id, "plan", number), plan_task(run, request, number), now)
         case PlanFailed(error=error) if number == 1:
             return _completed(run, "failed", f"No plan could be made: {error.message}")
-        case PlanFailed():
-            return _hold(run, request, number, round_, now)
-        case PlanMade(queries=queries):
+        case PlanMade() | PlanFailed():
             missing = [
                 _step(round_, Step(run.id, "fetch", number, index), FetchTask(query, request.tools), now)
-                for index, query in enumerate(queries)
+                for index, query in enumerate(run.queries(number))
                 if index not in round_.fetches
             ]
             return _together(missing) if missing else _hold(run, request, number, round_, now)
@@ -106,7 +106,7 @@ def _hold(run: Run, request: RunAccepted, number: int, round_: Round, now: datet
     if round_.decision:
         return _synthesize(run, request, number, round_, hold, now)
     slot = Slot(run.id, "decision", number)
-    if request.approval == "auto":
+    if request.approval == "auto" and number == 1 and within(hold, limit(run)):
         fact = DecisionApproved(by="auto", via="policy", comment="Asked for with the request.", digest=hold.digest)
         return Owed(((slot, fact),))
     if now >= hold.deadline:
@@ -115,11 +115,24 @@ def _hold(run: Run, request: RunAccepted, number: int, round_: Round, now: datet
 
 
 def _open_hold(run: Run, request: RunAccepted, number: int, now: datetime) -> Owed:
+    """Hold what there is. Only a first round that found nothing ends here; later, a reviewer may change course."""
     findings = run.findings()
-    if not any(finding.sources for finding in findings):
+    if number == 1 and not any(finding.sources for finding in findings):
         return _completed(run, "failed", _nothing_found(findings))
     deadline = now + timedelta(seconds=request.approval_timeout_s)
-    return Owed(((Slot(run.id, "hold", number), HoldOpened(digest=digest(run), deadline=deadline)),))
+    hold = HoldOpened(digest=digest(run), deadline=deadline, spent_usd=run.usage().cost_usd or 0.0)
+    return Owed(((Slot(run.id, "hold", number), hold),))
+
+
+def _priced(due: Owed, run: Run, writer: Writer) -> Owed:
+    """The same, with what the report may cost on a hold that opens."""
+    facts = [
+        (slot, replace(fact, estimate=estimate(run, decided_findings(run), writer)))
+        if isinstance(fact, HoldOpened)
+        else (slot, fact)
+        for slot, fact in due.facts
+    ]
+    return replace(due, facts=tuple(facts))
 
 
 def _synthesize(run: Run, request: RunAccepted, number: int, round_: Round, hold: HoldOpened, now: datetime) -> Owed:
@@ -127,7 +140,7 @@ def _synthesize(run: Run, request: RunAccepted, number: int, round_: Round, hold
     findings = decided_findings(run)
     match round_.synthesis.fact if round_.synthesis else None:
         case None:
-            task = SynthesizeTask(request.q, hold.digest, findings)
+            task = SynthesizeTask(request.q, hold.digest, findings, writing_budget(run, hold))
             return _step(round_, Step(run.id, "synthesize", number), task, now)
         case SynthesisFailed(error=error):
             return _completed(run, "failed", f"No report could be written: {error.message}", decided=hold.digest)
@@ -138,19 +151,31 @@ def _synthesize(run: Run, request: RunAccepted, number: int, round_: Round, hold
 
 
 def decided_findings(run: Run) -> tuple[Finding, ...]:
-    """The evidence less every source that a reviewer excluded: what the writer gets and may cite."""
+    """The evidence less every sub-query that a reviewer dropped and every source that one excluded.
+
+    It is what the writer gets and may cite. Dropped are the findings up to that decision; asked again, they count.
+    """
     excluded = {
         sha256
         for round_ in run.rounds.values()
         if round_.decision and isinstance(round_.decision.fact, DecisionApproved | DecisionRevised)
         for sha256 in round_.decision.fact.exclude
     }
-    if not excluded:
-        return run.findings()
     return tuple(
-        replace(finding, sources=tuple(source for source in finding.sources if source.sha256 not in excluded))
-        for finding in run.findings()
+        replace(each, sources=tuple(source for source in each.sources if source.sha256 not in excluded))
+        for number, each in run.found()
+        if each.query not in dropped(run, number)
     )
+
+
+def dropped(run: Run, number: int) -> set[str]:
+    """The sub-queries of a round that its reviewer, or one after that, dropped."""
+    return {
+        query
+        for later, round_ in run.rounds.items()
+        if later >= number and round_.decision and isinstance(round_.decision.fact, DecisionRevised)
+        for query in round_.decision.fact.queries_drop
+    }
 
 
 def _beyond(report: Report, findings: tuple[Finding, ...]) -> str | None:
@@ -184,13 +209,8 @@ def plan_task(run: Run, request: RunAccepted, number: int) -> PlanTask:
         for round_ in earlier
         if round_.decision and isinstance(round_.decision.fact, DecisionRevised)
     ]
-    asked = [
-        query
-        for round_ in earlier
-        if round_.plan and isinstance(round_.plan.fact, PlanMade)
-        for query in round_.plan.fact.queries
-    ]
-    return PlanTask(request.q, tuple(feedback), tuple(asked))
+    asked = [query for before in range(1, number) for query in run.queries(before)]
+    return PlanTask(request.q, tuple(feedback), (*asked, *run.added(number)), left(run))
 
 
 class Attempt(Struct, frozen=True):
@@ -246,10 +266,8 @@ def _nothing_found(findings: tuple[Finding, ...]) -> str:
 
 
 def _completed(run: Run, outcome: Outcome, reason: str, *, decided: str | None = None, by: str = "") -> Owed:
-    fact = RunCompleted(
-        run_id=run.id, ok=False, outcome=outcome, reason=reason, usage=run.usage(), digest=decided, by=by
-    )
-    return Owed(((Slot(run.id, "completed"), fact),))
+    fact = RunCompleted(run_id=run.id, ok=False, outcome=outcome, reason=reason, digest=decided, by=by)
+    return Owed(((Slot(run.id, "completed"), with_usage(fact, run)),))
 
 
 def _reported(run: Run, request: RunAccepted, report: Report, decided: str) -> Owed:
@@ -259,7 +277,6 @@ def _reported(run: Run, request: RunAccepted, report: Report, decided: str) -> O
         outcome="reported",
         report=markdown(request.q, report),
         sources=report.sources,
-        usage=run.usage(),
         digest=decided,
     )
-    return Owed(((Slot(run.id, "completed"), fact),))
+    return Owed(((Slot(run.id, "completed"), with_usage(fact, run)),))

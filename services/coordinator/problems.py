@@ -26,6 +26,9 @@ _STATUS: Final = {
     "nothing_left": 422,
     "not_that_far": 409,
     "unfit_edit": 422,
+    "unknown_query": 422,
+    "last_round": 409,
+    "over_budget": 409,
 }
 
 

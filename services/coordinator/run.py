@@ -4,6 +4,7 @@ The fold is a join. A box that is full stays as it is, unless a fact with a lowe
 one was first. So the same facts in any order, any number of times, give the same run.
 """
 
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from hashlib import sha256
 from typing import Final, Generic, TypeVar, assert_never, get_args
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
-from shared.contracts.evidence import Failure, Finding, Usage
+from shared.contracts.evidence import Call, Failure, Finding, Usage, usage_of
 from shared.contracts.facts import (
     AttemptFailed,
     Decision,
@@ -37,6 +38,7 @@ from shared.contracts.facts import (
     SynthesisOutcome,
     SynthesisWritten,
     TaskIssued,
+    calls_of,
     finding,
 )
 from shared.contracts.subjects import Slot, Step
@@ -124,20 +126,53 @@ class Run(Struct, frozen=True):
 
     def findings(self) -> tuple[Finding, ...]:
         """What all rounds have found so far, in order."""
-        return tuple(
-            finding(self.rounds[number].fetches[index].fact)
-            for number in sorted(self.rounds)
-            for index in sorted(self.rounds[number].fetches)
-        )
+        return tuple(each for _, each in self.found())
+
+    def found(self) -> Iterator[tuple[int, Finding]]:
+        """What all rounds have found so far, in order, each with its round; under the name that it was asked for by."""
+        for number in sorted(self.rounds):
+            queries, fetches = self.queries(number), self.rounds[number].fetches
+            for index in sorted(fetches):
+                each = finding(fetches[index].fact)
+                yield number, replace(each, query=queries[index]) if not each.query and index < len(queries) else each
+
+    def queries(self, number: int) -> tuple[str, ...]:
+        """The sub-queries of a round once it is planned: the planned ones, then what the reviewer before it added."""
+        round_ = self.in_round(number)
+        if round_.plan is None:
+            return ()
+        planned = round_.plan.fact.queries if isinstance(round_.plan.fact, PlanMade) else ()
+        return (*planned, *(query for query in self.added(number) if query not in planned))
+
+    def added(self, number: int) -> tuple[str, ...]:
+        """The sub-queries that the reviewer of the round before added to this one."""
+        decision = self.in_round(number - 1).decision
+        return decision.fact.queries_add if decision and isinstance(decision.fact, DecisionRevised) else ()
+
+    def calls(self) -> tuple[Call, ...]:
+        """Every model call that is on record, also those of failed attempts."""
+        return tuple(call for fact in self._paid() for call in calls_of(fact))
 
     def usage(self) -> Usage:
         """What the run has cost so far."""
         total = Usage()
-        for round_ in self.rounds.values():
-            for box in (round_.plan, round_.synthesis):
-                if box and isinstance(box.fact, PlanMade | SynthesisWritten):
-                    total = total.plus(box.fact.usage)
+        for fact in self._paid():
+            total = total.plus(
+                fact.usage if isinstance(fact, PlanMade | SynthesisWritten) else usage_of(calls_of(fact))
+            )
         return total
+
+    def usage_by(self, key: Callable[[Call], str]) -> dict[str, Usage]:
+        """What the run has cost so far, for each agent, model or other `key` of its calls."""
+        calls: dict[str, list[Call]] = {}
+        for call in self.calls():
+            calls.setdefault(key(call), []).append(call)
+        return {name: usage_of(calls[name]) for name in sorted(calls)}
+
+    def _paid(self) -> Iterator[PlanOutcome | SynthesisOutcome | AttemptFailed]:
+        for _, round_ in sorted(self.rounds.items()):
+            yield from (round_.attempts[path].fact for path in sorted(round_.attempts))
+            yield from (box.fact for box in (round_.plan, round_.synthesis) if box)
 
     @property
     def status(self) -> Stage | Outcome:

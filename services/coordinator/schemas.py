@@ -3,15 +3,17 @@
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.coordinator.origins import origins
-from services.coordinator.owed import decided_findings
+from services.coordinator.owed import decided_findings, dropped
 from services.coordinator.run import Run
+from services.coordinator.spending import limit, over_budget
 from services.coordinator.standing import Late
-from shared.contracts.evidence import Finding, Source
-from shared.contracts.facts import DecisionApproved, DecisionExpired, DecisionRejected, DecisionRevised, PlanMade
-from shared.contracts.requests import MAX_QUESTION
+from shared.contracts.evidence import Finding, Source, Usage
+from shared.contracts.facts import DecisionApproved, DecisionExpired, DecisionRejected, DecisionRevised
+from shared.contracts.requests import MAX_ADDED, MAX_FEEDBACK, MAX_QUESTION
 from shared.contracts.subjects import Kind
 
 Question = Annotated[str, Field(min_length=1, max_length=MAX_QUESTION)]
@@ -39,9 +41,15 @@ class NewRun(Body):
 class NewApproval(Body):
     """A person's decision on the evidence of a run."""
 
-    decision: Literal["approve", "reject"]
+    decision: Literal["approve", "reject", "revise"]
     comment: Comment = ""
+    feedback: str = Field(
+        default="", max_length=MAX_FEEDBACK, description="What the next round is for; revise needs it"
+    )
+    queries_add: list[str] = Field(default=[], max_length=MAX_ADDED, description="Sub-queries of the next round")
+    queries_drop: list[str] = Field(default=[], max_length=1_000, description="Sub-queries whose findings to leave out")
     exclude: list[str] = Field(default=[], max_length=1_000, description="SHA-256 of sources to leave out")
+    max_cost_usd: float | None = Field(default=None, gt=0, description="What the run may cost from here on")
     by: By = "api"
     digest: str | None = None
 
@@ -104,6 +112,8 @@ class FindingView(BaseModel):
     sources: list[SourceView]
     failure: str | None
     skipped: list[SkippedView]
+    round: int = 1
+    dropped: bool = False
 
 
 class DecisionView(BaseModel):
@@ -138,6 +148,26 @@ class ForkView(BaseModel):
     reused: int
 
 
+class UsageView(BaseModel):
+    """Model calls and what they cost. `cost_usd` leaves out the `unpriced`, and is null where no price is known."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = None
+    unpriced: int = 0
+    estimated: int = 0
+
+
+class EstimateView(BaseModel):
+    """What writing the report takes at most, but for a correction; `cost_usd` is null where no price is known."""
+
+    model: str
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+
+
 class RunSummary(BaseModel):
     """A run as lists show it."""
 
@@ -170,6 +200,14 @@ class RunView(RunSummary):
     completed_at: datetime | None
     parked: str | None
     fork: ForkView | None = None
+    usage: UsageView = UsageView()
+    agents: dict[str, UsageView] = {}
+    models: dict[str, UsageView] = {}
+    max_cost_usd: float | None = None
+    estimate: EstimateView | None = None
+    over_budget: bool = Field(
+        default=False, description="The hold takes no approval that does not give a higher max_cost_usd"
+    )
 
 
 class RunPage(BaseModel):
@@ -223,7 +261,7 @@ def summary(run: Run, late: Late | None = None) -> RunSummary:
         created_at=accepted.at if accepted else None,
         deadline=hold.fact.deadline if hold else None,
         digest=hold.fact.digest if hold else None,
-        queries=sum(len(_queries(run, number)) for number in run.rounds),
+        queries=sum(len(run.queries(number)) for number in run.rounds),
         answered=sum(bool(finding.sources) for finding in findings),
         failed=sum(not finding.sources for finding in findings),
         sources=len({source.sha256 for finding in findings for source in finding.sources}),
@@ -240,7 +278,7 @@ def view(run: Run, late: Late | None = None) -> RunView:
     return RunView(
         **summary(run, late).model_dump(),
         round=run.round,
-        plan=[query for number in sorted(run.rounds) for query in _queries(run, number)],
+        plan=[query for number in sorted(run.rounds) for query in run.queries(number)],
         findings=_findings(run),
         decision=_decision(run),
         outcome=ended.outcome if ended else None,
@@ -249,20 +287,33 @@ def view(run: Run, late: Late | None = None) -> RunView:
         completed_at=run.completed.at if run.completed else None,
         parked=run.unknown.fact if run.unknown else None,
         fork=ForkView(run_id=fork.run_id, step=fork.step, reused=len(fork.reuses)) if fork else None,
+        usage=_usage(run.usage()),
+        agents={name: _usage(usage) for name, usage in run.usage_by(lambda call: call.agent).items()},
+        models={name: _usage(usage) for name, usage in run.usage_by(lambda call: call.model).items()},
+        max_cost_usd=limit(run),
+        estimate=_estimate(run),
+        over_budget=over_budget(run),
     )
 
 
-def _queries(run: Run, number: int) -> tuple[str, ...]:
-    plan = run.in_round(number).plan
-    return plan.fact.queries if plan and isinstance(plan.fact, PlanMade) else ()
+def _usage(usage: Usage) -> UsageView:
+    return UsageView(**msgspec.structs.asdict(usage))
+
+
+def _estimate(run: Run) -> EstimateView | None:
+    hold = run.current.hold
+    return EstimateView(**msgspec.structs.asdict(hold.fact.estimate)) if hold and hold.fact.estimate else None
 
 
 def _findings(run: Run) -> list[FindingView]:
     kept = {source.sha256 for finding in decided_findings(run) for source in finding.sources}
-    return [_finding(finding, kept) for finding in run.findings()]
+    return [
+        _finding(finding, kept, round_=number, is_dropped=finding.query in dropped(run, number))
+        for number, finding in run.found()
+    ]
 
 
-def _finding(finding: Finding, kept: set[str]) -> FindingView:
+def _finding(finding: Finding, kept: set[str], *, round_: int, is_dropped: bool) -> FindingView:
     return FindingView(
         query=finding.query,
         sources=[_source(source, excluded=source.sha256 not in kept) for source in finding.sources],
@@ -271,6 +322,8 @@ def _finding(finding: Finding, kept: set[str]) -> FindingView:
             SkippedView(location=one.location, code=one.failure.code, message=one.failure.message)
             for one in finding.skipped
         ],
+        round=round_,
+        dropped=is_dropped,
     )
 
 

@@ -4,23 +4,25 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from services.planner.prompt import ask, by_rule
+from services.planner.prompt import DEFAULT_ROOM, ask, by_rule
 from services.planner.rule import MOST
 from shared.contracts.facts import PlanMade
 from shared.contracts.tasks import PlanTask
 from shared.errors import Terminal
 from shared.models.offline import OFFLINE
 from shared.models.protocol import Model
+from shared.models.room import Room
 
 _SEARCHABLE: Final = re.compile(r"[^\W_]")
 _MARKS: Final = str.maketrans(dict.fromkeys('"“”«»`', " "))
 
 
 class Planner:
-    """Breaks questions into sub-queries with `model`."""
+    """Breaks questions into sub-queries with `model`, which has so much `room`."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, *, room: Room = DEFAULT_ROOM) -> None:
         self._model = model
+        self._room = room
 
     async def perform(self, task: PlanTask) -> PlanMade:
         """One to five distinct queries, none asked in an earlier round.
@@ -28,15 +30,16 @@ class Planner:
         Where the model only repeats what was asked, the rule plans. Raises `Terminal` when that
         too finds nothing to search for, and whatever `StepError` the model raises.
         """
-        answer = await self._model.answer(ask(task))
-        queries = usable(answer.value.queries, task.asked)
-        if queries:
-            return PlanMade(queries=queries, planner=answer.model, degraded=answer.degraded, usage=answer.usage)
-        queries = usable(by_rule(task).queries, task.asked)
+        answer = await self._model.answer(ask(task, self._room))
+        queries, planner, degraded = usable(answer.value.queries, task.asked), answer.model, answer.degraded
         if not queries:
-            raise Terminal("no_query", "The question, and what was said of it, left nothing new to search for.")
-        why = answer.degraded or f"{answer.model} planned no new query, so these were made by rule."
-        return PlanMade(queries=queries, planner=OFFLINE, degraded=why, usage=answer.usage)
+            queries, planner = usable(by_rule(task).queries, task.asked), OFFLINE
+            degraded = degraded or f"{answer.model} planned no new query, so these were made by rule."
+        if not queries:
+            error = Terminal("no_query", "The question, and what was said of it, left nothing new to search for.")
+            error.calls = answer.calls
+            raise error
+        return PlanMade(queries=queries, planner=planner, degraded=degraded, usage=answer.usage, calls=answer.calls)
 
 
 def usable(queries: Iterable[str], asked: Iterable[str]) -> tuple[str, ...]:

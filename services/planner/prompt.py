@@ -8,12 +8,12 @@ from pydantic import BaseModel, Field
 from services.planner.rule import MAX_LENGTH, MOST, plan
 from shared.contracts.tasks import PlanTask
 from shared.models.protocol import Ask
+from shared.models.room import Agent, Room, room
 
+AGENT: Final[Agent] = "planner"
 PROMPT_VERSION: Final = "plan.v1"
 """Changes whenever the words below do."""
-
-_MAX_TOKENS: Final = 2_000
-"""Five queries take a tenth of it; the rest is for models that think first."""
+DEFAULT_ROOM: Final = room(AGENT)
 
 _SYSTEM: Final = f"""\
 You plan the research behind a one-page report. You are given a question. Break it into 3 to {MOST} search queries \
@@ -50,14 +50,19 @@ class PlanReply(BaseModel):
     )
 
 
-def ask(task: PlanTask) -> Ask[PlanReply]:
-    """The question to the model for `task`, and the plan by rule that takes its place."""
+def ask(task: PlanTask, room: Room = DEFAULT_ROOM) -> Ask[PlanReply]:
+    """The question to the model for `task`, as much of it as there is room for, and the plan by rule in its place."""
+    user = _user(task, room.prompt)
     return Ask(
         system=_SYSTEM,
-        user=json.dumps(_told(task), ensure_ascii=False, indent=1),
+        user=user,
         reply=PlanReply,
         by_rule=lambda: by_rule(task),
-        max_tokens=_MAX_TOKENS,
+        max_tokens=room.reply,
+        agent=AGENT,
+        prompt=PROMPT_VERSION,
+        budget_usd=task.budget_usd,
+        shorter=lambda: ask(task, Room(_size(user) // 2, room.reply)),
     )
 
 
@@ -66,10 +71,22 @@ def by_rule(task: PlanTask) -> PlanReply:
     return PlanReply(queries=list(plan(task)) or [task.q[:MAX_LENGTH]])
 
 
-def _told(task: PlanTask) -> dict[str, str | tuple[str, ...]]:
-    told: dict[str, str | tuple[str, ...]] = {"question": task.q}
-    if task.feedback:
-        told["feedback_of_reviewers"] = task.feedback
-    if task.asked:
-        told["queries_already_asked"] = task.asked
-    return told
+def _user(task: PlanTask, room: int) -> str:
+    """The task as JSON. What there is no room for is left out whole, the oldest first; never the question."""
+    feedback, asked = list(task.feedback), list(task.asked)
+    while _size(_told(task.q, feedback, asked)) > room and (asked or len(feedback) > 1):
+        del (asked or feedback)[0]
+    return _told(task.q, feedback, asked)
+
+
+def _size(told: str) -> int:
+    return len(f"{_SYSTEM}{told}{PlanReply.model_json_schema()}".encode())
+
+
+def _told(q: str, feedback: list[str], asked: list[str]) -> str:
+    told: dict[str, str | list[str]] = {"question": q}
+    if feedback:
+        told["feedback_of_reviewers"] = feedback
+    if asked:
+        told["queries_already_asked"] = asked
+    return json.dumps(told, ensure_ascii=False, indent=1)

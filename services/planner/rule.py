@@ -48,6 +48,13 @@ _UNWANTED: Final = re.compile(
     re.IGNORECASE,
 )
 
+_VERDICT: Final = re.compile(
+    r"\b(?:(?:still|far|much|way|rather|a bit)\s+)*(?:too\s+(?:thin|shallow|vague|weak|short|brief|superficial|general"
+    r"|sparse|narrow|few|little)|not\s+(?:deep|detailed|specific|thorough)\s+enough|insufficient|incomplete)\b",
+    re.IGNORECASE,
+)
+"""What a reviewer says of the evidence; the subject, if there is one, stands beside it."""
+
 
 def plan(task: PlanTask) -> tuple[str, ...]:
     """Up to five distinct queries, none asked before; three at least while the question has a subject with sides left.
@@ -55,7 +62,8 @@ def plan(task: PlanTask) -> tuple[str, ...]:
     The newest feedback comes first, since it is what the next round is for.
     """
     subject = _subject(task.q)
-    wishes = (query for words in reversed(task.feedback) for query in _cut(words, subject))
+    said = (_VERDICT.sub("", words) for words in reversed(task.feedback))
+    wishes = (query for words in said for query in _cut(words, subject))
     known = {key(query) for query in task.asked}
     found = _new(chain(wishes, _cut(task.q, subject)), known)[:MOST]
     if len(found) < ENOUGH:

@@ -3,6 +3,7 @@
 from contextlib import AsyncExitStack
 
 from services.synthesizer.perform import Synthesizer
+from services.synthesizer.prompt import AGENT
 from shared.contracts.tasks import SynthesizeTask
 from shared.models.choice import configured
 from shared.runtime.app import run_worker
@@ -12,9 +13,9 @@ from shared.runtime.worker import Perform, performing
 
 
 async def _compose(settings: Settings, log: Log, stack: AsyncExitStack) -> Perform:
-    model = configured(settings, settings.writer_model)
+    model, room = configured(settings, AGENT)
     stack.push_async_callback(model.aclose)
-    return performing(SynthesizeTask, Synthesizer(model).perform)
+    return performing(SynthesizeTask, Synthesizer(model, room=room).perform)
 
 
 def main() -> None:

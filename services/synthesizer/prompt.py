@@ -12,15 +12,16 @@ from services.synthesizer.sources import numbered
 from shared.contracts.evidence import Finding, Passage, Source
 from shared.contracts.tasks import SynthesizeTask
 from shared.models.protocol import Ask
+from shared.models.room import PASSAGES, Agent, Room, room
 
 PROMPT_VERSION: Final = "synthesize.v1"
 """Changes whenever the words below do."""
 
-BUDGET: Final = 60_000
-"""Characters of passages that a prompt may hold: some 15,000 tokens."""
-
-_MAX_TOKENS: Final = 6_000
+AGENT: Final[Agent] = "writer"
+DEFAULT_ROOM: Final = room(AGENT)
 _MAX_TITLE: Final = 200
+_BETWEEN: Final = 24
+"""Bytes of the mark between two passages."""
 
 _SYSTEM: Final = """\
 You write one-page research reports in which every sentence can be checked. You are given a question, the searches \
@@ -52,16 +53,31 @@ Reply with JSON: {{"sections": [{{"heading": "...", "claims": [{{"text": "...", 
 """
 
 
-def ask(task: SynthesizeTask, *, budget: int = BUDGET) -> Ask[WriterReply]:
-    """The question to the model for `task`, and the extraction that takes its place."""
+def ask(task: SynthesizeTask, room: Room = DEFAULT_ROOM, *, budget: int = PASSAGES) -> Ask[WriterReply]:
+    """The question to the model for `task`, and the extraction that takes its place.
+
+    Of the passages it has what there is `room` for, and no more than `budget` bytes.
+    """
     mark = boundary(task)
+    fitting = min(budget, room.prompt - _beside(task, mark))
     return Ask(
         system=_SYSTEM.format(mark=mark),
-        user=_user(task, mark, budget),
+        user=_user(task, mark, fitting),
         reply=WriterReply,
         by_rule=lambda: extract(task),
-        max_tokens=_MAX_TOKENS,
+        max_tokens=room.reply,
+        agent=AGENT,
+        prompt=PROMPT_VERSION,
+        budget_usd=task.budget_usd,
+        shorter=lambda: ask(task, room, budget=fitting // 2),
     )
+
+
+def _beside(task: SynthesizeTask, mark: str) -> int:
+    """Bytes of all that a prompt says beside passages."""
+    labels = "".join(_told(n, source, [], mark) for n, source in enumerate(numbered(task.findings), start=1))
+    said = f"{_SYSTEM.format(mark=mark)}{_user(task, mark, 0)}{labels}{WriterReply.model_json_schema()}"
+    return len(said.encode())
 
 
 def boundary(task: SynthesizeTask) -> str:
@@ -101,8 +117,8 @@ def _chosen(findings: tuple[Finding, ...], sources: tuple[Source, ...], budget: 
     seen: set[_Shown] = set()
     for turn in zip_longest(*(_by_rank(finding, number) for finding in findings)):
         for shown in turn:
-            if shown and shown not in seen and len(shown.passage.text) <= budget:
-                budget -= len(shown.passage.text)
+            if shown and shown not in seen and (size := len(shown.passage.text.encode()) + _BETWEEN) <= budget:
+                budget -= size
                 seen.add(shown)
                 yield shown
 

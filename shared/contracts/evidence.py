@@ -1,5 +1,6 @@
 """What research finds, and the report that is written from it."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -20,16 +21,62 @@ class Usage(Struct, frozen=True):
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float | None = None
+    unpriced: int = 0
+    """How many of the calls have no known price, and so are not in `cost_usd`."""
+    estimated: int = 0
+    """Of how many calls the tokens are estimated, at their most, because the endpoint counted none."""
 
     def plus(self, other: "Usage") -> "Usage":
-        """The sum; unknown only where neither side knows a price."""
+        """The sum; its cost is that of the calls whose price is known, and `None` where no price is."""
         known = [cost for cost in (self.cost_usd, other.cost_usd) if cost is not None]
         return Usage(
             self.calls + other.calls,
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
-            sum(known) if known else None,
+            round(sum(known), 9) if known else None,
+            self.unpriced + other.unpriced,
+            self.estimated + other.estimated,
         )
+
+
+class Call(Struct, frozen=True):
+    """One call of a language model, which costs what it costs whether or not its reply could be used.
+
+    `agent` is who made it (`planner`, `writer`), `prompt` the version of the words it was asked with.
+    """
+
+    agent: str
+    model: str
+    prompt: str
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None = None
+    """In US dollars; `None` where no price is known."""
+    duration_s: float = 0.0
+    estimated: bool = False
+    """The endpoint counted no tokens, so these are an estimate, at their most."""
+    reading: str = "ok"
+    """What it brought: a reply in its form, as it came (`ok`) or with its JSON `repaired`; one that was `empty`, only
+    reasoning (`thinking`), `refused`, `truncated` or `malformed`; none in time (`timeout`), or none that could be read
+    (`bad_response`)."""
+
+
+def usage_of(calls: Iterable[Call]) -> Usage:
+    """What these calls cost together."""
+    total = Usage()
+    for call in calls:
+        unpriced = call.cost_usd is None
+        total = total.plus(Usage(1, call.input_tokens, call.output_tokens, call.cost_usd, unpriced, call.estimated))
+    return total
+
+
+class Estimate(Struct, frozen=True):
+    """What one call of `model` takes at most. `cost_usd` is `None` where no price is known."""
+
+    model: str
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None = None
 
 
 class Passage(Struct, frozen=True):

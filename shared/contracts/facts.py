@@ -8,8 +8,20 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
+from msgspec.structs import replace
 
-from shared.contracts.evidence import CitedSource, Failure, Finding, Report, Skipped, Source, Usage
+from shared.contracts.evidence import (
+    Call,
+    CitedSource,
+    Estimate,
+    Failure,
+    Finding,
+    Report,
+    Skipped,
+    Source,
+    Usage,
+    usage_of,
+)
 from shared.contracts.subjects import Kind
 from shared.contracts.tasks import Task
 
@@ -68,6 +80,8 @@ class AttemptFailed(_Fact, frozen=True, kw_only=True, tag="attempt.failed.v1"):
 
     error: Failure
     duration_s: float
+    calls: tuple[Call, ...] = ()
+    """The model calls that it paid for all the same."""
 
 
 class PlanMade(_Fact, frozen=True, kw_only=True, tag="plan.made.v1"):
@@ -77,6 +91,8 @@ class PlanMade(_Fact, frozen=True, kw_only=True, tag="plan.made.v1"):
     planner: str
     degraded: str | None = None
     usage: Usage = Usage()
+    """The sum of `calls`."""
+    calls: tuple[Call, ...] = ()
     copied_from: str = ""
     """The slot (subject) of another run that this was taken from, whose the work and its cost were."""
 
@@ -85,6 +101,7 @@ class PlanFailed(_Fact, frozen=True, kw_only=True, tag="plan.failed.v1"):
     """No plan could be made."""
 
     error: Failure
+    calls: tuple[Call, ...] = ()
 
 
 class FetchFound(_Fact, frozen=True, kw_only=True, tag="fetch.found.v1"):
@@ -112,6 +129,10 @@ class HoldOpened(_Fact, frozen=True, kw_only=True, tag="hold.opened.v1"):
 
     digest: str
     deadline: Annotated[datetime, Meta(tz=True)]
+    estimate: Estimate | None = None
+    """What writing the report takes at most, but for corrections; `None` where no model would write it."""
+    spent_usd: float = 0.0
+    """What the run has cost so far, as far as prices are known."""
 
 
 class _Decided(_Fact, frozen=True, kw_only=True):
@@ -128,6 +149,8 @@ class DecisionApproved(_Decided, frozen=True, kw_only=True, tag="decision.approv
     """Write the report, without the sources in `exclude` (SHA-256, hex)."""
 
     exclude: tuple[str, ...] = ()
+    max_cost_usd: float | None = None
+    """What the run may cost from here on, in place of what was asked for; `None` changes nothing."""
 
 
 class DecisionRejected(_Decided, frozen=True, kw_only=True, tag="decision.rejected.v1"):
@@ -135,10 +158,16 @@ class DecisionRejected(_Decided, frozen=True, kw_only=True, tag="decision.reject
 
 
 class DecisionRevised(_Decided, frozen=True, kw_only=True, tag="decision.revised.v1"):
-    """Plan another round with this feedback, keeping the evidence so far less `exclude`."""
+    """Plan another round with this feedback, keeping the evidence so far less `exclude` and `queries_drop`."""
 
     feedback: str
     exclude: tuple[str, ...] = ()
+    queries_add: tuple[str, ...] = ()
+    """Sub-queries of the next round, beside those that are planned."""
+    queries_drop: tuple[str, ...] = ()
+    """Sub-queries so far whose findings nobody wants; the log keeps them, and no task has them from here on."""
+    max_cost_usd: float | None = None
+    """As in `DecisionApproved`."""
 
 
 class DecisionExpired(_Decided, frozen=True, kw_only=True, tag="decision.expired.v1"):
@@ -151,12 +180,15 @@ class SynthesisWritten(_Fact, frozen=True, kw_only=True, tag="synthesis.written.
     digest: str
     report: Report
     usage: Usage = Usage()
+    """The sum of `calls`."""
+    calls: tuple[Call, ...] = ()
 
 
 class SynthesisFailed(_Fact, frozen=True, kw_only=True, tag="synthesis.failed.v1"):
     """No report could be written."""
 
     error: Failure
+    calls: tuple[Call, ...] = ()
 
 
 class RunCompleted(_Fact, frozen=True, kw_only=True, tag="run.completed.v1"):
@@ -173,6 +205,10 @@ class RunCompleted(_Fact, frozen=True, kw_only=True, tag="run.completed.v1"):
     report: str | None = None
     sources: tuple[CitedSource, ...] = ()
     usage: Usage = Usage()
+    agents: dict[str, Usage] = {}
+    """The usage of each agent."""
+    models: dict[str, Usage] = {}
+    """The usage of each model."""
     digest: str | None = None
     by: str = ""
     """Who ended it, where a person did."""
@@ -205,3 +241,23 @@ def finding(outcome: FetchOutcome) -> Finding:
             return Finding(query, sources, skipped=skipped)
         case FetchFailed(query=query, error=error, skipped=skipped):
             return Finding(query, failure=error, skipped=skipped)
+
+
+def calls_of(fact: Fact) -> tuple[Call, ...]:
+    """The model calls that a fact records."""
+    match fact:
+        case PlanMade() | PlanFailed() | SynthesisWritten() | SynthesisFailed() | AttemptFailed():
+            return fact.calls
+        case _:
+            return ()
+
+
+def having_paid(outcome: StepOutcome, calls: tuple[Call, ...]) -> StepOutcome:
+    """`outcome` with the `calls` that were paid for before those it records."""
+    match outcome:
+        case PlanMade() | SynthesisWritten() if calls:
+            return replace(outcome, calls=(*calls, *outcome.calls), usage=usage_of(calls).plus(outcome.usage))
+        case PlanFailed() | SynthesisFailed() if calls:
+            return replace(outcome, calls=(*calls, *outcome.calls))
+        case _:
+            return outcome

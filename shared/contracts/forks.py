@@ -8,7 +8,7 @@ from shared.contracts.facts import Approval
 from shared.contracts.subjects import Kind
 
 MAX_QUERIES: Final = 20
-MAX_QUERY: Final = 1_000
+MAX_QUERY: Final = 120
 """Characters of a sub-query that a person writes."""
 
 

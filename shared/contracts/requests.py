@@ -21,7 +21,11 @@ from shared.errors import InvalidMessage
 MAX_QUESTION: Final = 8_000
 """Characters."""
 MAX_TIMEOUT_S: Final = 366 * 86_400.0
+MAX_FEEDBACK: Final = 4_000
+"""Characters."""
+MAX_ADDED: Final = 5
 _MAX_COMMENT: Final = 8_000
+_SEARCHABLE: Final = re.compile(r"[^\W_]")
 _LONGEST_REASON: Final = 300
 _BESIDE_A_FORK: Final = {"fork", "run_id", "requested_by"}
 
@@ -59,6 +63,16 @@ class Ruling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
     comment: str = ""
     digest: str | None = None
     exclude: tuple[str, ...] = ()
+    max_cost_usd: float | None = None
+    """With an approval: what the run may cost from here on."""
+
+
+class Revision(Ruling, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A hold sent back for another round. It comes over HTTP alone: no subject carries it."""
+
+    feedback: str
+    queries_add: tuple[str, ...] = ()
+    queries_drop: tuple[str, ...] = ()
 
 
 def duration_s(text: str, field: str = "approval_timeout") -> float:
@@ -96,8 +110,7 @@ def _check_wishes(wishes: Request | Fork, prefix: str = "") -> None:
         _check_question(wishes.q, f"{prefix}q")
     if wishes.approval_timeout is not None:
         duration_s(wishes.approval_timeout, f"{prefix}approval_timeout")
-    if wishes.max_cost_usd is not None and not 0 < wishes.max_cost_usd < float("inf"):
-        raise _bad(f"{prefix}max_cost_usd", "it must be more than 0")
+    _check_cost(wishes.max_cost_usd, f"{prefix}max_cost_usd")
     for tool in wishes.tools or ():
         if not is_token(tool):
             raise _bad(f"{prefix}tools", f"{tool[:80]!r} is no name of a tool")
@@ -138,7 +151,28 @@ def read_ruling(data: bytes) -> Ruling:
         raise _bad("by", "it must say who decided")
     if len(ruling.comment) > _MAX_COMMENT:
         raise _bad("comment", f"it has {len(ruling.comment):,} characters; at most {_MAX_COMMENT:,} are taken")
+    _check_cost(ruling.max_cost_usd)
     return ruling
+
+
+def check_revision(revision: Revision) -> None:
+    """Refuse with `InvalidMessage` what nobody could plan another round from."""
+    if not revision.feedback.strip():
+        raise _bad("feedback", "it must say what the next round is for")
+    if len(revision.feedback) > MAX_FEEDBACK:
+        raise _bad("feedback", f"it has {len(revision.feedback):,} characters; at most {MAX_FEEDBACK:,} are taken")
+    if len(revision.queries_add) > MAX_ADDED:
+        raise _bad("queries_add", f"there are {len(revision.queries_add)}; at most {MAX_ADDED} are taken")
+    for query in revision.queries_add:
+        if not _SEARCHABLE.search(query) or len(query) > MAX_QUERY:
+            raise _bad("queries_add", f"{query[:80]!r} is no sub-query: it must have words, and {MAX_QUERY} characters")
+    if len(set(revision.queries_add)) < len(revision.queries_add):
+        raise _bad("queries_add", "one of them is there twice")
+
+
+def _check_cost(usd: float | None, field: str = "max_cost_usd") -> None:
+    if usd is not None and not 0 < usd < float("inf"):
+        raise _bad(field, "it must be more than 0")
 
 
 def run_id(request: Request, *, msg_id: str | None, seq: int) -> str:

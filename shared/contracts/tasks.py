@@ -1,16 +1,21 @@
 """What the coordinator asks of a worker. Each task carries all that its step needs."""
 
-from msgspec import Struct
+from collections.abc import Iterable
 
-from shared.contracts.evidence import Finding
+from msgspec import Struct
+from msgspec.structs import replace
+
+from shared.contracts.evidence import Call, Finding, usage_of
 
 
 class PlanTask(Struct, frozen=True, tag_field="kind", tag="plan"):
-    """Break the question into sub-queries. `asked` are those of earlier rounds, `feedback` the reviewers' words."""
+    """Break the question into sub-queries. `asked` are those that are known, `feedback` the reviewers' words."""
 
     q: str
     feedback: tuple[str, ...] = ()
     asked: tuple[str, ...] = ()
+    budget_usd: float | None = None
+    """What its model calls may cost together; `None` for no limit."""
 
 
 class FetchTask(Struct, frozen=True, tag_field="kind", tag="fetch"):
@@ -26,6 +31,17 @@ class SynthesizeTask(Struct, frozen=True, tag_field="kind", tag="synthesize"):
     q: str
     digest: str
     findings: tuple[Finding, ...]
+    budget_usd: float | None = None
+    """As in `PlanTask`."""
 
 
 Task = PlanTask | FetchTask | SynthesizeTask
+
+
+def less(task: Task, calls: Iterable[Call]) -> Task:
+    """`task`, with what these calls cost taken from its budget."""
+    match task:
+        case PlanTask(budget_usd=float(budget)) | SynthesizeTask(budget_usd=float(budget)):
+            return replace(task, budget_usd=max(0.0, budget - (usage_of(calls).cost_usd or 0.0)))
+        case _:
+            return task

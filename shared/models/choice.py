@@ -2,22 +2,31 @@
 
 from shared.models.offline import OfflineModel
 from shared.models.openai import OpenAIModel
+from shared.models.prices import Tariff
 from shared.models.protocol import Model
+from shared.models.roles import context, name, tariff
+from shared.models.room import Agent, Room, room
 from shared.runtime.settings import Settings
 
 
-def choose(*, api_key: str | None, base_url: str | None, model: str, timeout_s: float) -> Model:
+def choose(
+    *, api_key: str | None, base_url: str | None, model: str, timeout_s: float, tariff: Tariff | None = None
+) -> Model:
     """The named model at its endpoint; the offline model where neither a key nor an endpoint is set."""
     if not api_key and not base_url:
         return OfflineModel()
-    return OpenAIModel(model, api_key=api_key, base_url=base_url, timeout_s=timeout_s)
+    return OpenAIModel(model, api_key=api_key, base_url=base_url, timeout_s=timeout_s, tariff=tariff)
 
 
-def configured(settings: Settings, model: str) -> Model:
-    """The model of this name, as the operator's settings reach it."""
-    return choose(
+def configured(settings: Settings, agent: Agent) -> tuple[Model, Room]:
+    """The model of an agent, as the operator's settings reach it, and the room that it has."""
+    if not settings.openai_key and not settings.openai_base_url:
+        return OfflineModel(), room(agent)
+    model = choose(
         api_key=settings.openai_key,
         base_url=settings.openai_base_url,
-        model=model,
+        model=name(settings, agent),
         timeout_s=settings.model_timeout_s,
+        tariff=tariff(settings, agent),
     )
+    return model, room(agent, context(settings, agent))

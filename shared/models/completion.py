@@ -1,20 +1,24 @@
 """What an endpoint answered, judged: a reply that can be used, or why it cannot. Pure.
 
 Endpoints promise a JSON schema and keep the promise more or less: reasoning leaks in front of the
-JSON, fences wrap it, the limit cuts it off. So a reply counts only once pydantic has taken it.
+JSON, fences wrap it, commas are missing in it, the limit cuts it off. So a reply counts only once pydantic has
+taken it, as it came or with its JSON repaired.
 """
 
 import json
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Generic, Literal
 
+import json_repair
 from openai import pydantic_function_tool
 from pydantic import BaseModel, ValidationError
 
-from shared.contracts.evidence import Usage
 from shared.models.protocol import Reply
+from shared.models.tokens import Tokens, at_most
 
 _MAX_FAULTS_QUOTED: Final = 5
+_MAX_REPAIRED: Final = 50_000
+"""Characters. What is longer than any reply may be has run away, and is not worth the time that a repair takes."""
 
 
 class _Message(BaseModel):
@@ -27,9 +31,14 @@ class _Choice(BaseModel):
     finish_reason: str | None = None
 
 
+class _Details(BaseModel):
+    cached_tokens: int | None = None
+
+
 class _Tokens(BaseModel):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
 
 
 class Completion(BaseModel):
@@ -43,25 +52,36 @@ class Completion(BaseModel):
         """What the model wrote, as it wrote it."""
         return (self.choices[0].message.content or "") if self.choices else ""
 
-    @property
-    def cost(self) -> Usage:
-        """One call and its tokens; no tokens where the endpoint counts none."""
-        tokens = self.usage or _Tokens()
-        return Usage(1, tokens.prompt_tokens or 0, tokens.completion_tokens or 0)
+    def tokens(self, expected: Tokens) -> tuple[Tokens, bool]:
+        """The tokens of the call, and whether they are an estimate: of the input what was `expected`."""
+        counted = self.usage or _Tokens()
+        into, out = counted.prompt_tokens, counted.completion_tokens
+        cached = (counted.prompt_tokens_details or _Details()).cached_tokens or 0
+        input_ = expected.input if into is None else into
+        output = at_most(self.text) if out is None else out
+        return Tokens(input_, output, min(cached, input_)), into is None or out is None
 
 
-Fault = Literal["empty", "refused", "truncated", "malformed"]
+Fault = Literal["empty", "thinking", "refused", "truncated", "malformed"]
+
+
+@dataclass(frozen=True)
+class Usable(Generic[Reply]):
+    """A reply in its form, as it came (`ok`) or with its JSON `repaired`."""
+
+    value: Reply
+    reading: Literal["ok", "repaired"]
 
 
 @dataclass(frozen=True)
 class Unusable:
     """A reply that cannot be used: which way, and a clause that tells the model and a person what is wrong with it."""
 
-    fault: Fault
+    reading: Fault
     reason: str
 
 
-def read(completion: Completion, form: type[Reply]) -> Reply | Unusable:
+def read(completion: Completion, form: type[Reply]) -> Usable[Reply] | Unusable:
     """The reply in its form, checked, or why there is none."""
     if not completion.choices:
         return Unusable("empty", "it was empty")
@@ -70,10 +90,10 @@ def read(completion: Completion, form: type[Reply]) -> Reply | Unusable:
         return Unusable("refused", "the model refused to answer")
     if choice.finish_reason == "length":
         return Unusable("truncated", "it was cut off at the token limit; write less")
-    text = without_thinking(completion.text)
-    if not text.strip():
+    if not completion.text.strip():
         return Unusable("empty", "it was empty")
-    return _checked(text, form)
+    text = without_thinking(completion.text)
+    return _checked(text, form) if text.strip() else Unusable("thinking", "it was reasoning and no reply")
 
 
 def without_thinking(text: str) -> str:
@@ -100,12 +120,23 @@ def schema_text(form: type[BaseModel]) -> str:
     return json.dumps(schema(form), ensure_ascii=False, separators=(",", ":"))
 
 
-def _checked(text: str, form: type[Reply]) -> Reply | Unusable:
+def _checked(text: str, form: type[Reply]) -> Usable[Reply] | Unusable:
     start, end = text.find("{"), text.rfind("}") + 1
     try:
-        return form.model_validate_json(text[start:end] if start >= 0 and end > start else text)
+        return Usable(form.model_validate_json(text[start:end] if start >= 0 and end > start else text), "ok")
     except ValidationError as error:
-        return Unusable("malformed", _faults(error))
+        repaired = _repaired(text[start:], form) if start >= 0 else None
+        return Usable(repaired, "repaired") if repaired else Unusable("malformed", _faults(error))
+
+
+def _repaired(text: str, form: type[Reply]) -> Reply | None:
+    """The reply in `text` once its JSON is mended: quotes, commas, brackets. What the form misses is not made up."""
+    if len(text) > _MAX_REPAIRED:
+        return None
+    try:
+        return form.model_validate(json_repair.loads(text, skip_json_loads=True))
+    except (ValueError, RecursionError):
+        return None
 
 
 def _faults(error: ValidationError) -> str:

@@ -12,6 +12,14 @@ from shared.errors import StepError, Terminal, Throttled, Transient
 DEFAULT_WAIT_S: Final = 5.0
 """How long a 429 waits that does not say how long."""
 
+TOO_LONG: Final = "context_length_exceeded"
+"""The code of a prompt that the model has no room for."""
+MAY_BE_TOO_LONG: Final = (TOO_LONG, "too_large", "bad_request")
+"""Codes behind which that may be: some servers say no more than 400 or 413."""
+MAY_BE_PAID: Final = ("timeout", "bad_response")
+"""Codes of a call that the endpoint may well have performed, and charge for, although no usage came back."""
+
+_TOO_LONG: Final = {TOO_LONG, "exceed_context_size_error"}
 _QUOTA: Final = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 _MAY_PASS: Final = {408, 409, 425}
 _CODES: Final = {400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 413: "too_large"}
@@ -47,7 +55,9 @@ def _status_error(error: APIStatusError, told: str) -> StepError:
         return Throttled("unavailable", told, retry_after=wait)
     if status >= 500 or status in _MAY_PASS:
         return Transient("server_error", told)
-    if error.code in ("context_length_exceeded", "content_filter"):
+    if {error.code, error.type} & _TOO_LONG:
+        return Terminal(TOO_LONG, told)
+    if error.code == "content_filter":
         return Terminal(error.code, told)
     return Terminal(_CODES.get(status, "refused"), told)
 

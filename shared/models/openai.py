@@ -1,55 +1,38 @@
-"""Any endpoint that speaks OpenAI's Chat Completions: OpenAI itself, llama.cpp, vLLM, Ollama, a gateway.
+"""From an `Ask` to its answer by a model behind an endpoint: the reply checked, repaired, corrected once, or replaced.
 
-Built on Chat Completions because local servers ignore the Responses API's text format. The SDK's
-own retries are off: an attempt is the run's, recorded and counted there.
+Every call that may be charged for is on record, also where what came of it was of no use.
 """
 
 import asyncio
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from httpx2 import AsyncClient
-from openai import AsyncOpenAI, BadRequestError, OpenAIError, Timeout, omit
 from openai.types.chat import ChatCompletionMessageParam as Message
-from openai.types.shared_params import ResponseFormatJSONSchema
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from shared.contracts.evidence import Usage
-from shared.errors import Transient
-from shared.models.completion import Completion, Unusable, read, schema, schema_text
-from shared.models.faults import step_error, timed_out
+from shared.contracts.evidence import Call, usage_of
+from shared.errors import StepError, Terminal
+from shared.models.completion import Completion, Unusable, Usable, read
+from shared.models.endpoint import Endpoint, Prompt, in_form, user
+from shared.models.faults import MAY_BE_PAID, MAY_BE_TOO_LONG, TOO_LONG
 from shared.models.offline import OFFLINE
+from shared.models.prices import Tariff
 from shared.models.protocol import Answer, Ask, Reply
+from shared.models.tokens import Tokens, at_most
+from shared.runtime import clock
 
-OPENAI_URL: Final = "https://api.openai.com/v1"
-_NO_KEY: Final = "none"
-_CONNECT_S: Final = 10.0
+_CALLS: Final = 2
+"""The answer, and one correction."""
 _MAX_ECHO: Final = 2_000
 """Characters of a reply that its correction quotes: enough to see the fault, not a runaway string again."""
-
-
-@dataclass(frozen=True)
-class _Dialect:
-    """What an endpoint must understand: how the token limit is called, and whether the schema binds."""
-
-    limit: Literal["max_tokens", "max_completion_tokens"]
-    binding: bool
-
-
-_OFFICIAL: Final = (_Dialect("max_completion_tokens", True), _Dialect("max_completion_tokens", False))
-_COMPATIBLE: Final = (
-    _Dialect("max_tokens", True),
-    _Dialect("max_completion_tokens", True),
-    _Dialect("max_tokens", False),
-)
-_NOT_THE_DIALECT: Final = ("context_length_exceeded", "content_filter")
 
 
 class OpenAIModel:
     """Answers with the named model, and by rule, marked as degraded, where its reply stays unusable.
 
-    A reply that fails the check is corrected once, with the fault quoted to the model. A refusal is
-    not argued with. Without an `api_key` a placeholder is sent, never one from the environment.
+    A reply that fails the check and cannot be repaired is corrected once, with the fault quoted to the model. A
+    refusal is not argued with. A prompt that the model has no room for is shortened once. A call that could cost more
+    than is left of the `Ask`'s budget is not made, nor is one of unknown price where there is a budget.
     """
 
     def __init__(
@@ -60,107 +43,127 @@ class OpenAIModel:
         base_url: str | None = None,
         timeout_s: float = 120.0,
         http_client: AsyncClient | None = None,
+        tariff: Tariff | None = None,
     ) -> None:
         self._name = name
-        self._secret = api_key or ""
-        self._timeout_s = timeout_s
-        self._dialects = _COMPATIBLE if base_url and base_url.rstrip("/") != OPENAI_URL else _OFFICIAL
-        self._client = AsyncOpenAI(
-            api_key=api_key or _NO_KEY,
-            base_url=base_url or OPENAI_URL,
-            timeout=Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S)),
-            max_retries=0,
-            http_client=http_client,
+        self._tariff = tariff or Tariff(name)
+        self._endpoint = Endpoint(
+            name, api_key=api_key, base_url=base_url, timeout_s=timeout_s, http_client=http_client
         )
 
     async def answer(self, ask: Ask[Reply]) -> Answer[Reply]:
-        """The model's own answer, after one correction at most; else the answer by rule. `usage` covers all calls."""
-        messages = _opening(ask)
-        completion = await self._complete(ask, messages)
-        first = read(completion, ask.reply)
-        if not isinstance(first, Unusable):
-            return Answer(first, self._name, completion.cost)
-        if first.fault == "refused":
-            return self._by_rule(ask, completion.cost, [first])
-        corrected = await self._complete(ask, [*messages, *_correction(completion.text, first, ask.reply)])
-        usage = completion.cost.plus(corrected.cost)
-        second = read(corrected, ask.reply)
-        if isinstance(second, Unusable):
-            return self._by_rule(ask, usage, [first, second])
-        return Answer(second, self._name, usage)
+        """The model's own answer, after one correction at most; else the answer by rule."""
+        exchange = _Exchange(self._name, self._endpoint, self._tariff)
+        try:
+            return await exchange.answer(ask)
+        except StepError as error:
+            error.calls = tuple(exchange.calls)
+            raise
 
     async def aclose(self) -> None:
         """Let go of connections."""
-        await self._client.close()
+        await self._endpoint.aclose()
 
-    def _by_rule(self, ask: Ask[Reply], usage: Usage, faults: list[Unusable]) -> Answer[Reply]:
-        kinds = ", then ".join(fault.fault for fault in faults)
-        why = f"The reply of {self._name} could not be used ({kinds}: {faults[-1].reason}), so this was made by rule."
-        return Answer(ask.by_rule(), OFFLINE, usage, degraded=why)
 
-    async def _complete(self, ask: Ask[Reply], messages: list[Message]) -> Completion:
+class _Exchange:
+    """The calls for one answer."""
+
+    def __init__(self, name: str, endpoint: Endpoint, tariff: Tariff) -> None:
+        self._name = name
+        self._endpoint = endpoint
+        self._tariff = tariff
+        self.calls: list[Call] = []
+
+    async def answer(self, ask: Ask[Reply]) -> Answer[Reply]:
+        """The answer, by a shorter prompt where the model has no room for the whole."""
         try:
-            async with asyncio.timeout(self._timeout_s):
-                body = await self._in_some_dialect(ask, messages)
-            return Completion.model_validate_json(body)
-        except TimeoutError as error:
-            raise timed_out(self._name) from error
-        except OpenAIError as error:
-            raise step_error(error, model=self._name, secret=self._secret) from error
-        except ValidationError as error:
-            raise Transient("bad_response", f"The endpoint of {self._name} sent no chat completion.") from error
+            return await self._converse(ask)
+        except Terminal as error:
+            if error.code not in MAY_BE_TOO_LONG or ask.shorter is None:
+                raise
+            shorter = ask.shorter()
+        try:
+            return await self._converse(shorter)
+        except Terminal as error:
+            if error.code != TOO_LONG:
+                raise
+            return self._by_rule(ask, f"{self._name} has no room for the question, not even for half of its material")
 
-    async def _in_some_dialect(self, ask: Ask[Reply], messages: list[Message]) -> bytes:
-        """The response in the first dialect that the endpoint takes, which is the one to begin with from then on.
+    async def _converse(self, ask: Ask[Reply]) -> Answer[Reply]:
+        """Ask, and correct once."""
+        messages: list[Message] = [{"role": "system", "content": ask.system}, user(ask.user)]
+        faults: list[Unusable] = []
+        while len(faults) < _CALLS:
+            prompt = Prompt(messages, ask.reply, ask.max_tokens)
+            if beyond := self._beyond(ask, prompt):
+                return self._by_rule(ask, "; ".join([*self._told(faults), beyond]))
+            completion, reply = await self._call(ask, prompt)
+            if isinstance(reply, Usable):
+                return Answer(reply.value, self._name, usage_of(self.calls), calls=tuple(self.calls))
+            faults.append(reply)
+            if reply.reading == "refused":
+                break
+            messages = [*messages, *_correction(completion.text, reply, ask.reply)]
+        return self._by_rule(ask, *self._told(faults))
 
-        A 400 costs nothing and names its reason differently everywhere, so the next dialect is simply
-        tried. What the endpoint said of the first is what a person gets to read.
-        """
-        refusals: list[BadRequestError] = []
-        for index, dialect in enumerate(self._dialects):
-            try:
-                body = await self._post(ask, messages, dialect)
-            except BadRequestError as error:
-                refusals.append(error)
-                if error.code in _NOT_THE_DIALECT:
-                    break
-            else:
-                self._dialects = self._dialects[index:]
-                return body
-        raise refusals[0]
+    def _beyond(self, ask: Ask[Reply], prompt: Prompt) -> str | None:
+        """Why this call may not be made: it could cost more than is left, or nobody knows what it costs."""
+        if ask.budget_usd is None:
+            return None
+        cost = self._tariff.cost(_expected(prompt), clock.now())
+        if cost is None:
+            return f"no price is known for {self._name}, so the limit on the run's cost could not be kept"
+        left = ask.budget_usd - (usage_of(self.calls).cost_usd or 0.0)
+        if cost <= left:
+            return None
+        what = "correcting it" if self.calls else f"asking {self._name}"
+        return f"{what} could cost ${cost:.4f}, and ${max(0.0, left):.4f} is left of the run's limit"
 
-    async def _post(self, ask: Ask[Reply], messages: list[Message], dialect: _Dialect) -> bytes:
-        # The raw response, because the parsed one is not checked: it may be a string, or lack its choices.
-        response = await self._client.chat.completions.with_raw_response.create(
+    async def _call(self, ask: Ask[Reply], prompt: Prompt) -> tuple[Completion, Usable[Reply] | Unusable]:
+        began = asyncio.get_running_loop().time()
+        expected = _expected(prompt)
+        try:
+            completion = await self._endpoint.complete(prompt)
+        except StepError as error:
+            if error.code in MAY_BE_PAID:
+                self._record(ask, expected, began, error.code, estimated=True)
+            raise
+        reply = read(completion, ask.reply)
+        tokens, estimated = completion.tokens(expected)
+        self._record(ask, tokens, began, reply.reading, estimated=estimated)
+        return completion, reply
+
+    def _record(self, ask: Ask[Reply], tokens: Tokens, began: float, reading: str, *, estimated: bool) -> None:
+        call = Call(
+            agent=ask.agent,
             model=self._name,
-            messages=messages if dialect.binding else [*messages, _user(_form(ask.reply))],
-            response_format=_response_format(ask.reply) if dialect.binding else omit,
-            max_tokens=ask.max_tokens if dialect.limit == "max_tokens" else omit,
-            max_completion_tokens=ask.max_tokens if dialect.limit == "max_completion_tokens" else omit,
+            prompt=ask.prompt,
+            input_tokens=tokens.input,
+            output_tokens=tokens.output,
+            cost_usd=self._tariff.cost(tokens, clock.now()),
+            duration_s=round(asyncio.get_running_loop().time() - began, 3),
+            estimated=estimated,
+            reading=reading,
         )
-        return response.content
+        self.calls.append(call)
+
+    def _told(self, faults: list[Unusable]) -> list[str]:
+        if not faults:
+            return []
+        kinds = ", then ".join(fault.reading for fault in faults)
+        return [f"the reply of {self._name} could not be used ({kinds}: {faults[-1].reason})"]
+
+    def _by_rule(self, ask: Ask[Reply], why: str) -> Answer[Reply]:
+        calls = tuple(self.calls)
+        return Answer(ask.by_rule(), OFFLINE, usage_of(calls), degraded=f"Made by rule, because {why}.", calls=calls)
 
 
-def _opening(ask: Ask[Reply]) -> list[Message]:
-    return [{"role": "system", "content": ask.system}, _user(ask.user)]
+def _expected(prompt: Prompt) -> Tokens:
+    """What a call takes at most."""
+    return Tokens(at_most(prompt.text), prompt.max_tokens)
 
 
 def _correction(reply: str, unusable: Unusable, form: type[BaseModel]) -> list[Message]:
     echo: list[Message] = [{"role": "assistant", "content": reply[:_MAX_ECHO]}] if reply.strip() else []
     fault = f"That reply cannot be used: {unusable.reason}. Reply again, complete and corrected."
-    return [*echo, _user(f"{fault} {_form(form)}")]
-
-
-def _form(form: type[BaseModel]) -> str:
-    return f"Reply with one JSON object of this schema and nothing else: {schema_text(form)}"
-
-
-def _user(text: str) -> Message:
-    return {"role": "user", "content": text}
-
-
-def _response_format(form: type[BaseModel]) -> ResponseFormatJSONSchema:
-    return {
-        "type": "json_schema",
-        "json_schema": {"name": form.__name__, "schema": schema(form), "strict": True},
-    }
+    return [*echo, user(f"{fault} {in_form(form)}")]

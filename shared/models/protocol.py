@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
 
-from shared.contracts.evidence import Usage
+from shared.contracts.evidence import Call, Usage
 
 Reply = TypeVar("Reply", bound=BaseModel)
 
@@ -20,7 +20,8 @@ Reply = TypeVar("Reply", bound=BaseModel)
 class Ask(Generic[Reply]):
     """One question to a model. `reply` is the form of the answer, as a JSON schema to the model and a check on it.
 
-    `by_rule` returns the same form without a model. `max_tokens` bounds what the model may write.
+    `by_rule` returns the same form without a model. `max_tokens` bounds what the model may write, `budget_usd` what
+    all calls for the answer may cost together. `agent` and `prompt` (a version) say who asks in which words.
     """
 
     system: str
@@ -28,20 +29,29 @@ class Ask(Generic[Reply]):
     reply: type[Reply]
     by_rule: Callable[[], Reply]
     max_tokens: int
+    agent: str = ""
+    prompt: str = ""
+    budget_usd: float | None = None
+    shorter: "Callable[[], Ask[Reply]] | None" = None
+    """The same question in fewer words, for a model that has no room for this many; `None` where there is none."""
 
 
 @dataclass(frozen=True)
 class Answer(Generic[Reply]):
-    """An answer and who gave it. `degraded` says why a model's own words were not used; `None` where they were."""
+    """An answer and who gave it. `degraded` says why a model's own words were not used; `None` where they were.
+
+    `calls` are all that were made for it, and `usage` is their sum.
+    """
 
     value: Reply
     model: str
     usage: Usage
     degraded: str | None = None
+    calls: tuple[Call, ...] = ()
 
 
 class Model(Protocol):
-    """Whatever answers an `Ask`. Raises the `StepError`s of `shared.errors` and nothing else."""
+    """Whatever answers an `Ask`. Raises the `StepError`s of `shared.errors`, with the calls made, and nothing else."""
 
     async def answer(self, ask: Ask[Reply]) -> Answer[Reply]:
         """Answer `ask`."""

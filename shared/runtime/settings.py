@@ -13,6 +13,9 @@ from shared.errors import InvalidMessage
 from shared.runtime.topology import Limits
 from shared.runtime.verdict import Policy
 
+_Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Price = tuple[_Dollars, _Dollars]
+
 
 class Settings(BaseSettings):
     """What an operator may set, with defaults that suit one machine."""
@@ -39,6 +42,8 @@ class Settings(BaseSettings):
     approval_timeout: str = "2h"
     late_after: str = "5m"
     """How long a run may be due to move, with a task unanswered or a fact unwritten, before it is listed as late."""
+    rounds: int = Field(default=5, ge=1)
+    """How often a run may plan and fetch; the hold of the last round can be approved or rejected, not sent back."""
     digest_required: bool = False
     """Refuse decisions that do not name the digest of the evidence they are on."""
     grace_s: float = Field(default=20, ge=0)
@@ -76,6 +81,12 @@ class Settings(BaseSettings):
 
     planner_model: str = "gpt-4o-mini"
     writer_model: str = "gpt-4o"
+    planner_context: int | None = Field(default=None, ge=2_048)
+    writer_context: int | None = Field(default=None, ge=2_048)
+    """Tokens that the model reads and writes together; where it is not said, what is known of it, else 16,384."""
+    planner_price: Annotated[Price | None, NoDecode] = None
+    writer_price: Annotated[Price | None, NoDecode] = None
+    """US dollars for a million tokens into the model and out of it, as in `2.5/10`: for what no price is known of."""
     model_timeout_s: float = Field(default=120, gt=0)
     openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
     openai_base_url: str | None = Field(default=None, validation_alias="OPENAI_BASE_URL")
@@ -117,7 +128,21 @@ class Settings(BaseSettings):
             raise ValueError("Name at least one tool, as in docs or docs,wikipedia.")
         return tuple(dict.fromkeys(value))
 
-    @field_validator("docs", "openai_api_key", "openai_base_url", "tavily_key", "mcp_key", mode="before")
+    @field_validator("planner_price", "writer_price", mode="before")
+    @classmethod
+    def _split_price(cls, value: object) -> object:
+        return value.split("/") if isinstance(value, str) and value else value or None
+
+    @field_validator(
+        "docs",
+        "openai_api_key",
+        "openai_base_url",
+        "planner_context",
+        "writer_context",
+        "tavily_key",
+        "mcp_key",
+        mode="before",
+    )
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value

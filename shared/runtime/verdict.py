@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from shared.contracts.evidence import Failure
+from shared.contracts.evidence import Call, Failure
 from shared.errors import StepError, Terminal, Throttled
 
 INTERRUPTED: Final = "interrupted"
@@ -70,3 +70,8 @@ def failure_of(error: Exception) -> Failure:
     if isinstance(error, StepError):
         return Failure(error.code, error.message)
     return Failure("defect", f"{type(error).__name__}: {error}"[:2_000])
+
+
+def paid_for(error: Exception) -> tuple[Call, ...]:
+    """The model calls that were paid for before `error`."""
+    return tuple(call for call in error.calls if isinstance(call, Call)) if isinstance(error, StepError) else ()

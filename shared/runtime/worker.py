@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
-from shared.contracts.evidence import Failure
+from shared.contracts.evidence import Call, Failure
 from shared.contracts.facts import (
     AttemptFailed,
     Fact,
@@ -27,14 +27,16 @@ from shared.contracts.facts import (
     SynthesisFailed,
     SynthesisOutcome,
     TaskIssued,
+    calls_of,
+    having_paid,
 )
 from shared.contracts.subjects import LIVE_CANCELLED, RUN, Kind, Slot, Step, parse_slot
-from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
+from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task, less
 from shared.errors import ContractError, DossierError, Refused, Terminal, TooLarge, Unavailable
 from shared.runtime import clock
 from shared.runtime.log import Delivery, Fill, Log, Tasks
 from shared.runtime.topology import ACK_WAIT_S
-from shared.runtime.verdict import INTERRUPTED, Again, GiveUp, Policy, Wait, abandoned, failure_of, verdict
+from shared.runtime.verdict import INTERRUPTED, Again, GiveUp, Policy, Wait, abandoned, failure_of, paid_for, verdict
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +90,8 @@ class Worker:
         self._grace_s = grace_s
         self._jobs: dict[asyncio.Task[None], Job] = {}
         self._performing: set[Job] = set()
+        self._paid: dict[Job, tuple[Call, ...]] = {}
+        """The model calls that each job has paid for so far, to no outcome yet."""
         self._stopping = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -153,6 +157,7 @@ class Worker:
     async def _handle(self, job: Job, tasks: Tasks) -> None:
         """Bring one task to exactly one end: its outcome, or a failed attempt that another may follow."""
         self._performing.add(job)
+        self._paid[job] = ()
         try:
             slot, fact = await self._done(job)
             self._performing.discard(job)
@@ -165,6 +170,7 @@ class Worker:
             logger.error("%s attempt %d could not be recorded: %s", job.step.outcome.subject, job.attempt, error)
         finally:
             self._performing.discard(job)
+            del self._paid[job]
             await tasks.release()
 
     async def _done(self, job: Job) -> tuple[Slot, Fact]:
@@ -174,8 +180,10 @@ class Worker:
         waited_s, began = 0.0, asyncio.get_running_loop().time()
         while True:
             try:
-                return job.step.outcome, _fitting(self._kind, await self._perform(job.issued.task))
+                outcome = _fitting(self._kind, await self._perform(less(job.issued.task, self._paid[job])))
+                return job.step.outcome, having_paid(outcome, self._paid[job])
             except Exception as error:
+                self._paid[job] += paid_for(error)
                 follows = verdict(error, failures=job.issued.failures, waited_s=waited_s, policy=self._policy)
                 self._log_failure(job, error)
             match follows:
@@ -183,10 +191,11 @@ class Worker:
                     waited_s += seconds
                     await asyncio.sleep(seconds)
                 case Again(error=failure):
-                    duration = asyncio.get_running_loop().time() - began
-                    return job.step.attempt(job.attempt), AttemptFailed(error=failure, duration_s=round(duration, 3))
+                    duration = round(asyncio.get_running_loop().time() - began, 3)
+                    fact = AttemptFailed(error=failure, duration_s=duration, calls=self._paid[job])
+                    return job.step.attempt(job.attempt), fact
                 case GiveUp(error=failure):
-                    return job.step.outcome, _failed(job.issued.task, failure)
+                    return job.step.outcome, having_paid(_failed(job.issued.task, failure), self._paid[job])
 
     async def _record(self, job: Job, slot: Slot, fact: Fact) -> None:
         event = Event(fact, f"dossier/{self._kind}", clock.now(), job.traceparent)
@@ -195,7 +204,7 @@ class Worker:
         except Exception as error:
             failure = Failure("too_large", str(error)) if isinstance(error, TooLarge) else failure_of(error)
             self._log_failure(job, error)
-            slot, fact = job.step.outcome, _failed(job.issued.task, failure)
+            slot, fact = job.step.outcome, having_paid(_failed(job.issued.task, failure), calls_of(fact))
             data = envelope.encode(slot, msgspec.structs.replace(event, fact=fact))
         [filled] = await self._log.fill([Fill(slot.subject, data)])
         if isinstance(filled, Refused):
@@ -203,7 +212,8 @@ class Worker:
 
     async def _interrupt(self, job: Job) -> None:
         """Say that this attempt was given up unfinished, so that the next follows at once and none counts as failed."""
-        fact = AttemptFailed(error=Failure(INTERRUPTED, "The worker was told to stop."), duration_s=0.0)
+        error = Failure(INTERRUPTED, "The worker was told to stop.")
+        fact = AttemptFailed(error=error, duration_s=0.0, calls=self._paid[job])
         await self._record(job, job.step.attempt(job.attempt), fact)
         await job.delivery.ack()
 

@@ -25,6 +25,7 @@ from tests.coordinator.story import (
     given,
     hold,
     planned,
+    revised,
     written,
 )
 
@@ -203,3 +204,34 @@ def test_an_exclusion_names_one_source(prefix):
         with_api(server, approving(prefix))
     assert refused.value.code == MISUSED
     assert len(server.asked) == 1
+
+
+def revising(**more):
+    return lambda api: review.revise(api, Terminal(), RUN, "No, more on dogs.", **more)
+
+
+def test_a_revision_sends_the_words_and_names_sub_queries_by_number_or_by_name():
+    told = (accepted(), planned("a", "b"), found(0), found(1, OTHER), hold(of="e" * 64))
+    server = Server(run_view(*told), run_view(*told, revised()))
+    with_api(server, revising(add=["birds"], drop=["2", "a"], exclude=["b" * 6], max_cost=2.5))
+    sent = server.asked[1]
+    assert sent.headers["If-Match"] == f'"{"e" * 64}"'
+    body = json.loads(sent.content)
+    assert (body["decision"], body["feedback"], body["queries_add"]) == ("revise", "No, more on dogs.", ["birds"])
+    assert (body["queries_drop"], body["exclude"], body["max_cost_usd"]) == (["q1", "a"], [OTHER.sha256], 2.5)
+
+
+@pytest.mark.parametrize("drop", ["0", "2", "-1", "²", "wolves"])
+def test_a_sub_query_that_is_not_there_cannot_be_dropped(drop):
+    server = Server(run_view(*TWO))
+    with pytest.raises(Refusal, match="--drop") as refused:
+        with_api(server, revising(drop=[drop]))
+    assert refused.value.code == MISUSED
+    assert len(server.asked) == 1
+
+
+def test_an_approval_says_a_limit_only_where_somebody_gave_one():
+    for most, expected in ((None, False), (1.5, True)):
+        server = Server(run_view(*TWO), run_view(*TWO, approved()))
+        with_api(server, lambda api, most=most: review.rule(api, Terminal(), "approve", RUN, comment="", max_cost=most))
+        assert ("max_cost_usd" in json.loads(server.asked[1].content)) is expected

@@ -6,7 +6,7 @@ from rich.console import Console
 from services.cli.following import advance, fold
 from services.cli.pages import evidence, run_page, shortened
 from services.cli.progress import Step, on_hold, steps
-from shared.contracts.evidence import Failure, Passage, Skipped, Source
+from shared.contracts.evidence import Estimate, Failure, Passage, Skipped, Source
 from shared.contracts.subjects import Step as Work
 from tests.cli.api_events import FETCHED, HELD, events
 from tests.coordinator.story import (
@@ -21,6 +21,7 @@ from tests.coordinator.story import (
     accepted,
     approved,
     attempt_failed,
+    call,
     completed,
     expired,
     found,
@@ -179,3 +180,56 @@ def test_a_passage_is_cut_after_a_whole_word():
     assert shortened("one\n  two   three", 100) == "one two three"
     assert shortened("one two three", 9) == "one two …"
     assert shortened("onetwothree", 3) == "one …"
+
+
+ABOUT = Estimate("m-writer", 1_000, 6_000, 0.5)
+
+
+def costs(*facts) -> list[str]:
+    return [f"{step.name}: {step.text}, {step.detail}" for step in steps(given(*facts).run)]
+
+
+def test_what_a_reviewer_added_is_followed_like_what_was_planned():
+    sent_back = (*HELD, revised(add=("birds",)), planned("wolves", round_=2))
+    assert told(*sent_back)[-3:] == [("done", "plan"), ("waits", "fetch"), ("waits", "fetch")]
+
+
+def test_a_hold_says_what_the_report_may_cost_and_when_that_is_too_much():
+    held = (*FETCHED[1:], hold(estimate=ABOUT))
+    assert "estimate: $0.5000 at most to write the report, nothing spent yet" in costs(accepted(), *held)
+    [line] = [line for line in costs(accepted(max_cost_usd=0.4), *held) if "estimate" in line]
+    assert line.endswith("nothing spent yet of at most $0.4000; approving takes a higher --max-cost")
+    [line] = [line for line in costs(accepted(max_cost_usd=0.6), *held) if "estimate" in line]
+    assert "--max-cost" not in line
+
+
+def test_a_hold_says_what_the_run_has_cost_and_its_lines_go_when_it_is_decided():
+    held = (accepted(), planned(planner="m-planner", calls=(call(),)), *FETCHED[2:], hold(estimate=ABOUT))
+    assert costs(*held)[-1] == "estimate: $0.5000 at most to write the report, $0.2500 spent"
+    assert "estimate" not in str(costs(*held, approved()))
+    settled = [step for step in told(*held) if step[0] in ("done", "failed")]
+    assert told(*held, approved())[: len(settled)] == settled
+
+
+def test_an_unknown_price_is_said_to_be_unknown_and_never_to_be_nothing():
+    held = (accepted(), *FETCHED[1:], hold(estimate=Estimate("m-writer", 1_000, 6_000, None)))
+    assert "estimate: unpriced to write the report, nothing spent yet" in costs(*held)
+    done = (accepted(), planned(calls=(call("planner", None),)), *FETCHED[2:], hold(), approved(), written())
+    assert costs(*done, completed())[-1] == "cost: unpriced, 1 call, 100 tokens in, 10 out"
+
+
+def test_the_cost_of_a_run_is_told_for_each_model_that_took_part():
+    writer = (call("writer", None), call("writer"))
+    facts = (accepted(), planned(calls=(call(),)), *FETCHED[2:], hold(), approved(), written(calls=writer), completed())
+    assert costs(*facts)[-3:] == [
+        "cost: $0.5000, 3 calls, 1 unpriced, 300 tokens in, 30 out",
+        ": $0.2500  planner, m-planner, 1 call, 100 tokens in, 10 out",
+        ": $0.2500  writer, m-writer, 2 calls, 1 unpriced, 200 tokens in, 20 out",
+    ]
+
+
+def test_the_evidence_marks_what_was_dropped():
+    run = given(*HELD, revised(drop=("q0",)), planned("x", round_=2), found(0, OTHER, round_=2), hold(2)).run
+    shown = printed(evidence(run))
+    assert "q0  dropped" in shown
+    assert "q1  dropped" not in shown

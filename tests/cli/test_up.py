@@ -91,10 +91,10 @@ def test_documents_are_a_matter_of_the_one_that_runs(dossier, docs):
 @pytest.mark.usefixtures("up")
 def test_a_person_sees_the_evidence_and_approves_it(dossier):
     with dossier.running("ask", QUESTION) as ask:
-        ask.wait_for("[y/n]")
+        ask.wait_for("[y/n/r]")
         assert "The Moon pulls the oceans" in ask.said()
         ask.type("what?\n")
-        wait_until(lambda: ask.said().count("[y/n]") == 2)
+        wait_until(lambda: ask.said().count("[y/n/r]") == 2)
         ask.type("y\n")
         assert ask.exit_code() == 0
         assert "Sources" in ask.said()
@@ -104,7 +104,7 @@ def test_a_person_sees_the_evidence_and_approves_it(dossier):
 @pytest.mark.usefixtures("up")
 def test_a_person_rejects_the_evidence_and_says_why(dossier):
     with dossier.running("ask", QUESTION) as ask:
-        ask.wait_for("[y/n]")
+        ask.wait_for("[y/n/r]")
         ask.type("n\n")
         ask.wait_for("Why not?")
         ask.type("too thin\n")
@@ -112,9 +112,23 @@ def test_a_person_rejects_the_evidence_and_says_why(dossier):
         assert "too thin" in ask.said().rpartition("Why not?")[2]
 
 
+@pytest.mark.usefixtures("up")
+def test_a_person_sends_the_evidence_back_and_approves_the_next_round(dossier):
+    with dossier.running("ask", QUESTION) as ask:
+        ask.wait_for("[y/n/r]")
+        ask.type("r\n")
+        ask.wait_for("What is missing")
+        ask.type("No, not enough on the Moon.\n")
+        wait_until(lambda: ask.said().count("[y/n/r]") == 2, 20)
+        ask.type("y\n")
+        assert ask.exit_code() == 0
+        assert "sent back for more" in ask.said()
+        assert "Sources" in ask.said()
+
+
 def test_a_decision_from_elsewhere_ends_the_question_also_across_a_crash_of_the_coordinator(dossier, up):
     with dossier.running("ask", QUESTION) as ask:
-        ask.wait_for("[y/n]")
+        ask.wait_for("[y/n/r]")
         run = held(dossier)
         up.send_to("coordinator", signal.SIGKILL)
         approved = wait_until(lambda: (done := dossier("approve", run)).returncode == 0 and done, 20)
@@ -127,6 +141,22 @@ def test_a_decision_from_elsewhere_ends_the_question_also_across_a_crash_of_the_
 
 
 @pytest.mark.usefixtures("up")
+@pytest.mark.usefixtures("up")
+def test_evidence_is_sent_back_by_a_command_and_the_next_round_shows_both(dossier):
+    with dossier.running("ask", QUESTION) as ask:
+        ask.wait_for("[y/n/r]")
+        run = held(dossier)
+        sent = dossier("revise", run, "Not enough on the Moon.", "--add", "Moon oceans", "--drop", "1")
+        assert sent.returncode == 0, sent.stderr
+        assert "Sent back" in sent.stderr
+        wait_until(lambda: ask.said().count("[y/n/r]") == 2, 20)
+        shown = dossier.json("show", run)
+        assert "Moon oceans" in shown["plan"]
+        assert [finding["dropped"] for finding in shown["findings"]].count(True) == 1
+        ask.type("y\n")
+        assert ask.exit_code() == 0
+
+
 def test_without_a_terminal_it_says_how_to_approve_and_waits(dossier):
     with subprocess.Popen(
         **dossier.command("ask", QUESTION), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -182,7 +212,7 @@ def test_nothing_outlives_a_supervisor_that_is_killed_and_the_folder_is_free_whe
 def test_a_question_where_nothing_runs_leaves_nothing_running_and_its_run_can_be_taken_up_later(tmp_path, docs):
     dossier = Dossier(tmp_path)
     with dossier.running("ask", QUESTION, "--docs", str(docs)) as ask:
-        ask.wait_for("[y/n]")
+        ask.wait_for("[y/n/r]")
         children = ask.children()
         ask.send(signal.SIGINT)
         assert ask.exit_code() == 130

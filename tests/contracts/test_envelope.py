@@ -42,6 +42,8 @@ def values(type_: Any) -> st.SearchStrategy[Any]:
             return st.builds(type_, **{field.name: values(field.type) for field in msgspec.structs.fields(type_)})
         case origin if origin is tuple:
             return st.lists(values(get_args(type_)[0]), max_size=2).map(tuple)
+        case origin if origin is dict:
+            return st.dictionaries(*map(values, get_args(type_)), max_size=2)
         case origin if origin is Annotated:
             return values(get_args(type_)[0])
         case origin if origin is Literal:
@@ -73,7 +75,15 @@ def test_a_message_is_a_cloudevent_whose_id_is_its_slot():
             "queries": ["a", "b"],
             "planner": "offline",
             "degraded": None,
-            "usage": {"calls": 0, "input_tokens": 0, "output_tokens": 0, "cost_usd": None},
+            "usage": {
+                "calls": 0,
+                "input_tokens": 0,
+                "output_tokens": 0,
+                "cost_usd": None,
+                "unpriced": 0,
+                "estimated": 0,
+            },
+            "calls": [],
             "copied_from": "",
         },
     }

@@ -15,9 +15,11 @@ import pytest
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.evidence import (
+    Call,
     Citation,
     CitedSource,
     Claim,
+    Estimate,
     Failure,
     Finding,
     Passage,
@@ -26,6 +28,7 @@ from shared.contracts.evidence import (
     Skipped,
     Source,
     Usage,
+    usage_of,
 )
 from shared.contracts.facts import (
     AttemptFailed,
@@ -60,6 +63,8 @@ RUN = "golden"
 SHA, DIGEST = "5" * 64, "d" * 64
 FAILURE = Failure("timeout", "gpt-4o did not answer in time — “twice”.")
 USAGE = Usage(calls=2, input_tokens=1200, output_tokens=345, cost_usd=0.0125)
+CALL = Call("planner", "gpt-4o-mini", "plan.v1", 1200, 345, 0.25, 1.5, estimated=False, reading="repaired")
+CALLS = (CALL, Call("planner", "gpt-4o-mini", "plan.v1", 800, 2000, None, 120.0, estimated=True, reading="timeout"))
 SOURCE = Source(SHA, "Coroutines & Tasks", "library/asyncio-task.rst", "docs", (Passage("Tasks are used to…", 1024),))
 PAGE = Source(
     "6" * 64,
@@ -203,6 +208,68 @@ V1: dict[str, tuple[Slot, Fact]] = {
         RunCompleted(run_id=RUN, ok=False, outcome="cancelled", reason="Not now.", by="bob", message_seq=43),
     ),
 }
+COSTS: dict[str, tuple[Slot, Fact]] = {
+    "attempt.failed.calls": (
+        Step(RUN, "plan", 1).attempt(1),
+        AttemptFailed(error=FAILURE, duration_s=12.345, calls=(CALL,)),
+    ),
+    "plan.made.calls": (
+        Slot(RUN, "plan", 1),
+        PlanMade(queries=("threads",), planner="gpt-4o-mini", usage=usage_of(CALLS), calls=CALLS),
+    ),
+    "plan.failed.calls": (Slot(RUN, "plan", 1), PlanFailed(error=FAILURE, calls=CALLS)),
+    "hold.opened.estimate": (
+        Slot(RUN, "hold", 1),
+        HoldOpened(
+            digest=DIGEST,
+            deadline=datetime(2026, 1, 2, 5, 4, 5, 678901, UTC),
+            estimate=Estimate("gpt-4o", 20_000, 6_000, 0.11),
+            spent_usd=0.25,
+        ),
+    ),
+    "decision.approved.limit": (
+        Slot(RUN, "decision", 1),
+        DecisionApproved(by="bob", via="api", digest=DIGEST, max_cost_usd=1.5),
+    ),
+    "decision.revised.queries": (
+        Slot(RUN, "decision", 1),
+        DecisionRevised(
+            by="bob",
+            via="api",
+            digest=DIGEST,
+            feedback="No, not enough on groups.",
+            queries_add=("exception groups",),
+            queries_drop=("threads",),
+            max_cost_usd=1.5,
+        ),
+    ),
+    "task.issued.plan.budget": (
+        Step(RUN, "plan", 2).task(1),
+        TaskIssued(task=PlanTask("How?", budget_usd=0.25)),
+    ),
+    "task.issued.synthesize.budget": (
+        Step(RUN, "synthesize", 1).task(1),
+        TaskIssued(task=SynthesizeTask("How?", DIGEST, (), budget_usd=0.25)),
+    ),
+    "synthesis.written.calls": (
+        Slot(RUN, "synthesis", 1),
+        SynthesisWritten(digest=DIGEST, report=REPORT, usage=usage_of(CALLS), calls=CALLS),
+    ),
+    "synthesis.failed.calls": (Slot(RUN, "synthesis", 1), SynthesisFailed(error=FAILURE, calls=(CALL,))),
+    "run.completed.usage": (
+        Slot(RUN, "completed"),
+        RunCompleted(
+            run_id=RUN,
+            ok=False,
+            outcome="cancelled",
+            usage=usage_of(CALLS),
+            agents={"planner": usage_of(CALLS)},
+            models={"gpt-4o-mini": usage_of(CALLS)},
+        ),
+    ),
+}
+"""What a run says of its cost, of its limit and of another round, which earlier writers did not."""
+V1 |= COSTS
 RECORDED = {f"v1/{name}.json": written for name, written in V1.items()}
 REFUSED = RequestRefused(
     seq=7, subject="research.requested", run_id="golden", field="q", error=Failure("invalid_field", "q: it is empty.")

@@ -10,9 +10,14 @@ from hypothesis import given, settings
 
 from shared.contracts.forks import Fork
 from shared.contracts.requests import (
+    MAX_ADDED,
+    MAX_FEEDBACK,
+    MAX_QUERY,
     MAX_QUESTION,
     Request,
+    Revision,
     Ruling,
+    check_revision,
     duration_s,
     read_request,
     read_ruling,
@@ -303,3 +308,39 @@ def test_any_other_content_has_another_hash(change: dict[str, object]):
     plain = read_request(encoded({"q": "Why?"}))
     assert read_request(encoded({"q": "Why?", **change})).content_sha256 != plain.content_sha256
     assert read_request(encoded({"q": "What?"})).content_sha256 != plain.content_sha256
+
+
+def revision(**more: object) -> Revision:
+    return Revision(**{"run_id": "r1", "by": "ann", "feedback": "More on dogs.", **more})  # type: ignore[arg-type]
+
+
+def test_a_revision_at_its_fullest_is_taken():
+    check_revision(
+        revision(feedback="x" * MAX_FEEDBACK, queries_add=tuple(f"{n}" * MAX_QUERY for n in range(MAX_ADDED)))
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"feedback": " "}, "feedback"),
+        ({"feedback": "x" * (MAX_FEEDBACK + 1)}, "feedback"),
+        ({"queries_add": tuple("abcdef")}, "queries_add"),
+        ({"queries_add": ("",)}, "queries_add"),
+        ({"queries_add": ("?!",)}, "queries_add"),
+        ({"queries_add": ("x" * (MAX_QUERY + 1),)}, "queries_add"),
+        ({"queries_add": ("a", "a")}, "queries_add"),
+    ],
+)
+def test_a_revision_that_nobody_could_plan_from_is_refused_by_field(more: dict[str, object], field: str):
+    with pytest.raises(InvalidMessage) as caught:
+        check_revision(revision(**more))
+    assert caught.value.field == field
+    assert str(caught.value).startswith(f"{field}: ")
+
+
+@pytest.mark.parametrize("usd", [0, -1, 1e400])
+def test_a_decision_cannot_set_a_limit_of_nothing(usd: float):
+    with pytest.raises(InvalidMessage) as caught:
+        read_ruling(encoded({"run_id": "r1", "by": "ann", "max_cost_usd": usd}).replace(b"Infinity", b"1e400"))
+    assert caught.value.field == "max_cost_usd"

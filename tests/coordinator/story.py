@@ -5,17 +5,21 @@ from functools import reduce
 
 from services.coordinator.owed import Owed, owed
 from services.coordinator.run import Recorded, Run, evolve, recorded
+from services.coordinator.spending import Writer
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.evidence import (
+    Call,
     Citation,
     CitedSource,
     Claim,
+    Estimate,
     Failure,
     Passage,
     Report,
     Section,
     Source,
+    usage_of,
 )
 from shared.contracts.facts import (
     AttemptFailed,
@@ -56,15 +60,26 @@ def box(name: str, round_: int = 0) -> Slot:
     return Slot(RUN, name, round_)  # type: ignore[arg-type]
 
 
-def accepted(*, approval: str = "required", timeout_s: float = 7_200.0) -> Told:
+def accepted(*, approval: str = "required", timeout_s: float = 7_200.0, max_cost_usd: float | None = None) -> Told:
     fact = RunAccepted(
-        q="What do cats do?", request_seq=1, request_sha256="0" * 64, approval=approval, approval_timeout_s=timeout_s
+        q="What do cats do?",
+        request_seq=1,
+        request_sha256="0" * 64,
+        approval=approval,
+        approval_timeout_s=timeout_s,
+        max_cost_usd=max_cost_usd,
     )  # type: ignore[arg-type]
     return box("accepted"), fact
 
 
-def planned(*queries: str, round_: int = 1) -> Told:
-    return Step(RUN, "plan", round_).outcome, PlanMade(queries=queries or ("cats", "dogs"), planner="offline")
+def call(agent: str = "planner", cost_usd: float | None = 0.25) -> Call:
+    """A model call that cost so much."""
+    return Call(agent, f"m-{agent}", f"{agent}.v1", 100, 10, cost_usd)
+
+
+def planned(*queries: str, round_: int = 1, planner: str = "offline", calls: tuple[Call, ...] = ()) -> Told:
+    made = PlanMade(queries=queries or ("cats", "dogs"), planner=planner, calls=calls, usage=usage_of(calls))
+    return Step(RUN, "plan", round_).outcome, made
 
 
 PLAN_FAILED: Told = (PLAN.outcome, PlanFailed(error=ERROR))
@@ -79,8 +94,8 @@ def not_found(index: int, *, round_: int = 1) -> Told:
     return Step(RUN, "fetch", round_, index).outcome, FetchFailed(query=f"q{index}", error=ERROR)
 
 
-def attempt_failed(step: Step, number: int, *, code: str = "boom") -> Told:
-    return step.attempt(number), AttemptFailed(error=Failure(code, "It went boom."), duration_s=1.0)
+def attempt_failed(step: Step, number: int, *, code: str = "boom", calls: tuple[Call, ...] = ()) -> Told:
+    return step.attempt(number), AttemptFailed(error=Failure(code, "It went boom."), duration_s=1.0, calls=calls)
 
 
 def issued(step: Step, number: int) -> Told:
@@ -92,20 +107,45 @@ def issued(step: Step, number: int) -> Told:
     return step.task(number), TaskIssued(task=task)
 
 
-def hold(round_: int = 1, *, deadline: datetime = DEADLINE, of: str = "d" * 64) -> Told:
-    return box("hold", round_), HoldOpened(digest=of, deadline=deadline)
+def hold(
+    round_: int = 1,
+    *,
+    deadline: datetime = DEADLINE,
+    of: str = "d" * 64,
+    estimate: Estimate | None = None,
+    spent_usd: float = 0.0,
+) -> Told:
+    opened = HoldOpened(digest=of, deadline=deadline, estimate=estimate, spent_usd=spent_usd)
+    return box("hold", round_), opened
 
 
-def approved(round_: int = 1, *, exclude: tuple[str, ...] = ()) -> Told:
-    return box("decision", round_), DecisionApproved(by="ada", via="api", exclude=exclude, digest="d" * 64)
+def approved(round_: int = 1, *, exclude: tuple[str, ...] = (), max_cost_usd: float | None = None) -> Told:
+    fact = DecisionApproved(by="ada", via="api", exclude=exclude, digest="d" * 64, max_cost_usd=max_cost_usd)
+    return box("decision", round_), fact
 
 
 def rejected(round_: int = 1) -> Told:
     return box("decision", round_), DecisionRejected(by="ada", via="api", comment="Too thin.")
 
 
-def revised(round_: int = 1, *, exclude: tuple[str, ...] = ()) -> Told:
-    return box("decision", round_), DecisionRevised(by="ada", via="api", feedback="More on dogs.", exclude=exclude)
+def revised(
+    round_: int = 1,
+    *,
+    exclude: tuple[str, ...] = (),
+    add: tuple[str, ...] = (),
+    drop: tuple[str, ...] = (),
+    max_cost_usd: float | None = None,
+) -> Told:
+    fact = DecisionRevised(
+        by="ada",
+        via="api",
+        feedback="More on dogs.",
+        exclude=exclude,
+        queries_add=add,
+        queries_drop=drop,
+        max_cost_usd=max_cost_usd,
+    )
+    return box("decision", round_), fact
 
 
 def expired(round_: int = 1) -> Told:
@@ -119,9 +159,10 @@ def report(*citations: Citation) -> Report:
     return Report((Section("", claims),), sources, "offline")
 
 
-def written(*citations: Citation, round_: int = 1) -> Told:
+def written(*citations: Citation, round_: int = 1, calls: tuple[Call, ...] = ()) -> Told:
     of = citations or (Citation(SOURCE.sha256, "Cats purr.", 0),)
-    return Step(RUN, "synthesize", round_).outcome, SynthesisWritten(digest="d" * 64, report=report(*of))
+    made = SynthesisWritten(digest="d" * 64, report=report(*of), calls=calls, usage=usage_of(calls))
+    return Step(RUN, "synthesize", round_).outcome, made
 
 
 SYNTHESIS_FAILED: Told = (SYNTHESIZE.outcome, SynthesisFailed(error=ERROR))
@@ -148,6 +189,11 @@ class Story:
     def __init__(self, *told: Told) -> None:
         self._told = told
         self._now = START
+        self._writer: Writer | None = None
+
+    def with_writer(self, writer: Writer) -> "Story":
+        self._writer = writer
+        return self
 
     def at(self, now: datetime) -> "Story":
         self._now = now
@@ -159,7 +205,7 @@ class Story:
 
     @property
     def owed(self) -> Owed:
-        return owed(self.run, self._now)
+        return owed(self.run, self._now, self._writer)
 
     def then_owed(self, *slots: Slot) -> tuple[Fact, ...]:
         """Exactly these slots are owed; the facts for them."""

@@ -15,7 +15,8 @@ import pytest
 from services.coordinator.api import SEQUENCE, Api
 from services.coordinator.desk import Desk
 from services.coordinator.intake import Defaults
-from shared.contracts.evidence import Citation
+from services.coordinator.spending import Writer
+from shared.contracts.evidence import Call, Citation, usage_of
 from shared.contracts.facts import FetchFound, PlanMade, StepOutcome, SynthesisWritten
 from shared.contracts.requests import Ruling
 from shared.contracts.subjects import REQUESTED
@@ -32,17 +33,24 @@ PROBLEM = "application/problem+json"
 MARKDOWN = "# What do cats do?\n"
 
 
+CALL = Call("planner", "m-planner", "plan.v1", 100, 10, 0.25, 1.5)
+
+
 class Workers:
-    """Perform at once and well; only fetching waits until it may."""
+    """Perform at once and well, at a price; only fetching waits until it may."""
 
     def __init__(self) -> None:
+        self.performed: list[Task] = []
         self.may_fetch = asyncio.Event()
         self.may_fetch.set()
 
     async def perform(self, task: Task) -> StepOutcome:
+        self.performed.append(task)
         match task:
+            case PlanTask(asked=()):
+                return PlanMade(queries=("cats", "dogs"), planner="test", calls=(CALL,), usage=usage_of((CALL,)))
             case PlanTask():
-                return PlanMade(queries=("cats", "dogs"), planner="test")
+                return PlanMade(queries=("wolves",), planner="test")
             case FetchTask(query=query):
                 await self.may_fetch.wait()
                 return FetchFound(query=query, sources=(SOURCE, OTHER))
@@ -83,15 +91,24 @@ class User:
 Story = Callable[[User], Awaitable[None]]
 
 
-def tell(data: Path, story: Story, *, log: MemoryLog | None = None, digest_required: bool = False) -> None:
+def tell(
+    data: Path,
+    story: Story,
+    *,
+    log: MemoryLog | None = None,
+    digest_required: bool = False,
+    writer: Writer | None = None,
+    rounds: int = 5,
+) -> None:
     """A story over a coordinator, its workers and its API."""
 
     async def all_of_it() -> None:
         memory, workers = log or MemoryLog(), Workers()
         performs = dict.fromkeys(("plan", "fetch", "synthesize"), workers.perform)
-        defaults = Defaults(digest_required=digest_required)
+        defaults = Defaults(digest_required=digest_required, writer=writer)
         async with coordinating(memory, data, defaults=defaults) as dossier, working(memory, performs):
-            app = Api(memory, dossier.coordinator, digest_required=digest_required, ready=lambda: True).app()
+            api = Api(memory, dossier.coordinator, digest_required=digest_required, ready=lambda: True, rounds=rounds)
+            app = api.app()
             transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
             async with httpx2.AsyncClient(transport=transport, base_url="http://dossier") as http:
                 await story(User(http, dossier, workers))
@@ -547,6 +564,17 @@ REFUSED_DECISIONS = [
     ({"decision": "approve", "comment": "x" * 8_001}, "invalid_field", "comment"),
     ({"decision": "approve", "exclude": "all"}, "invalid_field", "exclude"),
     ({"decision": "approve", "excluded": []}, "invalid_field", "excluded"),
+    ({"decision": "approve", "feedback": "No, not enough."}, "invalid_field", "feedback"),
+    ({"decision": "reject", "queries_add": ["birds"]}, "invalid_field", "queries_add"),
+    ({"decision": "approve", "queries_drop": ["cats"]}, "invalid_field", "queries_drop"),
+    ({"decision": "approve", "max_cost_usd": 0}, "invalid_field", "max_cost_usd"),
+    ({"decision": "revise"}, "invalid_field", "feedback"),
+    ({"decision": "revise", "feedback": "  "}, "invalid_field", "feedback"),
+    ({"decision": "revise", "feedback": "x" * 4_001}, "invalid_field", "feedback"),
+    ({"decision": "revise", "feedback": "More.", "queries_add": ["?"]}, "invalid_field", "queries_add"),
+    ({"decision": "revise", "feedback": "More.", "queries_add": list("abcdef")}, "invalid_field", "queries_add"),
+    ({"decision": "revise", "feedback": "More.", "queries_drop": ["wolves"]}, "unknown_query", "queries_drop"),
+    ({"decision": "revise", "feedback": "More.", "exclude": ["c" * 64]}, "unknown_source", "exclude"),
     ({"decision": "approve", "exclude": ["c" * 64]}, "unknown_source", "exclude"),
     ({"decision": "approve", "exclude": [SOURCE.sha256, OTHER.sha256]}, "nothing_left", "exclude"),
 ]
@@ -560,6 +588,101 @@ def test_a_decision_is_refused_by_field(tmp_path: Path, body: object, code: str,
         await user.dossier.until(run_id, "hold")
 
     tell(tmp_path, story)
+
+
+# Sending back
+
+
+def test_a_revision_is_answered_with_the_next_round_and_keeps_what_was_found(tmp_path: Path):
+    async def story(user: User) -> None:
+        run_id = await user.held()
+        body = {"feedback": "No, not enough on birds.", "queries_add": ["birds"], "queries_drop": ["dogs"]}
+        answer = await user.approve(run_id, decision="revise", **body)
+        assert (answer.status_code, answer.json()["round"]) == (200, 2)
+        assert answer.json()["decision"]["decision"] == "revised"
+        assert answer.json()["decision"]["comment"] == "No, not enough on birds."
+        known = await user.dossier.coordinator.wait_until(
+            run_id, 0, lambda run: run.round == 2 and run.status == "hold", within_s=5
+        )
+        assert known
+        view = (await user.get(f"/v1/runs/{run_id}")).json()
+        assert view["plan"] == ["cats", "dogs", "wolves", "birds"]
+        shown = [(finding["round"], finding["query"], finding["dropped"]) for finding in view["findings"]]
+        assert shown == [(1, "cats", False), (1, "dogs", True), (2, "wolves", False), (2, "birds", False)]
+        assert (await user.approve(run_id)).status_code == 200
+        await user.dossier.until(run_id, "reported")
+        [write] = [task for task in user.workers.performed if isinstance(task, SynthesizeTask)]
+        assert [finding.query for finding in write.findings] == ["cats", "wolves", "birds"]
+
+    tell(tmp_path, story)
+
+
+def test_of_a_revision_and_many_other_decisions_at_once_one_is_taken_and_all_others_learn_which(tmp_path: Path):
+    async def story(user: User) -> None:
+        run_id = await user.held()
+        verbs = ["approve", "reject", "revise"] * 3
+        said = [{"decision": verb} | ({"feedback": "More."} if verb == "revise" else {}) for verb in verbs]
+        answers = await asyncio.gather(*(user.approve(run_id, **body) for body in said))
+        [taken] = [answer for answer in answers if answer.status_code == 200]
+        won = taken.json()["decision"]["decision"]
+        for answer in answers:
+            if answer is not taken:
+                problem = answer.json()
+                assert problem["code"] in ("decided", "not_held"), problem
+        facts = user.dossier.facts(run_id)
+        assert type(facts["decision.1"]).__name__ == f"Decision{won.title()}"
+
+    tell(tmp_path, story)
+
+
+def test_the_last_round_is_not_sent_back(tmp_path: Path):
+    async def story(user: User) -> None:
+        run_id = await user.held()
+        problem = is_problem(
+            await user.approve(run_id, decision="revise", feedback="More."), 409, "last_round", run_id=run_id
+        )
+        assert "approve or reject" in problem["detail"]
+        assert (await user.approve(run_id)).status_code == 200
+
+    tell(tmp_path, story, rounds=1)
+
+
+# Cost
+
+WRITER = Writer("m-writer", 6_000, lambda into, out: 0.5)
+
+
+def test_a_run_shows_what_it_cost_and_who_and_what_it_may_cost_yet(tmp_path: Path):
+    async def story(user: User) -> None:
+        view = (await user.get(f"/v1/runs/{await user.held(max_cost_usd=1)}")).json()
+        spent = {
+            "calls": 1,
+            "input_tokens": 100,
+            "output_tokens": 10,
+            "cost_usd": 0.25,
+            "unpriced": 0,
+            "estimated": 0,
+        }
+        assert (view["usage"], view["agents"], view["models"]) == (spent, {"planner": spent}, {"m-planner": spent})
+        assert (view["max_cost_usd"], view["over_budget"]) == (1.0, False)
+        assert view["estimate"].items() >= {"model": "m-writer", "output_tokens": 6_000, "cost_usd": 0.5}.items()
+
+    tell(tmp_path, story, writer=WRITER)
+
+
+@pytest.mark.parametrize("approval", ["required", "auto"])
+def test_a_run_at_its_limit_holds_until_an_approval_raises_it(tmp_path: Path, approval: str):
+    async def story(user: User) -> None:
+        run_id = await user.held(max_cost_usd=0.5, approval=approval)
+        assert (await user.get(f"/v1/runs/{run_id}")).json()["over_budget"] is True
+        problem = is_problem(await user.approve(run_id), 409, "over_budget", run_id=run_id, field="max_cost_usd")
+        assert "max_cost_usd of 0.7500 or more" in problem["detail"]
+        assert (await user.approve(run_id, max_cost_usd=0.75)).status_code == 200
+        await user.dossier.until(run_id, "reported")
+        [write] = [task for task in user.workers.performed if isinstance(task, SynthesizeTask)]
+        assert write.budget_usd == 0.5
+
+    tell(tmp_path, story, writer=WRITER)
 
 
 @pytest.mark.parametrize("body", [None, {}, {"by": "ada", "comment": "Not now."}])

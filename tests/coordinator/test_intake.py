@@ -1,5 +1,6 @@
 """Whatever comes in ends in one place: a box of its run, a refusal that says why, or nowhere, being known already."""
 
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,8 +23,17 @@ from services.coordinator.intake import (
 )
 from services.coordinator.projection import Wanted
 from services.coordinator.run import Run
-from shared.contracts.facts import DecisionApproved, DecisionRejected, Fact, RequestRefused, RunAccepted, RunCompleted
-from shared.contracts.requests import Ruling
+from shared.contracts.evidence import Estimate
+from shared.contracts.facts import (
+    DecisionApproved,
+    DecisionRejected,
+    DecisionRevised,
+    Fact,
+    RequestRefused,
+    RunAccepted,
+    RunCompleted,
+)
+from shared.contracts.requests import Revision, Ruling
 from shared.contracts.subjects import APPROVED, CANCELLED, INVALID, LEAD, REJECTED, REQUESTED, Slot
 from shared.runtime.log import Fill, Message
 from shared.runtime.memory import MemoryLog
@@ -41,6 +51,7 @@ from tests.coordinator.story import (
     found,
     given,
     hold,
+    not_found,
     planned,
     rejected,
     revised,
@@ -215,6 +226,132 @@ ROWS = {
     "an unknown source excluded": Row(HELD, "unknown_source", "completed", {"exclude": ["c" * 64]}),
     "all sources excluded": Row(HELD, "nothing_left", "completed", {"exclude": [OTHER.sha256, SOURCE.sha256]}),
 }
+ABOUT, UNPRICED = Estimate("m-writer", 9_000, 6_000, 0.5), Estimate("m-writer", 9_000, 6_000, None)
+
+
+def limited(estimate: Estimate | None, *, max_cost_usd: float | None = 1.0, spent_usd: float = 0.6) -> tuple[Told, ...]:
+    """A run on hold that may cost so much."""
+    held = hold(estimate=estimate, spent_usd=spent_usd)
+    return accepted(max_cost_usd=max_cost_usd), planned("cats"), found(0, SOURCE, OTHER), held
+
+
+# What an approval costs, and what it may cost
+APPROVALS = {
+    "beyond the limit": (limited(ABOUT), None, "over_budget"),
+    "beyond a limit that is raised too little": (limited(ABOUT), 1.05, "over_budget"),
+    "beyond the limit, which is raised": (limited(ABOUT), 1.1, "decision.1"),
+    "within the limit": (limited(ABOUT, spent_usd=0.5), None, "decision.1"),
+    "within the limit, which is lowered": (limited(ABOUT, spent_usd=0.1), 0.5, "over_budget"),
+    "without a limit": (limited(ABOUT, max_cost_usd=None), None, "decision.1"),
+    "without a limit, one is given": (limited(ABOUT, max_cost_usd=None), 1.0, "over_budget"),
+    "of unknown price": (limited(UNPRICED), None, "over_budget"),
+    "of unknown price, at any price": (limited(UNPRICED), 1.0, "decision.1"),
+    "of unknown price, without a limit": (limited(UNPRICED, max_cost_usd=None), None, "decision.1"),
+    "by rule": (limited(None, spent_usd=2.0), None, "decision.1"),
+    "raised when it was sent back": (
+        (
+            *limited(ABOUT),
+            revised(max_cost_usd=2.0),
+            planned("dogs", round_=2),
+            found(0, OTHER, round_=2),
+            hold(2, estimate=ABOUT, spent_usd=1.2),
+        ),
+        None,
+        "decision.2",
+    ),
+}
+
+
+@pytest.mark.parametrize(("told", "most", "follows"), APPROVALS.values(), ids=APPROVALS.keys())
+def test_an_approval_whose_report_may_cost_more_than_the_run_must_say_so(
+    told: tuple[Told, ...], most: float | None, follows: str
+):
+    more = {} if most is None else {"max_cost_usd": most}
+    judgement = judged(message(APPROVED, {"run_id": RUN, "by": "ada", **more}), given(*told).run)
+    assert outcome(judgement) == follows
+    if isinstance(judgement, Refuse):
+        assert judgement.field == "max_cost_usd"
+        assert "approve with" in judgement.message
+
+
+def test_the_limit_that_a_refusal_names_is_enough():
+    run = given(*limited(ABOUT, spent_usd=0.123456)).run
+    for most in (None, 0.2):
+        ruling = Ruling(run_id=RUN, by="ada", max_cost_usd=most or 0.2)
+        refusal = judge_ruling("approve", ruling, run, at=START, via="api")
+        assert isinstance(refusal, Refuse)
+        [named] = re.findall(r"max_cost_usd of ([0-9.]+) or more", refusal.message)
+        again = Ruling(run_id=RUN, by="ada", max_cost_usd=float(named))
+        assert isinstance(judge_ruling("approve", again, run, at=START, via="api"), Take)
+
+
+def test_a_rejection_and_a_revision_cost_nothing_and_are_taken_whatever_is_left():
+    run = given(*limited(ABOUT)).run
+    assert isinstance(judge_ruling("reject", Ruling(run_id=RUN, by="ada"), run, at=START, via="api"), Take)
+    assert isinstance(judge_ruling("revise", SEND_BACK, run, at=START, via="api"), Take)
+
+
+SEND_BACK = Revision(run_id=RUN, by="ada", feedback="No, not enough on dogs.")
+
+
+def sent_back(told: tuple[Told, ...], *, rounds: int = 5, at: datetime = START, **more: object) -> Judgement:
+    revision = msgspec.structs.replace(SEND_BACK, **more)
+    return judge_ruling("revise", revision, given(*told).run, at=at, via="api", rounds=rounds)
+
+
+def test_a_revision_records_the_words_and_what_to_add_to_drop_and_to_exclude():
+    more = {"queries_add": ("birds",), "queries_drop": ("cats",), "exclude": (OTHER.sha256,), "max_cost_usd": 2.0}
+    take = sent_back(HELD, digest=DIGEST, **more)
+    assert take == Take(
+        Slot(RUN, "decision", 1),
+        DecisionRevised(by="ada", via="api", digest=DIGEST, feedback="No, not enough on dogs.", **more),
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "more", "follows"),
+    [
+        (HELD, {}, "decision.1"),
+        (HELD, {"digest": STALE}, "stale_digest"),
+        (HELD, {"at": DEADLINE}, "too_late"),
+        (HELD, {"queries_drop": ("wolves",)}, "unknown_query"),
+        (HELD, {"exclude": ("c" * 64,)}, "unknown_source"),
+        (HELD, {"exclude": (OTHER.sha256, SOURCE.sha256)}, "decision.1"),
+        (HELD, {"rounds": 1}, "last_round"),
+        (HELD_AGAIN, {}, "decision.2"),
+        (HELD_AGAIN, {"queries_drop": ("cats", "dogs")}, "decision.2"),
+        (HELD_AGAIN, {"rounds": 2}, "last_round"),
+        (FETCHING, {}, "not_held"),
+        (SENT_BACK, {}, "not_held"),
+        ((*HELD, approved()), {}, "decided"),
+        ((*HELD, rejected()), {}, "decided"),
+        (REPORTED, {}, "decided"),
+    ],
+)
+def test_what_follows_a_revision(told: tuple[Told, ...], more: dict[str, Any], follows: str):
+    assert outcome(sent_back(told, **more)) == follows
+
+
+def test_the_last_round_is_still_approved_and_rejected():
+    for verb in ("approve", "reject"):
+        ruling = Ruling(run_id=RUN, by="ada")
+        assert isinstance(judge_ruling(verb, ruling, given(*HELD).run, at=START, via="api", rounds=1), Take)
+
+
+def test_what_is_left_after_all_exclusions_and_drops_decides_whether_a_report_can_be_approved():
+    emptied = (*HELD, revised(drop=("q0",)), planned("dogs", round_=2), not_found(0, round_=2), hold(2))
+    said = message(APPROVED, {"run_id": RUN, "by": "ada"})
+    assert outcome(judged(said, given(*emptied).run)) == "nothing_left"
+    assert outcome(sent_back(emptied)) == "decision.2"
+
+
+@pytest.mark.parametrize("subject", SUBJECTS.values())
+def test_a_revision_comes_over_http_alone(subject: str):
+    refusal = read(message(subject, {"run_id": RUN, "by": "ada", "feedback": "More."}))
+    assert isinstance(refusal, RequestRefused)
+    assert refusal.field == "feedback"
+
+
 each_row = pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 each_verb = pytest.mark.parametrize("verb", SUBJECTS)
 

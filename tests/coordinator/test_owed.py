@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from services.coordinator.owed import owed
 from services.coordinator.run import Recorded, Run, digest, evolve
-from shared.contracts.evidence import Citation
-from shared.contracts.facts import Fact, RunCompleted, TaskIssued
+from services.coordinator.spending import Writer
+from shared.contracts.evidence import Citation, Estimate, Passage, Source, Usage
+from shared.contracts.facts import Fact, PlanMade, RunCompleted, SynthesisFailed, TaskIssued
 from shared.contracts.subjects import Slot, Step
 from tests.coordinator.story import (
     DEADLINE,
+    ERROR,
     FETCH_0,
     FETCH_1,
     OTHER,
@@ -25,10 +27,13 @@ from tests.coordinator.story import (
     START,
     SYNTHESIS_FAILED,
     SYNTHESIZE,
+    TEXT,
+    Told,
     accepted,
     approved,
     attempt_failed,
     box,
+    call,
     completed,
     expired,
     fold,
@@ -47,6 +52,7 @@ from tests.coordinator.story import (
 COMPLETED = box("completed")
 FOUND = (accepted(), planned(), found(0), found(1))
 HELD = (*FOUND, hold())
+SENT_BACK = revised(add=("birds",), drop=("cats", "q0"), exclude=(OTHER.sha256,), max_cost_usd=0.5)
 LONG_AFTER = START + timedelta(days=400)
 
 
@@ -188,6 +194,171 @@ def test_a_revision_plans_another_round_with_the_feedback_and_keeps_the_evidence
     assert [finding.sources for finding in write.task.findings] == [(), (), (OTHER,)]
 
 
+SECOND = Step(RUN, "plan", 2)
+
+
+def test_what_a_reviewer_adds_is_fetched_beside_what_is_planned_and_the_planner_knows():
+    sent_back = (*HELD, revised(add=("birds", "fish")))
+    [task] = given(*sent_back).then_owed(SECOND.task(1))
+    assert task.task.asked == ("cats", "dogs", "birds", "fish")
+    fetches = [Step(RUN, "fetch", 2, index) for index in range(3)]
+    tasks = given(*sent_back, planned("wolves", "birds", round_=2)).then_owed(*(step.task(1) for step in fetches))
+    assert [task.task.query for task in tasks] == ["wolves", "birds", "fish"]
+
+
+def test_what_a_reviewer_adds_is_fetched_even_where_no_plan_could_be_made():
+    told = (*HELD, revised(add=("birds",)), (SECOND.outcome, PLAN_FAILED[1]))
+    [task] = given(*told).then_owed(Step(RUN, "fetch", 2, 0).task(1))
+    assert task.task.query == "birds"
+    given(*told, found(0, OTHER, round_=2)).then_owed(box("hold", 2))
+
+
+def test_what_a_reviewer_drops_is_in_no_task_after_that_and_still_in_the_digest():
+    told = (accepted(), planned(), found(0), found(1, OTHER), hold(), revised(drop=("q1",)), planned("x", round_=2))
+    story = given(*told, found(0, round_=2), hold(2), approved(2))
+    [write] = story.then_owed(Step(RUN, "synthesize", 2).task(1))
+    assert [finding.query for finding in write.task.findings] == ["q0", "q0"]
+    [opened] = given(*told, found(0, round_=2)).then_owed(box("hold", 2))
+    without = (told[0], told[1], told[2], *told[4:])
+    assert opened.digest != given(*without, found(0, round_=2)).owed.facts[0][1].digest
+
+
+def test_a_dropped_sub_query_that_is_asked_again_counts_again():
+    told = (*HELD, revised(drop=("q0", "q1"), add=("q0",)), planned("x", round_=2), found(0, round_=2))
+    [write] = given(*told, found(1, OTHER, round_=2), hold(2), approved(2)).then_owed(
+        Step(RUN, "synthesize", 2).task(1)
+    )
+    assert [finding.query for finding in write.task.findings] == ["q0", "q1"]
+
+
+def test_a_citation_of_a_dropped_finding_is_never_published():
+    told = (accepted(), planned(), found(0), found(1, OTHER), hold(), revised(drop=("q1",)), planned("x", round_=2))
+    told = (*told, found(0, round_=2), hold(2), approved(2))
+    [ended] = given(*told, written(Citation(OTHER.sha256, "Trees grow slowly.", 100), round_=2)).then_owed(COMPLETED)
+    assert (ended.outcome, ended.report) == ("failed", None)
+
+
+def test_a_later_round_that_leaves_nothing_is_still_a_persons_to_decide():
+    told = (*HELD, revised(exclude=(SOURCE.sha256,)), planned("x", round_=2), not_found(0, round_=2))
+    given(*told).then_owed(box("hold", 2))
+
+
+def test_the_policy_approves_the_first_round_alone():
+    told = (accepted(approval="auto"), *HELD[1:], revised(), planned("x", round_=2), found(0, round_=2), hold(2))
+    given(*told).then_nothing_before(DEADLINE)
+
+
+# Cost
+
+WRITER = Writer("m-writer", 6_000, lambda into, out: (into + out) / 100_000)
+ABOUT = Estimate("m-writer", 3_000, 6_000, 0.5)
+UNPRICED = Estimate("m-writer", 3_000, 6_000, None)
+PLANNED = planned(planner="m-planner", calls=(call(),))
+
+
+def test_a_hold_says_what_the_report_may_cost_and_what_the_run_has():
+    told = (accepted(), attempt_failed(PLAN, 1, calls=(call(),)), PLANNED, found(0), found(1))
+    [opened] = given(*told).with_writer(WRITER).then_owed(box("hold", 1))
+    assert opened.spent_usd == 0.5
+    about = opened.estimate
+    assert (about.model, about.output_tokens) == ("m-writer", 6_000)
+    assert about.input_tokens * 3 > len(TEXT)
+    assert about.cost_usd == WRITER.cost(about.input_tokens, about.output_tokens)
+
+
+def test_more_evidence_is_estimated_higher_up_to_what_a_prompt_holds():
+    def about(*sources: Source) -> int:
+        told = (accepted(), PLANNED, found(0, *sources), not_found(1))
+        [opened] = given(*told).with_writer(WRITER).then_owed(box("hold", 1))
+        return opened.estimate.input_tokens
+
+    def of(size: int) -> Source:
+        return Source("c" * 64, "Long", "docs/long.md", "docs", (Passage("x" * size, 0),))
+
+    assert about(SOURCE) < about(SOURCE, of(9_000)) < about(SOURCE, of(60_000)) == about(SOURCE, of(90_000))
+
+
+def test_what_the_offline_model_will_write_has_no_estimate():
+    [opened] = given(*FOUND).with_writer(WRITER).then_owed(box("hold", 1))
+    assert opened.estimate is None
+
+
+def test_a_plan_by_rule_because_of_the_limit_does_not_make_the_writer_offline():
+    by_rule = (PLAN.outcome, PlanMade(queries=("cats", "dogs"), planner="offline", degraded="Too dear."))
+    [opened] = given(accepted(), by_rule, found(0), found(1)).with_writer(WRITER).then_owed(box("hold", 1))
+    assert opened.estimate
+
+
+def test_every_task_for_a_model_says_what_is_left_for_it():
+    [plan] = given(accepted(max_cost_usd=1.0)).then_owed(PLAN.task(1))
+    assert plan.task.budget_usd == 1.0
+    failed = attempt_failed(PLAN, 1, calls=(call(),))
+    [again] = given(accepted(max_cost_usd=1.0), PLAN_ISSUED, failed).at(LONG_AFTER).then_owed(PLAN.task(2))
+    assert again.task.budget_usd == 0.75
+    held = (accepted(max_cost_usd=1.0), failed, PLANNED, found(0), found(1), hold(estimate=ABOUT, spent_usd=0.5))
+    [write] = given(*held, approved()).then_owed(SYNTHESIZE.task(1))
+    assert write.task.budget_usd == 0.5
+    [write] = given(*held, approved(max_cost_usd=3.0)).then_owed(SYNTHESIZE.task(1))
+    assert write.task.budget_usd == 2.5
+    [plan] = given(*held, revised(max_cost_usd=2.0)).then_owed(SECOND.task(1))
+    assert plan.task.budget_usd == 1.5
+
+
+def test_without_a_limit_nothing_is_limited():
+    [plan] = given(accepted()).then_owed(PLAN.task(1))
+    assert plan.task.budget_usd is None
+
+
+def test_nobody_is_left_with_less_than_nothing():
+    [write] = given(
+        accepted(max_cost_usd=0.1), PLANNED, found(0), found(1), hold(estimate=ABOUT), approved()
+    ).then_owed(SYNTHESIZE.task(1))
+    assert write.task.budget_usd == 0.0
+
+
+@pytest.mark.parametrize(
+    ("estimate", "spent_usd"), [(ABOUT, 0.6), (UNPRICED, 0.0)], ids=["beyond the limit", "of unknown price"]
+)
+def test_the_policy_does_not_approve_what_may_cost_more_than_the_run(estimate: Estimate, spent_usd: float):
+    told = (accepted(approval="auto", max_cost_usd=1.0), *HELD[1:-1], hold(estimate=estimate, spent_usd=spent_usd))
+    given(*told).then_nothing_before(DEADLINE)
+    given(*told).at(DEADLINE).then_owed(box("decision", 1))
+    given(*told, approved(max_cost_usd=2.0)).then_owed(SYNTHESIZE.task(1))
+
+
+@pytest.mark.parametrize("most", [1.0, None])
+def test_the_policy_approves_what_fits(most: float | None):
+    told = (accepted(approval="auto", max_cost_usd=most), *HELD[1:-1], hold(estimate=ABOUT, spent_usd=0.5))
+    [decision] = given(*told).then_owed(box("decision", 1))
+    assert decision.via == "policy"
+
+
+def test_a_person_who_gives_a_limit_where_no_price_is_known_has_it_written_at_any_price():
+    told = (accepted(max_cost_usd=1.0), PLANNED, found(0), found(1), hold(estimate=UNPRICED))
+    [write] = given(*told, approved(max_cost_usd=1.0)).then_owed(SYNTHESIZE.task(1))
+    assert write.task.budget_usd is None
+
+
+def test_the_end_says_what_each_agent_and_each_model_cost_failures_included():
+    told = (accepted(), attempt_failed(PLAN, 1, calls=(call(),)), PLANNED, found(0), found(1), hold(), approved())
+    told = (*told, attempt_failed(SYNTHESIZE, 1, calls=(call("writer", None),)), written(calls=(call("writer"),)))
+    [ended] = given(*told).then_owed(COMPLETED)
+    assert ended.usage == Usage(4, 400, 40, 0.75, unpriced=1)
+    assert ended.agents == {"planner": Usage(2, 200, 20, 0.5), "writer": Usage(2, 200, 20, 0.25, unpriced=1)}
+    assert ended.models == {"m-planner": ended.agents["planner"], "m-writer": ended.agents["writer"]}
+
+
+def test_what_a_failed_synthesis_cost_is_in_the_end():
+    failed = (SYNTHESIZE.outcome, SynthesisFailed(error=ERROR, calls=(call("writer"),)))
+    [ended] = given(*HELD, approved(), failed).then_owed(COMPLETED)
+    assert ended.usage == Usage(1, 100, 10, 0.25)
+
+
+def test_what_an_older_release_recorded_without_its_calls_is_counted_all_the_same():
+    before = PlanMade(queries=("cats", "dogs"), planner="m-1", usage=Usage(1, 100, 10, 0.25))
+    assert given(accepted(), (PLAN.outcome, before)).run.usage() == Usage(1, 100, 10, 0.25)
+
+
 def test_a_failed_plan_of_a_later_round_holds_what_there_is():
     failed = (Step(RUN, "plan", 2).outcome, PLAN_FAILED[1])
     given(*HELD, revised(), failed).then_owed(box("hold", 2))
@@ -229,19 +400,26 @@ class TestRetries:
 
 
 def test_whatever_boxes_are_filled_some_answers_lead_to_completed():
-    """Liveness: answer what is owed, in any way a worker may, and the run ends."""
+    """Liveness: answer what is owed, in any way a worker may, and the run ends; and no box is owed once it is full."""
 
-    @for_all(st.sets(st.sampled_from((*HELD[1:], approved(), rejected(), expired(), revised(), written()))), st.data())
-    @settings(max_examples=200, deadline=None)
-    def holds(told: set, data: st.DataObject) -> None:
-        run = fold(*(stored(fact, seq) for seq, fact in enumerate((accepted(), *sorted(told, key=str)), 1)))
+    begun = (accepted(), accepted(approval="auto"), accepted(approval="auto", max_cost_usd=0.3))
+    second = (planned("wolves", round_=2), found(0, round_=2), hold(2), approved(2), revised(2), written(round_=2))
+    first = (PLANNED, hold(estimate=ABOUT), approved(), rejected(), expired(), revised(), SENT_BACK, written())
+
+    @for_all(st.sampled_from(begun), st.sets(st.sampled_from((*HELD[1:], *first, *second))), st.data())
+    @settings(max_examples=300, deadline=None)
+    def holds(begins: Told, told: set, data: st.DataObject) -> None:
+        run = fold(*(stored(fact, seq) for seq, fact in enumerate((begins, *sorted(told, key=str)), 1)))
         seq, now = run.seq, START
+        filled = {slot.path for slot, _ in (begins, *told)}
         for _ in range(200):
             if run.completed:
                 return
-            due = owed(run, now)
+            due = owed(run, now, WRITER)
             now = max(now, due.wake_at or now)
             for slot, fact in due.facts or _answers(run, data):
+                assert slot.path not in filled, f"{slot.path} is owed twice"
+                filled.add(slot.path)
                 seq += 1
                 run = evolve(run, stored((slot, fact), seq, at=now))
         raise AssertionError(f"stuck: {run.status}")

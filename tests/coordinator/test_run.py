@@ -8,8 +8,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from services.coordinator.run import STATUSES, Run, Unknown, digest, evolve, pack, recorded, unpack
+from shared.contracts.evidence import Estimate
 from shared.contracts.facts import AttemptFailed, FetchFailed, PlanFailed, SynthesisFailed
-from shared.contracts.subjects import Slot
+from shared.contracts.subjects import Slot, Step
 from tests.coordinator.story import (
     FETCH_0,
     FETCH_1,
@@ -22,6 +23,7 @@ from tests.coordinator.story import (
     approved,
     attempt_failed,
     box,
+    call,
     completed,
     expired,
     fold,
@@ -54,8 +56,13 @@ EVERYTHING = (
     revised(),
     planned("more", round_=2),
     found(0, round_=2),
-    hold(2),
-    approved(2),
+    hold(2, estimate=Estimate("m-writer", 1, 1, 0.5), spent_usd=0.25),
+    approved(2, max_cost_usd=3.0),
+    revised(2, add=("birds",), drop=("more",), exclude=("a" * 64,), max_cost_usd=2.0),
+    planned("wolves", round_=3, calls=(call(), call("planner", None))),
+    attempt_failed(Step(RUN, "plan", 3), 1, calls=(call(),)),
+    found(0, round_=3),
+    found(1, round_=3),
     issued(SYNTHESIZE, 1),
     written(),
     completed(),
@@ -81,6 +88,13 @@ def test_a_run_is_the_same_after_a_rest_in_the_projection(places: list[int]):
 def test_of_two_facts_for_one_box_the_earlier_stays():
     assert fold(stored(rejected(), 9), stored(approved(), 7)).status == "writing"
     assert fold(stored(approved(), 7), stored(rejected(), 9)).current.decision.seq == 7
+
+
+def test_the_sub_queries_of_a_round_are_counted_once_it_is_planned():
+    sent_back = (accepted(), planned(), found(0), found(1), hold(), revised(add=("birds", "cats")))
+    assert given(*sent_back).run.queries(2) == ()
+    assert given(*sent_back, planned("birds", round_=2)).run.queries(2) == ("birds", "cats")
+    assert given(*sent_back).run.queries(1) == ("cats", "dogs")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Dossier in eight short stories. Read them in order."""
+"""Dossier in nine short stories. Read them in order."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -87,6 +87,23 @@ def test_the_hold_waits_on_exactly_what_was_found(docs: Path):
             await it.until(asked, "hold")
             await it.say("reject", asked, digest=digest(held), comment="Not today.")
             assert (await it.until(asked, "rejected")).completed.fact.reason == "Not today."
+
+    run(story)
+
+
+def test_a_reviewer_sends_the_evidence_back_and_the_next_round_adds_to_it(docs: Path):
+    async def story() -> None:
+        async with dossier(docs) as it:
+            asked = await it.ask("How does the Moon raise the tide?")
+            await it.until(asked, "hold")
+            await it.send_back(asked, "No, not enough. What of its atmosphere?", queries_add=("27 days",))
+            held = await it.until(asked, "hold", round_=2)
+            assert any("atmosphere" in query for query in held.queries(2))
+            assert held.queries(2)[-1] == "27 days"
+            assert not set(held.queries(1)) & set(held.queries(2))
+            await it.say("approve", asked)
+            ended = (await it.until(asked, "reported")).completed.fact
+            assert {source.location for source in ended.sources} == {f"docs/{name}" for name in PAGES}
 
     run(story)
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
+from dataclasses import replace
 from typing import Annotated
 
 import httpx2
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.contracts.evidence import Usage
 from shared.errors import StepError, Terminal, Throttled, Transient
 from shared.models.openai import OpenAIModel
+from shared.models.prices import Tariff
 from shared.models.protocol import Ask
 
 
@@ -29,11 +31,13 @@ BLUE = Colours(names=["blue"])
 BY_RULE = Colours(names=["by rule"])
 
 
-def ask(base_url, *, timeout_s=5.0, api_key="sk-test", http_client=None):
+def ask(base_url, *, timeout_s=5.0, api_key="sk-test", http_client=None, asked=ASK, tariff=None):
     async def one():
-        model = OpenAIModel("m-1", api_key=api_key, base_url=base_url, timeout_s=timeout_s, http_client=http_client)
+        model = OpenAIModel(
+            "m-1", api_key=api_key, base_url=base_url, timeout_s=timeout_s, http_client=http_client, tariff=tariff
+        )
         try:
-            return await model.answer(ASK)
+            return await model.answer(asked)
         finally:
             await model.aclose()
 
@@ -54,6 +58,8 @@ def endpoint(*answers, seen=None):
         if seen is not None:
             seen.append((request, json.loads(request.content)))
         answer = queue.pop(0) if len(queue) > 1 else queue[0]
+        if isinstance(answer, Exception):
+            raise answer
         return answer if isinstance(answer, httpx2.Response) else httpx2.Response(200, json=answer)
 
     return httpx2.AsyncClient(transport=httpx2.MockTransport(respond))
@@ -89,12 +95,31 @@ class TestAnUsableReply:
         answer = ask(llmock.reply(text).base_url())
         assert (answer.value, answer.degraded, answer.usage.calls) == (BLUE, None, 1)
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            '{"names": ["blue"',
+            '{names: ["blue"]}',
+            "{'names': ['blue',]}",
+            '```\n{"names": ["blue"],}\n```',
+            '{"names": ["blue"]',
+        ],
+    )
+    def test_is_repaired_before_anything_else_is_tried_and_that_is_on_record(self, llmock, text):
+        answer = ask(llmock.reply(text).base_url())
+        assert (answer.value, answer.degraded) == (BLUE, None)
+        assert [call.reading for call in answer.calls] == ["repaired"]
+        assert len(llmock.requests) == 1
+
     def test_may_itself_speak_of_thinking(self, llmock):
         answer = ask(llmock.reply('{"names": ["</think>red<think>"]}').base_url())
         assert answer.value.names == ["</think>red<think>"]
 
     def test_needs_no_usage_from_the_endpoint(self):
-        assert ask(URL, http_client=endpoint(completion())).usage == Usage(calls=1)
+        [call] = ask(URL, http_client=endpoint(completion())).calls
+        assert call.estimated
+        assert 0 < call.output_tokens <= len(GOOD)
+        assert call.input_tokens > call.output_tokens
 
 
 class TestTheRequest:
@@ -148,9 +173,8 @@ class TestTheRequest:
 
 UNUSABLE = [
     ("empty", Scripted(text="")),
-    ("empty", Scripted(text="<think>and so on and so on")),
+    ("thinking", Scripted(text="<think>and so on and so on")),
     ("truncated", Scripted(text='{"names": ["blu', finish_reason="length")),
-    ("malformed", Scripted(text='{"names": ["blue"')),
     ("malformed", Scripted(text='{"colours": ["blue"]}')),
     ("malformed", Scripted(text='{"names": ["a", "b", "c", "d"]}')),
     ("malformed", Scripted(text="Blue, I would say.")),
@@ -180,7 +204,7 @@ class TestAnUnusableReply:
     def test_costs_what_both_calls_cost(self):
         usage = {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13}
         answer = ask(URL, http_client=endpoint(completion("", usage=usage), completion(usage=usage)))
-        assert answer.usage == Usage(calls=2, input_tokens=20, output_tokens=6)
+        assert answer.usage == Usage(calls=2, input_tokens=20, output_tokens=6, unpriced=2)
 
     @pytest.mark.parametrize("reply", [completion(None, refusal="I cannot."), completion("{", finish="content_filter")])
     def test_that_refuses_is_not_argued_with(self, reply):
@@ -193,6 +217,20 @@ class TestAnUnusableReply:
         seen = []
         ask(URL, http_client=endpoint(completion("blue " * 10_000, finish="length"), completion(), seen=seen))
         assert len(seen[1][0].content) < 6_000
+
+    @pytest.mark.parametrize(("fault", "reply"), UNUSABLE)
+    def test_is_on_record_by_the_name_of_what_it_was(self, llmock, fault, reply):
+        answer = ask(llmock.add(reply).reply(GOOD).base_url())
+        assert [call.reading for call in answer.calls] == [fault, "ok"]
+
+    def test_cannot_be_repaired_into_what_was_not_said(self, llmock):
+        answer = ask(llmock.reply('{"names": [').reply('{"nam').base_url())
+        assert answer.value in (Colours(names=[]), BY_RULE)
+
+    @pytest.mark.parametrize("text", ["{" * 5_000, '{"names": ' + "[" * 50_000, '{"a' * 60_000])
+    def test_that_no_repair_can_mend_is_corrected_all_the_same(self, text):
+        answer = ask(URL, http_client=endpoint(completion(text), completion()))
+        assert (answer.value, answer.degraded) == (BLUE, None)
 
     def test_without_any_choice_counts_as_empty(self):
         answer = ask(URL, http_client=endpoint({"choices": []}))
@@ -286,11 +324,103 @@ class TestAnError:
         assert "sk-test" not in fault.message
         assert "invalid_api_key" in fault.message
 
-    def test_during_the_correction_is_raised_as_it_is(self):
-        client = endpoint(completion("no"), httpx2.Response(429, headers={"retry-after": "2"}, json={}))
-        fault = error(URL, http_client=client)
-        assert isinstance(fault, Throttled)
-        assert fault.retry_after == 2
+    @pytest.mark.parametrize(
+        "response",
+        [httpx2.Response(429, headers={"retry-after": "2"}, json={}), httpx2.Response(500), httpx2.Response(401)],
+        ids=["throttled", "broken", "terminal"],
+    )
+    def test_during_the_correction_is_raised_as_it_is_and_keeps_what_the_first_call_cost(self, response):
+        usage = {"prompt_tokens": 10, "completion_tokens": 3}
+        fault = error(URL, http_client=endpoint(completion("no", usage=usage), response))
+        [call] = fault.calls
+        assert (call.input_tokens, call.output_tokens, call.reading) == (10, 3, "malformed")
+
+    def test_before_anything_was_answered_cost_nothing(self, llmock):
+        assert error(llmock.rate_limit().base_url()).calls == ()
+        assert error(llmock.fail(500).base_url()).calls == ()
+
+    @pytest.mark.parametrize(
+        ("client", "reading"),
+        [
+            (endpoint(httpx2.Response(200, text="{", headers={"content-type": "application/json"})), "bad_response"),
+            (endpoint(httpx2.ReadTimeout("slow")), "timeout"),
+        ],
+    )
+    def test_that_may_have_been_charged_for_is_on_record_at_its_most(self, client, reading):
+        [call] = error(URL, http_client=client).calls
+        assert (call.reading, call.estimated, call.output_tokens) == (reading, True, ASK.max_tokens)
+
+
+LONG = replace(ASK, user="all of it", shorter=lambda: replace(ASK, user="half of it"))
+
+
+class TestAPromptThatIsTooLong:
+    def test_is_shortened_once_and_the_answer_is_not_degraded(self, llmock):
+        answer = ask(llmock.context_overflow().reply(GOOD).base_url(), asked=LONG)
+        assert (answer.value, answer.degraded, answer.usage.calls) == (BLUE, None, 1)
+        assert [request.body["messages"][1]["content"] for request in llmock.requests] == ["all of it", "half of it"]
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            httpx2.Response(400, json={"error": {"code": 400, "type": "exceed_context_size_error", "message": "no"}}),
+            httpx2.Response(400, json={"error": {"code": 400, "type": "BadRequestError", "message": "no"}}),
+            httpx2.Response(413),
+        ],
+        ids=["llama.cpp", "without a code", "413"],
+    )
+    def test_is_recognised_however_a_server_says_so(self, said):
+        def respond(request: httpx2.Request) -> httpx2.Response:
+            return said if "all of it" in str(request.content) else httpx2.Response(200, json=completion())
+
+        answer = ask(URL, asked=LONG, http_client=httpx2.AsyncClient(transport=httpx2.MockTransport(respond)))
+        assert (answer.value, answer.degraded) == (BLUE, None)
+
+    def test_gives_way_to_the_rule_when_half_of_it_is_too_long_as_well(self, llmock):
+        answer = ask(llmock.context_overflow(times=None).base_url(), asked=LONG)
+        assert (answer.value, answer.model, len(llmock.requests)) == (BY_RULE, "offline", 2)
+        assert "m-1 has no room" in answer.degraded
+
+
+DEAR = Tariff("m-1", given=(1_000.0, 10_000.0))
+"""A dollar for a thousand tokens in, ten for a thousand out; so ASK's 77 tokens of reply cost at most $0.77."""
+
+
+class TestABudget:
+    def test_prices_every_call_by_what_the_endpoint_counted(self):
+        usage = {"prompt_tokens": 100, "completion_tokens": 10}
+        answer = ask(URL, tariff=DEAR, http_client=endpoint(completion("no", usage=usage), completion(usage=usage)))
+        assert [call.cost_usd for call in answer.calls] == [0.2, 0.2]
+        assert answer.usage.cost_usd == pytest.approx(0.4)
+        assert answer.usage.unpriced == 0
+
+    def test_that_holds_the_call_does_not_change_it(self, llmock):
+        answer = ask(llmock.reply(GOOD).base_url(), tariff=DEAR, asked=replace(ASK, budget_usd=2.0))
+        assert (answer.value, answer.degraded) == (BLUE, None)
+
+    def test_that_could_be_exceeded_keeps_the_call_from_being_made(self, llmock):
+        answer = ask(llmock.reply(GOOD).base_url(), tariff=DEAR, asked=replace(ASK, budget_usd=0.7))
+        assert (answer.value, answer.model, answer.usage, len(llmock.requests)) == (BY_RULE, "offline", Usage(), 0)
+        assert "$0.7000 is left of the run's limit" in answer.degraded
+
+    def test_that_could_be_exceeded_by_the_correction_keeps_that_from_being_made(self):
+        seen = []
+        usage = {"prompt_tokens": 500, "completion_tokens": 77}
+        client = endpoint(completion("no", usage=usage), completion(), seen=seen)
+        answer = ask(URL, tariff=DEAR, asked=replace(ASK, budget_usd=2.0), http_client=client)
+        assert (answer.value, len(seen), len(answer.calls)) == (BY_RULE, 1, 1)
+        assert "malformed" in answer.degraded
+        assert "correcting it could cost" in answer.degraded
+
+    def test_cannot_be_kept_at_an_unknown_price_so_the_call_is_not_made(self, llmock):
+        answer = ask(llmock.reply(GOOD).base_url(), asked=replace(ASK, budget_usd=1_000.0))
+        assert (answer.value, len(llmock.requests)) == (BY_RULE, 0)
+        assert "because no price is known for m-1" in answer.degraded
+
+    def test_of_nothing_is_enough_for_what_the_operator_says_is_free(self, llmock):
+        free = Tariff("m-1", given=(0.0, 0.0))
+        answer = ask(llmock.reply(GOOD).base_url(), tariff=free, asked=replace(ASK, budget_usd=0.0))
+        assert (answer.value, answer.usage.cost_usd, answer.usage.unpriced) == (BLUE, 0.0, 0)
 
 
 def test_cancellation_passes_through_untouched():

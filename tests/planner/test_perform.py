@@ -6,14 +6,15 @@ import pytest
 
 from services.planner.perform import Planner
 from services.planner.prompt import PlanReply
-from shared.contracts.evidence import Usage
+from shared.contracts.evidence import Call, Usage, usage_of
 from shared.contracts.facts import PlanMade
 from shared.contracts.tasks import PlanTask
 from shared.errors import Terminal
 from shared.models.offline import OfflineModel
 from shared.models.protocol import Answer
 
-SPENT = Usage(calls=1, input_tokens=10, output_tokens=5)
+CALL = Call("planner", "m-1", "v1", 10, 5, 0.25)
+SPENT = usage_of((CALL,))
 
 
 class Saying:
@@ -23,7 +24,7 @@ class Saying:
         self.queries = list(queries)
 
     async def answer(self, ask):
-        return Answer(PlanReply(queries=self.queries), "m-1", SPENT)
+        return Answer(PlanReply(queries=self.queries), "m-1", SPENT, calls=(CALL,))
 
     async def aclose(self):
         pass
@@ -35,7 +36,7 @@ def planned(model, task) -> PlanMade:
 
 def test_a_models_queries_are_taken_as_they_are():
     made = planned(Saying("asyncio.TaskGroup errors", "C#"), PlanTask("q"))
-    assert made == PlanMade(queries=("asyncio.TaskGroup errors", "C#"), planner="m-1", usage=SPENT)
+    assert made == PlanMade(queries=("asyncio.TaskGroup errors", "C#"), planner="m-1", usage=SPENT, calls=(CALL,))
 
 
 def test_queries_are_cleaned_and_none_is_asked_twice():
@@ -52,14 +53,14 @@ def test_a_model_that_only_repeats_itself_gives_way_to_the_rule():
     assert "m-1" in made.degraded
     assert made.queries
     assert "contextvars" not in made.queries
-    assert made.usage == SPENT
+    assert (made.usage, made.calls) == (SPENT, (CALL,))
 
 
-@pytest.mark.parametrize("model", [OfflineModel(), Saying("???")])
-def test_nothing_to_search_for_is_terminal(model):
+@pytest.mark.parametrize(("model", "calls"), [(OfflineModel(), ()), (Saying("???"), (CALL,))])
+def test_nothing_to_search_for_is_terminal_and_was_paid_for_all_the_same(model, calls):
     with pytest.raises(Terminal) as caught:
         planned(model, PlanTask("???"))
-    assert caught.value.code == "no_query"
+    assert (caught.value.code, caught.value.calls) == ("no_query", calls)
 
 
 def test_the_offline_plan_is_not_called_degraded():

@@ -71,6 +71,28 @@ def test_what_a_reviewer_wants_less_of_is_not_searched_for(feedback, wanted):
     assert any("cancellation" in query for query in queries) is wanted
 
 
+@pytest.mark.parametrize(
+    ("feedback", "wanted"),
+    [
+        ("No, not enough. What about cancellation and timeouts?", ["cancellation", "timeouts"]),
+        ("no", []),
+        (
+            "Nothing on ExceptionGroup or on contextvars; I know about errors already.",
+            ["ExceptionGroup", "contextvars"],
+        ),
+        ("Too thin. Compare with Trio nurseries.", ["Trio nurseries"]),
+        ("Far too shallow on cancellation.", ["cancellation"]),
+    ],
+)
+def test_a_next_round_searches_for_what_the_feedback_names_first_and_for_nothing_again(feedback, wanted):
+    first = plan(PlanTask(TASK_GROUPS))
+    second = plan(PlanTask(TASK_GROUPS, feedback=(feedback,), asked=first))
+    assert second
+    assert not {key(query) for query in first} & {key(query) for query in second}
+    for number, words in enumerate(wanted):
+        assert words in second[number]
+
+
 @pytest.mark.parametrize("question", ["", "???", "how and why is it", "the"])
 def test_a_question_of_nothing_gives_no_plan(question):
     assert plan(PlanTask(question)) == ()

@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager
 from functools import wraps
 from typing import ParamSpec
 
+import msgspec
 import pytest
 
 from shared.contracts import envelope
 from shared.contracts.envelope import MAX_BYTES, Event
-from shared.contracts.evidence import Failure
+from shared.contracts.evidence import Call, Failure, usage_of
 from shared.contracts.facts import (
     AttemptFailed,
     Fact,
@@ -21,10 +22,11 @@ from shared.contracts.facts import (
     StepOutcome,
     SynthesisFailed,
     TaskIssued,
+    calls_of,
 )
 from shared.contracts.subjects import Slot, Step, live_cancelled
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
-from shared.errors import Terminal, Throttled, Transient
+from shared.errors import StepError, Terminal, Throttled, Transient
 from shared.runtime import clock
 from shared.runtime import worker as worker_module
 from shared.runtime.log import Consumer, Delivery, Fill, Tasks
@@ -444,6 +446,69 @@ async def test_whoever_is_throttled_for_too_long_in_all_has_failed_an_attempt():
     fact = log.said(PLAN.attempt(1))
     assert isinstance(fact, AttemptFailed)
     assert fact.error.code == "throttled"
+
+
+# What was paid for
+
+CALL = Call("planner", "m-1", "plan.v1", 10, 3, cost_usd=0.25)
+PAID_PLAN = PlanMade(queries=("a",), planner="m-1", calls=(CALL,), usage=usage_of((CALL,)))
+
+
+def having_called(error: StepError) -> StepError:
+    error.calls = (CALL,)
+    return error
+
+
+@runs
+async def test_what_was_paid_before_a_wait_is_in_the_outcome_and_off_the_budget():
+    log = Witness()
+    await issue(log, task=PlanTask("q", budget_usd=1.0))
+    work = Work(having_called(Throttled("throttled", "Slow down.", retry_after=0.01)), PAID_PLAN)
+    async with working(log, work, policy=Policy(shortest_wait_s=0.01)):
+        await wait_until(lambda: "ack" in log.done)
+    made = log.said(PLAN.outcome)
+    assert isinstance(made, PlanMade)
+    assert (made.calls, made.usage) == ((CALL, CALL), usage_of((CALL, CALL)))
+    assert [task.budget_usd for task in work.performed if isinstance(task, PlanTask)] == [1.0, 0.75]
+
+
+@pytest.mark.parametrize(
+    ("error", "slot"),
+    [
+        (Transient("timeout", "No answer."), PLAN.attempt(1)),
+        (Terminal("unauthorized", "The key is wrong."), PLAN.outcome),
+    ],
+    ids=["attempt", "outcome"],
+)
+@runs
+async def test_what_was_paid_for_a_failure_is_recorded_with_it(error: StepError, slot: Slot):
+    log = Witness()
+    await issue(log)
+    async with working(log, Work(having_called(error))):
+        await wait_until(lambda: "ack" in log.done)
+    assert calls_of(log.said(slot)) == (CALL,)
+
+
+@runs
+async def test_what_was_paid_before_a_worker_had_to_stop_is_recorded():
+    log = Witness()
+    await issue(log)
+    work = Work(having_called(Throttled("throttled", "Slow down.", retry_after=300)))
+    async with working(log, work, grace_s=0.02):
+        await wait_until(lambda: work.performed)
+    assert calls_of(log.said(PLAN.attempt(1))) == (CALL,)
+
+
+@runs
+async def test_a_result_that_is_too_large_was_paid_for_all_the_same():
+    log = Witness()
+    await issue(log)
+    large = msgspec.structs.replace(PAID_PLAN, queries=("x" * MAX_BYTES,))
+    async with working(log, Work(large)):
+        await wait_until(lambda: "ack" in log.done)
+    failed = log.said(PLAN.outcome)
+    assert isinstance(failed, PlanFailed)
+    assert (failed.error.code, failed.calls) == ("too_large", (CALL,))
 
 
 @runs

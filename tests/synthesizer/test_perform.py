@@ -6,7 +6,7 @@ import pytest
 
 from services.synthesizer.perform import Synthesizer
 from services.synthesizer.reply import WriterReply
-from shared.contracts.evidence import Finding, Passage, Report, Source, Usage, markdown
+from shared.contracts.evidence import Call, Finding, Passage, Report, Source, Usage, markdown, usage_of
 from shared.contracts.facts import SynthesisWritten
 from shared.contracts.tasks import SynthesizeTask
 from shared.errors import Terminal
@@ -14,7 +14,8 @@ from shared.models.offline import OfflineModel
 from shared.models.protocol import Answer
 
 SENTENCE = "The tasks of a group are awaited when its block exits."
-SPENT = Usage(calls=1, input_tokens=10, output_tokens=5)
+CALL = Call("writer", "m-1", "v1", 10, 5, 0.25)
+SPENT = usage_of((CALL,))
 
 
 def task(text: str = SENTENCE) -> SynthesizeTask:
@@ -31,7 +32,7 @@ class Writing:
     async def answer(self, ask):
         claim = {"text": "They are awaited at the end.", "quotes": [{"source": 1, "quote": self.quote}]}
         reply = WriterReply.model_validate({"sections": [{"heading": "When", "claims": [claim]}]})
-        return Answer(reply, "m-1", SPENT, self.degraded)
+        return Answer(reply, "m-1", SPENT, self.degraded, (CALL,))
 
     async def aclose(self):
         pass
@@ -58,7 +59,7 @@ def test_a_model_that_makes_its_quotes_up_gives_way_to_the_evidence_and_the_repo
     assert texts(made.report) == [SENTENCE]
     assert made.report.writer == "offline"
     assert "m-1" in made.report.degraded
-    assert made.usage == SPENT
+    assert (made.usage, made.calls) == (SPENT, (CALL,))
 
 
 def test_what_the_model_gave_as_its_reason_is_kept():
@@ -74,8 +75,8 @@ def test_the_offline_report_is_whole_and_not_called_degraded():
     assert f"{SENTENCE} [1]" in markdown("When?", made.report)
 
 
-@pytest.mark.parametrize("model", [OfflineModel(), Writing("this was never said by anyone")])
-def test_evidence_without_a_sentence_is_terminal(model):
+@pytest.mark.parametrize(("model", "calls"), [(OfflineModel(), ()), (Writing("never said by anyone"), (CALL,))])
+def test_evidence_without_a_sentence_is_terminal_and_was_paid_for_all_the_same(model, calls):
     with pytest.raises(Terminal) as caught:
         written(model, task(">>> 1 + 1"))
-    assert caught.value.code == "insufficient_evidence"
+    assert (caught.value.code, caught.value.calls) == ("insufficient_evidence", calls)

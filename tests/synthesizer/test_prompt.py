@@ -5,8 +5,10 @@ import re
 import pytest
 
 from services.synthesizer.prompt import PROMPT_VERSION, ask, boundary
+from services.synthesizer.reply import WriterReply
 from shared.contracts.evidence import Finding, Passage, Source
 from shared.contracts.tasks import SynthesizeTask
+from shared.models.room import room
 
 
 def source(name: str, *texts: str) -> Source:
@@ -42,7 +44,7 @@ def test_a_title_of_several_lines_stays_on_its_own():
 
 def test_passages_are_whole_or_absent():
     passages = [f"{n} " + "x" * 98 for n in range(50)]
-    user = ask(task(Finding("p", (source("a", *passages),))), budget=1_050).user
+    user = ask(task(Finding("p", (source("a", *passages),))), budget=1_250).user
     shown = re.findall(r"\d+ x+", user)
     assert shown == passages[:10]
 
@@ -69,3 +71,43 @@ def test_braces_of_a_question_are_only_braces(q):
 def test_the_instructions_depend_on_nothing_but_the_mark():
     some, other = task(Finding("p", (source("a", "x"),))), task(q="Else?")
     assert ask(some).system.replace(boundary(some), "") == ask(other).system.replace(boundary(other), "")
+
+
+def shown(user: str) -> int:
+    return sum(map(len, re.findall(r"\d+ x+", user)))
+
+
+MUCH = task(Finding("p", (source("a", *(f"{n:03} " + "x" * 96 for n in range(1_000))),)))
+
+
+def test_a_prompt_fits_the_room_there_is():
+    for tokens in (4_096, 16_384):
+        fits = room("writer", tokens)
+        asked = ask(MUCH, fits)
+        size = len(f"{asked.system}{asked.user}{WriterReply.model_json_schema()}".encode())
+        assert size <= fits.prompt
+        assert asked.max_tokens == fits.reply
+    assert 0 < shown(ask(MUCH, room("writer", 4_096)).user) < shown(ask(MUCH, room("writer", 16_384)).user)
+
+
+def test_a_prompt_holds_a_page_worth_of_passages_however_much_room_there_is():
+    assert shown(ask(MUCH, room("writer", 1_000_000)).user) <= 60_000
+
+
+def test_the_shorter_question_has_half_of_the_passages_each_of_them_whole():
+    whole = ask(MUCH, room("writer", 1_000_000))
+    assert whole.shorter
+    shorter = whole.shorter()
+    assert 0 < shown(shorter.user) <= shown(whole.user) / 2
+    assert shown(shorter.user) % 100 == 0
+
+
+def test_passages_are_measured_as_they_are_sent():
+    wide = task(Finding("p", (source("a", "世" * 100),)))
+    assert "世" not in ask(wide, budget=323).user
+    assert "世" in ask(wide, budget=324).user
+
+
+def test_whoever_asks_says_who_in_which_words_and_for_how_much():
+    asked = ask(SynthesizeTask("Why?", "digest", (), 0.5))
+    assert (asked.agent, asked.prompt, asked.budget_usd) == ("writer", PROMPT_VERSION, 0.5)

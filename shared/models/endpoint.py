@@ -1,0 +1,144 @@
+"""One endpoint that speaks OpenAI's Chat Completions: OpenAI itself, llama.cpp, vLLM, Ollama, a gateway.
+
+Built on Chat Completions because local servers ignore the Responses API's text format. The SDK's
+own retries are off: an attempt is the run's, recorded and counted there.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from httpx2 import AsyncClient
+from openai import AsyncOpenAI, BadRequestError, OpenAIError, Timeout, omit
+from openai.types.chat import ChatCompletionMessageParam as Message
+from openai.types.shared_params import ResponseFormatJSONSchema
+from pydantic import BaseModel, ValidationError
+
+from shared.errors import Transient
+from shared.models.completion import Completion, schema, schema_text
+from shared.models.faults import TOO_LONG, step_error, timed_out
+from shared.models.prices import OPENAI_URL, is_official
+
+_NO_KEY: Final = "none"
+_CONNECT_S: Final = 10.0
+
+
+@dataclass(frozen=True)
+class _Dialect:
+    """What an endpoint must understand: how the token limit is called, and whether the schema binds."""
+
+    limit: Literal["max_tokens", "max_completion_tokens"]
+    binding: bool
+
+
+_OFFICIAL: Final = (_Dialect("max_completion_tokens", True), _Dialect("max_completion_tokens", False))
+_COMPATIBLE: Final = (
+    _Dialect("max_tokens", True),
+    _Dialect("max_completion_tokens", True),
+    _Dialect("max_tokens", False),
+)
+_NOT_THE_DIALECT: Final = (TOO_LONG, "content_filter")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What one call says: the messages, the form of the reply, and how many tokens that may have."""
+
+    messages: Sequence[Message]
+    form: type[BaseModel]
+    max_tokens: int
+
+    @property
+    def text(self) -> str:
+        """All that the model has to read."""
+        return "\n".join([*(str(message.get("content")) for message in self.messages), schema_text(self.form)])
+
+
+class Endpoint:
+    """Calls the model `name` there. Without an `api_key` a placeholder is sent, never one from the environment."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        api_key: str | None,
+        base_url: str | None,
+        timeout_s: float,
+        http_client: AsyncClient | None,
+    ) -> None:
+        self._name = name
+        self._secret = api_key or ""
+        self._timeout_s = timeout_s
+        self._dialects = _OFFICIAL if is_official(base_url) else _COMPATIBLE
+        self._client = AsyncOpenAI(
+            api_key=api_key or _NO_KEY,
+            base_url=base_url or OPENAI_URL,
+            timeout=Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S)),
+            max_retries=0,
+            http_client=http_client,
+        )
+
+    async def aclose(self) -> None:
+        """Let go of connections."""
+        await self._client.close()
+
+    async def complete(self, prompt: Prompt) -> Completion:
+        """What the endpoint answers. Raises `StepError`s."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                body = await self._in_some_dialect(prompt)
+            return Completion.model_validate_json(body)
+        except TimeoutError as error:
+            raise timed_out(self._name) from error
+        except OpenAIError as error:
+            raise step_error(error, model=self._name, secret=self._secret) from error
+        except ValidationError as error:
+            raise Transient("bad_response", f"The endpoint of {self._name} sent no chat completion.") from error
+
+    async def _in_some_dialect(self, prompt: Prompt) -> bytes:
+        """The response in the first dialect that the endpoint takes, which is the one to begin with from then on.
+
+        A 400 costs nothing and names its reason differently everywhere, so the next dialect is simply
+        tried. What the endpoint said of the first is what a person gets to read.
+        """
+        refusals: list[BadRequestError] = []
+        for index, dialect in enumerate(self._dialects):
+            try:
+                body = await self._post(prompt, dialect)
+            except BadRequestError as error:
+                refusals.append(error)
+                if step_error(error, model=self._name).code in _NOT_THE_DIALECT:
+                    break
+            else:
+                self._dialects = self._dialects[index:]
+                return body
+        raise refusals[0]
+
+    async def _post(self, prompt: Prompt, dialect: _Dialect) -> bytes:
+        # The raw response, because the parsed one is not checked: it may be a string, or lack its choices.
+        response = await self._client.chat.completions.with_raw_response.create(
+            model=self._name,
+            messages=prompt.messages if dialect.binding else [*prompt.messages, user(in_form(prompt.form))],
+            response_format=_response_format(prompt.form) if dialect.binding else omit,
+            max_tokens=prompt.max_tokens if dialect.limit == "max_tokens" else omit,
+            max_completion_tokens=prompt.max_tokens if dialect.limit == "max_completion_tokens" else omit,
+        )
+        return response.content
+
+
+def in_form(form: type[BaseModel]) -> str:
+    """The request for a reply in this form, to a model that is not held to it."""
+    return f"Reply with one JSON object of this schema and nothing else: {schema_text(form)}"
+
+
+def user(text: str) -> Message:
+    """A message to the model."""
+    return {"role": "user", "content": text}
+
+
+def _response_format(form: type[BaseModel]) -> ResponseFormatJSONSchema:
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": form.__name__, "schema": schema(form), "strict": True},
+    }

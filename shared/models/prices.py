@@ -1,0 +1,62 @@
+"""What tokens cost, and how many a text has at most.
+
+Prices come from `genai-prices`' own table, which is part of the lock: nothing here reaches for the network, and
+a model that is not in the table has no price. What an endpoint of one's own charges only its operator knows.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from shared.models.tokens import Tokens
+
+OPENAI_URL: Final = "https://api.openai.com/v1"
+OPENAI: Final = "openai"
+"""What the table calls the provider behind that."""
+
+
+@dataclass(frozen=True)
+class Tariff:
+    """The price of one model: what the operator says in US dollars per million tokens, else what the table says.
+
+    Without either (no `provider`, or one that does not list the model), the price is unknown.
+    """
+
+    model: str
+    provider: str = ""
+    given: tuple[float, float] | None = None
+
+    def cost(self, tokens: Tokens, at: datetime) -> float | None:
+        """US dollars for these tokens at that time; `None`, never 0, where no price is known."""
+        if self.given:
+            into, out = self.given
+            return round((tokens.input * into + tokens.output * out) / 1e6, 9)
+        return _listed(self.model, self.provider, tokens, at) if self.provider else None
+
+
+def is_official(base_url: str | None) -> bool:
+    """Whether that is OpenAI itself, which is also where calls go that no address was given for."""
+    return not base_url or base_url.rstrip("/") == OPENAI_URL
+
+
+def _listed(model: str, provider: str, tokens: Tokens, at: datetime) -> float | None:
+    # Read only where a price is wanted: the table takes most of a second to load.
+    from genai_prices import Usage, calc_price
+
+    usage = Usage(input_tokens=tokens.input, output_tokens=tokens.output, cache_read_tokens=tokens.cached)
+    try:
+        found = calc_price(usage, model, provider_id=provider, genai_request_timestamp=at)
+    except (LookupError, ValueError):
+        return None
+    return round(float(found.total_price), 9)
+
+
+def listed_context(model: str, provider: str, at: datetime) -> int | None:
+    """How many tokens the table says that a model reads and writes together; `None` where it does not say."""
+    from genai_prices import Usage, calc_price
+
+    try:
+        found = calc_price(Usage(input_tokens=1), model, provider_id=provider, genai_request_timestamp=at)
+    except (LookupError, ValueError):
+        return None
+    return found.model.context_window

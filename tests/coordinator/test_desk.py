@@ -1,0 +1,71 @@
+"""A decision is judged on what is recorded, however far behind the coordinator is that takes it."""
+
+import asyncio
+from pathlib import Path
+
+from services.coordinator.desk import Desk
+from services.coordinator.intake import Defaults
+from services.coordinator.loop import Coordinator
+from services.coordinator.projection import Projection
+from services.coordinator.run import Run
+from shared.contracts import envelope
+from shared.contracts.envelope import Event
+from shared.contracts.requests import Revision
+from shared.contracts.subjects import REQUESTED
+from shared.runtime import clock
+from shared.runtime.log import Fill
+from shared.runtime.memory import MemoryLog
+from tests.coordinator.story import OTHER, RUN, Told, accepted, found, hold, planned, revised
+from tests.dossier import run as run_story
+
+FIRST = (accepted(), planned("cats"), found(0), hold(deadline=clock.now().replace(year=2999)))
+SECOND = (
+    *FIRST,
+    revised(),
+    planned("dogs", round_=2),
+    found(0, OTHER, round_=2),
+    hold(2, deadline=clock.now().replace(year=2999)),
+)
+THIRD = (
+    *SECOND,
+    revised(2),
+    planned("birds", round_=3),
+    found(0, round_=3),
+    hold(3, deadline=clock.now().replace(year=2999)),
+)
+
+
+async def _nothing_to_set_up() -> None:
+    pass
+
+
+async def sent_back_while_behind(told: tuple[Told, ...], data: Path, revision: Revision) -> Run | None:
+    """The run after a revision that was taken before the coordinator had folded anything."""
+    log = MemoryLog()
+    await log.publish(REQUESTED, b"{}")
+    for slot, fact in told:
+        await log.fill([Fill(slot.subject, envelope.encode(slot, Event(fact, "test", clock.now())))])
+    projection = Projection(data / "projection.db")
+    coordinator = Coordinator(log, projection, defaults=Defaults(), set_up=_nothing_to_set_up)
+    ruling = asyncio.create_task(Desk(log, coordinator, digest_required=False).rule("revise", revision))
+    await asyncio.sleep(0)
+    running = asyncio.create_task(coordinator.run())
+    refusal, run = await ruling
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    projection.close()
+    assert refusal is None, refusal
+    return run
+
+
+def test_a_revision_waits_for_the_evidence_that_it_names_to_be_folded(tmp_path: Path):
+    async def story() -> None:
+        for number, told in enumerate((FIRST, SECOND, THIRD), 1):
+            revision = Revision(
+                run_id=RUN, by="ada", feedback="More.", queries_drop=("cats",), exclude=(told[2][1].sources[0].sha256,)
+            )
+            run = await sent_back_while_behind(told, tmp_path / str(number), revision)
+            assert run
+            assert run.round == number + 1
+
+    run_story(story)
