@@ -152,6 +152,27 @@ def test_a_text_of_which_a_chunk_is_missing_or_another_is_not_there():
     assert frozen(chunks[:1]) == frozen([chunks[0], chunks[1]._replace(data=b"another")]) == {}
 
 
+FAILED = saying("research.run.a.completed", event("run.completed", run_id="a", ok=False, outcome="failed", reason="?"))
+SENT_BACK = saying("research.run.a.decision.1", event("decision.revised", message_seq=8))
+
+
+def test_a_run_may_fail_where_nothing_was_found_and_not_where_all_went_well():
+    nothing = saying("research.run.a.fetch.1.0", event("fetch.found", query="how", sources=[]))
+    assert any("failed without" in what for what in judged(FAILED(good()))[1].wrong)
+    assert not any("failed without" in what for what in judged(FAILED(nothing(good())))[1].wrong)
+
+
+def test_what_was_sent_back_is_not_reported_before_it_is_approved():
+    assert any("was reported after" in what for what in judged(SENT_BACK(good()))[1].wrong)
+
+
+def test_a_request_that_names_its_run_only_in_a_header_may_be_made_again():
+    again = Stored("research.requested", 99, BEGAN, b'{"q": "Why?"}')
+    log = [*good(), again]
+    assert check(log, [])[1].wrong
+    assert not check(log, [], named={99: "a"})[1].wrong
+
+
 def test_a_completion_stored_twice_is_seen():
     [completed] = [message for message in good() if message.subject.endswith(".completed")]
     _, found = check(good(), [completed, completed], acknowledged=["a"])

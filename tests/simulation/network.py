@@ -6,16 +6,17 @@ the connection are those of the real one: a fill goes on until the server has an
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from random import Random  # noqa: TID251  seeded
 from typing import Any, Final, TypeVar
 
 from shared.errors import Refused, Unavailable
-from shared.runtime.log import Consumer, Delivery, End, Fill, Filled, Full, Message, Tasks
+from shared.runtime.log import Consumer, End, Fill, Filled, Full, Message
 from shared.runtime.memory import MemoryLog
 from shared.runtime.topology import Limits
 from tests.simulation.faults import Hit, OnMessage
+from tests.simulation.handing import Order, at_once
 from tests.simulation.loop import OUTSIDE, Host, VirtualLoop, moment
 
 T = TypeVar("T")
@@ -23,15 +24,6 @@ _WITHIN_S: Final = 5.0
 _AGAIN_S: Final = 0.1
 _BATCHED: Final = 4
 _CHUNKS: Final = (1, 2, 7, 500)
-
-
-def at_once(doing: Coroutine[Any, Any, T]) -> T:
-    """What a coroutine returns that waits for nothing."""
-    try:
-        doing.send(None)
-    except StopIteration as done:
-        return done.value
-    raise AssertionError("It waits.")
 
 
 class Network:
@@ -186,32 +178,33 @@ class Connection:
 
     async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] = {}) -> int:
         text = data.decode(errors="replace")
-        return await self._ask(f"publish {subject} {text}", lambda: at_once(self._log.publish(subject, data, headers)))
+        return await self.ask(f"publish {subject} {text}", lambda: at_once(self._log.publish(subject, data, headers)))
 
     async def last(self, subjects: Sequence[str], *, leader: bool = False) -> dict[str, Message]:
         def read() -> dict[str, Message]:
             self.read_at = self._network.loop.time()
             return at_once(self._log.last(subjects, leader=leader))
 
-        return await self._ask(f"read {len(subjects)} slots", read)
+        return await self.ask(f"read {len(subjects)} slots", read)
 
     async def at(self, seq: int) -> Message | None:
-        return await self._ask(f"read {seq}", lambda: at_once(self._log.at(seq)))
+        return await self.ask(f"read {seq}", lambda: at_once(self._log.at(seq)))
 
     async def end(self) -> End:
-        return await self._ask("ask for the end", lambda: at_once(self._log.end()))
+        return await self.ask("ask for the end", lambda: at_once(self._log.end()))
 
     async def history(self, pattern: str, *, after: int = 0) -> AsyncIterator[Message]:
         raise NotImplementedError
         yield  # type: ignore[unreachable]
 
     async def put(self, text: str) -> str:
-        return await self._ask("freeze a text", lambda: at_once(self._log.put(text)))
+        return await self.ask("freeze a text", lambda: at_once(self._log.put(text)))
 
     async def get(self, sha256: str) -> str | None:
-        return await self._ask("read a text", lambda: at_once(self._log.get(sha256)))
+        return await self.ask("read a text", lambda: at_once(self._log.get(sha256)))
 
-    async def _ask(self, what: str, do: Callable[[], T]) -> T:
+    async def ask(self, what: str, do: Callable[[], T]) -> T:
+        """Send, and wait for the answer."""
         return await (await self._send(what, do))
 
     async def _send(self, what: str, do: Callable[[], T]) -> "asyncio.Future[T]":
@@ -340,113 +333,6 @@ class Connection:
         finally:
             await order.close()
             self._orders.pop(order, None)
-
-
-class Order:
-    """`Tasks`: the client's side of a standing order. The server's side is forgotten with the connection."""
-
-    def __init__(self, connection: Connection, network: Network, consumer: Consumer, at_most: int) -> None:
-        self._connection = connection
-        self._network = network
-        self._consumer: Consumer = consumer
-        self._at_most = at_most
-        self._held = 0
-        self._arrived: list[Handed] = []
-        self._news = asyncio.Event()
-        self._closed = False
-        self._serving: asyncio.Task[None] | None = None
-        self._at_server: Tasks | None = None
-
-    async def __aiter__(self) -> "AsyncIterator[Sequence[Handed]]":
-        while not self._closed:
-            await self._news.wait()
-            self._news.clear()
-            if taken := self._arrived:
-                self._arrived = []
-                yield taken
-
-    async def release(self, count: int = 1) -> None:
-        self._held -= count
-        if count and self._connection.up and not self._connection.host.dead:
-            now = self._network.loop.time()
-            self._network.later(now + self._connection.delay_s(), self._free, self._connection.session, count)
-
-    async def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        self._news.set()
-        self.forget(0.0)
-        for handed in self._arrived:
-            await handed.nak()
-
-    def place(self) -> None:
-        """Ask for as many as there is room for."""
-        if self._closed:
-            return
-        self.forget(0.0)
-        session, free = self._connection.session, self._at_most - self._held
-        self._serving = self._network.loop.create_task(self._serve(session, free), context=OUTSIDE)
-
-    def forget(self, after_s: float) -> None:
-        """The server hands out no more for this order, after a while."""
-        if serving := self._serving:
-            self._serving = None
-            if after_s:
-                self._network.later(self._network.loop.time() + after_s, serving.cancel)
-            else:
-                serving.cancel()
-
-    async def _serve(self, session: int, free: int) -> None:
-        await asyncio.sleep(self._connection.delay_s())
-        async with self._network.log.tasks(self._consumer, at_most=free) as tasks:
-            self._at_server = tasks
-            async for deliveries in tasks:
-                for delivery in deliveries:
-                    self._hand(session, delivery)
-
-    def _hand(self, session: int, delivery: Delivery) -> None:
-        loop, host = self._network.loop, self._connection.host
-        subject = delivery.message.subject.removeprefix("research.")
-        if self._consumer != "lead" or delivery.deliveries:
-            self._network.say(host.name, f"is handed {subject}, for the {delivery.deliveries}. time")
-        handed = Handed(self._connection, delivery, loop.time())
-        self._network.later(loop.time() + self._connection.delay_s(), self._arrive, session, handed)
-
-    def _arrive(self, session: int, handed: "Handed") -> None:
-        if session == self._connection.session and not self._closed:
-            self._held += 1
-            self._arrived.append(handed)
-            self._news.set()
-
-    def _free(self, session: int, count: int) -> None:
-        if session == self._connection.session and self._at_server:
-            at_once(self._at_server.release(count))
-
-
-class Handed:
-    """`Delivery`: one task as it reached this process."""
-
-    def __init__(self, connection: Connection, delivery: Delivery, at: float) -> None:
-        self._connection = connection
-        self._delivery = delivery
-        self.message = delivery.message
-        self.deliveries = delivery.deliveries
-        self.handed_at = at
-        connection.read_at = max(connection.read_at, at)
-
-    @property
-    def _name(self) -> str:
-        return self.message.subject.removeprefix("research.")
-
-    async def ack(self) -> None:
-        await self._connection.post(f"ack {self._name}", lambda: at_once(self._delivery.ack()))
-
-    async def nak(self) -> None:
-        await self._connection.post(f"nak {self._name}", lambda: at_once(self._delivery.nak()))
-
-    async def renew(self) -> None:
-        await self._connection._ask(f"renew {self._name}", lambda: at_once(self._delivery.renew()))
 
 
 def _filled(log: MemoryLog, fills: Sequence[Fill]) -> list[Filled]:

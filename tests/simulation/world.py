@@ -5,38 +5,31 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial, reduce
-from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
 from services.coordinator import fold, inbox, loop
-from services.coordinator.desk import Desk
-from services.coordinator.intake import Defaults
-from services.coordinator.loop import Coordinator
 from services.coordinator.owed import owed
-from services.coordinator.projection import Projection
 from services.coordinator.run import Recorded, Run, evolve, recorded
 from shared.contracts.envelope import decode
 from shared.contracts.facts import TaskIssued
 from shared.contracts.subjects import Kind, parse_slot
 from shared.runtime.log import Message
 from shared.runtime.topology import Limits
-from shared.runtime.verdict import Policy
-from shared.runtime.worker import Worker
 from tests.simulation import faults
+from tests.simulation.book import Book
 from tests.simulation.faults import Fault, OnMessage
-from tests.simulation.loop import OUTSIDE, Host, Stuck, VirtualLoop, moment, virtual
+from tests.simulation.loop import Host, Stuck, VirtualLoop, moment, virtual
 from tests.simulation.network import Connection, Network
 from tests.simulation.people import People
-from tests.simulation.promises import Book, broken
+from tests.simulation.processes import CoordinatorProcess, Process, WorkerProcess
+from tests.simulation.promises import broken
 from tests.simulation.scenario import COORDINATORS, WORKERS, Scenario
 from tests.simulation.work import LONG_FREEZE_S, Work
 
 LIMITS: Final = Limits(models=2, fetches=3)
 IN_FLIGHT: Final[dict[Kind, int]] = {"plan": 2, "fetch": 3, "synthesize": 2}
-_AT_MOST: Final = 2
-_GRACE_S: Final = 4.0
 _DRAINED_WITHIN_S: Final = 900.0
 _LOOK_EVERY_S: Final = 1.0
 _SNAPSHOTS_AT: Final = (0.5, 2.0, 5.0, 12.0)
@@ -90,106 +83,6 @@ def _bounded(*, small: bool) -> Iterator[None]:
             setattr(module, name, value)
 
 
-class _Process:
-    """A program that can be started again and again."""
-
-    def __init__(self, world: "World", name: str) -> None:
-        self.world = world
-        self.name = name
-        self.running: asyncio.Task[None] | None = None
-        self.host: Host
-        self.connection: Connection
-
-    @property
-    def alive(self) -> bool:
-        """Whether it runs."""
-        return self.running is not None
-
-    def begin(self, memory: str = "saved") -> None:
-        """Live again."""
-        self.world.network.say(self.name, f"starts, with its memory {memory}")
-        skew = self.world.scenario.skews.get(self.name, 0.0)
-        self.host = self.world.loop.host(self.name, skew_s=skew)
-        self.connection = self.world.network.connect(self.host)
-        self.running = self.host.begin(self.main(memory))
-        self.running.add_done_callback(partial(self._ended, self.host), context=OUTSIDE)
-
-    async def main(self, memory: str) -> None:
-        """What the program does."""
-        raise NotImplementedError
-
-    def stop(self) -> None:
-        """Be told to stop."""
-        raise NotImplementedError
-
-    def leave(self) -> None:
-        """What is on disk is kept for the next life."""
-
-    def kill(self) -> None:
-        """Die, between two steps."""
-        self.host.dead = self.host.still = True
-        self._end()
-
-    def _end(self) -> None:
-        self.leave()
-        self.running = None
-        self.connection.close()
-
-    def _ended(self, host: Host, running: "asyncio.Task[None]") -> None:
-        """It came to its end by itself."""
-        if host.dead:
-            return
-        host.dead = True
-        self._end()
-        if not running.cancelled() and (error := running.exception()):
-            self.world.crashes.append(f"{self.name} ended with {error!r}.")
-            self.world.network.say(self.name, f"ends with {error!r}")
-            self.world.later(1.0, self.begin)
-
-
-class _Coordinator(_Process):
-    def __init__(self, world: "World", name: str) -> None:
-        super().__init__(world, name)
-        self.saved: list[bytes] = []
-        self.projection: Projection
-        self.coordinator: Coordinator
-        self.desk: Desk
-
-    def begin(self, memory: str = "saved") -> None:
-        self.projection = Projection(Path(":memory:"))
-        if self.saved and memory != "none":
-            self.projection._db.deserialize(self.saved[-1] if memory == "saved" else self.saved[len(self.saved) // 2])
-        super().begin(memory)
-
-    async def main(self, memory: str) -> None:
-        self.coordinator = Coordinator(self.connection, self.projection, defaults=Defaults(), set_up=_nothing)
-        self.desk = Desk(self.connection, self.coordinator, digest_required=False)
-        await self.coordinator.run()
-
-    def stop(self) -> None:
-        if self.running:
-            self.running.cancel()
-
-    def leave(self) -> None:
-        self.saved.append(self.projection._db.serialize())
-
-
-class _Worker(_Process):
-    def __init__(self, world: "World", name: str, kind: Kind) -> None:
-        super().__init__(world, name)
-        self._kind: Kind = kind
-        self._stop = asyncio.Event()
-
-    async def main(self, memory: str) -> None:
-        self._stop = asyncio.Event()
-        perform = partial(self.world.work.perform, connection=self.connection)
-        worker = Worker(self.connection, self._kind, perform, at_most=_AT_MOST, policy=Policy(), grace_s=_GRACE_S)
-        await worker.run(self._stop)
-
-    def stop(self) -> None:
-        self._stop.set()
-
-
 class World:
     """Everything there is in one story."""
 
@@ -201,9 +94,9 @@ class World:
         self.network = Network(virtual_loop, LIMITS, hits=hits, pace_s=scenario.pace_s, seed=scenario.seed)
         self.network.kill = lambda host, hit: self._kill(host.name, hit.seconds, hit.memory)
         self.work = Work(scenario.seed, scenario.temper, IN_FLIGHT, lambda host: self._kill(host.name, 1.0, "saved"))
-        self._coordinators = {name: _Coordinator(self, name) for name in COORDINATORS}
-        workers = {name: _Worker(self, name, kind) for name, kind in WORKERS.items()}
-        self._processes: dict[str, _Process] = {**self._coordinators, **workers}
+        self._coordinators = {name: CoordinatorProcess(self, name) for name in COORDINATORS}
+        workers = {name: WorkerProcess(self, name, kind) for name, kind in WORKERS.items()}
+        self._processes: dict[str, Process] = {**self._coordinators, **workers}
         self.people = People(scenario, virtual_loop, self.network, list(self._coordinators.values()))
         self._book = Book()
         virtual_loop.set_exception_handler(lambda _, context: self.crashes.append(f"Nobody caught {context!r}."))
@@ -281,7 +174,7 @@ class World:
             process.stop()
             self.later(seconds, self._begin_when_stopped, process)
 
-    def _begin_when_stopped(self, process: _Process) -> None:
+    def _begin_when_stopped(self, process: Process) -> None:
         if process.alive:
             self.later(1.0, self._begin_when_stopped, process)
         else:
@@ -367,7 +260,7 @@ class World:
         return wrong + [text for each in self._coordinators.values() for text in _compared(each, runs)]
 
 
-def _compared(process: _Coordinator, runs: dict[str, Run]) -> list[str]:
+def _compared(process: CoordinatorProcess, runs: dict[str, Run]) -> list[str]:
     wrong = []
     for _ in range(len(runs) + 2):  # of what waits beyond memory, a save brings some back, and drops what is answered
         process.coordinator.fold.save()
@@ -393,7 +286,3 @@ def _fold(facts: Sequence[Recorded]) -> dict[str, Run]:
         return runs
 
     return reduce(folded, facts, {})
-
-
-async def _nothing() -> None:
-    """Nothing is to be set up."""
