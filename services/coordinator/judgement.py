@@ -15,8 +15,8 @@ class Take(Struct, frozen=True):
 
 class Refuse(Struct, frozen=True):
     """Do nothing, and say why. `code` is one of `unknown_run`, `not_held`, `decided`, `stale_digest`,
-    `digest_required`, `too_late`, `unknown_source`, `nothing_left`, `unknown_query`, `last_round`, `over_budget`, `clash`,
-    of a fork `not_that_far` or `unfit_edit`, or that of an `InvalidMessage`."""
+    `digest_required`, `too_late`, `unknown_source`, `nothing_left`, `unknown_query`, `last_round`, `over_budget`,
+    `clash`, of a fork `not_that_far` or `unfit_edit`, or that of an `InvalidMessage`."""
 
     code: str
     message: str
