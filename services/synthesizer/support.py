@@ -25,6 +25,7 @@ _MOST_NAMED: Final = 3
 _ENGLISH: Final = re.compile(
     r"\b(?:the|of|and|is|are|was|to|in|a|an|that|for|with|by|it|on|as|be|not|this|at|from|or)\b", re.IGNORECASE
 )
+_SENTENCES: Final = re.compile(r"(?<=[.!?])\s+(?=[\"'“‘(]?[A-Z])")
 _UNSPACED: Final = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff]+")
 
 
@@ -72,7 +73,7 @@ def by_rule(text: str, quotes: Sequence[str], titles: Sequence[str] = ()) -> Ver
     if wrong := [*_numbers(text, evidence), *_denials(text, evidence), *_subject(text, evidence, titles)]:
         return Verdict("unsupported", "; ".join(wrong))
     known = "\n".join((evidence, *titles))
-    if doubts := [*_spelled(text, evidence), *_names(text, known), *_little(text, known)]:
+    if doubts := [*_spelled(text, evidence), *_names(text, known), *_little(text, evidence, known)]:
         return Verdict("partial", "; ".join(doubts))
     return SUPPORTED
 
@@ -124,10 +125,13 @@ def _subject(text: str, evidence: str, titles: Sequence[str]) -> Iterator[str]:
         yield "the quotes speak of something else"
 
 
-def _little(text: str, known: str) -> Iterator[str]:
-    share = _shared(text, known)
-    if share < _SAME_TALK and (share == 0 or (_english(text) and _english(known))):
-        yield "few of its words are in the quotes" if share else "none of its words is in the quotes"
+def _little(text: str, evidence: str, known: str) -> Iterator[str]:
+    """That a sentence of the claim, which should have but one, says nothing of what the evidence says, or little."""
+    said = _SENTENCES.split(text)
+    if not all(_shared(sentence, evidence) for sentence in said):
+        yield "none of its words is in the quotes"
+    elif min(_shared(sentence, known) for sentence in said) < _SAME_TALK and _english(text) and _english(known):
+        yield "few of its words are in the quotes"
 
 
 def _shared(text: str, known: str) -> float:
@@ -137,10 +141,11 @@ def _shared(text: str, known: str) -> float:
 
 
 def _talk(text: str) -> Iterator[str]:
-    """The terms of a text; of scripts without spaces, every two neighbouring characters."""
+    """The terms of a text, numbers aside; of scripts without spaces, every two neighbouring characters."""
     unspaced = (match.group() for match in _UNSPACED.finditer(text))
     pairs = chain.from_iterable((f"{a}{b}" for a, b in pairwise(run)) for run in unspaced)
-    return chain(terms(_UNSPACED.sub(" ", text)), pairs)
+    words = (term for term in terms(_UNSPACED.sub(" ", text)) if not term.isdigit())
+    return chain(words, pairs)
 
 
 def _english(text: str) -> bool:
