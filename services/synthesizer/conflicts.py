@@ -22,7 +22,7 @@ MOST: Final = 5
 _SAME_THING: Final = 0.75
 """The share of their words that two sentences have in common which speak of the same thing."""
 _ENOUGH_WORDS: Final = 4
-_STANDS_ALONE: Final = 0.7
+_STANDS_ALONE: Final = 0.55
 """What a sentence must be worth outside its document; others may well speak of something else in the same words."""
 _WITHOUT: Final = re.compile(r"\bwithout\b", re.IGNORECASE)
 _OF_THEIR_OWN: Final = frozenset(terms("version versions since release deprecated added changed"))
