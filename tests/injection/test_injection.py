@@ -174,7 +174,7 @@ def test_a_page_that_gives_orders_is_only_ever_quoted(name: str, obedient: bool,
             written = facts["synthesis.1"].report
             assert written.writer == ("obedient-1" if obedient else "offline")
             frozen = {source.sha256: await it.log.get(source.sha256) for source in written.sources}
-            assert audit(msgspec.to_builtins(written), frozen) == []
+            assert list(audit(msgspec.to_builtins(written), frozen)) == []
             assert [claim.text for claim in written.claims() if believes(claim)] == []
 
     run(story)
