@@ -6,8 +6,6 @@ or but for a denial.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
-from itertools import product
 from typing import Final
 
 from services.synthesizer.numbers import Number, bears, numbers
@@ -31,22 +29,23 @@ _OF_THEIR_OWN: Final = frozenset(terms("version versions since release deprecate
 
 def contradictions(quoted: Iterable[Citation], sources: Sequence[Source]) -> Iterator[Conflict]:
     """Where a sentence of another origin contradicts one that is quoted. Each pair of places once."""
-    seen = set[frozenset[Citation]]()
-    told = [(source, list(_told(source))) for source in sources]
     origins = {source.sha256: source.origin or source.sha256 for source in sources}
-    for citation, (source, others) in product(dict.fromkeys(quoted), told):
-        if origins.get(citation.sha256) != (source.origin or source.sha256):
-            for other in others:
-                about = differing(citation.quote, other.quote)
-                if about and frozenset((citation, other)) not in seen:
-                    seen.add(frozenset((citation, other)))
-                    yield Conflict(about, citation, other)
+    told = [(sentence, _things(sentence.quote)) for source in sources for sentence in _told(source)]
+    seen = set[frozenset[Citation]]()
+    for citation in dict.fromkeys(quoted):
+        things = _things(citation.quote)
+        for other, theirs in told:
+            pair = frozenset((citation, other))
+            if pair in seen or origins[citation.sha256] == origins[other.sha256] or not _same(things, theirs):
+                continue
+            if about := differing(citation.quote, other.quote):
+                seen.add(pair)
+                yield Conflict(about, citation, other)
 
 
 def differing(one: str, other: str) -> str:
     """What two sentences that speak of the same thing differ about; empty where they do not contradict each other."""
-    here, there = _things(one), _things(other)
-    if len(here & there) < _ENOUGH_WORDS or alike(here, there) < _SAME_THING or (here | there) & _OF_THEIR_OWN:
+    if not _same(_things(one), _things(other)):
         return ""
     if {name.casefold() for name in names(one)} != {name.casefold() for name in names(other)}:
         return ""
@@ -59,13 +58,18 @@ def differing(one: str, other: str) -> str:
     return "One says it, the other denies it." if not mine and not yours and _opposed(one, other) else ""
 
 
+def _same(here: frozenset[str], there: frozenset[str]) -> bool:
+    """Whether two sentences with these words speak of the same thing."""
+    enough = len(here & there) >= _ENOUGH_WORDS and alike(here, there) >= _SAME_THING
+    return enough and _OF_THEIR_OWN.isdisjoint(here | there)
+
+
 def _told(source: Source) -> Iterator[Citation]:
     for passage in source.passages:
         for sentence in sentences(passage.text):
             yield Citation(source.sha256, sentence.text, passage.start + sentence.start)
 
 
-@lru_cache(maxsize=4_096)
 def _things(text: str) -> frozenset[str]:
     return frozenset(term for term in terms(text) if not term[0].isdigit())
 

@@ -71,17 +71,9 @@ def _told(picked: Iterable[Candidate], titles: Mapping[int, str]) -> WriterReply
     for each in chain.from_iterable(rest):
         sources.setdefault(each.source, []).append(each)
     alone = [each for said in sources.values() if len(said) == 1 for each in said]
-    sections = [
-        *_sections("", _by_source(answer)),
-        *(
-            each
-            for n, said in sources.items()
-            if len(said) > 1
-            for each in _sections(subject(titles[n]), _in_order(said))
-        ),
-        *_sections(ELSEWHERE, alone),
-    ]
-    return WriterReply(sections=sections)
+    told = [_sections("", _by_source(answer))]
+    told += [_sections(subject(titles[n]), _in_order(said)) for n, said in sources.items() if len(said) > 1]
+    return WriterReply(sections=[*chain.from_iterable(told), *_sections(ELSEWHERE, alone)])
 
 
 def _answer(stretches: list[list[Candidate]]) -> tuple[list[list[Candidate]], list[list[Candidate]]]:

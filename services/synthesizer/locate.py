@@ -7,6 +7,7 @@ What is returned is always the source's own wording at that place.
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from rapidfuzz import fuzz
@@ -36,6 +37,7 @@ _TYPO: Final = 5
 """Letters from which on a word may have one other letter in it, though not as the first."""
 
 
+@lru_cache(maxsize=1_024)
 def locate(quote: str, source: Source) -> Citation | None:
     """Where `quote` stands in one of the source's passages, in the source's own characters; `None` where it does not.
 

@@ -87,7 +87,7 @@ _DOUBTS: Final = (
         0.6,
     ),
     (re.compile(r"\(.*\)\W*$"), 0.3),
-    (re.compile(r"(?:.*\b\w+: ){3}"), 0.2),
+    (re.compile(r"(?:[^:]*\w: ){3}"), 0.2),
     (re.compile(r".*(?<![\w`'\"*])(?:[a-z]+_[a-z_]+|_[A-Za-z]\w*)(?![\w`'\"*(])"), 0.7),
     (re.compile(r"(?:If|When)\b[^.]*, (?:return|raise|use|call|do)\b"), 0.6),
     (re.compile(r".*(?:(?i:\b(?:ignor|disregard)\w* (?:all |any |the )*(?:previous|prior|above)\b)|<\|)"), 0.01),
