@@ -222,6 +222,11 @@ def test_terms_forget_endings_and_know_the_parts_of_names():
     assert alike({1, 2, 3}, {2, 3, 4}) == 0.5
 
 
+def test_what_means_little_outside_its_document_is_not_told_even_if_there_is_nothing_else():
+    manual = source("gc.collect(generation=2): Run the garbage collector.\n\nSee the section Garbage collector below.")
+    assert extracted("gc", garbage_collector=(manual,)) == []
+
+
 FRAGMENTS = st.sampled_from(
     [
         "The task group awaits its tasks when the block of the group exits. ",

@@ -194,6 +194,11 @@ class TestTheJudge:
         made = written(Scripted(self.WRITTEN), judged_by=Scripted(reply))
         assert [each.support for each in made.report.claims()] == ["supported", "supported"]
 
+    def test_that_contradicts_itself_is_taken_at_its_lowest(self):
+        verdicts = self.judging((1, "supported", ""), (1, "partial", "not all of it"), (1, "supported", ""))
+        made = written(Scripted(self.WRITTEN), judged_by=verdicts)
+        assert [each.support for each in made.report.claims()] == ["partial", "supported"]
+
     def test_is_not_named_where_its_reply_was_made_by_rule(self):
         made = written(
             Scripted(self.WRITTEN),
