@@ -40,6 +40,7 @@ _SITE: Final = re.compile(r"\s+[—–|·-]\s.*", re.DOTALL)
 """What stands behind the title proper, and on every page of a site."""
 _LABEL: Final = re.compile(r"\s*[\w.]+(?:\([^()]*\))?(?:\s*->[^:]*)?:\s")
 """A name before the sentence. What it repeats of the title is no news."""
+_IDENTIFIER: Final = re.compile(r"\w*_\w+")
 _LEANS: Final = re.compile(
     r"""\W*(?:
         (?:This|That|These|Those|It|Its|They|Their|He|She|Such|Otherwise|However|Thus|Therefore|Hence|So|But|And|Also
@@ -88,7 +89,7 @@ _DOUBTS: Final = (
     ),
     (re.compile(r"\(.*\)\W*$"), 0.3),
     (re.compile(r"(?:[^:]*\w: ){3}"), 0.2),
-    (re.compile(r".*(?<![\w`'\"*])(?:[a-z]+_[a-z_]+|_[A-Za-z]\w*)(?![\w`'\"*(])"), 0.7),
+    (re.compile(r".*(?<![\w`'\"*])(?:[a-z]+_[a-z_]+|_[A-Za-z]\w*)(?![\w`'\"*(])"), 0.35),
     (re.compile(r"(?:If|When)\b[^.]*, (?:return|raise|use|call|do)\b"), 0.6),
     (re.compile(r".*(?:(?i:\b(?:ignor|disregard)\w* (?:all |any |the )*(?:previous|prior|above)\b)|<\|)"), 0.01),
 )
@@ -168,6 +169,8 @@ class _Judge:
         self._relevance = relevance
         self._wanted = dict.fromkeys(asked, _QUESTION_WEIGHT) | dict.fromkeys(searched, 1.0)
         self._weights = {term: _BOTH_WEIGHT if term in asked else 1.0 for term in searched}
+        self._words = asked | searched
+        self._said = frozenset(_IDENTIFIER.findall(f"{question} {query}"))
         self._subject = asked & searched or asked
         self._title = frozenset(terms(subject(title)))
         self._base = _FLOOR + _TITLE_WEIGHT * relevance.of(subject(title), self._wanted)
@@ -176,7 +179,7 @@ class _Judge:
     def score(self, text: str, share: float, early: float) -> float:
         """The worth of a sentence: what it says of what is wanted, how well it stands alone, and how early it comes."""
         said = self._base + self._relevance.of(_LABEL.sub("", text), self._wanted)
-        return said * (0.4 + 0.6 * share) * standing(text) * early * self._trust
+        return said * (0.4 + 0.6 * share) * self.standing(text) * early * self._trust
 
     def answers(self, text: str) -> float:
         """What a sentence says of the question, in itself: most where it says what the subject is or does."""
@@ -184,8 +187,16 @@ class _Judge:
         defines = opening is not None and not self._subject.isdisjoint(terms(opening.group(1)))
         said = self._base + self._relevance.of(_LABEL.sub("", text), dict.fromkeys(self._subject, 1.0))
         named = len(self._subject.intersection(terms(text))) / (len(self._subject) or 1)
-        worth = said * (0.2 + named) * standing(text) * self._trust
+        worth = said * (0.2 + named) * self.standing(text) * self._trust
         return worth * (_DEFINES if defines else 1.0) * (_LEANING if leans(text) else 1.0)
+
+    def standing(self, text: str) -> float:
+        """As below. What was asked for by name needs no introduction."""
+        label = _LABEL.match(text)
+        name = label.group().partition("(")[0].rstrip(": ").rpartition(".")[2] if label else ""
+        if label and name and self._words.issuperset(terms(name)):
+            text = f"It is: {text[label.end() :]}"
+        return standing(_IDENTIFIER.sub(lambda match: "it" if match.group() in self._said else match.group(), text))
 
     def covers(self, text: str) -> tuple[int, float]:
         """How many of the sub-query's terms the sentence or the title has, and what share of their weight that is."""
@@ -235,7 +246,7 @@ def _of_passage(
             score=judge.score(sentence.text, share, early * (1 + 0.3 / (1 + index))),
             answers=judge.answers(sentence.text) * early,
             to_the_point=share >= (_POINT if count < 2 else _POINT_OF_SEVERAL),
-            stands=standing(sentence.text) >= _STANDS,
+            stands=judge.standing(sentence.text) >= _STANDS,
             leans=leans(sentence.text),
             before=before if sentence.follows else None,
         )

@@ -50,15 +50,12 @@ def markdown(question: str, report: Report) -> str:
 
 
 def _byline(report: Report) -> str:
-    author = (
-        "Extracted verbatim by the offline model; no language model took part"
-        if report.writer == "offline"
-        else f"Written by {_plain(report.writer)}"
-    )
+    did = "Read" if report.insufficient else "Extracted verbatim" if report.writer == "offline" else "Written"
+    who = "the offline model; no language model took part" if report.writer == "offline" else _plain(report.writer)
     origins = len({source.origin or source.sha256 for source in report.sources})
     sources = f"{count(len(report.sources), 'source')} of {count(origins, 'origin')}"
     dropped = [f"{count(report.dropped, 'quote')} dropped"] if report.dropped else []
-    return " · ".join([author, *_fared(report), *dropped, *([sources] if report.sources else [])])
+    return " · ".join([f"{did} by {who}", *_fared(report), *dropped, *([sources] if report.sources else [])])
 
 
 def _fared(report: Report) -> list[str]:

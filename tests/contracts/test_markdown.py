@@ -92,7 +92,7 @@ def test_an_insufficient_report_in_full():
     )
     assert markdown("How long is a month?", lacking) == (
         "# How long is a month?\n\n"
-        "*Written by m-1 · 1 source of 1 origin*\n\n"
+        "*Read by m-1 · 1 source of 1 origin*\n\n"
         "**The evidence does not answer the question.** Nothing was written, since nothing could have been quoted.\n\n"
         "## What was searched\n\n"
         "- months: 1 source\n"

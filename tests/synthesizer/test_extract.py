@@ -227,6 +227,19 @@ def test_what_means_little_outside_its_document_is_not_told_even_if_there_is_not
     assert extracted("gc", garbage_collector=(manual,)) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "other", "text"),
+    [
+        ("gc.collect", "garbage collector", "gc.collect(generation=2): Run the garbage collector at once, in full."),
+        ("sort_keys", "keys output", "If sort_keys is true, then the keys of the output are sorted by their names."),
+    ],
+)
+def test_but_what_was_asked_for_by_name_needs_no_introduction(name: str, other: str, text: str):
+    task = SynthesizeTask(f"What does {name} do?", "d", (Finding(name, (source(text),)),))
+    assert [claim.text for section in extract(task).sections for claim in section.claims] == [text]
+    assert extracted(f"What of {other}?", **{other: (source(text),)}) == []
+
+
 FRAGMENTS = st.sampled_from(
     [
         "The task group awaits its tasks when the block of the group exits. ",
