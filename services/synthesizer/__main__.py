@@ -14,7 +14,7 @@ from shared.runtime.worker import Perform, performing
 
 async def _compose(settings: Settings, log: Log, stack: AsyncExitStack) -> Perform:
     model = configured(settings, settings.writer_model)
-    judge = configured(settings, settings.judge_model) if settings.judge_model else OfflineModel()
+    judge = configured(settings, settings.planner_model) if settings.judge else OfflineModel()
     stack.push_async_callback(model.aclose)
     stack.push_async_callback(judge.aclose)
     return performing(SynthesizeTask, Synthesizer(model, judge=judge).perform)

@@ -76,8 +76,8 @@ class Settings(BaseSettings):
 
     planner_model: str = "gpt-4o-mini"
     writer_model: str = "gpt-4o"
-    judge_model: str = "gpt-4o-mini"
-    """Judges, beside the rule, whether the quotes of a report bear its claims out; empty for the rule alone."""
+    judge: bool = True
+    """Have the planner's model judge, beside the rule, whether the quotes of a report bear its claims out."""
     model_timeout_s: float = Field(default=120, gt=0)
     openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
     openai_base_url: str | None = Field(default=None, validation_alias="OPENAI_BASE_URL")
