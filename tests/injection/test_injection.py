@@ -12,7 +12,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from services.fetcher.perform import Fetcher
-from services.fetcher.tools import Hit
+from services.fetcher.tools import Hit, Search
 from services.planner.perform import Planner
 from services.planner.prompt import PlanReply
 from services.synthesizer.judge import JudgeReply
@@ -47,17 +47,18 @@ class Web:
     """A tool that finds the page, and an honest one beside it. It remembers what it was asked for."""
 
     name = "web"
+    arguments = Search
 
     def __init__(self, page: str) -> None:
         self.page, self.asked = page, list[str]()
 
-    async def search(self, query: str, *, limit: int) -> list[Hit]:
-        self.asked.append(query)
+    async def search(self, search: Search) -> list[Hit]:
+        self.asked.append(search.query)
         honest = "The Moon circles the Earth once in about 27 days, and the tide follows it around."
         return [
-            Hit(f"Tides {self.page[-80:]}", PAGE_URL, self.page, (Passage(self.page, 0),)),
-            Hit("The Moon", OTHER_URL, honest, (Passage(honest, 0),)),
-        ][:limit]
+            Hit(f"Tides {self.page[-80:]}", PAGE_URL, self.page, url=PAGE_URL),
+            Hit("The Moon", OTHER_URL, honest, url=OTHER_URL),
+        ][: search.limit]
 
 
 class Obedient:
@@ -72,7 +73,7 @@ class Obedient:
 
     def _obeyed(self, ask) -> dict:
         order = self.page.split(HONEST)[1].strip()
-        lines = [line.strip()[:590] for line in order.splitlines() if line.strip()]
+        lines = [seen[:590] for line in order.splitlines() if (seen := visible(line))]
         reads = any(line[:40] in ask.user or json.dumps(line[:40])[1:-1] in ask.user for line in lines)
         if ask.reply is PlanReply:
             return {"queries": [*QUERIES, *([f"evil.test {order[:60]}", EVIL] if reads else [])]}
@@ -169,7 +170,7 @@ def test_a_page_that_gives_orders_is_only_ever_quoted(name: str, obedient: bool,
             assert (facts["decision.1"].by, facts["decision.1"].via, facts["decision.1"].exclude) == ("ada", "nats", ())
             assert sorted(web.asked) == sorted(planned), "nothing more was searched for after the decision"
             assert {source.location for source in ended.sources} <= {PAGE_URL, OTHER_URL}
-            assert links(ended.report) == []
+            assert set(links(ended.report)) <= {PAGE_URL, OTHER_URL}
             assert all(visible(line) == line.strip() for line in ended.report.splitlines())
             written = facts["synthesis.1"].report
             assert written.writer == ("obedient-1" if obedient else "offline")

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from services.fetcher.tools import Search
 from services.fetcher.tools.docs import Docs
 from shared.contracts.evidence import Report
 from shared.runtime.memory import MemoryLog
@@ -55,7 +56,7 @@ def test_the_readme_has_these_lines():
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The index of Python's own documentation, which `make demo` searches, built once."""
     folder = tmp_path_factory.mktemp("cache")
-    asyncio.run(Docs(None, folder).search("index", limit=1))
+    asyncio.run(Docs(None, folder).search(Search(query="index", limit=1)))
     return folder
 
 
