@@ -74,7 +74,7 @@ class Dossier:
         return [message.data for message in self.log.messages if message.subject.startswith(prefix)]
 
 
-def performers(log: MemoryLog, docs: Path, cache: Path) -> dict[Kind, Perform]:
+def performers(log: MemoryLog, docs: Path | None, cache: Path) -> dict[Kind, Perform]:
     """The real planner, fetcher and synthesizer, without a language model."""
     tool = Docs(docs, cache)
     model = OfflineModel()

@@ -127,6 +127,7 @@ def _report(round_: Round, work: Work) -> Step:
             return _unfinished("report", "", round_, work)
         case SynthesisWritten(report=report):
             text = f"{count(len(report.citations()), 'citation')} of {count(len(report.sources), 'source')}"
+            text = "too little evidence" if report.insufficient else text
             return Step(
                 "done", "report", text, f"degraded: {report.degraded}" if report.degraded else f"by {report.writer}"
             )

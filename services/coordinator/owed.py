@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from services.coordinator.fork import Copy, copies_due, plan_due
 from services.coordinator.run import Box, Round, Run, digest
 from services.coordinator.spending import Writer, estimate, left, limit, with_usage, within, writing_budget
-from shared.contracts.evidence import Citation, Failure, Finding, Passage, Report, markdown
+from shared.contracts.evidence import Citation, Failure, Finding, Passage, Report
 from shared.contracts.facts import (
     AttemptFailed,
     DecisionApproved,
@@ -33,6 +33,7 @@ from shared.contracts.facts import (
     SynthesisWritten,
     TaskIssued,
 )
+from shared.contracts.markdown import markdown
 from shared.contracts.subjects import Slot, Step
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.runtime.verdict import INTERRUPTED
@@ -179,18 +180,24 @@ def dropped(run: Run, number: int) -> set[str]:
 
 
 def _beyond(report: Report, findings: tuple[Finding, ...]) -> str | None:
-    """Why the report may not be published: the first sentence that the decided evidence does not bear out."""
-    listed = {source.sha256 for source in report.sources}
+    """Why the report may not be published: the first thing in it that the decided evidence does not have."""
     passages: dict[str, list[Passage]] = {}
     for finding in findings:
         for source in finding.sources:
             passages.setdefault(source.sha256, []).extend(source.passages)
-    for claim in (claim for section in report.sections for claim in section.claims):
+    listed = {source.sha256 for source in report.sources}
+    if strays := [source for source in report.sources if source.sha256 not in passages]:
+        return (
+            f"The report lists the source {strays[0].title[:80]!r}, which is not in the evidence that was decided on."
+        )
+    for claim in (*report.claims(), *report.unsupported):
         if not claim.citations:
             return f"The report says {claim.text[:80]!r} and cites nothing for it."
-        for citation in claim.citations:
-            if citation.sha256 not in listed or not _stands_in(passages.get(citation.sha256, []), citation):
-                return f"The report cites {citation.quote[:80]!r}, which is not in the evidence that was decided on."
+    for citation in report.quoted():
+        if citation.sha256 not in listed or not _stands_in(passages[citation.sha256], citation):
+            return f"The report cites {citation.quote[:80]!r}, which is not in the evidence that was decided on."
+    if not report.claims() and not report.insufficient:
+        return "The report says nothing, and does not say that the evidence is too little."
     return None
 
 

@@ -95,10 +95,11 @@ def _lacks_subject(words: Sequence[str], subject: str, *, compares: bool) -> boo
 
 
 def _named(text: str) -> Iterator[str]:
-    """The things that a text names, those named by several words first."""
+    """The things that a text names, those of several words first; one word has to be technical, or compared."""
+    compares = _COMPARISON.search(text) is not None
     found = [term for sentence in _sentences(text) for clause in _clauses(sentence) for term in terms(clause)]
-    for term in sorted(found, key=lambda term: len(term) == 1):
-        if len(term) > 1 or is_technical(term[0]):
+    for term in sorted(found, key=lambda term: len(term) == 1 and not is_technical(term[0])):
+        if len(term) > 1 or compares or is_technical(term[0]):
             yield _query(term)
 
 
@@ -127,8 +128,10 @@ def _clauses(sentence: str) -> list[str]:
 
 def _new(queries: Iterable[str], known: set[frozenset[str]]) -> list[str]:
     """The queries that repeat neither one known nor one another, in order."""
-    distinct = {key(query): query for query in reversed(list(queries)) if query}
-    return [query for words, query in reversed(distinct.items()) if words not in known]
+    distinct: dict[frozenset[str], str] = {}
+    for query in filter(None, queries):
+        distinct.setdefault(key(query), query)
+    return [query for words, query in distinct.items() if words not in known]
 
 
 def _query(words: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ def _listed(words: str) -> frozenset[str]:
 _STOP: Final = _listed(
     """
     a about actually after again all also always am an any anything are aren as ask at be because been before
-    being best better between both bring by can cannot come compare compared comparison could couldn deep
+    being best better between both bring by can cannot choose chosen come compare compared comparison could couldn deep
     describe detail details did didn differ difference differences different do does doesn doing don done each
     either else enough etc even ever every everything exactly explain few find first focus for from further get
     gets give given go going good got had has hasn have haven having he help her here his how however i if in
@@ -35,19 +35,20 @@ _STOP: Final = _listed(
 )
 _VERBS: Final = _listed(
     """
-    accept add allow apply avoid become begin behave break build call cancel catch cause change check choose
-    close connect contain convert create decide define delete depend detect die enable end ensure exit fail
-    fetch fill finish fix follow guarantee handle hang happen help hold implement improve increase keep kill
-    lead leak learn limit load lock lose manage measure miss move open parse pass prevent print produce
-    propagate protect raise reach read receive reduce remove replace reset return run send serve set share stall
-    start stop store support switch throw turn update wait watch work wrap write
+    accept add allow apply avoid become begin behave break build call cancel catch cause change check close
+    connect contain convert create deal decide define delete depend detect die enable end ensure exit fail fetch
+    fill finish fix follow guarantee handle hang happen help hold implement improve increase keep kill lead leak
+    learn limit load lock lose manage measure miss move open parse pass prevent print produce propagate protect
+    raise reach read receive reduce remove replace reset return run send serve set share stall start stop store
+    support switch throw turn update wait watch work wrap write
     """
 )
 _GENERAL: Final = _listed(
     """
-    app application approach area aspect case class code example function idea issue language library method
-    module object option package part problem program project python python3 reason result script service
-    software solution standard step system thing tool topic type version
+    advantage alternative app application approach area aspect benefit case class code consequence danger
+    disadvantage example function idea issue language library method module object option package part problem
+    program project python python3 reason result risk script service software solution standard step system
+    thing tool topic type version
     """
 )
 """Words that narrow a query but are no subject by themselves."""

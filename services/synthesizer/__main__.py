@@ -2,10 +2,12 @@
 
 from contextlib import AsyncExitStack
 
+from services.synthesizer.judge import AGENT as JUDGE
 from services.synthesizer.perform import Synthesizer
 from services.synthesizer.prompt import AGENT
 from shared.contracts.tasks import SynthesizeTask
 from shared.models.choice import configured
+from shared.models.offline import OfflineModel
 from shared.runtime.app import run_worker
 from shared.runtime.log import Log
 from shared.runtime.settings import Settings
@@ -14,8 +16,11 @@ from shared.runtime.worker import Perform, performing
 
 async def _compose(settings: Settings, log: Log, stack: AsyncExitStack) -> Perform:
     model, room = configured(settings, AGENT)
+    doubting, judge_room = configured(settings, JUDGE) if settings.judge else (OfflineModel(), room)
     stack.push_async_callback(model.aclose)
-    return performing(SynthesizeTask, Synthesizer(model, room=room).perform)
+    stack.push_async_callback(doubting.aclose)
+    writer = Synthesizer(model, room=room, judge=doubting, judge_room=judge_room)
+    return performing(SynthesizeTask, writer.perform)
 
 
 def main() -> None:

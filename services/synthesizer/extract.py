@@ -1,18 +1,18 @@
 """The writer that needs no model: the sentences of the evidence that say most about what was asked. Pure.
 
-For each sub-query a section, in the order of the plan. Of its passages it takes whole sentences,
-word for word, and sets them in the order in which their source has them. A sentence that leans on
-the one before it ("It is …") comes with that one or not at all; what was said is not said again.
+Each sub-query in turn picks from its passages whole sentences, word for word. A sentence that leans
+on the one before it ("It is …") comes with that one or not at all; what was said is not said again.
+What was picked is told as a page: the answer first, then source by source, in each source's own order.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from math import ceil
 from typing import Final
 
-from services.synthesizer.ranking import Candidate, ranked
+from services.synthesizer.ranking import Candidate, ranked, subject
 from services.synthesizer.reply import (
     MAX_HEADING,
-    MAX_SECTIONS,
     MAX_SENTENCE,
     WriterReply,
     WrittenClaim,
@@ -20,6 +20,7 @@ from services.synthesizer.reply import (
     WrittenSection,
 )
 from services.synthesizer.sentences import Sentence, blocks, sentences
+from services.synthesizer.sources import numbered
 from services.synthesizer.terms import alike, held, shingles, terms
 from shared.contracts.evidence import Finding
 from shared.contracts.tasks import SynthesizeTask
@@ -28,37 +29,107 @@ PAGE: Final = 15
 """Sentences of a report, about."""
 MOST: Final = 10
 """Sentences of one section."""
+ANSWER: Final = 3
+"""Sentences that the page begins with, about."""
+ELSEWHERE: Final = "From other sources"
+"""What sentences stand under that are the only ones of their source."""
 
 _WORTH: Final = 0.25
-"""A sentence that scores less than this part of its section's best is not worth saying."""
+"""A sentence that scores less than this part of its sub-query's best is not worth saying, …"""
+_WORTH_THE_PAGE: Final = 0.25
+"""… nor one that scores less than this part of the best of all."""
 _SAME_PHRASES: Final = 0.5
 _SAME_TERMS: Final = 0.7
-_BESIDE: Final = 1.25
+_BESIDE: Final = 1.5
 _CROWDED: Final = 0.9
 _SHORTEST_LINE: Final = 20
 
 
 def extract(task: SynthesizeTask) -> WriterReply:
-    """About a page of verbatim sentences, each quoting itself; no section where the evidence has no prose at all."""
+    """About a page of verbatim sentences, each quoting itself; no section where none speaks of what was asked."""
+    titles = {n: source.title for n, source in enumerate(numbered(task.findings), start=1)}
     for read in (sentences, paragraphs):
-        found = ranked(task, read)
-        if found:
-            return _written(_to_the_point(found) or found)
+        if found := _to_the_point(ranked(task, read)):
+            return _told(_picked(found), titles)
     return WriterReply(sections=[])
 
 
-def _written(found: Sequence[tuple[Finding, list[Candidate]]]) -> WriterReply:
-    """A section for each finding. What one leaves of its share of the page, the later ones get."""
-    page, sections = _Page(), list[WrittenSection]()
-    for left, (finding, candidates) in zip(range(min(len(found), MAX_SECTIONS), 0, -1), found, strict=False):
-        claims = page.take(candidates, share=ceil((PAGE - page.said) / left))
-        sections += [WrittenSection(heading=_heading(finding.query), claims=claims)] if claims else []
-    return WriterReply(sections=sections)
+def _picked(found: Sequence[tuple[Finding, list[Candidate]]]) -> list[Candidate]:
+    """What each finding picks. What one leaves of its share of the page, the later ones get."""
+    page, picked = _Page(), list[Candidate]()
+    least = _WORTH_THE_PAGE * max((each.score for _, candidates in found for each in candidates), default=0.0)
+    for left, (_, candidates) in zip(range(len(found), 0, -1), found, strict=True):
+        picked += page.take(candidates, share=ceil((PAGE - page.said) / left), least=least)
+    return picked
+
+
+def _told(picked: Iterable[Candidate], titles: Mapping[int, str]) -> WriterReply:
+    """The page: the best stretches first, then what is left of each source under its title."""
+    stretches = sorted(_stretches(picked), key=_best, reverse=True)
+    answer, rest = _answer(stretches)
+    sources: dict[int, list[Candidate]] = {}
+    for each in chain.from_iterable(rest):
+        sources.setdefault(each.source, []).append(each)
+    alone = [each for said in sources.values() if len(said) == 1 for each in said]
+    told = [_sections("", _by_source(answer))]
+    told += [_sections(subject(titles[n]), _in_order(said)) for n, said in sources.items() if len(said) > 1]
+    return WriterReply(sections=[*chain.from_iterable(told), *_sections(ELSEWHERE, alone)])
+
+
+def _answer(stretches: list[list[Candidate]]) -> tuple[list[list[Candidate]], list[list[Candidate]]]:
+    """The stretches that a page begins with, and the others. A short page is nothing but its beginning."""
+    if sum(map(len, stretches)) <= 2 * ANSWER:
+        return stretches, []
+    said = 0
+    for count, stretch in enumerate(stretches):
+        said += len(stretch)
+        if said >= ANSWER:
+            return stretches[: count + 1], stretches[count + 1 :]
+    return stretches, []
+
+
+def _stretches(picked: Iterable[Candidate]) -> list[list[Candidate]]:
+    """The sentences in the order of their sources, those together that stand right behind one another."""
+    stretches: list[list[Candidate]] = []
+    for each in _in_order(picked):
+        if stretches and each.before and each.before.place == stretches[-1][-1].place:
+            stretches[-1].append(each)
+        else:
+            stretches.append([each])
+    return stretches
+
+
+def _best(stretch: Iterable[Candidate]) -> float:
+    return max(each.answers for each in stretch)
+
+
+def _by_source(stretches: Iterable[list[Candidate]]) -> list[Candidate]:
+    """The sentences of the best source first, and those of each in its own order."""
+    order: dict[int, int] = {}
+    for each in (said := list(chain.from_iterable(stretches))):
+        order.setdefault(each.source, len(order))
+    return sorted(said, key=lambda each: (order[each.source], each.place))
+
+
+def _in_order(said: Iterable[Candidate]) -> list[Candidate]:
+    return sorted(said, key=lambda each: each.place)
+
+
+def _sections(heading: str, said: Sequence[Candidate]) -> list[WrittenSection]:
+    """One section, or as many as a section's limit asks for; none where nothing is said."""
+    short = heading if len(heading) <= MAX_HEADING else f"{heading[: MAX_HEADING - 1]}…"
+    claims = [_claim(each) for each in said]
+    return [
+        WrittenSection(heading="" if at else short, claims=claims[at : at + MOST]) for at in range(0, len(claims), MOST)
+    ]
 
 
 def _to_the_point(found: Iterable[tuple[Finding, list[Candidate]]]) -> list[tuple[Finding, list[Candidate]]]:
-    """The findings with what speaks of their sub-query, less those where only a stray word of it was met."""
-    fitting = ((finding, [each for each in candidates if each.to_the_point]) for finding, candidates in found)
+    """The findings with what speaks of their sub-query, and says what it means outside its document as well.
+
+    Less would read worse than a report that says that there is too little.
+    """
+    fitting = ((it, [each for each in candidates if each.to_the_point and each.stands]) for it, candidates in found)
     return [(finding, candidates) for finding, candidates in fitting if candidates]
 
 
@@ -83,14 +154,14 @@ class _Page:
         """How many sentences the page has."""
         return len(self._phrases)
 
-    def take(self, candidates: Sequence[Candidate], *, share: int) -> list[WrittenClaim]:
-        """The best of `candidates` that say something new, in reading order; one at least may be said."""
+    def take(self, candidates: Sequence[Candidate], *, share: int, least: float) -> list[Candidate]:
+        """The best of `candidates` that say something new and are worth `least`; one at least may be said."""
         most = max(1, min(MOST, share))
         taken: _Taken = {}
-        enough = _WORTH * max((each.score for each in candidates if not each.leans), default=0.0)
+        enough = max(least, _WORTH * max((each.score for each in candidates if not each.leans), default=0.0))
         while len(taken) < most and (best := self._next(candidates, taken, enough)):
             taken[best.place] = best
-        return [_claim(candidate) for candidate in _in_reading_order(taken.values())]
+        return list(taken.values())
 
     def _next(self, candidates: Sequence[Candidate], taken: _Taken, enough: float) -> Candidate | None:
         worth = {each: _worth(each, taken) for each in candidates if _can_stand(each, taken)}
@@ -123,18 +194,5 @@ def _worth(candidate: Candidate, taken: _Taken) -> float:
     return candidate.score * (_BESIDE if beside else 1.0) * _CROWDED**crowd
 
 
-def _in_reading_order(taken: Iterable[Candidate]) -> list[Candidate]:
-    """The sources by their best sentence, and the sentences of each as they stand in it."""
-    best: dict[int, float] = {}
-    chosen = list(taken)
-    for candidate in chosen:
-        best[candidate.source] = max(candidate.score, best.get(candidate.source, 0.0))
-    return sorted(chosen, key=lambda candidate: (-best[candidate.source], candidate.place))
-
-
 def _claim(candidate: Candidate) -> WrittenClaim:
     return WrittenClaim(text=candidate.text, quotes=[WrittenQuote(source=candidate.source, quote=candidate.text)])
-
-
-def _heading(query: str) -> str:
-    return " ".join(query.split())[:MAX_HEADING]

@@ -1,36 +1,96 @@
 """One writing step: ask, check every citation, and publish only what stands."""
 
-from services.synthesizer.citations import report
+import logging
+from typing import Final
+
+from services.synthesizer import correction, judge
+from services.synthesizer.citations import Draft, corrected, draft, lost, publish
 from services.synthesizer.extract import extract
 from services.synthesizer.prompt import DEFAULT_ROOM, ask
+from services.synthesizer.reply import WriterReply
+from shared.contracts.evidence import Call, Report, usage_of
 from shared.contracts.facts import SynthesisWritten
-from shared.contracts.tasks import SynthesizeTask
-from shared.errors import Terminal
-from shared.models.offline import OFFLINE
-from shared.models.protocol import Model
+from shared.contracts.tasks import SynthesizeTask, less
+from shared.errors import StepError
+from shared.models.offline import OFFLINE, OfflineModel
+from shared.models.protocol import Answer, Ask, Model, Reply
 from shared.models.room import Room
+
+logger = logging.getLogger(__name__)
+
+_NO_JUDGE: Final = OfflineModel()
+Calls = tuple[Call, ...]
 
 
 class Synthesizer:
-    """Writes reports with `model`, which has so much `room`."""
+    """Writes reports with `model`, which has so much `room`; `judge` doubts them, within a room of its own."""
 
-    def __init__(self, model: Model, *, room: Room = DEFAULT_ROOM) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        room: Room = DEFAULT_ROOM,
+        judge: Model = _NO_JUDGE,
+        judge_room: Room = judge.DEFAULT_ROOM,
+    ) -> None:
         self._model = model
         self._room = room
+        self._judge = judge
+        self._judge_room = judge_room
 
     async def perform(self, task: SynthesizeTask) -> SynthesisWritten:
         """A report whose every citation stands in the task's findings, written under the task's digest.
 
-        Where nothing that the model wrote survives the check, the evidence is extracted instead.
-        Raises `Terminal` when that too yields nothing, and whatever `StepError` the model raises.
+        Quotes that are found nowhere are asked for once more. Where nothing that the model wrote survives,
+        the evidence is extracted instead; where that too yields nothing, the report says that the evidence is
+        insufficient. Raises whatever `StepError` the model raises at first; once it has written, what it wrote is
+        published without the further calls that fail.
         """
         answer = await self._model.answer(ask(task, self._room))
-        written = report(task, answer.value, writer=answer.model, degraded=answer.degraded)
-        if not written.sections:
-            why = answer.degraded or f"Nothing that {answer.model} wrote could be found in the sources."
-            written = report(task, extract(task), writer=OFFLINE, degraded=why)
-        if not written.sections:
-            error = Terminal("insufficient_evidence", "The sources hold nothing that a report could quote.")
-            error.calls = answer.calls
-            raise error
-        return SynthesisWritten(digest=task.digest, report=written, usage=answer.usage, calls=answer.calls)
+        reply, calls = await self._corrected(task, answer)
+        drafted, judged_by, further = await self._judged(draft(task, reply), less(task, calls))
+        made = publish(task, drafted, writer=answer.model, degraded=answer.degraded, judge=judged_by)
+        if made.insufficient and (drafted.sections or drafted.dropped):
+            made = _extracted(task, drafted, answer, judged_by)
+        calls += further
+        return SynthesisWritten(digest=task.digest, report=made, usage=usage_of(calls), calls=calls)
+
+    async def _corrected(self, task: SynthesizeTask, answer: Answer[WriterReply]) -> tuple[WriterReply, Calls]:
+        missing = lost(task, answer.value)
+        if not missing:
+            return answer.value, answer.calls
+        again, further = await _tried(self._model, correction.ask(less(task, answer.calls), missing, self._room))
+        reply = corrected(answer.value, missing, again.value) if again else answer.value
+        return reply, answer.calls + further
+
+    async def _judged(self, drafted: Draft, task: SynthesizeTask) -> tuple[Draft, str | None, Calls]:
+        """The draft with the judge's verdicts, and who judged, where somebody did beside the rule."""
+        claims = judge.doubtful(drafted, self._judge_room)
+        if not claims:
+            return drafted, None, ()
+        question = judge.ask(claims, self._judge_room, budget_usd=task.budget_usd)
+        answer, calls = await _tried(self._judge, question)
+        if answer is None or answer.model == OFFLINE or answer.degraded:
+            return drafted, None, calls
+        return judge.with_verdicts(drafted, claims, answer.value.verdicts), answer.model, calls
+
+
+def _extracted(task: SynthesizeTask, drafted: Draft, answer: Answer[WriterReply], judged_by: str | None) -> Report:
+    """The report by extraction, beside what was written and not borne out."""
+    why = answer.degraded or (
+        f"Nothing that {answer.model} wrote is borne out by what it quoted."
+        if drafted.sections
+        else f"Nothing that {answer.model} wrote could be found in the sources."
+    )
+    whole = draft(task, extract(task)).plus(drafted)
+    return publish(task, whole, writer=OFFLINE, degraded=why, judge=judged_by)
+
+
+async def _tried(model: Model, question: Ask[Reply]) -> tuple[Answer[Reply] | None, Calls]:
+    """The answer and the calls for it. Or none: the report that is written already is worth more than it."""
+    try:
+        answer = await model.answer(question)
+    except StepError as error:
+        logger.warning("A further look at a report failed, it goes on without: %s", error)
+        return None, tuple(call for call in error.calls if isinstance(call, Call))
+    return answer, answer.calls

@@ -1,7 +1,8 @@
 """How much each sentence of the evidence is worth to a report. Pure."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +19,17 @@ _QUESTION_WEIGHT: Final = 0.4
 _TITLE_WEIGHT: Final = 0.3
 _BOTH_WEIGHT: Final = 1.5
 """What a term of the sub-query weighs that is in the question too: it is the subject."""
+_ASIDE: Final = 0.4
+"""What is left of a sentence's worth in a source that only one sub-query found, and whose title says nothing of it."""
+_DEFINES: Final = 1.5
+"""How much more one answers that begins with the subject and says what it is or does."""
+_STANDS: Final = 0.4
+"""What has to be left of a sentence's worth outside its document for it to be told where there are others."""
+_LEANING: Final = 0.5
+"""How much one still answers that points at what was said before it."""
+_IS: Final = re.compile(
+    r"\W*((?:\S+\s+){1,6}?)(?:is|are|means|provides?|allows?|lets?|represents?|defines?|handles?|specif(?:y|ies))\b"
+)
 _POINT: Final = 0.45
 _POINT_OF_SEVERAL: Final = 0.3
 """The share of a sub-query that a sentence has to be about; less will do where that is more than one word."""
@@ -28,6 +40,7 @@ _SITE: Final = re.compile(r"\s+[—–|·-]\s.*", re.DOTALL)
 """What stands behind the title proper, and on every page of a site."""
 _LABEL: Final = re.compile(r"\s*[\w.]+(?:\([^()]*\))?(?:\s*->[^:]*)?:\s")
 """A name before the sentence. What it repeats of the title is no news."""
+_IDENTIFIER: Final = re.compile(r"\w*_\w+")
 _LEANS: Final = re.compile(
     r"""\W*(?:
         (?:This|That|These|Those|It|Its|They|Their|He|She|Such|Otherwise|However|Thus|Therefore|Hence|So|But|And|Also
@@ -35,6 +48,8 @@ _LEANS: Final = re.compile(
           |Both|Conversely|Consequently|Nevertheless|Yet|Still|Meanwhile|Next|First|Second|Third|Lastly|Besides)\b
       | (?:For|In|At|On|After|Before|When|If|Because\ of|As|With|Like|Since|While|Unlike)\s
           (?:this|that|these|those|it|they|such|so|not|example|instance|addition|contrast|the\ other\ hand|a\ result)\b
+      | By\ default,?\ (?:this|it)\b
+      | If\ (?:given|specified|provided|omitted|supplied|set|true|false|None)\b
       | (?:The|As|From\ the)\ (?:following|former|latter|same|above|next|other|first|second|result(?:ing)?)\b
     )""",
     re.VERBOSE,
@@ -50,7 +65,33 @@ _DOUBTS: Final = (
     (re.compile(r".*\b(?:[Ww]ritten|[Cc]ontributed|[Mm]aintained) by\b|.*\b(?:Copyright|License)\b"), 0.4),
     (re.compile(r".*(?:https?://|:\w+:`)"), 0.6),
     (re.compile(r".*(?: =+ |\b(?:I|my|we|our|us)\b)"), 0.6),
-    (re.compile(r"\W*(?:Return|Raise|Creat|Set|Get|Run|Submit|Print|Wait|Call|Writ|Read|Check)(?:e?s|e)? "), 0.7),
+    (
+        re.compile(
+            r"\W*(?:Return|Rais|Creat|Set|Get|Run|Submit|Print|Wait|Call|Writ|Read|Check|Send|Clon|Convert|Choos|Add"
+            r"|Remov|Comput|Mak|Construct|Initializ|Determin|Test|Open|Clos|Execut|Perform|Build|Regist|Handl|Like"
+            r"|Same as|Given|Used|Functionally)(?:e?s|e|ed|d)? "
+        ),
+        0.5,
+    ),
+    (re.compile(r"[\w.]+(?:\([^()]*(?:\([^()]*\)[^()]*)*\)(?:\s*->[^:]*)?|\.[\w.]+):\s"), 0.3),
+    (re.compile(r"(?:[\w.*]+|.* [\w.]+) -- |.*\w\(.*\) -> "), 0.2),
+    (re.compile(r"[A-Z]{2,}\s?\d+ - "), 0.2),
+    (
+        re.compile(
+            r".*\b(?:can be found|(?:is|are) (?:described|discussed|explained|documented)|more information"
+            r"|section [A-Z])\b"
+        ),
+        0.3,
+    ),
+    (
+        re.compile(r"The (?:parameters?|arguments?|method|function|return(?:ed)? value|default(?: value)?|result)s? "),
+        0.6,
+    ),
+    (re.compile(r"\(.*\)\W*$"), 0.3),
+    (re.compile(r"(?:[^:]*\w: ){3}"), 0.2),
+    (re.compile(r".*(?<![\w`'\"*])(?:[a-z]+_[a-z_]+|_[A-Za-z]\w*)(?![\w`'\"*(])"), 0.35),
+    (re.compile(r"(?:If|When)\b[^.]*, (?:return|raise|use|call|do)\b"), 0.6),
+    (re.compile(r".*(?:(?i:\b(?:ignor|disregard)\w* (?:all |any |the )*(?:previous|prior|above)\b)|<\|)"), 0.01),
 )
 """What makes a sentence say less outside its document, and how much is left of its worth."""
 
@@ -67,7 +108,7 @@ _VERB: Final = re.compile(
     )\b""",
     re.VERBOSE,
 )
-_NO_VERB: Final = 0.75
+_NO_VERB: Final = 0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,14 +116,18 @@ class Candidate:
     """A sentence that a section may take, from source number `source`, at `start` of the source's frozen text.
 
     `before` is the sentence right before it in its paragraph. One that `leans` means little without that.
-    `to_the_point` says that the sentence, or its source's title, speaks of what the sub-query is about.
+    `score` is what it is worth to its sub-query, `answers` what to the whole question.
+    `to_the_point` says that the sentence, or its source's title, speaks of what the sub-query is about,
+    `stands` that it says what it means outside its document as well.
     """
 
     text: str
     source: int
     start: int
     score: float
+    answers: float
     to_the_point: bool
+    stands: bool
     leans: bool
     before: "Candidate | None"
 
@@ -98,26 +143,60 @@ def ranked(task: SynthesizeTask, read: Reader) -> list[tuple[Finding, list[Candi
     texts = {passage.text for finding in task.findings for source in finding.sources for passage in source.passages}
     told = {text: read(text) for text in texts}
     relevance = Relevance({sentence.text for each in told.values() for sentence in each})
-    scored = ((finding, list(_candidates(finding, task.q, relevance, numbers, told))) for finding in task.findings)
+    once = _found_once(task.findings)
+    scored = (
+        (finding, list(_candidates(finding, task.q, relevance, numbers, told, once))) for finding in task.findings
+    )
     return [(finding, candidates) for finding, candidates in scored if candidates]
+
+
+def subject(title: str) -> str:
+    """What a page is about, without the name of its site."""
+    return _SITE.sub("", title) or title
+
+
+def _found_once(findings: Sequence[Finding]) -> frozenset[str]:
+    """The sources that only one of several sub-queries found: the further from the point, the more alone."""
+    found = Counter(source.sha256 for finding in findings for source in finding.sources)
+    return frozenset(sha256 for sha256, times in found.items() if times == 1) if len(findings) > 1 else frozenset()
 
 
 class _Judge:
     """Scores the sentences of one source for one finding."""
 
-    def __init__(self, relevance: Relevance, question: str, query: str, title: str) -> None:
+    def __init__(self, relevance: Relevance, question: str, query: str, title: str, *, alone: bool) -> None:
         asked, searched = frozenset(terms(question)), frozenset(terms(query))
         self._relevance = relevance
         self._wanted = dict.fromkeys(asked, _QUESTION_WEIGHT) | dict.fromkeys(searched, 1.0)
         self._weights = {term: _BOTH_WEIGHT if term in asked else 1.0 for term in searched}
-        subject = _SITE.sub("", title)
-        self._title = frozenset(terms(subject))
-        self._base = _FLOOR + _TITLE_WEIGHT * relevance.of(subject, self._wanted)
+        self._words = asked | searched
+        self._said = frozenset(_IDENTIFIER.findall(f"{question} {query}"))
+        self._subject = asked & searched or asked
+        self._title = frozenset(terms(subject(title)))
+        self._base = _FLOOR + _TITLE_WEIGHT * relevance.of(subject(title), self._wanted)
+        self._trust = _ASIDE if alone and not self._title & (asked | searched) else 1.0
 
     def score(self, text: str, share: float, early: float) -> float:
         """The worth of a sentence: what it says of what is wanted, how well it stands alone, and how early it comes."""
         said = self._base + self._relevance.of(_LABEL.sub("", text), self._wanted)
-        return said * (0.4 + 0.6 * share) * standing(text) * early
+        return said * (0.4 + 0.6 * share) * self.standing(text) * early * self._trust
+
+    def answers(self, text: str) -> float:
+        """What a sentence says of the question, in itself: most where it says what the subject is or does."""
+        opening = _IS.match(text)
+        defines = opening is not None and not self._subject.isdisjoint(terms(opening.group(1)))
+        said = self._base + self._relevance.of(_LABEL.sub("", text), dict.fromkeys(self._subject, 1.0))
+        named = len(self._subject.intersection(terms(text))) / (len(self._subject) or 1)
+        worth = said * (0.2 + named) * self.standing(text) * self._trust
+        return worth * (_DEFINES if defines else 1.0) * (_LEANING if leans(text) else 1.0)
+
+    def standing(self, text: str) -> float:
+        """As below. What was asked for by name needs no introduction."""
+        label = _LABEL.match(text)
+        name = label.group().partition("(")[0].rstrip(": ").rpartition(".")[2] if label else ""
+        if label and name and self._words.issuperset(terms(name)):
+            text = f"It is: {text[label.end() :]}"
+        return standing(_IDENTIFIER.sub(lambda match: "it" if match.group() in self._said else match.group(), text))
 
     def covers(self, text: str) -> tuple[int, float]:
         """How many of the sub-query's terms the sentence or the title has, and what share of their weight that is."""
@@ -145,9 +224,10 @@ def _candidates(
     relevance: Relevance,
     numbers: Mapping[str, int],
     told: Mapping[str, Sequence[Sentence]],
+    once: Collection[str],
 ) -> Iterator[Candidate]:
     for rank, source in enumerate(finding.sources):
-        judge = _Judge(relevance, question, finding.query, source.title)
+        judge = _Judge(relevance, question, finding.query, source.title, alone=source.sha256 in once)
         for place, passage in enumerate(source.passages):
             early = 1 / ((1 + 0.15 * rank) * (1 + 0.1 * place))
             yield from _of_passage(passage, numbers[source.sha256], told[passage.text], judge, early)
@@ -164,7 +244,9 @@ def _of_passage(
             source=source,
             start=passage.start + sentence.start,
             score=judge.score(sentence.text, share, early * (1 + 0.3 / (1 + index))),
+            answers=judge.answers(sentence.text) * early,
             to_the_point=share >= (_POINT if count < 2 else _POINT_OF_SEVERAL),
+            stands=judge.standing(sentence.text) >= _STANDS,
             leans=leans(sentence.text),
             before=before if sentence.follows else None,
         )

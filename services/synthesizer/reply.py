@@ -8,6 +8,7 @@ MAX_SENTENCE: Final = 600
 """Characters of one claim, and of one quote."""
 MAX_HEADING: Final = 120
 MAX_SECTIONS: Final = 25
+MAX_CONFLICTS: Final = 5
 
 
 class WrittenQuote(BaseModel):
@@ -31,7 +32,30 @@ class WrittenSection(BaseModel):
     claims: list[WrittenClaim] = Field(max_length=10)
 
 
+class WrittenConflict(BaseModel):
+    """Two quotes of different sources that cannot both be right."""
+
+    about: str = Field(max_length=MAX_HEADING, description="What they differ about, in a few words.")
+    one: WrittenQuote
+    other: WrittenQuote
+
+
 class WriterReply(BaseModel):
     """A one-page report. No sections: the sources do not answer the question."""
 
     sections: list[WrittenSection] = Field(max_length=MAX_SECTIONS)
+    # An endpoint that ignores the schema may leave it out, which says nothing against the rest.
+    conflicts: list[WrittenConflict] = Field(default=[], max_length=MAX_CONFLICTS)
+
+
+class CorrectedClaim(BaseModel):
+    """The quotes that one claim shall have."""
+
+    claim: int = Field(description="The number of the claim.")
+    quotes: list[WrittenQuote] = Field(max_length=3)
+
+
+class CorrectionReply(BaseModel):
+    """Quotes in place of those that were not found. A claim that is not in the list is given up."""
+
+    claims: list[CorrectedClaim] = Field(max_length=100)

@@ -25,6 +25,11 @@ _SATURATION: Final = 1.2
 _LENGTH: Final = 0.5
 
 
+def listed(words: str) -> tuple[str, ...]:
+    """The words of a list that is written as one text."""
+    return tuple(words.split())
+
+
 def terms(text: str) -> Iterator[str]:
     """The terms of `text`: words without their endings, and of a compound name the whole and its parts."""
     for token in _TOKEN.findall(text):

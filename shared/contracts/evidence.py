@@ -159,13 +159,33 @@ class Section(Struct, frozen=True):
     claims: tuple[Claim, ...]
 
 
+class Conflict(Struct, frozen=True):
+    """Two sources that cannot both be right: where each says it, and in a few words what they differ `about`."""
+
+    about: str
+    one: Citation
+    other: Citation
+
+
 class CitedSource(Struct, frozen=True):
-    """A source as the report lists it: number `n` (from 1) in order of first citation."""
+    """A source as the report lists it: number `n` (from 1) in order of first citation. The rest is as in `Source`."""
 
     n: int
     sha256: str
     title: str
     location: str
+    url: str = ""
+    published: str | None = None
+    fetched_at: Annotated[datetime, Meta(tz=True)] | None = None
+    origin: str = ""
+    also: tuple[str, ...] = ()
+
+
+class Searched(Struct, frozen=True):
+    """A sub-query and how many sources it brought."""
+
+    query: str
+    sources: int
 
 
 class Report(Struct, frozen=True):
@@ -180,43 +200,29 @@ class Report(Struct, frozen=True):
     writer: str
     degraded: str | None = None
     gaps: tuple[str, ...] = ()
+    dropped: int = 0
+    """Quotes that the writer gave and that stand in no source; what rested on them alone was left out."""
+    unsupported: tuple[Claim, ...] = ()
+    """Claims that their quotes do not bear out. They are no part of the sections, and shown as what they are."""
+    conflicts: tuple[Conflict, ...] = ()
+    judge: str | None = None
+    """The model that judged support beside the rule; `None` where the rule alone did."""
+    insufficient: bool = False
+    """There are no sections, because the evidence does not answer. `sources` are then all that were read."""
+    searched: tuple[Searched, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    """Pages and tools that brought nothing, beside others that did."""
+
+    def claims(self) -> tuple[Claim, ...]:
+        """What the report says, in order."""
+        return tuple(claim for section in self.sections for claim in section.claims)
 
     def citations(self) -> tuple[Citation, ...]:
         """Every citation of every claim, in order."""
-        return tuple(citation for section in self.sections for claim in section.claims for citation in claim.citations)
+        return tuple(citation for claim in self.claims() for citation in claim.citations)
 
-
-def markdown(question: str, report: Report) -> str:
-    """The report as Markdown. Every sentence ends in the numbers of the sources it cites."""
-    numbers = {source.sha256: source.n for source in report.sources}
-    lines = [f"# {_one_line(question)}", "", f"*{_byline(report)}*", ""]
-    for section in report.sections:
-        if section.heading:
-            lines += [f"## {_one_line(section.heading)}", ""]
-        lines += [" ".join(_cited(claim, numbers) for claim in section.claims), ""]
-    if report.gaps:
-        lines += ["## Not answered", "", *(f"- {_one_line(gap)}" for gap in report.gaps), ""]
-    lines += ["## Sources", "", *(_listed(source) for source in report.sources), ""]
-    return "\n".join(lines)
-
-
-def _byline(report: Report) -> str:
-    author = (
-        "Extracted verbatim by the offline model; no language model took part."
-        if report.writer == "offline"
-        else f"Written by {_one_line(report.writer)}."
-    )
-    return f"{author} Degraded: {_one_line(report.degraded)}" if report.degraded else author
-
-
-def _cited(claim: Claim, numbers: dict[str, int]) -> str:
-    marks = dict.fromkeys(numbers[citation.sha256] for citation in claim.citations if citation.sha256 in numbers)
-    return f"{_one_line(claim.text)} {''.join(f'[{number}]' for number in marks)}"
-
-
-def _listed(source: CitedSource) -> str:
-    return f"{source.n}. {_one_line(source.title)}, {_one_line(source.location)} (sha256 {source.sha256[:12]}…)"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    def quoted(self) -> tuple[Citation, ...]:
+        """Every quote that the report shows: of its claims, of what was not borne out, of contradictions."""
+        doubtful = tuple(citation for claim in self.unsupported for citation in claim.citations)
+        sides = tuple(side for conflict in self.conflicts for side in (conflict.one, conflict.other))
+        return (*self.citations(), *doubtful, *sides)

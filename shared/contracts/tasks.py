@@ -1,6 +1,7 @@
 """What the coordinator asks of a worker. Each task carries all that its step needs."""
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -36,9 +37,10 @@ class SynthesizeTask(Struct, frozen=True, tag_field="kind", tag="synthesize"):
 
 
 Task = PlanTask | FetchTask | SynthesizeTask
+T = TypeVar("T", bound=Task)
 
 
-def less(task: Task, calls: Iterable[Call]) -> Task:
+def less(task: T, calls: Iterable[Call]) -> T:
     """`task`, with what these calls cost taken from its budget."""
     match task:
         case PlanTask(budget_usd=float(budget)) | SynthesizeTask(budget_usd=float(budget)):

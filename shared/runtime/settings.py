@@ -87,6 +87,8 @@ class Settings(BaseSettings):
     planner_price: Annotated[Price | None, NoDecode] = None
     writer_price: Annotated[Price | None, NoDecode] = None
     """US dollars for a million tokens into the model and out of it, as in `2.5/10`: for what no price is known of."""
+    judge: bool = True
+    """Have the planner's model judge, beside the rule, whether the quotes of a report bear its claims out."""
     model_timeout_s: float = Field(default=120, gt=0)
     openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
     openai_base_url: str | None = Field(default=None, validation_alias="OPENAI_BASE_URL")

@@ -1,15 +1,19 @@
 """`dossier up` and what a person does with it: real processes, real signals, a real terminal."""
 
+import asyncio
 import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import nats
 import pytest
 
 from services.cli.folder import Lock
+from tests.audit import audit, frozen_text
 from tests.cli.terminals import Dossier, Typed, alive
+from tests.harness.http import ask
 from tests.harness.ports import free_port
 from tests.harness.waiting import wait_until
 
@@ -72,6 +76,24 @@ def test_the_answer_for_programs_is_one_json_document(dossier):
     assert event["data"]["ok"]
     assert "tide" in event["data"]["report"]
     assert event["subject"] in done.stderr
+
+
+@pytest.mark.usefixtures("up")
+def test_whoever_has_the_report_and_reads_the_frozen_texts_can_check_every_quote(dossier):
+    run = dossier.json("ask", QUESTION, "--yes")["subject"]
+    port = int(dossier.state["api"].rpartition(":")[2])
+    report = ask(port, "GET", f"/v1/runs/{run}/report", headers={"Accept": "application/json"}).body["report"]
+
+    async def frozen() -> dict[str, str]:
+        connection = await nats.connect(dossier.state["nats"][0])
+        texts = {
+            each["sha256"]: await frozen_text(connection.jetstream(), each["sha256"]) for each in report["sources"]
+        }
+        await connection.close()
+        return texts
+
+    assert report["sections"]
+    assert list(audit(report, asyncio.run(frozen()))) == []
 
 
 @pytest.mark.usefixtures("up")

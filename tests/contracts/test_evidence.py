@@ -6,7 +6,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from shared.contracts.evidence import Citation, CitedSource, Claim, Report, Section, Usage, markdown
+from shared.contracts.evidence import Citation, CitedSource, Claim, Report, Section, Usage
+from shared.contracts.markdown import markdown
 
 A, B = "a" * 64, "b" * 64
 SOURCES = (CitedSource(1, A, "Tasks", "docs/a.rst"), CitedSource(2, B, "Groups", "docs/b.rst"))
@@ -33,15 +34,16 @@ def test_a_report_in_full():
     )
     assert markdown("Why?", written) == (
         "# Why?\n\n"
-        "*Written by m-1. Degraded: The model cited nothing.*\n\n"
+        "*Written by m-1 · 3 claims · 2 sources of 2 origins*\n\n"
+        "*Degraded: The model cited nothing.*\n\n"
         "First. [1]\n\n"
         "## More\n\n"
         "Second. [2][1] Third. [2]\n\n"
         "## Not answered\n\n"
         "- What of threads?\n\n"
         "## Sources\n\n"
-        "1. Tasks, docs/a.rst (sha256 aaaaaaaaaaaa…)\n"
-        "2. Groups, docs/b.rst (sha256 bbbbbbbbbbbb…)\n"
+        "1. Tasks · docs/a.rst · no date · SHA-256 aaaaaaaaaaaa\n"
+        "2. Groups · docs/b.rst · no date · SHA-256 bbbbbbbbbbbb\n"
     )
 
 

@@ -19,11 +19,13 @@ from shared.contracts.evidence import (
     Citation,
     CitedSource,
     Claim,
+    Conflict,
     Estimate,
     Failure,
     Finding,
     Passage,
     Report,
+    Searched,
     Section,
     Skipped,
     Source,
@@ -94,6 +96,45 @@ REPORT = Report(
     degraded="The reply stayed invalid.",
     gaps=("Where are Zürich's threads? 🧵",),
 )
+JUDGED = Report(
+    sections=(
+        Section(
+            "Answer",
+            (
+                Claim("Use it.", (Citation(SHA, "Tasks are used to", 1024),), "supported"),
+                Claim(
+                    "In Rust too.",
+                    (Citation(SHA, "Tasks are used to", 1024),),
+                    "partial",
+                    "“Rust” is not in the quotes",
+                ),
+            ),
+        ),
+    ),
+    sources=(
+        CitedSource(
+            n=1,
+            sha256=SHA,
+            title="Coroutines & Tasks",
+            location="docs.python.test",
+            url="https://docs.python.test/3/library/asyncio-task.html",
+            published="2025-12-31",
+            fetched_at=AT,
+            origin="python.test",
+            also=("https://mirror.test/tasks",),
+        ),
+    ),
+    writer="gpt-4o",
+    dropped=2,
+    unsupported=(
+        Claim("For 5 s.", (Citation(SHA, "Tasks are used to", 1024),), "unsupported", "“5 s” is not in the quotes"),
+    ),
+    conflicts=(Conflict("30 s or 60 s?", Citation(SHA, "Tasks are", 1024), Citation("6" * 64, "Tasks are not", 7)),),
+    judge="gpt-4o-mini",
+    searched=(Searched("asyncio TaskGroup", 1), Searched("threads", 0)),
+    skipped=(Skipped("https://slow.test/", FAILURE),),
+)
+LACKING = Report((), JUDGED.sources, "gpt-4o", insufficient=True, searched=(Searched("threads", 1),))
 
 V1: dict[str, tuple[Slot, Fact]] = {
     "run.accepted": (
@@ -187,6 +228,11 @@ V1: dict[str, tuple[Slot, Fact]] = {
     ),
     "decision.expired": (Slot(RUN, "decision", 1), DecisionExpired(by="deadline", via="deadline", digest=DIGEST)),
     "synthesis.written": (Slot(RUN, "synthesis", 1), SynthesisWritten(digest=DIGEST, report=REPORT, usage=USAGE)),
+    "synthesis.written.judged": (
+        Slot(RUN, "synthesis", 1),
+        SynthesisWritten(digest=DIGEST, report=JUDGED, usage=USAGE),
+    ),
+    "synthesis.written.insufficient": (Slot(RUN, "synthesis", 1), SynthesisWritten(digest=DIGEST, report=LACKING)),
     "synthesis.failed": (Slot(RUN, "synthesis", 1), SynthesisFailed(error=FAILURE)),
     "run.completed": (
         Slot(RUN, "completed"),
@@ -202,6 +248,10 @@ V1: dict[str, tuple[Slot, Fact]] = {
             by="",
             message_seq=None,
         ),
+    ),
+    "run.completed.dated": (
+        Slot(RUN, "completed"),
+        RunCompleted(run_id=RUN, ok=True, outcome="reported", report="# How?\n", sources=JUDGED.sources, digest=DIGEST),
     ),
     "run.completed.cancelled": (
         Slot(RUN, "completed"),

@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given as for_all
 from hypothesis import settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from services.coordinator.owed import owed
 from services.coordinator.run import Recorded, Run, digest, evolve
 from services.coordinator.spending import Writer
-from shared.contracts.evidence import Citation, Estimate, Passage, Source, Usage
-from shared.contracts.facts import Fact, PlanMade, RunCompleted, SynthesisFailed, TaskIssued
+from shared.contracts.evidence import Citation, CitedSource, Claim, Conflict, Estimate, Passage, Report, Source, Usage
+from shared.contracts.facts import Fact, PlanMade, RunCompleted, SynthesisFailed, SynthesisWritten, TaskIssued
 from shared.contracts.subjects import Slot, Step
 from tests.coordinator.story import (
     DEADLINE,
@@ -44,6 +45,7 @@ from tests.coordinator.story import (
     not_found,
     planned,
     rejected,
+    report,
     revised,
     stored,
     written,
@@ -172,6 +174,49 @@ def test_a_report_that_cites_what_was_not_decided_on_is_never_published(citation
     told = (accepted(), planned(), found(0, SOURCE, OTHER), not_found(1), hold(), approved(exclude=(OTHER.sha256,)))
     [ended] = given(*told, written(citation)).then_owed(COMPLETED)
     assert (ended.outcome, ended.report) == ("failed", None)
+
+
+CATS = Citation(SOURCE.sha256, "Cats purr.", 0)
+DOGS = Citation(SOURCE.sha256, "Dogs bark.", 11)
+STRAY = Citation(OTHER.sha256, "Trees grow slowly.", 100)
+
+
+def reported(whole: Report) -> RunCompleted:
+    """How a run ends whose evidence is SOURCE, with OTHER excluded, and whose writer wrote this."""
+    told = (accepted(), planned(), found(0, SOURCE, OTHER), not_found(1), hold(), approved(exclude=(OTHER.sha256,)))
+    [ended] = given(*told, (SYNTHESIZE.outcome, SynthesisWritten(digest="d" * 64, report=whole))).then_owed(COMPLETED)
+    return ended
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"unsupported": (Claim("Trees grow.", (STRAY,), "unsupported"),)},
+        {"conflicts": (Conflict("Which?", CATS, STRAY),)},
+        {"conflicts": (Conflict("Which?", STRAY, CATS),)},
+        {"unsupported": (Claim("Trees grow.", (), "unsupported"),)},
+        {"sources": (*report(CATS).sources, CitedSource(2, OTHER.sha256, "t", "l"))},
+        {"sections": ()},
+    ],
+    ids=["unsupported", "conflict", "conflict, first", "unsupported and uncited", "listed source", "says nothing"],
+)
+def test_nothing_else_in_a_report_is_from_beyond_the_evidence_either(more: dict[str, object]):
+    assert reported(report(CATS)).outcome == "reported"
+    assert (ended := reported(replace(report(CATS), **more))).outcome == "failed"
+    assert ended.report is None
+
+
+def test_what_was_not_borne_out_and_what_contradicts_is_published_as_what_it_is():
+    doubtful = Claim("Dogs never bark.", (DOGS,), "unsupported", "the quotes do not deny it")
+    whole = replace(report(CATS), unsupported=(doubtful,), conflicts=(Conflict("Which?", CATS, DOGS),))
+    assert "- Dogs never bark. [1] *(the quotes do not deny it)*" in reported(whole).report
+
+
+def test_too_little_evidence_is_a_report_that_says_so():
+    sources = (CitedSource(1, SOURCE.sha256, "Animals", "docs/animals.md"),)
+    ended = reported(Report((), sources, "offline", insufficient=True))
+    assert (ended.outcome, ended.ok, ended.sources) == ("reported", True, sources)
+    assert "The evidence does not answer the question." in ended.report
 
 
 def test_a_failed_synthesis_ends_the_run():

@@ -1,0 +1,115 @@
+"""Where a quote stands in its source: as it is, in other typography, or nearly. Pure.
+
+Only the source's passages are searched: they are what the person who decided has seen, and all that may be published.
+What is returned is always the source's own wording at that place.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Final
+
+from rapidfuzz import fuzz
+from rapidfuzz.distance import Levenshtein
+
+from services.synthesizer.numbers import numbers
+from services.synthesizer.particulars import names, polarity
+from services.synthesizer.terms import listed, terms
+from shared.contracts.evidence import Citation, Passage, Source
+
+MIN_QUOTE: Final = 12
+"""Characters. Shorter ones stand in any text, and support nothing."""
+MIN_NEARLY: Final = 40
+"""Characters of a quote that need not be exact; in a shorter one every word counts."""
+NEARLY: Final = 90.0
+"""How alike, in per cent, a quote and a place have to be."""
+_SLACK: Final = 16
+"""Characters by which the ends of such a place may be off at first."""
+
+_ALIKE: Final = ("'‘’‚‛′`´", '"“”„‟″«»', "-‐‑‒–—―−")
+_LIKE: Final = {mark: f"[{re.escape(marks)}]" for marks in _ALIKE for mark in marks}
+_OUTER: Final = " \"'.…"
+_WORD: Final = re.compile(r"\w+")
+_FREE: Final = frozenset(listed("a an the that and of is are was were be been has have had"))
+"""Words that a copy may add, lose or bend without saying anything else. Neither `not` nor `may` is one, nor `from`."""
+_TYPO: Final = 5
+"""Letters from which on a word may have one other letter in it, though not as the first."""
+
+
+@lru_cache(maxsize=1_024)
+def locate(quote: str, source: Source) -> Citation | None:
+    """Where `quote` stands in one of the source's passages, in the source's own characters; `None` where it does not.
+
+    First as it is; then with white space, quotation marks and dashes made alike, which models copy badly, and
+    without the marks that they put around it; then nearly, for a long one, with every number, name and denial kept.
+    """
+    for passage in source.passages:
+        if (start := passage.text.find(quote)) >= 0 and _substantial(quote, passage):
+            return Citation(source.sha256, quote, passage.start + start)
+    for wanted in (quote, quote.strip(_OUTER)):
+        pattern = _pattern(wanted)
+        for passage in source.passages:
+            if (match := pattern.search(passage.text)) and _substantial(wanted, passage):
+                return Citation(source.sha256, match.group(), passage.start + match.start())
+    return max(_nearly(quote.strip(_OUTER), source), key=lambda found: found[0], default=(0.0, None))[1]
+
+
+def _pattern(quote: str) -> re.Pattern[str]:
+    words = ("".join(_LIKE.get(character, re.escape(character)) for character in word) for word in quote.split())
+    return re.compile(r"\s+".join(words))
+
+
+def _substantial(quote: str, passage: Passage) -> bool:
+    return len(quote.strip()) >= min(MIN_QUOTE, max(1, len(passage.text.strip())))
+
+
+def _nearly(quote: str, source: Source) -> Iterator[tuple[float, Citation]]:
+    """The best place of each passage that says what `quote` says, and how alike it is."""
+    if len(quote) < MIN_NEARLY:
+        return
+    for passage in source.passages:
+        found = fuzz.partial_ratio_alignment(quote, passage.text, score_cutoff=NEARLY)
+        if found and len(quote) <= len(passage.text):
+            start, end = _whole_words(quote, passage.text, found.dest_start, found.dest_end)
+            place = passage.text[start:end]
+            if same_said(quote, place):
+                yield fuzz.ratio(quote, place), Citation(source.sha256, place, passage.start + start)
+
+
+def _whole_words(quote: str, text: str, start: int, end: int) -> tuple[int, int]:
+    """The stretch of whole words around `start` and `end` that is most like the quote."""
+    words = [match.span() for match in _WORD.finditer(text)]
+    starts = [first for first, _ in words if abs(first - start) <= _SLACK]
+    ends = [last for _, last in words if abs(last - end) <= _SLACK]
+    spans = [(first, last) for first in starts for last in ends if first < last]
+    return max(spans, key=lambda span: fuzz.ratio(quote, text[slice(*span)]), default=(start, end))
+
+
+def same_said(one: str, other: str) -> bool:
+    """Whether two texts that are nearly the same say the same: all that differs is bent, mistyped, or an article."""
+    if set(numbers(one)) != set(numbers(other)) or polarity(one).denials != polarity(other).denials:
+        return False
+    if {name.casefold() for name in names(one)} != {name.casefold() for name in names(other)}:
+        return False
+    here, there = Counter(_words(one)), Counter(_words(other))
+    return _excused(list((here - there).elements()), list((there - here).elements()))
+
+
+def _words(text: str) -> Iterator[str]:
+    return (word for match in _WORD.finditer(text) if (word := match.group().casefold()) not in _FREE)
+
+
+def _excused(some: list[str], others: list[str]) -> bool:
+    """Whether each word that only one side has is another form, or a slip, of one that only the other side has."""
+    return len(some) == len(others) and all(
+        any(_stem(word) == _stem(other) or _slip(word, other) for other in others) for word in some
+    )
+
+
+def _stem(word: str) -> tuple[str, ...]:
+    return tuple(terms(word)) or (word,)
+
+
+def _slip(word: str, other: str) -> bool:
+    return min(len(word), len(other)) >= _TYPO and word[0] == other[0] and Levenshtein.distance(word, other) == 1

@@ -1,0 +1,101 @@
+"""The names in a sentence, and what it denies. Pure."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from services.synthesizer.terms import listed, terms
+
+_TOKEN: Final = re.compile(r"_*[^\W_](?:[\w.+#/-]*[\w+#])?")
+_TECHNICAL: Final = re.compile(r"[^\W\d]\.[^\W\d]|\w_|_\w|[a-z][A-Z]|[A-Za-z]\d|\d[A-Z]|^[A-Z]{2,}s?$|\+\+|#$")
+_AT_START: Final = re.compile(r"(?:^|[.!?:;…。！？\n]|\s[-–—])[\s\"'“‘«»„(\[`*]*$")
+_NOUNS_IN_CAPITALS: Final = 0.3
+"""Where so many of the words are capitalised, capitals are the language's way with nouns, or with headings."""
+_NOT_NAMES: Final = frozenset(listed("i i'm i've i'd ok")) | frozenset(
+    listed("january february march april may june july august september october november december")
+)
+
+_DENIES: Final = re.compile(
+    r"\b(?:not(?! (?:only|just|merely|necessarily)\b)|no|never|cannot|(?-i:none|None(?= of\b))|nor|neither"
+    r"|nobody|nothing|nowhere|without"
+    r"|\w+n['’]t|nicht|kein\w*|niemals|ohne|jamais|aucune?|nunca|ning[uú]n\w*)\b",
+    re.IGNORECASE,
+)
+_AS_GOOD_AS_DENIES: Final = re.compile(
+    r"\b(?:un\w{3,}|in(?:valid|secure|active|compatible|complete|correct|accurate|effective|sufficient)|im(?:poss|mut)\w+"
+    r"|il\w+al\w*|non\w*|dis\w{3,}|a(?:typical|synchronous)\w*|only|unless|except|rather|instead|hardly|rarely|few|less"
+    r"|false\w*|stop\w*|lack\w*|miss\w*|fail\w*|prevent\w*|refus\w*|reject\w*|den(?:y|ies|ied)|forb\w+|prohibit\w*"
+    r"|ignor\w*|skip\w*|avoid\w*|remov\w*|exclu\w*|absent|limit\w*|against|wrong\w*|loses?|lost)\b",
+    re.IGNORECASE,
+)
+_COMMAND: Final = re.compile(r"(?:^|[.!?:;]\s+|\n\s*)\W*(?:do not|don['’]t|never)\b", re.IGNORECASE)
+_REACH: Final = 4
+"""Words after a denial among which the denied one is."""
+_BETWEEN: Final = frozenset(listed("yet ever even always longer really quite"))
+
+
+@lru_cache(maxsize=4_096)
+def names(text: str) -> tuple[str, ...]:
+    """The names in `text`: identifiers, acronyms, and words that are capitalised although no sentence begins there."""
+    tokens = [(match.group(), match.start()) for match in _TOKEN.finditer(text)]
+    words = [(token, start) for token, start in tokens if token[0].isalpha() or _TECHNICAL.search(token)]
+    inside = [token for token, start in words if token[0].isupper() and not _AT_START.search(text[:start][-40:])]
+    capitals = inside if len(inside) <= max(2, _NOUNS_IN_CAPITALS * len(words)) else []
+    technical = [token for token, _ in words if _TECHNICAL.search(token)]
+    found = dict.fromkeys(_bare(token) for token in (*technical, *capitals))
+    return tuple(name for name in found if len(name) > 1 and name.casefold() not in _NOT_NAMES)
+
+
+def knows(text: str, name: str) -> bool:
+    """Whether `text` has this name: in another case or number, by the last part of a dotted one, or by its initials."""
+    folded, last = _folded(text), name.rpartition(".")[2]
+    for part in (name, last) if len(last) > 2 else (name,):
+        if re.search(rf"(?<!\w){re.escape(_singular(_folded(part)))}(?:e?s)?(?!\w)", folded):
+            return True
+    return name.isupper() and name.casefold() in "".join(word[0] for word in re.findall(r"[^\W_]+", folded))
+
+
+@dataclass(frozen=True)
+class Polarity:
+    """The terms that a text denies, those that it asserts, how often it denies, and its words that as good as deny."""
+
+    denied: frozenset[str]
+    asserted: frozenset[str]
+    denials: int
+    nearly: frozenset[str]
+
+
+@lru_cache(maxsize=4_096)
+def polarity(text: str) -> Polarity:
+    """What `text` denies. What it tells the reader not to do counts neither as denied nor as asserted."""
+    commands = {match.end() for match in _COMMAND.finditer(text)}
+    denied, away = set[str](), set[str]()
+    for match in _DENIES.finditer(text):
+        first = next(_next_terms(text, match.end()), None)
+        if first:
+            (away if match.end() in commands else denied).add(first)
+    return Polarity(
+        denied=frozenset(denied),
+        asserted=frozenset(terms(text)) - denied - away,
+        denials=len(_DENIES.findall(text)),
+        nearly=frozenset(terms(" ".join(_AS_GOOD_AS_DENIES.findall(text)))),
+    )
+
+
+def _next_terms(text: str, at: int) -> Iterator[str]:
+    words = re.findall(r"\w+", text[at : at + 60])[:_REACH]
+    return (term for word in words if word not in _BETWEEN for term in terms(word))
+
+
+def _bare(token: str) -> str:
+    return re.sub(r"['’]s$", "", token).strip("-/.")
+
+
+def _folded(text: str) -> str:
+    return re.sub(r"[‐‑‒–—−]", "-", " ".join(text.split())).casefold()
+
+
+def _singular(word: str) -> str:
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word

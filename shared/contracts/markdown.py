@@ -1,0 +1,140 @@
+"""A report as Markdown: one page that shows what it rests on, whatever is written in its sources. Pure.
+
+Whatever others wrote (pages, models, whoever asked) is escaped: it can be read, and makes no link, image, heading or
+HTML. The only links are the addresses that sources were read at.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Final
+
+from shared.contracts.evidence import CitedSource, Claim, Conflict, Report
+from shared.contracts.visible import visible
+
+_SPECIAL: Final = re.compile(
+    r"""
+      [\\`\[<~]
+    | (?<!\s)\* | \*(?!\s)                  # with space on both sides it marks nothing
+    | (?<![^\W_])_ | _(?![^\W_])            # neither does this within a word
+    | &(?=[#\w])
+    | (?<=\w):(?=//) | (?<=www)\. | (?<=\w)@(?=\w)      # addresses that some renderers link by themselves
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_OPENS: Final = tuple("-+#=>")
+"""What begins a list, a heading, a rule or a quotation where a line begins with it, as "1." does."""
+_ORDINAL: Final = re.compile(r"\d{1,9}(?=[.)](?:\s|$))")
+_ADDRESS: Final = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&()*+,;=%\[\]-]+")
+
+
+def markdown(question: str, report: Report) -> str:
+    """The report as Markdown. Every sentence ends in the numbers of the sources it cites."""
+    numbers = {source.sha256: source.n for source in report.sources}
+    blocks = [f"# {_plain(question)}", f"*{_byline(report)}*"]
+    if report.degraded:
+        blocks.append(f"*Degraded: {_plain(report.degraded)}*")
+    if report.insufficient:
+        blocks += _insufficient(report)
+    for section in report.sections:
+        blocks += [f"## {_plain(section.heading)}"] if section.heading else []
+        blocks.append(" ".join(_cited(claim, numbers) for claim in section.claims))
+    blocks += _listing("Sources disagree", (_conflict(each, numbers) for each in report.conflicts))
+    blocks += _listing("Not borne out", (_unsupported(claim, numbers) for claim in report.unsupported))
+    blocks += _listing("Not answered", map(_plain, report.gaps))
+    blocks += _listing("Not read", (f"{_plain(it.location)}: {_plain(it.failure.message)}" for it in report.skipped))
+    if report.sources:
+        title = "Sources read" if report.insufficient else "Sources"
+        blocks += [f"## {title}", "\n".join(map(_listed, report.sources))]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _byline(report: Report) -> str:
+    did = "Read" if report.insufficient else "Extracted verbatim" if report.writer == "offline" else "Written"
+    who = "the offline model; no language model took part" if report.writer == "offline" else _plain(report.writer)
+    origins = len({source.origin or source.sha256 for source in report.sources})
+    sources = f"{count(len(report.sources), 'source')} of {count(origins, 'origin')}"
+    dropped = [f"{count(report.dropped, 'quote')} dropped"] if report.dropped else []
+    return " · ".join([f"{did} by {who}", *_fared(report), *dropped, *([sources] if report.sources else [])])
+
+
+def _fared(report: Report) -> list[str]:
+    """How many claims there are, and how their quotes bear them out."""
+    claims = (*report.claims(), *report.unsupported)
+    if not claims:
+        return []
+    verdicts = [claim.support for claim in claims]
+    words = (("supported", "supported"), ("partial", "in part"), ("unsupported", "not borne out"))
+    told = [f"{verdicts.count(support)} {word}" for support, word in words if support in verdicts]
+    by = f"by rule and by {_plain(report.judge)}" if report.judge else "by rule"
+    said = count(len(claims), "claim")
+    return [f"{said}: {', '.join(told)} (checked {by})" if told else said]
+
+
+def _insufficient(report: Report) -> Iterator[str]:
+    yield "**The evidence does not answer the question.** Nothing was written, since nothing could have been quoted."
+    if report.searched:
+        yield "## What was searched"
+        yield _items(f"{_plain(it.query)}: {count(it.sources, 'source')}" for it in report.searched)
+
+
+def _cited(claim: Claim, numbers: dict[str, int]) -> str:
+    doubt = f" *({_reserve(claim)})*" if claim.support in ("partial", "unsupported") else ""
+    return f"{_plain(claim.text)} {_marks(claim, numbers)}{doubt}"
+
+
+def _reserve(claim: Claim) -> str:
+    word = "in part" if claim.support == "partial" else "not borne out"
+    return f"{word}: {_plain(claim.doubt)}" if claim.doubt else word
+
+
+def _marks(claim: Claim, numbers: dict[str, int]) -> str:
+    cited = dict.fromkeys(numbers[citation.sha256] for citation in claim.citations if citation.sha256 in numbers)
+    return "".join(f"[{number}]" for number in cited)
+
+
+def _conflict(conflict: Conflict, numbers: dict[str, int]) -> str:
+    sides = [f"“{_plain(it.quote)}” [{numbers.get(it.sha256, '?')}]" for it in (conflict.one, conflict.other)]
+    return "\n  - ".join([_plain(conflict.about) or "Which is it?", *sides])
+
+
+def _unsupported(claim: Claim, numbers: dict[str, int]) -> str:
+    return f"{_plain(claim.text)} {_marks(claim, numbers)} *({_plain(claim.doubt) or 'its quotes do not say so'})*"
+
+
+def _listed(source: CitedSource) -> str:
+    where = f"<{source.url}>" if _ADDRESS.fullmatch(source.url) else _plain(source.url or source.location)
+    title = _plain(source.title)
+    parts = [title] if title == where else [title, where]
+    parts.append(_plain(source.published) if source.published else "no date")
+    if source.fetched_at:
+        parts.append(f"fetched {_moment(source.fetched_at)}")
+    if source.also:
+        parts.append(f"same text at {count(len(source.also), 'other place')}")
+    return f"{source.n}. {' · '.join(filter(None, parts))} · SHA-256 {source.sha256[:12]}"
+
+
+def _moment(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _listing(title: str, items: Iterable[str]) -> list[str]:
+    listed = _items(items)
+    return [f"## {title}", listed] if listed else []
+
+
+def _items(items: Iterable[str]) -> str:
+    return "\n".join(f"- {item}" for item in items)
+
+
+def count(number: int, thing: str) -> str:
+    """As in `1 claim` and `2 claims`."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def _plain(text: str) -> str:
+    """`text` as it reads, on one line, and as nothing but text."""
+    line = _SPECIAL.sub(r"\\\g<0>", visible(text))
+    if ordinal := _ORDINAL.match(line):
+        return f"{ordinal.group()}\\{line[ordinal.end() :]}"
+    return f"\\{line}" if line.startswith(_OPENS) else line
