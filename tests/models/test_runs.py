@@ -114,7 +114,7 @@ def test_malformed_then_throttled_then_good_is_a_report_of_the_models_own(llmock
         assert ended.usage.calls == 4
         assert ended.usage.cost_usd == pytest.approx(sum(call.cost_usd or 0 for call in plan.calls + written.calls))
         assert set(ended.agents) == {"planner", "writer"}
-        assert (plan.calls[0].prompt, written.calls[0].prompt) == ("plan.v1", "synthesize.v1")
+        assert (plan.calls[0].prompt, written.calls[0].prompt) == ("plan.v1", "synthesize.v2")
 
     tell(llmock, docs, story, then=lambda: llmock.rate_limit(retry_after=0.05))
     assert [request.status for request in llmock.requests] == [200, 429, 200] * 2
