@@ -19,7 +19,7 @@ from services.coordinator.troubles import Expected
 from shared.contracts.requests import duration_s
 from shared.errors import ServerTooOld
 from shared.runtime import topology
-from shared.runtime.app import Health, connect, probes, run, serve_http
+from shared.runtime.app import Health, connect, probes, run, serve_http, trouble
 from shared.runtime.jetstream import JetStreamLog
 from shared.runtime.patience import patiently
 from shared.runtime.settings import Settings
@@ -72,7 +72,7 @@ async def _coordinate(
         log,
         coordinator,
         digest_required=settings.digest_required,
-        ready=lambda: log.link.connected,
+        trouble=lambda: trouble(log),
         expected=expected,
     )
     door.app = api.app()
