@@ -11,6 +11,7 @@ DossierError
 │   └── UnknownType      a fact of a type or version that this release does not know
 ├── TooLarge             a message over the limit, refused before it is sent
 ├── Unavailable          NATS does not answer, or not in time
+│   └── NoRoom           NATS answers that it is full: it takes the same write once there is room
 ├── Refused              NATS answers, and will not do it
 └── ServerTooOld         the NATS server lacks what Dossier builds on
 """
@@ -75,6 +76,10 @@ class TooLarge(DossierError):
 
 class Unavailable(DossierError):
     """NATS gave no answer in time. The write may or may not have happened; repeating it is safe."""
+
+
+class NoRoom(Unavailable):
+    """NATS has no room for this write, and did not store it. The message says where room has to be made."""
 
 
 class Refused(DossierError):

@@ -101,6 +101,10 @@ class Api:
         request = self._http.build_request("POST", "/v1/forks", json=body, headers={KEY: key})
         return _read(ForkPage, await self._answer(request))
 
+    async def report(self, run_id: str) -> str:
+        """The report of a run, as Markdown."""
+        return (await self._answer(self._http.build_request("GET", _path(run_id, "report")))).decode()
+
     async def history(self, run_id: str) -> list[EventView]:
         """The facts of a run so far."""
         answer = await self._answer(self._http.build_request("GET", _path(run_id, "events")))

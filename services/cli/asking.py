@@ -84,7 +84,7 @@ class Asking:
             except asyncio.CancelledError:
                 self._leave(follower.run)
                 raise
-            return self._give(message, told=follower.run.completed is not None)
+            return await self._give(message, api, told=follower.run.completed is not None)
 
     async def _somewhere(self, stack: AsyncExitStack) -> Running:
         """A Dossier that answers: the one that was named, the one that runs here, or one of our own."""
@@ -135,15 +135,15 @@ class Asking:
             if on_hold(run):
                 await reviewer.decide(follower)
 
-    def _give(self, message: bytes, *, told: bool) -> bool:
+    async def _give(self, message: bytes, api: Api, *, told: bool) -> bool:
         """Put out what was asked for; whether the run ended well."""
         inbound = envelope.unwrap(envelope.HEADERS, message)
         ended = msgspec.json.decode(inbound.data, type=RunCompleted)
         if self._question.as_json:
             self._terminal.write(message)
-        elif ended.report:
+        elif ended.report or ended.report_sha256:
             self._terminal.say("")
-            self._terminal.give(ended.report)
+            self._terminal.give(ended.report or await api.report(ended.run_id))
         if not ended.ok and not told:
             self._terminal.say(f"The run ended without a report, {ended.outcome}: {ended.reason}")
         return ended.ok

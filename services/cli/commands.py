@@ -10,7 +10,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 from rich.text import Text
 
-from services.cli import operating, review, settings, starting
+from services.cli import operating, review, settings, starting, upgrade
 from services.cli.api import Api
 from services.cli.asking import Asking, Question
 from services.cli.folder import Folder, Running
@@ -278,6 +278,24 @@ def fork(
         return await operating.fork_all(there, terminal, wanted, edits, dry_run=dry_run, key=key, as_json=as_json)
 
     _with_api(work, data, api)
+
+
+@app.command()
+def check_upgrade(as_json: Json = False, data: Data = None, nats: Nats = None) -> None:
+    """Run with a new release before it is deployed: what would it do otherwise with the runs that are open?
+
+    Reads the projection of the release that runs (or ran), and its log; writes nothing.
+    Ends with 0 when no run differs, with 1 when some do, with 2 when it could not be checked.
+    """
+
+    async def work(terminal: Terminal) -> int:
+        setup = settings.setup(settings.read(), data=data, nats=nats)
+        try:
+            return 0 if await upgrade.check(setup, terminal, as_json=as_json) else FAILED
+        except Refusal as refusal:
+            raise Refusal(str(refusal), code=MISUSED) from refusal
+
+    _run(work)
 
 
 def _with_api(work: Callable[[Api, Terminal], Awaitable[bool | None]], data: Path | None, api: str | None) -> None:

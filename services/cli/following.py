@@ -9,7 +9,7 @@ import msgspec
 
 from services.cli.api import Api
 from services.cli.terminal import printable
-from services.coordinator.run import Recorded, Run, Unknown, evolve
+from services.coordinator.run import Recorded, Run, Unknown, evolve, salvaged
 from services.coordinator.schemas import EventView
 from shared.contracts.facts import Fact
 from shared.contracts.subjects import RUN, parse_slot
@@ -34,7 +34,8 @@ def advance(run: Run, event: EventView) -> Run:
     try:
         fact: Fact | Unknown = msgspec.convert(_printable(event.data), type=Fact)
     except msgspec.ValidationError:
-        fact = Unknown(f"{event.type} is not a type that this release knows.")
+        unknown = f"{event.type} is not a type that this release knows."
+        fact = Unknown(unknown) if event.data else salvaged(slot, "EVIDENCE has no undamaged text for it.")
     return evolve(run, Recorded(slot, event.sequence, event.time, _NO_HASH, fact, event.time))
 
 

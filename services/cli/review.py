@@ -43,9 +43,10 @@ async def show(api: Api, terminal: Terminal, run_id: str, *, as_json: bool) -> N
     terminal.out.print(pages.run_page(run))
     if known.late:
         terminal.out.print(pages.late_line(known.late, clock.now()))
-    if run.completed and run.completed.fact.report:
+    ended = run.completed.fact if run.completed else None
+    if ended and (ended.report or ended.report_sha256):
         terminal.out.print()
-        terminal.give(run.completed.fact.report)
+        terminal.give(ended.report or await api.report(run_id))
 
 
 async def watch(api: Api, terminal: Terminal, run_id: str) -> bool:

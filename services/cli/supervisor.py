@@ -75,8 +75,7 @@ class Supervisor:
 
     async def start(self) -> None:
         """Start everything, and announce it when a question can be asked. Raises `Refusal` for what does not start."""
-        if not self._setup.nats:
-            self._nats = self._child(self._nats_program())
+        self._start_embedded_nats()
         self._services = [self._child(program) for program in self._service_programs()]
         link = await self._unless_fallen(asyncio.create_task(Link.open(self.running.nats, name="dossier-up")))
         try:
@@ -84,6 +83,16 @@ class Supervisor:
         finally:
             await link.close()
         self._setup.folder.announce(self.running)
+
+    async def start_nats(self) -> None:
+        """Start the embedded NATS alone, and return when it takes connections. Raises `Refusal` where it does not."""
+        self._start_embedded_nats()
+        link = await self._unless_fallen(asyncio.create_task(Link.open(self.running.nats, name="dossier-up")))
+        await link.close()
+
+    def _start_embedded_nats(self) -> None:
+        if not self._setup.nats:
+            self._nats = self._child(self._nats_program())
 
     async def stop(self) -> None:
         """Withdraw, and stop everything gracefully; at once where the wait for that is cancelled."""

@@ -23,7 +23,7 @@ from shared.models.roles import tariff
 from shared.models.room import MOST_CONTEXT, room
 from shared.models.tokens import Tokens
 from shared.runtime import clock, topology
-from shared.runtime.app import Health, connect, probes, run, serve_http
+from shared.runtime.app import Health, connect, probes, run, serve_http, trouble
 from shared.runtime.jetstream import JetStreamLog
 from shared.runtime.patience import patiently
 from shared.runtime.settings import Settings
@@ -78,7 +78,7 @@ async def _coordinate(
         log,
         coordinator,
         digest_required=settings.digest_required,
-        ready=lambda: log.link.connected,
+        trouble=lambda: trouble(log),
         expected=expected,
         rounds=settings.rounds,
     )

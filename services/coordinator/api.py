@@ -45,8 +45,9 @@ from services.coordinator.schemas import (
 from services.coordinator.standing import Late, late
 from services.coordinator.troubles import EXPECTED, Expected, Troubles
 from shared.contracts import requests
-from shared.contracts.facts import SynthesisWritten
+from shared.contracts.facts import RunCompleted, SynthesisWritten
 from shared.contracts.requests import Revision, Ruling
+from shared.runtime.app import readiness
 from shared.runtime.log import Log
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class Api:
         coordinator: Coordinator,
         *,
         digest_required: bool,
-        ready: Callable[[], bool],
+        trouble: Callable[[], str | None],
         expected: Expected = EXPECTED,
         rounds: int = 5,
     ) -> None:
@@ -72,7 +73,7 @@ class Api:
         self._troubles = Troubles(log, coordinator, expected)
         self._forking = Forking(coordinator, self._publisher)
         self._desk = Desk(log, coordinator, digest_required=digest_required, rounds=rounds)
-        self._ready = ready
+        self._trouble = trouble
 
     def app(self) -> FastAPI:
         """The application."""
@@ -111,11 +112,10 @@ class Api:
         """The process runs."""
         return PlainTextResponse("ok\n")
 
-    async def readyz(self) -> PlainTextResponse:
-        """NATS is reachable and the projection has caught up."""
-        if self._ready() and self._coordinator.caught_up:
-            return PlainTextResponse("ok\n")
-        return PlainTextResponse("NATS is not reachable, or the log is still being read\n", 503)
+    async def readyz(self) -> Response:
+        """NATS is reachable and takes writes, and the projection has caught up."""
+        behind = None if self._coordinator.caught_up else "The log is still being read."
+        return readiness(self._trouble() or behind)
 
     async def create(
         self,
@@ -187,13 +187,22 @@ class Api:
         run = await self._run(run_id, since)
         ended = run.completed.fact if run.completed else None
         written = run.current.synthesis.fact if run.current.synthesis else None
-        if ended is None or ended.report is None or not isinstance(written, SynthesisWritten):
+        if ended is None or not ended.ok or not isinstance(written, SynthesisWritten):
             text = f"Run {run_id} has no report: {ended.reason if ended else run.status}"
             raise ProblemError(409, "no_report", text, run_id=run_id, state=run.status)
+        markdown = ended.report or await self._kept_report(ended)
         if "application/json" in accept:
-            body = {"run_id": run_id, "digest": written.digest, "report": written.report, "markdown": ended.report}
+            body = {"run_id": run_id, "digest": written.digest, "report": written.report, "markdown": markdown}
             return Response(msgspec.json.encode(body), media_type="application/json")
-        return PlainTextResponse(ended.report, media_type="text/markdown; charset=utf-8")
+        return PlainTextResponse(markdown, media_type="text/markdown; charset=utf-8")
+
+    async def _kept_report(self, ended: RunCompleted) -> str:
+        """The report that was too large for its message."""
+        kept = await self._log.get(ended.report_sha256) if ended.report_sha256 else None
+        if kept is None:
+            text = f"The report is the text {ended.report_sha256}, which EVIDENCE does not have undamaged."
+            raise ProblemError(500, "report_missing", text, run_id=ended.run_id)
+        return kept
 
     async def approve(
         self, run_id: RunId, body: NewApproval, response: Response, if_match: Annotated[str | None, Header()] = None

@@ -3,21 +3,26 @@
 import asyncio
 from typing import Final
 
+from services.coordinator.fold import read
 from services.coordinator.intake import Judgement, Refuse, Said, Take, Verb, judge_ruling
-from services.coordinator.loop import SOURCE, Coordinator
+from services.coordinator.loop import Coordinator
 from services.coordinator.run import Run, evolve, recorded
+from services.coordinator.writing import SOURCE
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.facts import RunCompleted
 from shared.contracts.requests import Ruling
 from shared.contracts.subjects import Slot, live_cancelled, parse_slot
-from shared.errors import Refused
+from shared.errors import NoRoom, Refused, Unavailable
 from shared.runtime import clock
-from shared.runtime.log import Fill, Log, Stored
+from shared.runtime.dataref import whole
+from shared.runtime.log import Fill, Filled, Log, Stored
 
 _DEADLINE_PASSES_S: Final = 2.0
 _FOLDED_S: Final = 2.0
 """How long a decision waits for the evidence that it is on to be folded here."""
+_ANSWER_WITHIN_S: Final = 5.0
+_NOT_KNOWN: Final = "NATS has not answered in time; whether this is recorded is not known."
 
 
 class Desk:
@@ -45,7 +50,7 @@ class Desk:
     async def _fill(self, verb: Verb, ruling: Ruling, take: Take, run: Run | None) -> tuple[Refuse | None, Run | None]:
         trace = run.traceparent if run else None
         data = envelope.encode(take.slot, Event(take.fact, SOURCE, clock.now(), trace))
-        [filled] = await self._log.fill([Fill(take.slot.subject, data)])
+        filled = await self._written(Fill(take.slot.subject, data))
         if isinstance(filled, Refused):
             raise filled
         seq = filled.seq if isinstance(filled, Stored) else await self._seq_of(take.slot, data)
@@ -60,6 +65,17 @@ class Desk:
         """Where these very bytes stand: an earlier try of the same write filled the box, and its answer was lost."""
         stored = (await self._log.last([slot.subject], leader=True)).get(slot.subject)
         return stored.seq if stored and stored.data == data else None
+
+    async def _written(self, fill: Fill) -> Filled:
+        """What becomes of it, if that turns out while somebody still waits for the answer."""
+        if trouble := self._log.trouble:
+            raise NoRoom(trouble)
+        try:
+            async with asyncio.timeout(_ANSWER_WITHIN_S):
+                [filled] = await self._log.fill([fill])
+        except TimeoutError as error:
+            raise NoRoom(self._log.trouble) if self._log.trouble else Unavailable(_NOT_KNOWN) from error
+        return filled
 
     async def _judged(self, verb: Verb, ruling: Ruling) -> tuple[Run | None, Judgement]:
         """The run as it is recorded, and what follows for it now: by the log's clock, whatever this machine's says."""
@@ -108,5 +124,5 @@ class Desk:
                 slot = parse_slot(message.subject)
                 assert slot
                 assert run
-                run = evolve(run, recorded(slot, message.data, seq=message.seq, stored_at=message.time))
+                run = evolve(run, read(slot, await whole(self._log, message)))
         return run

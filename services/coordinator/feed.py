@@ -9,6 +9,7 @@ import msgspec
 from services.coordinator.fold import Fold
 from services.coordinator.schemas import EventView
 from shared.contracts.subjects import RUN, parse_slot
+from shared.runtime.dataref import whole
 from shared.runtime.log import Log, Message
 
 HEARTBEAT_S: Final = 15.0
@@ -25,7 +26,7 @@ def event_view(message: Message) -> EventView:
     slot = parse_slot(message.subject)
     try:
         stored = msgspec.json.decode(message.data, type=_Stored)
-        data: object = msgspec.json.decode(stored.data)
+        data: object = msgspec.json.decode(message.text or stored.data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         stored, data = _Stored(), None
     return EventView(
@@ -39,7 +40,7 @@ def event_view(message: Message) -> EventView:
 
 async def stored(log: Log, run: str, *, after: int = 0) -> list[EventView]:
     """The facts of a run so far."""
-    return [event_view(message) async for message in log.history(f"{RUN}.{run}.>", after=after)]
+    return [event_view(await whole(log, message)) async for message in log.history(f"{RUN}.{run}.>", after=after)]
 
 
 async def stream(log: Log, fold: Fold, run: str, *, after: int) -> AsyncGenerator[str]:
@@ -54,7 +55,7 @@ async def stream(log: Log, fold: Fold, run: str, *, after: int) -> AsyncGenerato
     try:
         async for message in log.history(f"{RUN}.{run}.>", after=after):
             after = message.seq
-            yield _sent(message)
+            yield _sent(await whole(log, message))
             if _ends(message):
                 return
         while True:

@@ -12,7 +12,7 @@ from services.coordinator.failures import Failed, of_refusal
 from services.coordinator.inbox import Inbox
 from services.coordinator.projection import Checkpoint, Projection
 from services.coordinator.run import Recorded, Run, evolve, recorded
-from shared.contracts.subjects import INBOUND, parse_slot, refused_seq
+from shared.contracts.subjects import INBOUND, Slot, parse_slot, refused_seq
 from shared.runtime.log import Log, Message
 
 logger = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class Fold:
             if message.seq in self._written:
                 self._written.discard(message.seq)
             else:
-                self.add(recorded(slot, message.data, seq=message.seq, stored_at=message.time))
+                self.add(read(slot, message))
             for heard in self.listeners:
                 heard(slot.run, message)
         elif message.subject in INBOUND:
@@ -133,7 +133,8 @@ class Fold:
         runs = [(self._runs[run], wake_at) for run, wake_at in self._wakes.items()]
         came, answered = self.inbox.changes()
         refusals, self._refusals = self._refusals, []
-        self._projection.save(runs, checkpoint, unanswered=came, answered=answered, refusals=refusals)
+        for heavy in self._projection.save(runs, checkpoint, unanswered=came, answered=answered, refusals=refusals):
+            del self._runs[heavy]
         self._saved_seq = self.seq
         self._wakes.clear()
         self.next_wake = None
@@ -155,6 +156,11 @@ class Fold:
             if seq <= self.seq and not future.done():
                 future.set_result(None)
         self._waiting = [(seq, future) for seq, future in self._waiting if not future.done()]
+
+
+def read(slot: Slot, message: Message) -> Recorded:
+    """The fact that a whole message stores."""
+    return recorded(slot, message.data, seq=message.seq, stored_at=message.time, text=message.text)
 
 
 async def _is_of(checkpoint: Checkpoint, created: str, log: Log) -> bool:

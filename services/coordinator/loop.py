@@ -13,42 +13,30 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
 
-from msgspec import Struct
-
 from services.coordinator import leadership
-from services.coordinator.fold import Fold
+from services.coordinator.fold import Fold, read
 from services.coordinator.fork import copied
 from services.coordinator.intake import Defaults, Inbound, Refuse, Said, Take, judge, refusal
 from services.coordinator.owed import Owed, owed
 from services.coordinator.projection import Projection
-from services.coordinator.run import Recorded, Run, recorded, written
-from shared.contracts import envelope
-from shared.contracts.envelope import Event
-from shared.contracts.facts import Fact, RequestRefused, RunCompleted
-from shared.contracts.subjects import Slot, invalid, live_cancelled, parse_slot
-from shared.errors import Refused, TooLarge, Unavailable
-from shared.runtime import clock
-from shared.runtime.log import End, Fill, Filled, Full, Log, Message, Stored
+from services.coordinator.run import Recorded, Run, written
+from services.coordinator.writing import Write, refuse, write
+from shared.contracts.facts import RequestRefused, RunCompleted
+from shared.contracts.subjects import Slot, live_cancelled, parse_slot
+from shared.errors import Refused, Unavailable
+from shared.runtime import clock, dataref
+from shared.runtime.log import End, Filled, Full, Log, Message, Stored
 from shared.runtime.patience import patiently
 
 logger = logging.getLogger(__name__)
 
-SOURCE: Final = "dossier/coordinator"
 _SAVE_AFTER_S: Final = 0.25
 _AGAIN_S: Final = 0.5
 _LOOKS_AT_ONCE: Final = 1_000
 _REFUSED_AGAIN_S: Final = 60.0
+_FREEZE_S: Final = 5.0
+_FROZEN_AGAIN_S: Final = 5.0
 _NEVER: Final = float("inf")
-
-
-class _Write(Struct, frozen=True):
-    """A fact on its way: to its slot, or (`slot` is `None`) a refusal to `research.invalid.<seq>`."""
-
-    fill: Fill
-    slot: Slot | None = None
-    event: Event | None = None
-    answers: int | None = None
-    """The contract message that is dealt with once this is written."""
 
 
 class Coordinator:
@@ -126,7 +114,8 @@ class Coordinator:
     async def _read(self) -> None:
         async with aclosing(self._log.follow(self.fold.seq)) as chunks:
             async for chunk in chunks:
-                await self._turn(chunk)
+                async for part in dataref.parts(self._log, chunk):
+                    await self._turn(part)
 
     async def _keep_time(self) -> None:
         """Turn when nothing comes and yet something is to be done."""
@@ -221,7 +210,7 @@ class Coordinator:
     async def _act(self) -> None:
         self._proven = max(self._proven, self.fold.time)
         waiting: set[str] = set()
-        writes = [*self._answers(waiting), *self._debts(waiting)]
+        writes = await self._with_texts([*self._answers(waiting), *self._debts(waiting)])
         if not writes:
             return
         filled = await self._log.fill([write.fill for write in writes])
@@ -229,14 +218,36 @@ class Coordinator:
         if lost:
             await self._learn([write.slot for write in lost if write.slot])
 
-    def _answers(self, waiting: set[str]) -> Iterable[_Write]:
+    async def _with_texts(self, writes: list[Write]) -> list[Write]:
+        """These writes, what they refer to in `EVIDENCE`; less those for which it has no room, which come up again."""
+        if all(write.text is None for write in writes):
+            return writes
+        ready = [write for write in writes if write.text is None or await self._is_frozen(write.text)]
+        for put_off in writes:
+            if put_off not in ready and put_off.slot:
+                self.fold.looked(put_off.slot.run, self._proven + timedelta(seconds=_FROZEN_AGAIN_S))
+        return ready
+
+    async def _is_frozen(self, text: str) -> bool:
+        """Whether this is in `EVIDENCE`. Nobody else is kept waiting long where that is full."""
+        try:
+            async with asyncio.timeout(_AGAIN_S if self._log.trouble else _FREEZE_S):
+                await self._log.put(text)
+        except TimeoutError:
+            return False
+        except Refused as error:
+            logger.error("A text of %d characters was refused: %s", len(text), error)
+            return False
+        return True
+
+    def _answers(self, waiting: set[str]) -> Iterable[Write]:
         """For each run (gathered in `waiting`) the first contract message that nothing has followed yet.
 
         The next one waits until that is recorded, and so does a fork of that run.
         """
         for message, inbound in self._oldest():
             if isinstance(inbound, RequestRefused):
-                yield self._refuse(inbound)
+                yield refuse(inbound, time=clock.now())
             elif inbound.run in waiting or inbound.forks in waiting:
                 waiting.add(inbound.run)
             else:
@@ -246,9 +257,9 @@ class Coordinator:
                     case Said():
                         self.fold.inbox.drop(message.seq)
                     case Refuse() as why:
-                        yield self._refuse(refusal(message.subject, message.seq, inbound.run, why))
+                        yield refuse(refusal(message.subject, message.seq, inbound.run, why), time=clock.now())
                     case Take(slot=slot, fact=fact):
-                        yield self._write(slot, fact, self._trace(inbound), answers=message.seq)
+                        yield write(slot, fact, self._trace(inbound), time=clock.now(), answers=message.seq)
 
     def _oldest(self) -> list[tuple[Message, Inbound | RequestRefused]]:
         inbox = self.fold.inbox
@@ -256,7 +267,7 @@ class Coordinator:
             self._save_now()
         return [(waiting.message, waiting.said) for waiting in inbox.oldest(_LOOKS_AT_ONCE)]
 
-    def _debts(self, waiting: set[str]) -> Iterable[_Write]:
+    def _debts(self, waiting: set[str]) -> Iterable[Write]:
         """What the runs that changed or are due are owed; not those in `waiting`, whose decision comes first."""
         looked = list(islice((run_id for run_id in self.fold.touched if run_id not in waiting), _LOOKS_AT_ONCE))
         for run_id in looked:
@@ -268,9 +279,10 @@ class Coordinator:
             if not due:
                 self.fold.looked(run_id, due.wake_at)
             for slot, fact in due.facts:
-                yield self._write(slot, fact, run.traceparent)
+                yield write(slot, fact, run.traceparent, time=clock.now())
             for copy in due.copies:
-                yield self._write(copy.slot, copied(copy, self.fold.run(copy.origin.run)), run.traceparent)
+                fact = copied(copy, self.fold.run(copy.origin.run))
+                yield write(copy.slot, fact, run.traceparent, time=clock.now())
 
     def _due(self, run: Run) -> Owed:
         """What `run` is owed; no decision by policy or time while a person's may wait that is not looked at yet."""
@@ -279,7 +291,7 @@ class Coordinator:
             return due
         return Owed(wake_at=self._proven + timedelta(seconds=_AGAIN_S))
 
-    async def _settle(self, write: _Write, filled: Filled) -> bool:
+    async def _settle(self, write: Write, filled: Filled) -> bool:
         """Fold what was written. False where the slot was full, so that it must be read who won."""
         match filled:
             case Stored(seq=seq):
@@ -310,23 +322,7 @@ class Coordinator:
         for message in (await self._log.last([slot.subject for slot in slots], leader=True)).values():
             slot = parse_slot(message.subject)
             assert slot
-            self.fold.add(recorded(slot, message.data, seq=message.seq, stored_at=message.time))
-
-    def _write(self, slot: Slot, fact: Fact, trace: str | None, *, answers: int | None = None) -> _Write:
-        event = Event(fact, SOURCE, clock.now(), trace)
-        try:
-            data = envelope.encode(slot, event)
-        except TooLarge as error:
-            slot = Slot(slot.run, "completed")
-            failed = RunCompleted(run_id=slot.run, ok=False, outcome="failed", reason=str(error))
-            event = Event(failed, SOURCE, event.time, trace)
-            data = envelope.encode(slot, event)
-        return _Write(Fill(slot.subject, data), slot, event, answers)
-
-    def _refuse(self, why: RequestRefused) -> _Write:
-        subject = invalid(why.seq)
-        data = envelope.encode_refusal(subject, why, source=SOURCE, time=clock.now())
-        return _Write(Fill(subject, data), answers=why.seq)
+            self.fold.add(read(slot, await dataref.whole(self._log, message)))
 
     def _trace(self, inbound: Inbound) -> str | None:
         if not inbound.verb:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from services.coordinator.intake import Refuse, winner
 from services.coordinator.run import Run
 from services.coordinator.schemas import Problem
-from shared.errors import InvalidMessage, Refused, TooLarge, Unavailable
+from shared.errors import InvalidMessage, NoRoom, Refused, TooLarge, Unavailable
 
 _STATUS: Final = {
     "unknown_run": 404,
@@ -68,12 +68,18 @@ def unknown_run(run_id: str) -> ProblemError:
     return ProblemError(404, "unknown_run", f"There is no run {run_id}.", run_id=run_id)
 
 
+def log_full(detail: str, **more: str | None) -> ProblemError:
+    """NATS has no room for what was asked."""
+    return ProblemError(507, "log_full", detail, **more)
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of `app` with a problem."""
     known: dict[type[Exception], Callable[[Exception], ProblemError]] = {
         ProblemError: _itself,
         RequestValidationError: _invalid_body,
         InvalidMessage: _invalid_message,
+        NoRoom: lambda error: log_full(f"{error} Nothing was written; repeat the request when there is room."),
         TooLarge: lambda error: ProblemError(413, "too_large", str(error)),
         Unavailable: lambda error: ProblemError(503, "nats_unavailable", f"{error} It is safe to repeat the request."),
         Refused: lambda error: ProblemError(502, "nats_refused", str(error)),

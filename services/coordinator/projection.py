@@ -64,6 +64,9 @@ ON CONFLICT (id) DO UPDATE SET place = excluded.place, status = excluded.status,
 _SAVE_FAILURE: Final = "INSERT OR REPLACE INTO failure VALUES (?, ?, ?, ?, ?, ?, ?)"
 _FORGET: Final = "".join(f"DROP TABLE IF EXISTS {name};" for name in ("run", "failure", "unanswered", "checkpoint"))
 
+_HEAVY: Final = 512 * 1024
+"""Bytes of a packed run. The average run has some tens of thousands."""
+
 _encode_message: Final = msgspec.msgpack.Encoder().encode
 _decode_message: Final = msgspec.msgpack.Decoder(Message).decode
 _encode_failed: Final = msgspec.msgpack.Encoder().encode
@@ -135,16 +138,17 @@ class Projection:
         unanswered: Iterable[Message],
         answered: Iterable[int],
         refusals: Iterable[Failed] = (),
-    ) -> None:
+    ) -> list[str]:
         """Store these runs, each with the moment to look at it again (0: at once), and where the log stands.
 
         `unanswered` are the contract messages that came since the last time, `answered` those of before to forget,
-        `refusals` those of them that were refused.
+        `refusals` those of them that were refused. Returns the ids of the runs that are too heavy to be kept at hand.
         """
         runs = list(runs)
         failed = [*refusals, *(one for run, _ in runs for one in failures.of_run(run))]
+        rows = [row(run, wake_at) for run, wake_at in runs]
         self._db.execute("BEGIN")
-        self._db.executemany(_SAVE_RUN, [row(run, wake_at) for run, wake_at in runs])
+        self._db.executemany(_SAVE_RUN, rows)
         if failed:
             self._db.executemany(_SAVE_FAILURE, map(_failure_row, failed))
         self._db.executemany("DELETE FROM unanswered WHERE seq = ?", [(seq,) for seq in answered])
@@ -157,6 +161,7 @@ class Projection:
             (FOLD_VERSION, checkpoint.created, checkpoint.seq, checkpoint.sha256),
         )
         self._db.execute("COMMIT")
+        return [run.id for (run, _), (*_, state) in zip(runs, rows, strict=True) if len(state) > _HEAVY]
 
     def load(self, run: str) -> Run | None:
         """The run as it was saved."""
@@ -233,7 +238,9 @@ def _opened(path: Path) -> sqlite3.Connection:
     return db
 
 
-def row(run: Run, wake_at: float | None) -> tuple[object, ...]:
+def row(
+    run: Run, wake_at: float | None
+) -> tuple[str, int, str, str, float | None, float | None, float | None, float | None, bytes]:
     """The run as a row of the table `run`."""
     deadline, owed = deadline_of(run), owed_since(run)
     return (

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import msgspec
 
-from services.coordinator.problems import ProblemError
+from services.coordinator.problems import ProblemError, log_full
 from shared.contracts import envelope, requests
 from shared.contracts.facts import RunAccepted
 from shared.contracts.requests import Request
 from shared.contracts.subjects import REQUESTED, Slot, is_reserved
-from shared.errors import Unavailable
+from shared.errors import NoRoom, Unavailable
 from shared.runtime import clock
+from shared.runtime.dataref import whole
 from shared.runtime.log import Log
 
 
@@ -33,6 +34,9 @@ class Publisher:
         headers = {"traceparent": traceparent} if traceparent else {}
         try:
             return await self._log.publish(REQUESTED, msgspec.json.encode(request), headers)
+        except NoRoom as error:
+            text = f"{error} The run did not begin; when there is room, repeat with Idempotency-Key: {run_id}"
+            raise log_full(text, run_id=run_id) from error
         except Unavailable as error:
             text = f"{error} Whether the run began is not known; repeat with Idempotency-Key: {run_id}"
             raise ProblemError(503, "nats_unavailable", text, run_id=run_id) from error
@@ -52,7 +56,8 @@ class Publisher:
         slots = {Slot(run_id, "accepted").subject: run_id for run_id in run_ids}
         found: dict[str, RunAccepted] = {}
         for subject, message in (await self._log.last(list(slots))).items():
-            fact = envelope.decode(message.data).fact
+            stored = await whole(self._log, message)
+            fact = envelope.decode(stored.data, stored.text).fact
             assert isinstance(fact, RunAccepted)
             found[slots[subject]] = fact
         return found

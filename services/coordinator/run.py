@@ -44,7 +44,7 @@ from shared.contracts.facts import (
 from shared.contracts.subjects import Slot, Step
 from shared.errors import UnknownType, Unreadable
 
-FOLD_VERSION: Final = 2
+FOLD_VERSION: Final = 3
 """Raised with every change to what `evolve` keeps; older projections are then rebuilt from the log."""
 
 Stage = str
@@ -192,12 +192,15 @@ class Run(Struct, frozen=True):
 STATUSES: Final = ("planning", "fetching", "hold", "writing", "parked", *get_args(Outcome))
 
 
-def recorded(slot: Slot, data: bytes, *, seq: int, stored_at: datetime) -> Recorded:
-    """The fact in these bytes. Never raises: what cannot be read is a failure of its step, or parks its run."""
+def recorded(slot: Slot, data: bytes, *, seq: int, stored_at: datetime, text: bytes | None = None) -> Recorded:
+    """The fact in these bytes, or in the `text` that they refer to.
+
+    Never raises: what cannot be read is a failure of its step, or parks its run.
+    """
     try:
-        event = envelope.decode(data)
+        event = envelope.decode(data, text)
     except Unreadable as error:
-        return Recorded(slot, seq, stored_at, _hash(slot, data), _salvaged(slot, str(error)), stored_at)
+        return Recorded(slot, seq, stored_at, _hash(slot, data), salvaged(slot, str(error)), stored_at)
     except UnknownType as error:
         return Recorded(slot, seq, stored_at, _hash(slot, data), Unknown(str(error)), stored_at)
     if _fits(slot, event.fact):
@@ -215,7 +218,8 @@ def _hash(slot: Slot, data: bytes) -> str:
     return sha256(data).hexdigest() if slot.box in _DIGESTED else ""
 
 
-def _salvaged(slot: Slot, reason: str) -> Fact | Unknown:
+def salvaged(slot: Slot, reason: str) -> Fact | Unknown:
+    """What becomes of a slot that cannot be read: a failure of its step, or what parks its run."""
     error = Failure("unreadable", f"What was written to {slot.path} cannot be read: {reason}")
     match slot.box:
         case "plan":

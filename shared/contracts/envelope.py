@@ -1,11 +1,14 @@
 """CloudEvents 1.0, in and out.
 
 Out: structured JSON, one event a message. In: structured and binary mode after the NATS protocol
-binding, and bare JSON. Of a stored fact, `id` is the slot's subject and `subject` the run.
+binding, and bare JSON. Of a stored fact, `id` is the slot's subject and `subject` the run. A fact that is too large
+for one message has the extension `dataref` instead of `data`: `evidence:` and the SHA-256 of the text that is its data.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
+from hashlib import sha256
 from typing import Annotated, Final, get_args
 
 import msgspec
@@ -17,6 +20,9 @@ from shared.errors import InvalidMessage, TooLarge, UnknownType, Unreadable
 
 MAX_BYTES: Final = 256 * 1024
 """What one message may weigh; everything larger goes to `EVIDENCE`."""
+MAX_TEXT_BYTES: Final = 16 * 1024 * 1024
+"""What the data of one fact may weigh there. Whoever reads a run holds all of its facts at once, a browser too; this is
+some eighty times what a page of findings weighs, and above it something is wrong with a tool or a model."""
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
 HEADERS: Final[Mapping[str, str]] = {"Content-Type": CONTENT_TYPE}
@@ -31,6 +37,13 @@ class Event(Struct, frozen=True):
     traceparent: str | None = None
 
 
+_NO_DATA: Final = Raw()
+_DATAREF: Final = re.compile(r"evidence:([0-9a-f]{64})")
+_REFERS: Final = b'dataref":"evidence:'
+"""Stands in every reference that is written here. A search that begins with a quote would take five times as long."""
+_LONGEST_REFERENCE: Final = 4 * 1024
+
+
 class _Envelope(Struct, frozen=True, kw_only=True):
     specversion: str = "1.0"
     id: str
@@ -40,7 +53,29 @@ class _Envelope(Struct, frozen=True, kw_only=True):
     time: Annotated[datetime, Meta(tz=True)] | UnsetType = UNSET
     datacontenttype: str = "application/json"
     traceparent: str | UnsetType = UNSET
-    data: Raw
+    dataref: str | UnsetType = UNSET
+    data: Raw = _NO_DATA
+
+
+class _Referring(Struct, frozen=True, kw_only=True):
+    """An `_Envelope` whose data is elsewhere, as it is written."""
+
+    specversion: str = "1.0"
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: datetime
+    datacontenttype: str = "application/json"
+    traceparent: str | UnsetType = UNSET
+    dataref: str
+
+
+class Reference(Struct, frozen=True):
+    """A fact that is too large for a message: what is stored in its slot, and the text that this names."""
+
+    message: bytes
+    text: str
 
 
 def _tag(fact: type[Struct]) -> str:
@@ -57,6 +92,38 @@ _DECODERS: Final = {_tag(fact): msgspec.json.Decoder[Fact](fact) for fact in get
 def encode(slot: Slot, event: Event) -> bytes:
     """The message that fills `slot` with `event`. Raises `TooLarge` over the limit."""
     return _sealed(slot.subject, slot.run, event.fact, event)
+
+
+def refer(slot: Slot, event: Event) -> Reference:
+    """The same for what is over the limit. Raises `TooLarge` where the data is more than any fact's may be."""
+    data = _encode(event.fact)
+    if len(data) > MAX_TEXT_BYTES:
+        raise TooLarge(f"{slot.subject} would be {len(data):,} bytes; a fact may have {MAX_TEXT_BYTES:,}.")
+    envelope = _Referring(
+        id=slot.subject,
+        source=event.source,
+        type=_tag(type(event.fact)),
+        subject=slot.run,
+        time=event.time,
+        traceparent=event.traceparent or UNSET,
+        dataref=f"evidence:{sha256(data).hexdigest()}",
+    )
+    message = _encode(envelope)
+    if len(message) > _LONGEST_REFERENCE:
+        raise TooLarge(f"{slot.subject} would have {len(message):,} bytes without its data.")
+    return Reference(message, data.decode())
+
+
+def reference(message: bytes) -> str | None:
+    """The SHA-256 (hex) of the text that is this fact's data; `None` where the message has its data itself."""
+    if len(message) > _LONGEST_REFERENCE or _REFERS not in message:
+        return None
+    try:
+        envelope = _decode_envelope(message)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    named = None if envelope.data or not envelope.dataref else _DATAREF.fullmatch(envelope.dataref)
+    return named[1] if named else None
 
 
 def encode_refusal(subject: str, refusal: RequestRefused, *, source: str, time: datetime) -> bytes:
@@ -82,19 +149,30 @@ def _sealed(id_: str, run: str, fact: Fact, event: Event) -> bytes:
     return message
 
 
-def decode(message: bytes) -> Event:
-    """The fact that `message` stores. Raises `Unreadable` or `UnknownType`."""
+def decode(message: bytes, text: bytes | None = None) -> Event:
+    """The fact that `message` stores, its data in `text` where it only refers to it.
+
+    Raises `Unreadable`, also where that text is wanting, or `UnknownType`.
+    """
     try:
         envelope = _decode_envelope(message)
         decoder = _DECODERS.get(envelope.type)
         if decoder is None:
             raise UnknownType(f"{envelope.type} is not a type that this release knows.")
-        fact = decoder.decode(envelope.data)
+        fact = decoder.decode(envelope.data or _referred(envelope, text))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Unreadable(str(error)) from error
     if isinstance(envelope.time, UnsetType):
         raise Unreadable("The envelope has no time.")
     return Event(fact, envelope.source, envelope.time, envelope.traceparent or None)
+
+
+def _referred(envelope: _Envelope, text: bytes | None) -> bytes:
+    if text is not None:
+        return text
+    if not envelope.dataref:
+        raise Unreadable("The envelope has neither data nor dataref.")
+    raise Unreadable(f"its data is {envelope.dataref}, a text that EVIDENCE does not have, or has damaged.")
 
 
 class Inbound(Struct, frozen=True):
@@ -117,4 +195,6 @@ def unwrap(headers: Mapping[str, str], message: bytes) -> Inbound:
         envelope = _decode_envelope(message)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidMessage("bad_cloudevent", f"Not a CloudEvents 1.0 JSON event: {error}.") from error
+    if not envelope.data:
+        raise InvalidMessage("bad_cloudevent", "The event has no data; what it says must be in the message itself.")
     return Inbound(bytes(envelope.data), envelope.traceparent or trace)

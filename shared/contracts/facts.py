@@ -194,8 +194,9 @@ class SynthesisFailed(_Fact, frozen=True, kw_only=True, tag="synthesis.failed.v1
 class RunCompleted(_Fact, frozen=True, kw_only=True, tag="run.completed.v1"):
     """The end of a run; what subscribers of `research.completed` receive.
 
-    `ok` is true with the outcome `reported` alone. `report` is Markdown. `digest` is of the
-    evidence that was decided on, `None` where it did not come to that.
+    `ok` is true with the outcome `reported` alone. `report` is Markdown; one that does not fit in a message is left
+    out, and `report_sha256` names its text in the `EVIDENCE` stream. `digest` is of the evidence that was decided on,
+    `None` where it did not come to that.
     """
 
     run_id: str
@@ -214,6 +215,8 @@ class RunCompleted(_Fact, frozen=True, kw_only=True, tag="run.completed.v1"):
     """Who ended it, where a person did."""
     message_seq: int | None = None
     """The contract message that cancelled it, where one did."""
+    report_sha256: str | None = None
+    """The SHA-256 (hex) of a report that is too large for this message; else `None`."""
 
 
 class RequestRefused(_Fact, frozen=True, kw_only=True, tag="request.refused.v1"):

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import AsyncExitStack, contextmanager
+from typing import Final
 
 import uvicorn
 from starlette.applications import Starlette
@@ -28,6 +29,14 @@ logger = logging.getLogger(__name__)
 Main = Callable[[asyncio.Event], Awaitable[None]]
 Compose = Callable[[Settings, JetStreamLog, AsyncExitStack], Awaitable[Perform]]
 """Puts a service together: what performs its tasks, with what is to be closed at the end on the stack."""
+
+
+UNREACHABLE: Final = "NATS is not reachable."
+
+
+def trouble(log: JetStreamLog) -> str | None:
+    """Why nothing can be written to this log; `None` where it can, as far as is known."""
+    return log.trouble if log.link.connected else UNREACHABLE
 
 
 class Server(uvicorn.Server):
@@ -94,10 +103,10 @@ async def serve_http(app: ASGIApp, *, host: str, port: int, stop: asyncio.Event)
 
 
 class Health:
-    """Whether a process can work; `False` until somebody knows better."""
+    """Why a process cannot work; `None` where it can. Not, until somebody knows better."""
 
     def __init__(self) -> None:
-        self.is_ready: Callable[[], bool] = lambda: False
+        self.trouble: Callable[[], str | None] = lambda: UNREACHABLE
 
 
 def probes(health: Health) -> list[Route]:
@@ -107,9 +116,14 @@ def probes(health: Health) -> list[Route]:
         return PlainTextResponse("ok\n")
 
     async def readyz(_: Request) -> Response:
-        return PlainTextResponse("ok\n") if health.is_ready() else PlainTextResponse("NATS is not reachable\n", 503)
+        return readiness(health.trouble())
 
     return [Route("/livez", livez), Route("/readyz", readyz)]
+
+
+def readiness(trouble: str | None) -> Response:
+    """The answer of `/readyz`."""
+    return PlainTextResponse(f"{trouble}\n", 503) if trouble else PlainTextResponse("ok\n")
 
 
 async def connect(settings: Settings, name: str, stop: asyncio.Event) -> JetStreamLog | None:
@@ -138,7 +152,7 @@ async def _work(kind: Kind, settings: Settings, compose: Compose, stop: asyncio.
     log = await connect(settings, kind, stop)
     if log is None:
         return
-    health.is_ready = lambda: log.link.connected and not stop.is_set()
+    health.trouble = lambda: "It stops." if stop.is_set() else trouble(log)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(log.close)
         perform = await compose(settings, log, stack)

@@ -5,7 +5,6 @@ commit is under way the next one gathers, so the size of a batch follows the loa
 """
 
 import asyncio
-import logging
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -13,12 +12,11 @@ import msgspec
 from msgspec import Struct
 
 from shared.contracts.envelope import HEADERS
-from shared.errors import Refused, TooLarge, Unavailable
+from shared.errors import NoRoom, Refused, TooLarge, Unavailable
 from shared.runtime.clock import token
 from shared.runtime.link import Incoming, Link, status
 from shared.runtime.log import Fill, Filled, Full, Stored
-
-logger = logging.getLogger(__name__)
+from shared.runtime.room import Room
 
 _FEW: Final = 4
 _BATCH: Final = 1_000
@@ -30,6 +28,15 @@ _ONCE_EVENT: Final = {**_ONCE, **HEADERS}
 _SLOT_FULL: Final = 10071
 _TOO_LARGE: Final = 10054
 _WRITE_IN_FLIGHT: Final = 10164
+_STORE: Final = "raise max_file_store of nats-server or free its disk, and restart it"
+_NO_ROOM: Final = {
+    10002: "raise the JetStream limits of its account",
+    10023: _STORE,
+    10028: _STORE,
+    10047: _STORE,
+    10077: "raise the limits of the stream (max_bytes)",
+}
+"""What NATS says where it is full, and what helps. The first has the class of an error of the client's."""
 
 
 class _Fault(Struct, frozen=True):
@@ -39,6 +46,7 @@ class _Fault(Struct, frozen=True):
 
 
 class _Ack(Struct, frozen=True):
+    stream: str = ""
     seq: int = 0
     error: _Fault | None = None
 
@@ -74,6 +82,8 @@ def judge(data: bytes) -> _Answer:
     if ack.error.err_code == _SLOT_FULL:
         return Full()
     text = f"{ack.error.description} ({ack.error.err_code})"
+    if helps := _NO_ROOM.get(ack.error.err_code):
+        return NoRoom(f"NATS has no room in {ack.stream}: {text}; {helps}.")
     if ack.error.code == 400 and ack.error.err_code != _WRITE_IN_FLIGHT:
         return Refused(ack.error.err_code, text)
     return Unavailable(text)
@@ -82,7 +92,8 @@ def judge(data: bytes) -> _Answer:
 class Committer:
     """Fills slots of one stream. `atomic` says whether the stream takes atomic batches."""
 
-    def __init__(self, link: Link, *, atomic: bool, events: bool) -> None:
+    def __init__(self, link: Link, stream: str, *, atomic: bool, events: bool) -> None:
+        self.room = Room(stream)
         self._link = link
         self._atomic = atomic
         self._headers = _ONCE_EVENT if events else _ONCE
@@ -102,6 +113,11 @@ class Committer:
         if len(waiting) == 1:
             return [await waiting[0].future]
         return list(await asyncio.gather(*(one.future for one in waiting)))
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits to be written."""
+        return not self._writing and not self._queue
 
     async def close(self) -> None:
         """Stop writing; whoever still waits is told `Unavailable`."""
@@ -153,8 +169,10 @@ class Committer:
             tries += 1
             await self._link.up()
             trouble = await self._try(taken)
-            if trouble and tries % len(_RETRY_S) == 0:
-                logger.warning("%d facts wait to be written: %s", len(taken), trouble)
+            if trouble is None:
+                self.room.taken()
+            elif self._link.connected:
+                self.room.refused(trouble)
 
     async def _try(self, taken: list[_Waiting]) -> Unavailable | None:
         if self._atomic and len(taken) > _FEW:

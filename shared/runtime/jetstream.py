@@ -26,6 +26,8 @@ CHUNK: Final = 128 * 1024
 """Bytes of a frozen text in one message."""
 
 _PROGRESS: Final = b"+WPI"
+_REMEMBERED: Final = 10_000
+"""Hashes of texts that this process knows to be stored."""
 _SUBJECTS_AT_ONCE: Final = 256
 _PAGE: Final = 512
 _WINDOW: Final = 2_000
@@ -39,9 +41,9 @@ class JetStreamLog:
 
     def __init__(self, link: Link) -> None:
         self.link = link
-        self._facts = Committer(link, atomic=True, events=True)
-        self._texts = Committer(link, atomic=False, events=False)
-        self._frozen: set[str] = set()
+        self._facts = Committer(link, RESEARCH, atomic=True, events=True)
+        self._texts = Committer(link, EVIDENCE, atomic=False, events=False)
+        self._frozen: dict[str, None] = {}
 
     async def close(self) -> None:
         """End the connection; whoever still waits for a write is told `Unavailable`."""
@@ -49,16 +51,36 @@ class JetStreamLog:
         await self._texts.close()
         await self.link.close()
 
+    @property
+    def trouble(self) -> str | None:
+        return self._facts.room.trouble or self._texts.room.trouble
+
+    async def room(self) -> None:
+        while self.trouble:
+            await self._facts.room.wait()
+            await self._texts.room.wait()
+
     async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
         return await self._facts.fill(fills)
 
     async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> int:
+        try:
+            answer = await self._published(subject, data, headers)
+        except Unavailable as error:
+            if self.link.connected:
+                self._facts.room.refused(error)
+            raise
+        if self._facts.is_idle:
+            self._facts.room.taken()
+        return answer.seq
+
+    async def _published(self, subject: str, data: bytes, headers: Mapping[str, str]) -> Stored:
         reply = await (await self.link.ask(subject, data, headers))
         if status(reply):
             raise Unavailable(f"No stream takes {subject}.")
         answer = judge(reply.data)
         if isinstance(answer, Stored):
-            return answer.seq
+            return answer
         raise answer if isinstance(answer, Refused | Unavailable) else Refused(0, f"{subject} was refused.")
 
     async def last(self, subjects: Sequence[str], *, leader: bool = False) -> dict[str, Message]:
@@ -130,14 +152,26 @@ class JetStreamLog:
             filled = await self._texts.fill([Fill(evidence(digest, n), chunk) for n, chunk in enumerate(chunks)])
             if refused := next((answer for answer in filled if isinstance(answer, Refused)), None):
                 raise refused
-            self._frozen.add(digest)
+            self._remember(digest)
         return digest
+
+    def _remember(self, digest: str) -> None:
+        """Texts that are found again soon, as a popular page is, are not sent again."""
+        self._frozen[digest] = None
+        if len(self._frozen) > _REMEMBERED:
+            del self._frozen[next(iter(self._frozen))]
 
     async def get(self, sha256: str) -> str | None:
         messages = await self._get({"multi_last": [f"evidence.{sha256}.*"], "batch": 1_024}, EVIDENCE)
         messages.sort(key=lambda message: int(message.subject.rsplit(".", 1)[1]))
-        data = b"".join(message.data for message in messages)
-        return data.decode() if messages and _hash(data) == sha256 else None
+        return _text(sha256, messages) or _text(sha256, await self._chunks_of_leader(sha256))
+
+    async def _chunks_of_leader(self, sha256: str) -> list[Message]:
+        """What the leader has of a text: a replica that lags may have none of it yet, or a part."""
+        chunks: list[Message] = []
+        while chunk := await self._last_of_leader(evidence(sha256, len(chunks)), EVIDENCE):
+            chunks.append(chunk)
+        return chunks
 
     async def hint(self, subject: str, data: bytes) -> None:
         await self.link.post(subject, data)
@@ -157,9 +191,9 @@ class JetStreamLog:
             )
         return [_gotten(reply) for reply in replies[:-1]]
 
-    async def _last_of_leader(self, subject: str) -> Message | None:
+    async def _last_of_leader(self, subject: str, stream: str = RESEARCH) -> Message | None:
         try:
-            answer = await topology.api(self.link, f"STREAM.MSG.GET.{RESEARCH}", {"last_by_subj": subject})
+            answer = await topology.api(self.link, f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
         except Refused as error:
             if error.code == 10037:
                 return None
@@ -286,5 +320,7 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _hash(data: bytes) -> str:
-    return sha256(data).hexdigest()
+def _text(digest: str, chunks: Sequence[Message]) -> str | None:
+    """The text with this SHA-256, where these are its chunks. The empty text is a chunk with nothing in it."""
+    data = b"".join(chunk.data for chunk in chunks)
+    return data.decode() if chunks and sha256(data).hexdigest() == digest else None

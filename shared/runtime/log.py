@@ -17,13 +17,17 @@ Consumer = Kind | Literal["lead"]
 
 
 class Message(Struct, frozen=True):
-    """One stored message. `seq` is its place in the log, `time` when the server stored it."""
+    """One stored message. `seq` is its place in the log, `time` when the server stored it.
+
+    `text` is the data of a fact that `data` only refers to, once somebody has fetched it: see `dataref.py`.
+    """
 
     subject: str
     seq: int
     time: datetime
     data: bytes
     headers: Mapping[str, str] = {}
+    text: bytes | None = None
 
 
 class Fill(Struct, frozen=True):
@@ -104,7 +108,10 @@ class Evidence(Protocol):
     """Frozen texts by their SHA-256."""
 
     async def put(self, text: str) -> str:
-        """Store `text`, once for ever; its SHA-256 (hex, of the UTF-8 bytes). Raises `Refused` when it is not taken."""
+        """Store `text`, once for ever; its SHA-256 (hex, of the UTF-8 bytes).
+
+        Goes on through reconnects, and while NATS is full, until it is stored. Raises `Refused` for what never will be.
+        """
         ...
 
     async def get(self, sha256: str) -> str | None:
@@ -115,16 +122,28 @@ class Evidence(Protocol):
 class Log(Evidence, Protocol):
     """The event log of all runs."""
 
+    @property
+    def trouble(self) -> str | None:
+        """Why NATS, although it is there, takes no writes just now, for whoever can help; `None` where it does."""
+        ...
+
+    async def room(self) -> None:
+        """Wait until there is no `trouble`. Whoever begins what will have to be written waits here first."""
+        ...
+
     async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
         """Write each slot that is empty; an answer for each, in order.
 
-        Goes on through reconnects and leader changes until the server has answered for every one.
+        Goes on through reconnects and leader changes, and while NATS is full, until it has answered for every one.
         Raises `Unavailable` only when closed meanwhile.
         """
         ...
 
     async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] = {}) -> int:
-        """Append a contract message; its sequence. Raises `Unavailable` after a few seconds without an answer."""
+        """Append a contract message; its sequence.
+
+        Raises `NoRoom` at once where NATS is full, `Unavailable` after a few seconds without an answer.
+        """
         ...
 
     async def last(self, subjects: Sequence[str], *, leader: bool = False) -> dict[str, Message]:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from shared.contracts.envelope import MAX_BYTES
 from shared.contracts.subjects import KINDS, LEAD, task_filter
-from shared.errors import Refused
+from shared.errors import NoRoom, Refused
 from shared.runtime import clock
 from shared.runtime.log import Consumer, Delivery, End, Fill, Filled, Full, Message, Queue, Stored
 from shared.runtime.topology import ACK_WAIT_S, LEAD_WAIT_S, Limits
@@ -33,6 +33,8 @@ class MemoryLog:
         self._texts: dict[str, str] = {}
         self._hints: defaultdict[str, dict[asyncio.Queue[str], None]] = defaultdict(dict)
         self._grown = asyncio.Event()
+        self._trouble: str | None = None
+        self._emptied = asyncio.Event()
         self._consumers = {
             kind: SharedConsumer(self, task_filter(kind), limits.in_flight(kind), ACK_WAIT_S) for kind in KINDS
         } | {"lead": SharedConsumer(self, LEAD, 1, LEAD_WAIT_S)}
@@ -42,12 +44,31 @@ class MemoryLog:
         """Everything stored, in order."""
         return self._messages
 
+    def is_full(self, reason: str | None) -> None:
+        """Take no writes from now on, for this reason; take them again where there is none."""
+        self._trouble = reason
+        if reason is None:
+            self._emptied.set()
+        else:
+            self._emptied.clear()
+
+    @property
+    def trouble(self) -> str | None:
+        return self._trouble
+
+    async def room(self) -> None:
+        while self._trouble:
+            await self._emptied.wait()
+
     async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
+        await self.room()
         return [self._fill(fill) for fill in fills]
 
     async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> int:
         if len(data) > MAX_BYTES:
             raise Refused(_TOO_LARGE, f"{subject}: message size exceeds maximum allowed")
+        if self._trouble:
+            raise NoRoom(self._trouble)
         return self._append(subject, data, headers).seq
 
     async def last(self, subjects: Sequence[str], *, leader: bool = False) -> dict[str, Message]:
@@ -90,6 +111,7 @@ class MemoryLog:
         return self._consumers[consumer].queue()
 
     async def put(self, text: str) -> str:
+        await self.room()
         digest = sha256(text.encode()).hexdigest()
         self._texts.setdefault(digest, text)
         return digest

@@ -5,7 +5,7 @@ from typing import Final
 from msgspec import Struct
 
 from shared.contracts.evidence import Call, Failure
-from shared.errors import StepError, Terminal, Throttled
+from shared.errors import Refused, StepError, Terminal, Throttled, TooLarge
 
 INTERRUPTED: Final = "interrupted"
 """The code of an attempt that its worker gave back when told to stop. It does not count as a failure."""
@@ -63,6 +63,17 @@ def abandoned(deliveries: int, policy: Policy) -> GiveUp | None:
         return None
     text = f"Handed to {deliveries - 1} workers, none of which said another word; it is not tried again."
     return GiveUp(Failure("abandoned", text))
+
+
+def unwritable(error: Exception) -> Failure:
+    """Why a result can never be written, as it is recorded in its place."""
+    match error:
+        case TooLarge():
+            return Failure("too_large", str(error))
+        case Refused():
+            return Failure("refused", f"NATS will never take what came of it: {error}")
+        case _:
+            return failure_of(error)
 
 
 def failure_of(error: Exception) -> Failure:

@@ -7,11 +7,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from datetime import datetime
-from typing import Final, TypeVar, get_args
-
-import msgspec
-from msgspec import Struct
+from typing import Final, TypeVar
 
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
@@ -19,24 +15,30 @@ from shared.contracts.evidence import Call, Failure
 from shared.contracts.facts import (
     AttemptFailed,
     Fact,
-    FetchFailed,
-    FetchOutcome,
-    PlanFailed,
-    PlanOutcome,
     StepOutcome,
-    SynthesisFailed,
-    SynthesisOutcome,
-    TaskIssued,
     calls_of,
     having_paid,
 )
-from shared.contracts.subjects import LIVE_CANCELLED, RUN, Kind, Slot, Step, parse_slot
+from shared.contracts.subjects import LIVE_CANCELLED, Kind, Slot, Step, parse_slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task, less
-from shared.errors import ContractError, DossierError, Refused, Terminal, TooLarge, Unavailable
-from shared.runtime import clock
-from shared.runtime.log import Delivery, Fill, Log, Tasks
+from shared.errors import DossierError, Refused, Terminal, Unavailable
+from shared.runtime import clock, dataref
+from shared.runtime.job import FAILURES, GIVEN_UP, Job, boxes, failed, fitting, is_fresh, opened, refers, unsaid
+from shared.runtime.log import Delivery, Fill, Log, Message, Tasks
+from shared.runtime.patience import patiently
 from shared.runtime.topology import ACK_WAIT_S
-from shared.runtime.verdict import INTERRUPTED, Again, GiveUp, Policy, Wait, abandoned, failure_of, paid_for, verdict
+from shared.runtime.verdict import (
+    INTERRUPTED,
+    Again,
+    GiveUp,
+    Policy,
+    Wait,
+    abandoned,
+    failure_of,
+    paid_for,
+    unwritable,
+    verdict,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -61,19 +63,8 @@ _RENEW_S: Final = ACK_WAIT_S / 3
 _RENEW_AGAIN_S: Final = 2.0
 _RENEW_WITHIN_S: Final = 5.0
 """With the two above, an abort comes at the latest 27 s after the last word that the server may have heard."""
-_FRESH_S: Final = 1.0
 _LAST_WORDS_S: Final = 5.0
-
-
-class Job(Struct, frozen=True, eq=False):
-    """One task in hand, `since` when by the loop's clock."""
-
-    delivery: Delivery
-    since: float
-    step: Step
-    attempt: int
-    issued: TaskIssued
-    traceparent: str | None
+_REFUSED_AGAIN_S: Final = 30.0
 
 
 class Worker:
@@ -112,12 +103,18 @@ class Worker:
 
     async def _open(self, deliveries: Sequence[Delivery], tasks: Tasks) -> list[Job]:
         """The jobs among these that are still to be done; the others are acknowledged."""
-        jobs = [job for delivery in deliveries if (job := _job(delivery))]
-        if len(jobs) < len(deliveries):
-            await self._pass_over([each for each in deliveries if each not in {job.delivery for job in jobs}], tasks)
+        read = [
+            (delivery, await self._whole(delivery.message) if refers(delivery.message) else delivery.message)
+            for delivery in deliveries
+        ]
+        now = asyncio.get_running_loop().time()
+        jobs = [job for delivery, message in read if (job := opened(delivery, message, since=now))]
+        if len(jobs) < len(read):
+            ours = {job.delivery for job in jobs}
+            await self._pass_over([each for each in read if each[0] not in ours], tasks)
         jobs = await self._not_in_hand(jobs, tasks)
-        answered = await self._answered([job for job in jobs if not _fresh(job, clock.now())])
-        settled = [job for job in jobs if answered and _boxes(job) & answered]
+        answered = await self._answered([job for job in jobs if not is_fresh(job, clock.now())])
+        settled = [job for job in jobs if answered and boxes(job) & answered]
         for job in settled:
             await job.delivery.ack()
         await tasks.release(len(settled))
@@ -131,13 +128,17 @@ class Worker:
             await tasks.release(len(jobs) - len(once))
         return list(once.values())
 
-    async def _pass_over(self, unread: Sequence[Delivery], tasks: Tasks) -> None:
-        """Leave what this release cannot read to a newer worker; fail the step when none has come."""
-        for delivery in unread:
-            slot = parse_slot(delivery.message.subject)
-            if slot and slot.kind and (given_up := abandoned(delivery.deliveries, self._policy)):
+    async def _whole(self, message: Message) -> Message:
+        return await patiently(lambda: dataref.whole(self._log, message))
+
+    async def _pass_over(self, unread: Sequence[tuple[Delivery, Message]], tasks: Tasks) -> None:
+        """Leave what this release cannot read to a newer worker; fail the step when none has come, or none can."""
+        for delivery, message in unread:
+            slot = parse_slot(message.subject)
+            given_up = unsaid(message) if refers(message) else abandoned(delivery.deliveries, self._policy)
+            if slot and slot.kind and given_up:
                 step = Step(slot.run, slot.kind, slot.round, slot.index)
-                fact = _FAILURES[slot.kind](given_up.error)
+                fact = FAILURES[slot.kind](given_up.error)
                 event = Event(fact, f"dossier/{self._kind}", clock.now())
                 await self._log.fill([Fill(step.outcome.subject, envelope.encode(step.outcome, event))])
                 await delivery.ack()
@@ -145,7 +146,7 @@ class Worker:
 
     async def _answered(self, jobs: Sequence[Job]) -> set[str]:
         """Which of the boxes that would make these jobs pointless are full."""
-        subjects = {subject for job in jobs for subject in _boxes(job)}
+        subjects = {subject for job in jobs for subject in boxes(job)}
         while subjects:
             try:
                 return set(await self._log.last(sorted(subjects)))
@@ -159,12 +160,13 @@ class Worker:
         self._performing.add(job)
         self._paid[job] = ()
         try:
+            await self._log.room()
             slot, fact = await self._done(job)
             self._performing.discard(job)
             await self._record(job, slot, fact)
             await job.delivery.ack()
         except asyncio.CancelledError:
-            if self._stopping:
+            if self._stopping and job in self._performing:
                 await self._interrupt(job)
         except DossierError as error:
             logger.error("%s attempt %d could not be recorded: %s", job.step.outcome.subject, job.attempt, error)
@@ -176,11 +178,11 @@ class Worker:
     async def _done(self, job: Job) -> tuple[Slot, Fact]:
         """Perform the task, as often as it is throttled; the box to fill and what with."""
         if given_up := abandoned(job.delivery.deliveries, self._policy):
-            return job.step.outcome, _failed(job.issued.task, given_up.error)
+            return job.step.outcome, failed(job.issued.task, given_up.error)
         waited_s, began = 0.0, asyncio.get_running_loop().time()
         while True:
             try:
-                outcome = _fitting(self._kind, await self._perform(less(job.issued.task, self._paid[job])))
+                outcome = fitting(self._kind, await self._perform(less(job.issued.task, self._paid[job])))
                 return job.step.outcome, having_paid(outcome, self._paid[job])
             except Exception as error:
                 self._paid[job] += paid_for(error)
@@ -195,23 +197,37 @@ class Worker:
                     fact = AttemptFailed(error=failure, duration_s=duration, calls=self._paid[job])
                     return job.step.attempt(job.attempt), fact
                 case GiveUp(error=failure):
-                    return job.step.outcome, having_paid(_failed(job.issued.task, failure), self._paid[job])
+                    return job.step.outcome, having_paid(failed(job.issued.task, failure), self._paid[job])
 
     async def _record(self, job: Job, slot: Slot, fact: Fact) -> None:
+        """Write it, however long that takes; instead of what can never be written, that this is so."""
+        while True:
+            try:
+                return await self._write(job, slot, fact)
+            except Unavailable:
+                raise
+            except Exception as error:
+                self._log_failure(job, error)
+                if slot == job.step.outcome and isinstance(fact, GIVEN_UP):
+                    await asyncio.sleep(_REFUSED_AGAIN_S)
+                lost = failed(job.issued.task, unwritable(error))
+                slot, fact = job.step.outcome, having_paid(lost, calls_of(fact))
+
+    async def _write(self, job: Job, slot: Slot, fact: Fact) -> None:
         event = Event(fact, f"dossier/{self._kind}", clock.now(), job.traceparent)
-        try:
-            data = envelope.encode(slot, event)
-        except Exception as error:
-            failure = Failure("too_large", str(error)) if isinstance(error, TooLarge) else failure_of(error)
-            self._log_failure(job, error)
-            slot, fact = job.step.outcome, having_paid(_failed(job.issued.task, failure), calls_of(fact))
-            data = envelope.encode(slot, msgspec.structs.replace(event, fact=fact))
+        data = await dataref.seal(self._log, slot, event)
         [filled] = await self._log.fill([Fill(slot.subject, data)])
         if isinstance(filled, Refused):
             raise filled
 
     async def _interrupt(self, job: Job) -> None:
-        """Say that this attempt was given up unfinished, so that the next follows at once and none counts as failed."""
+        """Say that this attempt was given up unfinished, so that the next follows at once and none counts as failed.
+
+        While nothing can be written the task is handed back instead.
+        """
+        if self._log.trouble:
+            await job.delivery.nak()
+            return
         error = Failure(INTERRUPTED, "The worker was told to stop.")
         fact = AttemptFailed(error=error, duration_s=0.0, calls=self._paid[job])
         await self._record(job, job.step.attempt(job.attempt), fact)
@@ -267,73 +283,6 @@ class Worker:
             failure.message,
             exc_info=error if failure.code == "defect" else None,
         )
-
-
-def _job(delivery: Delivery) -> Job | None:
-    """The task taken apart; `None` for what this release cannot read.
-
-    That stays unacknowledged: it comes again after `ACK_WAIT_S`, perhaps to a newer worker.
-    """
-    slot = parse_slot(delivery.message.subject)
-    try:
-        event = envelope.decode(delivery.message.data)
-    except ContractError as error:
-        logger.error("%s cannot be read here: %s", delivery.message.subject, error)
-        return None
-    if slot is None or slot.kind is None or not isinstance(event.fact, TaskIssued):
-        logger.error("%s is no task.", delivery.message.subject)
-        return None
-    step = Step(slot.run, slot.kind, slot.round, slot.index)
-    return Job(delivery, asyncio.get_running_loop().time(), step, slot.attempt, event.fact, event.traceparent)
-
-
-def _fresh(job: Job, now: datetime) -> bool:
-    """Whether nobody can have answered yet: handed out for the first time, moments after it was stored.
-
-    Saves the read on the common path. A clock that is wrong by more than a second only costs that read.
-    """
-    age = (now - job.delivery.message.time).total_seconds()
-    return job.delivery.deliveries == 1 and abs(age) < _FRESH_S
-
-
-def _boxes(job: Job) -> set[str]:
-    """The boxes each of which, if full, makes this job pointless."""
-    return {
-        job.step.outcome.subject,
-        job.step.attempt(job.attempt).subject,
-        f"{RUN}.{job.step.run}.completed",
-    }
-
-
-_FAILURES: Final[dict[Kind, Callable[[Failure], StepOutcome]]] = {
-    "plan": lambda error: PlanFailed(error=error),
-    "fetch": lambda error: FetchFailed(query="", error=error),
-    "synthesize": lambda error: SynthesisFailed(error=error),
-}
-
-
-_OUTCOMES: Final[dict[Kind, tuple[type, ...]]] = {
-    "plan": get_args(PlanOutcome),
-    "fetch": get_args(FetchOutcome),
-    "synthesize": get_args(SynthesisOutcome),
-}
-
-
-def _fitting(kind: Kind, outcome: StepOutcome) -> StepOutcome:
-    """The outcome, which must be one of this kind of step: any other would park its run for ever."""
-    if not isinstance(outcome, _OUTCOMES[kind]):
-        raise TypeError(f"A {type(outcome).__name__} is no outcome of {kind}.")
-    return outcome
-
-
-def _failed(task: Task, error: Failure) -> StepOutcome:
-    match task:
-        case PlanTask():
-            return PlanFailed(error=error)
-        case FetchTask(query=query):
-            return FetchFailed(query=query, error=error)
-        case SynthesizeTask():
-            return SynthesisFailed(error=error)
 
 
 async def _renewed(job: Job) -> bool:

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import TypeVar
 
@@ -15,10 +15,12 @@ import hypothesis.strategies as st
 from hypothesis import Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from shared.contracts.envelope import MAX_BYTES
-from shared.contracts.subjects import INBOUND, task_filter
+from shared.contracts.envelope import MAX_BYTES, Event
+from shared.contracts.evidence import Failure
+from shared.contracts.facts import PlanFailed
+from shared.contracts.subjects import INBOUND, Slot, task_filter
 from shared.errors import Refused
-from shared.runtime import topology
+from shared.runtime import dataref, topology
 from shared.runtime.jetstream import CHUNK, JetStreamLog
 from shared.runtime.link import Link
 from shared.runtime.log import Consumer, Delivery, Fill, Log, Message, Tasks
@@ -170,6 +172,20 @@ class Agreement(RuleBasedStateMachine):
             return [one.code if isinstance(one, Refused) else one for one in await log.fill(fills)]
 
         assert any(isinstance(one, int) for one in self.agreed(fill))
+
+    @rule(run=st.sampled_from("ab"))
+    def write_a_fact_that_is_too_large_for_a_message(self, run: str) -> None:
+        self._written += 1
+        slot = Slot(run, "plan", 1)
+        fact = PlanFailed(error=Failure(str(self._written), "x" * MAX_BYTES))
+        event = Event(fact, "test", datetime(2026, 1, 1, tzinfo=UTC))
+
+        async def write(log: Log) -> object:
+            filled = await log.fill([Fill(slot.subject, await dataref.seal(log, slot, event))])
+            message = await dataref.whole(log, (await log.last([slot.subject]))[slot.subject])
+            return filled, message.data, message.text
+
+        self.agreed(write)
 
     @rule(subject=st.sampled_from(INBOUND), said=headers)
     def publish(self, subject: str, said: dict[str, str]) -> None:

@@ -5,14 +5,15 @@ import json
 from contextlib import aclosing
 
 import httpx2
+import msgspec
 import pytest
 
 from services.cli import review
 from services.cli.api import Api, Away, Refused
-from services.cli.following import Follower
+from services.cli.following import Follower, fold
 from services.cli.refusal import FAILED, MISUSED, Refusal
 from services.cli.terminal import Terminal
-from services.coordinator.schemas import view
+from services.coordinator.schemas import EventPage, view
 from tests.cli.api_events import HELD, events
 from tests.coordinator.story import (
     OTHER,
@@ -235,3 +236,21 @@ def test_an_approval_says_a_limit_only_where_somebody_gave_one():
         server = Server(run_view(*TWO), run_view(*TWO, approved()))
         with_api(server, lambda api, most=most: review.rule(api, Terminal(), "approve", RUN, comment="", max_cost=most))
         assert ("max_cost_usd" in json.loads(server.asked[1].content)) is expected
+
+
+def test_a_report_that_is_too_large_for_its_message_is_shown_all_the_same(capsys):
+    slot, fact = completed()
+    ended = slot, msgspec.structs.replace(fact, report_sha256="a" * 64)
+    page = EventPage(run_id=RUN, events=list(events(*WHOLE[:-1], ended)))
+    report = httpx2.Response(200, text="# What do cats do?\n\nCats purr. [1]\n")
+    server = Server(httpx2.Response(200, text=page.model_dump_json()), report)
+    with_api(server, lambda api: review.show(api, Terminal(), RUN, as_json=False))
+    assert server.asked[1].url.path == f"/v1/runs/{RUN}/report"
+    assert "Cats purr. [1]" in capsys.readouterr().out
+
+
+def test_a_finding_whose_text_is_gone_is_a_failure_and_not_a_newer_release():
+    [*before, gone, hold] = events(*HELD)
+    run = fold(RUN, [*before, gone.model_copy(update={"data": None}), hold])
+    assert run.status == "hold"
+    assert "EVIDENCE" in run.findings()[1].failure.message

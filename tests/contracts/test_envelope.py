@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from datetime import UTC, datetime
+from hashlib import sha256
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 
 from shared.contracts import envelope
-from shared.contracts.envelope import MAX_BYTES, Event, Inbound
+from shared.contracts.envelope import MAX_BYTES, MAX_TEXT_BYTES, Event, Inbound
 from shared.contracts.evidence import Failure
 from shared.contracts.facts import Fact, PlanFailed, PlanMade, RequestRefused
 from shared.contracts.subjects import Slot
@@ -104,6 +105,60 @@ def test_a_message_of_just_the_limit_is_written_and_one_byte_more_is_not():
     assert len(of(room)) == MAX_BYTES
     with pytest.raises(TooLarge, match=r"research\.run\.r1\.plan\.1 would be 262,145 bytes"):
         of(room + 1)
+
+
+# Too large for a message
+
+LARGE = Event(PlanFailed(error=Failure("c", "ä" * MAX_BYTES)), "s", AT, TRACE)
+
+
+def test_what_is_too_large_for_a_message_is_a_cloudevent_that_names_its_data():
+    reference = envelope.refer(PLAN, LARGE)
+    data = reference.text.encode()
+    assert msgspec.json.decode(reference.message) == {
+        "specversion": "1.0",
+        "id": "research.run.r1.plan.1",
+        "source": "s",
+        "type": "plan.failed.v1",
+        "subject": "r1",
+        "time": "2026-01-02T03:04:05.678901Z",
+        "datacontenttype": "application/json",
+        "traceparent": TRACE,
+        "dataref": f"evidence:{sha256(data).hexdigest()}",
+    }
+    assert envelope.reference(reference.message) == sha256(data).hexdigest()
+    assert envelope.decode(reference.message, data) == LARGE
+
+
+def test_a_reference_without_its_text_is_unreadable_and_names_it():
+    reference = envelope.refer(PLAN, LARGE)
+    with pytest.raises(Unreadable, match=sha256(reference.text.encode()).hexdigest()):
+        envelope.decode(reference.message)
+
+
+def test_a_text_that_is_no_fact_is_unreadable():
+    with pytest.raises(Unreadable):
+        envelope.decode(envelope.refer(PLAN, LARGE).message, b"{}")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        envelope.encode(PLAN, MADE),
+        envelope.encode(PLAN, Event(PlanFailed(error=Failure("c", '"dataref":"evidence:')), "s", AT)),
+        b'{"dataref":"evidence:',
+        b'{"id": "1", "source": "s", "type": "t", "dataref":"evidence:elsewhere"}',
+        b'{"id": "1", "source": "s", "type": "t", "dataref":"evidence:' + b"a" * 64 + b'", "data": {}}',
+    ],
+    ids=["data", "data that speaks of it", "no JSON", "elsewhere", "both"],
+)
+def test_what_has_its_data_or_none_of_ours_refers_to_nothing(message: bytes):
+    assert envelope.reference(message) is None
+
+
+def test_a_fact_has_its_bound_and_says_so():
+    with pytest.raises(TooLarge, match=r"research\.run\.r1\.plan\.1 would be .* a fact may have 16,777,216"):
+        envelope.refer(PLAN, Event(PlanFailed(error=Failure("c", "x" * MAX_TEXT_BYTES)), "s", AT))
 
 
 # Unreadable

@@ -6,6 +6,7 @@ goes on to be read; so does a new version of it.
 """
 
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import get_args
 
@@ -55,6 +56,7 @@ from shared.contracts.facts import (
 )
 from shared.contracts.subjects import Slot, Step, parse_slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask
+from tests.contracts.saying import says
 
 GOLDEN = Path(__file__).parent / "golden"
 FILES = sorted(GOLDEN.glob("*/*.json"))
@@ -257,6 +259,18 @@ V1: dict[str, tuple[Slot, Fact]] = {
         Slot(RUN, "completed"),
         RunCompleted(run_id=RUN, ok=False, outcome="cancelled", reason="Not now.", by="bob", message_seq=43),
     ),
+    "run.completed.report_sha256": (
+        Slot(RUN, "completed"),
+        RunCompleted(
+            run_id=RUN,
+            ok=True,
+            outcome="reported",
+            sources=REPORT.sources,
+            usage=USAGE,
+            digest=DIGEST,
+            report_sha256="e" * 64,
+        ),
+    ),
 }
 COSTS: dict[str, tuple[Slot, Fact]] = {
     "attempt.failed.calls": (
@@ -335,18 +349,8 @@ def named(file: Path) -> str:
     return file.relative_to(GOLDEN).as_posix()
 
 
-def says(now: object, then: object) -> bool:
-    """Whether `now` has everything that `then` has, in the same place and of the same value."""
-    match now, then:
-        case dict(), dict():
-            return all(name in now and says(now[name], value) for name, value in then.items())
-        case list(), list():
-            return len(now) == len(then) and all(map(says, now, then))
-        case _:
-            return type(now) is type(then) and now == then
-
-
-FACTS = [file for file in FILES if file.stem != "request.refused"]
+FACTS = [file for file in FILES if file.stem not in ("request.refused", "fetch.found.dataref")]
+REFERRING = GOLDEN / "v1" / "fetch.found.dataref.json"
 
 
 @pytest.mark.parametrize("file", FACTS, ids=named)
@@ -378,3 +382,13 @@ def test_a_message_names_its_slot_and_its_run(file: Path):
     slot = parse_slot(message["id"])
     assert slot == RECORDED[named(file)][0]
     assert message["subject"] == slot.run
+
+
+def test_a_reference_is_still_read_and_still_says_the_same():
+    slot, fact = V1["fetch.found"]
+    reference = envelope.refer(slot, Event(fact, "dossier/golden", AT, TRACE))
+    said, then = msgspec.json.decode(reference.message), msgspec.json.decode(stored(REFERRING))
+    assert says(said, then | {"dataref": said["dataref"]})
+    text = msgspec.json.encode(msgspec.json.decode(stored(GOLDEN / "v1" / "fetch.found.json"))["data"])
+    assert envelope.reference(stored(REFERRING)) == sha256(text).hexdigest()
+    assert envelope.decode(stored(REFERRING), text) == Event(fact, "dossier/golden", AT, TRACE)

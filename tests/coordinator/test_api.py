@@ -107,8 +107,13 @@ def tell(
         performs = dict.fromkeys(("plan", "fetch", "synthesize"), workers.perform)
         defaults = Defaults(digest_required=digest_required, writer=writer)
         async with coordinating(memory, data, defaults=defaults) as dossier, working(memory, performs):
-            api = Api(memory, dossier.coordinator, digest_required=digest_required, ready=lambda: True, rounds=rounds)
-            app = api.app()
+            app = Api(
+                memory,
+                dossier.coordinator,
+                digest_required=digest_required,
+                trouble=lambda: memory.trouble,
+                rounds=rounds,
+            ).app()
             transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
             async with httpx2.AsyncClient(transport=transport, base_url="http://dossier") as http:
                 await story(User(http, dossier, workers))
@@ -763,6 +768,44 @@ def test_a_question_that_nats_did_not_take_may_be_repeated_under_the_same_id(tmp
         assert "repeat" in problem["detail"]
 
     tell(tmp_path, story, log=Gone())
+
+
+def test_a_full_log_takes_no_question_and_no_decision_says_what_to_do_and_takes_them_later(tmp_path: Path):
+    log = MemoryLog()
+
+    async def story(user: User) -> None:
+        run_id = await user.held()
+        log.is_full("NATS has no room in RESEARCH; raise max_bytes.")
+        asked = await user.post("/v1/runs", {"q": QUESTION}, **{"Idempotency-Key": "order-66"})
+        assert "raise max_bytes" in is_problem(asked, 507, "log_full", run_id="order-66")["detail"]
+        is_problem(await user.approve(run_id), 507, "log_full")
+        is_problem(await user.post(f"/v1/runs/{run_id}/cancel"), 507, "log_full")
+        ready = await user.http.get("/readyz")
+        assert (ready.status_code, "raise max_bytes" in ready.text) == (503, True)
+        assert (await user.http.get(f"/v1/runs/{run_id}")).json()["status"] == "hold"
+        log.is_full(None)
+        assert (await user.http.get("/readyz")).status_code == 200
+        assert (await user.approve(run_id)).status_code == 200
+
+    tell(tmp_path, story, log=log)
+
+
+class Stuck(MemoryLog):
+    """A log that finds out that it is full while it writes."""
+
+    async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
+        if any(".decision." in fill.subject for fill in fills):
+            self.is_full("no room")
+        return await super().fill(fills)
+
+
+def test_a_decision_that_finds_the_log_full_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("services.coordinator.desk._ANSWER_WITHIN_S", 0.05)
+
+    async def story(user: User) -> None:
+        is_problem(await user.approve(await user.held()), 507, "log_full")
+
+    tell(tmp_path, story, log=Stuck())
 
 
 class Broken(MemoryLog):

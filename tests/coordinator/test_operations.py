@@ -39,7 +39,7 @@ def tell(data: Path, story: Story, *, log: MemoryLog | None = None, expected: Ex
                 memory,
                 dossier.coordinator,
                 digest_required=False,
-                ready=lambda: True,
+                trouble=lambda: None,
                 expected=expected or Expected(),
             ).app()
             transport = httpx2.ASGITransport(app, raise_app_exceptions=False)

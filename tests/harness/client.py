@@ -121,6 +121,29 @@ class Client:
             return None
         return json.loads(message.data or b"null")
 
+    def raw(self, subject: str, stream: str = "RESEARCH") -> bytes:
+        """The newest message under a subject, as it is."""
+        return self._wait(self.js.get_last_msg(stream, subject)).data or b""
+
+    def purge(self, stream: str, subject: str) -> None:
+        """Delete what is stored under a subject, as an operator may."""
+        self._wait(self.js.purge_stream(stream, subject=subject))
+
+    def limit(self, stream: str, max_bytes: int) -> None:
+        """Let a stream have so many bytes; -1 for as many as there are."""
+        self._wait(self._limit(stream, max_bytes))
+
+    async def _limit(self, stream: str, max_bytes: int) -> None:
+        # nats-py does not know every setting of a stream, and would reset those that it does not.
+        info = json.loads((await self._nats.request(f"$JS.API.STREAM.INFO.{stream}", b"")).data)
+        config = json.dumps(info["config"] | {"max_bytes": max_bytes}).encode()
+        answer = json.loads((await self._nats.request(f"$JS.API.STREAM.UPDATE.{stream}", config)).data)
+        assert "error" not in answer, answer
+
+    def size(self, stream: str) -> int:
+        """What a stream weighs, in bytes."""
+        return self._wait(self.js.stream_info(stream)).state.bytes
+
     def fact(self, run: str, slot: str) -> Json:
         """What happened in a slot, as soon as something has: the data of its event, and its `type`."""
         event = wait_until(lambda: self.stored(f"research.run.{run}.{slot}"))

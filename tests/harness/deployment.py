@@ -60,10 +60,11 @@ class Deployment:
         *,
         workers: Sequence[str] = STUB_WORKERS,
         sync_interval: str = "always",
+        max_file_store: str = "",
         settings: dict[str, str] | None = None,
     ) -> None:
         self.folder = folder
-        self.server = NatsServer(folder, sync_interval=sync_interval)
+        self.server = NatsServer(folder, sync_interval=sync_interval, max_file_store=max_file_store)
         defaults = {"DOSSIER_NATS_URL": self.server.url}
         self._clients: list[Client] = []
         self.services: dict[str, Service] = {}

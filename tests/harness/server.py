@@ -20,13 +20,17 @@ class NatsServer(Child):
         name: str = "nats",
         route: int = 0,
         routes: Sequence[int] = (),
+        max_file_store: str = "",
     ) -> None:
         self.port = free_port()
+        self.store = folder / f"{name}-jetstream"
         conf = folder / f"{name}.conf"
         conf.write_text(
             f'server_name: "{name}"\n'
             f'listen: "127.0.0.1:{self.port}"\n'
-            f'jetstream {{\n  store_dir: "{folder / f"{name}-jetstream"}"\n  sync_interval: {sync_interval}\n}}\n'
+            f'jetstream {{\n  store_dir: "{self.store}"\n  sync_interval: {sync_interval}\n'
+            + (f"  max_file_store: {max_file_store}\n" if max_file_store else "")
+            + "}\n"
             + (_cluster(route, routes) if routes else "")
         )
         super().__init__(name, [nats_server(), "-c", str(conf)], log=folder / f"{name}.log", settings={})

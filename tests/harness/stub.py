@@ -47,6 +47,10 @@ class Knobs(BaseSettings):
     trouble: str = ""
     """File that may say, at any time, `{"dies": […], "fails": […]}`: the kinds of tasks on which the worker dies, and
     those that fail for good. Without one all is well."""
+    finding_bytes: int = Field(default=0, ge=0)
+    """What every finding weighs beyond the usual."""
+    report_bytes: int = Field(default=0, ge=0)
+    """What every report weighs beyond the usual."""
     in_flight: str = ""
     """Subject of core NATS below which each kind says `+` as a task begins and `-` as it ends; none if empty."""
 
@@ -103,18 +107,19 @@ class Stub:
             case FetchTask(query=query):
                 return FetchFound(query=query, sources=(await self._found(query),))
             case SynthesizeTask(digest=digest):
-                return SynthesisWritten(digest=digest, report=_report(task))
+                return SynthesisWritten(digest=digest, report=_report(task, "y" * self._knobs.report_bytes))
 
     async def _found(self, query: str) -> Source:
-        text = f"Of {query}: {f'{QUOTE} ' * 11}"
+        text = f"Of {query}: {f'{QUOTE} ' * 11}{'x' * self._knobs.finding_bytes}"
         return Source(await self._log.put(text), f"Foxes: {query}", f"stub:{query}", "stub", (Passage(text, 0),))
 
 
-def _report(task: SynthesizeTask) -> Report:
+def _report(task: SynthesizeTask, more: str) -> Report:
     sources = [source for finding in task.findings for source in finding.sources]
-    claims = tuple(Claim(f"{QUOTE} So says {source.title}.", (_citation(source),)) for source in sources)
+    claims = [Claim(f"{QUOTE} So says {source.title}.", (_citation(source),)) for source in sources]
+    claims[-1] = Claim(f"{claims[-1].text}{more}", claims[-1].citations)
     cited = [CitedSource(n, source.sha256, source.title, source.location) for n, source in enumerate(sources, 1)]
-    return Report((Section("Foxes", claims),), tuple(cited), "stub")
+    return Report((Section("Foxes", tuple(claims)),), tuple(cited), "stub")
 
 
 def _citation(source: Source) -> Citation:

@@ -9,9 +9,8 @@ from typing import ParamSpec
 import msgspec
 import pytest
 
-from shared.contracts import envelope
-from shared.contracts.envelope import MAX_BYTES, Event
-from shared.contracts.evidence import Call, Failure, usage_of
+from shared.contracts.envelope import MAX_BYTES, MAX_TEXT_BYTES, Event
+from shared.contracts.evidence import Call, Failure, Finding, usage_of
 from shared.contracts.facts import (
     AttemptFailed,
     Fact,
@@ -27,7 +26,7 @@ from shared.contracts.facts import (
 from shared.contracts.subjects import Slot, Step, live_cancelled
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.errors import StepError, Terminal, Throttled, Transient
-from shared.runtime import clock
+from shared.runtime import clock, dataref
 from shared.runtime import worker as worker_module
 from shared.runtime.log import Consumer, Delivery, Fill, Tasks
 from shared.runtime.memory import MemoryLog
@@ -77,7 +76,19 @@ async def issue(
 
 
 async def write(log: MemoryLog, slot: Slot, fact: Fact) -> None:
-    await MemoryLog.fill(log, [Fill(slot.subject, envelope.encode(slot, Event(fact, "test", clock.now(), TRACE)))])
+    data = await dataref.seal(log, slot, Event(fact, "test", clock.now(), TRACE))
+    await MemoryLog.fill(log, [Fill(slot.subject, data)])
+
+
+async def a_while() -> None:
+    """As many turns of the loop as it takes to begin a task."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+def large(size: int) -> PlanMade:
+    """A plan of so many bytes and some more."""
+    return PlanMade(queries=("x" * size,), planner="model")
 
 
 async def hand_out(log: MemoryLog, times: int) -> None:
@@ -189,13 +200,33 @@ async def test_nothing_is_acknowledged_before_the_write_is_answered():
 
 
 @runs
-async def test_what_cannot_be_written_is_not_acknowledged():
+async def test_a_result_that_nats_will_never_take_fails_its_step_by_name():
     log = Witness()
-    log.refuses = True
+    log.refuses = 1
     await issue(log)
-    async with working(log, Work(MADE)):
-        await wait_until(lambda: log.done)
-    assert "ack" not in log.done
+    work = Work(MADE)
+    async with working(log, work):
+        await wait_until(lambda: "ack" in log.done)
+    failed = log.said(PLAN.outcome)
+    assert isinstance(failed, PlanFailed)
+    assert failed.error.code == "refused"
+    assert "message size exceeds maximum allowed" in failed.error.message
+    assert len(work.performed) == 1
+
+
+@runs
+async def test_not_even_a_slot_that_refuses_everything_has_a_result_computed_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(worker_module, "_REFUSED_AGAIN_S", 0.01)
+    log = Witness()
+    log.refuses = 5
+    await issue(log)
+    work = Work(MADE)
+    async with working(log, work):
+        await wait_until(lambda: log.refuses == 2)
+        assert "ack" not in log.done
+        await wait_until(lambda: "ack" in log.done)
+    assert isinstance(log.said(PLAN.outcome), PlanFailed)
+    assert len(work.performed) == 1
 
 
 @runs
@@ -387,11 +418,96 @@ async def test_an_outcome_of_another_kind_is_a_defect_and_never_fills_the_box():
 async def test_a_result_that_is_too_large_is_a_failed_outcome():
     log = Witness()
     await issue(log)
-    async with working(log, Work(PlanMade(queries=("x" * MAX_BYTES,), planner="model"))):
+    async with working(log, Work(large(MAX_TEXT_BYTES))):
         await wait_until(lambda: "ack" in log.done)
     failed = log.said(PLAN.outcome)
     assert isinstance(failed, PlanFailed)
     assert failed.error.code == "too_large"
+
+
+@runs
+async def test_a_result_that_is_too_large_for_a_message_is_recorded_all_the_same():
+    log = Witness()
+    await issue(log)
+    async with working(log, Work(large(3_000_000))):
+        await wait_until(lambda: "ack" in log.done)
+    assert log.said(PLAN.outcome) == large(3_000_000)
+    assert all(len(message.data) <= MAX_BYTES for message in log.messages)
+
+
+@runs
+async def test_a_task_that_is_too_large_for_a_message_is_performed_all_the_same():
+    log, work = Witness(), Work(MADE)
+    task = SynthesizeTask("q", "d", (Finding("sub-query", failure=Failure("c", "x" * 2_000_000)),))
+    await issue(log, task=task)
+    async with working(log, work):
+        await wait_until(lambda: "ack" in log.done)
+    assert work.performed == [task]
+    assert log.said(PLAN.outcome) == MADE
+
+
+@runs
+async def test_a_task_whose_text_is_gone_fails_at_once_by_name_and_holds_up_nothing():
+    log, work = Witness(), Work(MADE)
+    await issue(log, Step("lost", "plan", 1), task=PlanTask("x" * MAX_BYTES))
+    log._texts.clear()
+    await issue(log)
+    async with working(log, work, at_most=1):
+        await wait_until(lambda: log.done.count("ack") == 2)
+    failed = log.said(Step("lost", "plan", 1).outcome)
+    assert isinstance(failed, PlanFailed)
+    assert failed.error.code == "text_missing"
+    assert work.performed == [PlanTask("q")]
+
+
+# No room
+
+
+@runs
+async def test_nothing_is_begun_while_the_log_takes_no_writes():
+    log, work = Witness(), Work(MADE)
+    await issue(log)
+    log.is_full("no room")
+    async with working(log, work):
+        await wait_until(lambda: log.handed_out)
+        await a_while()
+        assert not work.performed
+        log.is_full(None)
+        await wait_until(lambda: "ack" in log.done)
+    assert len(work.performed) == 1
+
+
+@runs
+async def test_a_result_that_finds_no_room_is_kept_and_written_later_and_never_computed_again(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(worker_module, "_RENEW_S", 0.01)
+    log, finish = Witness(), asyncio.Event()
+    work = Work(finish)
+    await issue(log)
+    async with working(log, work):
+        await wait_until(lambda: work.at_once)
+        log.is_full("no room")
+        finish.set()
+        await wait_until(lambda: not work.at_once)
+        await wait_until(lambda: log.done.count("renew") > 5)
+        assert log.said(PLAN.outcome) is None
+        log.is_full(None)
+        await wait_until(lambda: "ack" in log.done)
+    assert (log.said(PLAN.outcome), len(work.performed)) == (MADE, 1)
+
+
+@runs
+async def test_a_task_not_begun_for_want_of_room_is_handed_back_by_a_worker_that_is_told_to_stop():
+    log, work = Witness(), Work(MADE)
+    await issue(log)
+    log.is_full("no room")
+    async with working(log, work, grace_s=0.01) as stop:
+        await wait_until(lambda: log.handed_out)
+        stop.set()
+        await wait_until(lambda: "nak" in log.done)
+    assert not work.performed
+    assert not any(each.startswith("fill") for each in log.done)
 
 
 @runs

@@ -24,9 +24,10 @@ class Witness(MemoryLog):
         self.writable = asyncio.Event()
         self.writable.set()
         self.readable = True
-        self.refuses = False
+        self.refuses = 0
         self.renewable = True
         self.renewals_hang = False
+        self.handed_out = 0
 
     async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
         """Goes on when whoever waits for it is gone, as the real one does."""
@@ -35,7 +36,10 @@ class Witness(MemoryLog):
     async def _fill_when_writable(self, fills: Sequence[Fill]) -> list[Filled]:
         await self.writable.wait()
         self.done += [f"fill {fill.subject}" for fill in fills]
-        return [Refused(10047, "no room")] * len(fills) if self.refuses else await super().fill(fills)
+        if self.refuses:
+            self.refuses -= 1
+            return [Refused(10054, "message size exceeds maximum allowed")] * len(fills)
+        return await super().fill(fills)
 
     async def last(self, subjects: Sequence[str], *, leader: bool = False) -> dict[str, Message]:
         self.done.append("read")
@@ -52,7 +56,12 @@ class Witness(MemoryLog):
     def said(self, slot: Slot) -> Fact | None:
         """What is in a slot."""
         data = {message.subject: message.data for message in self.messages}.get(slot.subject)
-        return envelope.decode(data).fact if data else None
+        return envelope.decode(data, self.text_of(data)).fact if data else None
+
+    def text_of(self, data: bytes) -> bytes | None:
+        """What a message refers to."""
+        text = self._texts.get(envelope.reference(data) or "")
+        return None if text is None else text.encode()
 
     def event(self, slot: Slot) -> Event:
         return envelope.decode({message.subject: message.data for message in self.messages}[slot.subject])
@@ -69,6 +78,7 @@ class Witnessed:
 
     async def __aiter__(self) -> AsyncGenerator[Sequence[Delivery]]:
         async for deliveries in self._tasks:
+            self._log.handed_out += len(deliveries)
             yield [WitnessedDelivery(delivery, self._log) for delivery in deliveries]
 
 

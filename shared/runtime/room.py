@@ -1,0 +1,67 @@
+"""Whether a stream takes writes: what NATS said last. Logged once when it begins to refuse, once when it ends."""
+
+import asyncio
+import contextlib
+import logging
+from typing import Final
+
+from shared.errors import NoRoom, Unavailable
+
+logger = logging.getLogger(__name__)
+
+_SILENT_S: Final = 5.0
+"""For how long writes may go wrong for another reason than want of room, an election say, before that is trouble."""
+_STALE_S: Final = 10.0
+"""After this long without a further refusal nobody knows whether there is room, and the next write may find out."""
+_LOOK_AGAIN_S: Final = 1.0
+_HINT: Final = "Where its disk is full, as its own log says then, make room and restart nats-server."
+
+
+class Room:
+    """The state of one stream, as its writers hear of it."""
+
+    def __init__(self, stream: str) -> None:
+        self._stream = stream
+        self._reason: str | None = None
+        self._first = 0.0
+        self._heard = 0.0
+        self._told = False
+        self._news = asyncio.Event()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the stream takes nothing, for whoever can help; `None` where it does, as far as is known."""
+        return self._reason if self._reason and self._told and _time() - self._heard < _STALE_S else None
+
+    def refused(self, why: Unavailable) -> None:
+        """A write was not taken, although the server is connected."""
+        now = _time()
+        if self._reason is None or (not self._told and now - self._heard >= _STALE_S):
+            self._first = now
+        self._heard = now
+        full = isinstance(why, NoRoom)
+        self._reason = str(why) if full else f"NATS takes no writes to {self._stream}: {why} {_HINT}"
+        if not self._told and (full or now - self._first >= _SILENT_S):
+            self._told = True
+            self._news.clear()
+            logger.error("%s What is to be written waits, and goes on by itself when there is room.", self._reason)
+
+    def taken(self) -> None:
+        """A write was taken."""
+        if self._reason is None:
+            return
+        if self._told:
+            logger.warning("NATS takes writes to %s again.", self._stream)
+        self._reason, self._told = None, False
+        self._news.set()
+
+    async def wait(self) -> None:
+        """Return as soon as there is no trouble."""
+        while self.trouble:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_AGAIN_S):
+                    await self._news.wait()
+
+
+def _time() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,132 @@
+"""No room: who writes waits, who publishes is told at once, and both are told apart from what NATS will never take."""
+
+import asyncio
+import logging
+
+import msgspec
+import pytest
+
+from shared.errors import NoRoom, Refused, Unavailable
+from shared.runtime import room as room_module
+from shared.runtime import topology
+from shared.runtime.committer import judge
+from shared.runtime.jetstream import JetStreamLog
+from shared.runtime.log import Fill, Stored
+from shared.runtime.room import Room
+from tests.runtime.real import beside, with_log
+from tests.waiting import wait_until
+
+
+def error(code: int, err_code: int) -> bytes:
+    """A publish acknowledgement that says no."""
+    fault = {"code": code, "err_code": err_code, "description": "as the server says"}
+    return msgspec.json.encode({"error": fault, "stream": "RESEARCH", "seq": 0})
+
+
+@pytest.mark.parametrize(("code", "err_code"), [(400, 10002), (503, 10023), (500, 10028), (500, 10047), (503, 10077)])
+def test_want_of_room_is_not_for_ever_whatever_class_its_code_has(code: int, err_code: int):
+    answer = judge(error(code, err_code))
+    assert isinstance(answer, NoRoom)
+    assert "RESEARCH: as the server says" in str(answer)
+
+
+def test_what_is_too_large_is_never_taken():
+    assert isinstance(judge(error(400, 10054)), Refused)
+
+
+async def limit(log: JetStreamLog, stream: str, room: int) -> None:
+    """Let a stream grow by so many bytes; -1 for without end."""
+    info = await topology.api(log.link, f"STREAM.INFO.{stream}")
+    most = info["state"]["bytes"] + room if room >= 0 else -1
+    await topology.api(log.link, f"STREAM.UPDATE.{stream}", info["config"] | {"max_bytes": most})
+
+
+def test_a_full_stream_is_waited_for_by_fills_and_told_to_publishers(url: str, caplog: pytest.LogCaptureFixture):
+    async def use(log: JetStreamLog) -> None:
+        assert log.trouble is None
+        await log.fill([Fill("research.run.r0.accepted", b"x")])
+        await limit(log, "RESEARCH", 10)
+        fills = [Fill(f"research.run.r{n}.accepted", bytes(1_000)) for n in range(1, 20)]
+        filling = asyncio.create_task(log.fill(fills))
+        await wait_until(lambda: log.trouble)
+        assert "max_bytes" in log.trouble
+        with pytest.raises(NoRoom, match="max_bytes"):
+            await log.publish("research.requested", bytes(1_000))
+        async with beside(log.room()) as waiting:
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            assert not filling.done()
+            await limit(log, "RESEARCH", -1)
+            answers = await filling
+            await wait_until(waiting.done)
+        assert [type(answer) for answer in answers] == [Stored] * 19
+        assert log.trouble is None
+
+    with caplog.at_level(logging.WARNING):
+        with_log(url, use)
+    said = [record.message for record in caplog.records if record.name == "shared.runtime.room"]
+    assert len(said) == 2, said
+    assert "goes on by itself" in said[0]
+    assert "again" in said[1]
+
+
+def test_a_full_evidence_store_is_waited_for(url: str):
+    async def use(log: JetStreamLog) -> None:
+        await log.put("a")
+        await limit(log, "EVIDENCE", 10)
+        putting = asyncio.create_task(log.put("x" * 300_000))
+        await wait_until(lambda: log.trouble)
+        assert await log.fill([Fill("research.run.r0.accepted", b"x")]) == [Stored(1)]
+        assert log.trouble
+        assert "EVIDENCE" in log.trouble
+        await limit(log, "EVIDENCE", -1)
+        assert await log.get(await putting) == "x" * 300_000
+        assert log.trouble is None
+
+    with_log(url, use)
+
+
+# How long it is trouble
+
+
+class Clock:
+    """The loop's time, as a test has it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.time = 100.0
+        monkeypatch.setattr(room_module, "_time", lambda: self.time)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def test_an_election_is_no_trouble_but_lasting_silence_is(clock: Clock):
+    async def story() -> None:
+        room = Room("RESEARCH")
+        room.refused(Unavailable("no leader"))
+        clock.time += 4
+        room.refused(Unavailable("no leader"))
+        assert room.trouble is None
+        clock.time += 2
+        room.refused(Unavailable("no leader"))
+        assert room.trouble
+        assert "no leader" in room.trouble
+        room.taken()
+        assert room.trouble is None
+
+    asyncio.run(story())
+
+
+def test_what_was_refused_long_ago_is_not_held_against_it(clock: Clock):
+    async def story() -> None:
+        room = Room("RESEARCH")
+        room.refused(NoRoom("full"))
+        assert room.trouble == "full"
+        clock.time += 11
+        assert room.trouble is None
+        room.refused(Unavailable("silence"))
+        assert room.trouble
+
+    asyncio.run(story())
