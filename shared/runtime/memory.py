@@ -60,6 +60,11 @@ class MemoryLog:
         while self._trouble:
             await self._emptied.wait()
 
+    @property
+    def texts(self) -> Mapping[str, str]:
+        """Every frozen text by its SHA-256."""
+        return self._texts
+
     async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
         await self.room()
         return [self._fill(fill) for fill in fills]

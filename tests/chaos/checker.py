@@ -46,6 +46,8 @@ class Stored(NamedTuple):
     seq: int
     at: datetime
     data: bytes
+    text: str | None = None
+    """The frozen text that has its data, where it refers to one."""
 
     @property
     def event(self) -> Json:
@@ -54,8 +56,19 @@ class Stored(NamedTuple):
 
     @property
     def fact(self) -> Json:
-        """The data of its event."""
-        return self.event["data"]
+        """The data of its event; nothing where that is in a text which is not there."""
+        return self.event.get("data", {}) if self.text is None else json.loads(self.text)
+
+    @property
+    def reference(self) -> str | None:
+        """The SHA-256 of the text that has its data."""
+        return self.event["dataref"].removeprefix("evidence:") if b'"dataref"' in self.data else None
+
+    def whole(self, texts: Mapping[str, str]) -> "Stored":
+        """The same message with the text that it refers to."""
+        if self.text is not None or (reference := self.reference) is None:
+            return self
+        return self._replace(text=texts.get(reference))
 
 
 class Run:
@@ -104,6 +117,7 @@ def check(
 
     `named` are the runs of requests, by sequence, that do not name theirs themselves.
     """
+    log = [message.whole(texts or {}) for message in log]
     runs = _runs(log)
     found = Findings()
     taken = {run.name for run in runs.values() if run.first("accepted")}
@@ -204,6 +218,9 @@ def _had_reason_to_fail(run: Run) -> bool:
 
 def _check_texts(run: Run, texts: Mapping[str, str], found: Findings) -> None:
     """Everything that was found is frozen, and every quote of a report stands in it where it says."""
+    for slot, message in run.under("task", "plan", "fetch", "synthesis"):
+        if message.reference and message.text is None:
+            found.wrong.append(f"{run.name}.{slot} refers to {message.reference}, which is not frozen")
     for slot, fetch in run.under("fetch"):
         for source in fetch.fact.get("sources", []):
             if source["sha256"] not in texts:

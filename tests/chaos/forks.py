@@ -28,4 +28,4 @@ def strange_copies(runs: Mapping[str, "Run"]) -> Iterator[str]:
 
 
 def _said(outcome: "Stored") -> dict[str, Any]:
-    return {name: value for name, value in outcome.fact.items() if name not in ("copied_from", "usage")}
+    return {name: value for name, value in outcome.fact.items() if name not in ("copied_from", "usage", "calls")}

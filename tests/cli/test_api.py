@@ -243,9 +243,9 @@ def test_a_report_that_is_too_large_for_its_message_is_shown_all_the_same(capsys
     ended = slot, msgspec.structs.replace(fact, report_sha256="a" * 64)
     page = EventPage(run_id=RUN, events=list(events(*WHOLE[:-1], ended)))
     report = httpx2.Response(200, text="# What do cats do?\n\nCats purr. [1]\n")
-    server = Server(httpx2.Response(200, text=page.model_dump_json()), report)
+    server = Server(run_view(*WHOLE[:-1], ended), httpx2.Response(200, text=page.model_dump_json()), report)
     with_api(server, lambda api: review.show(api, Terminal(), RUN, as_json=False))
-    assert server.asked[1].url.path == f"/v1/runs/{RUN}/report"
+    assert server.asked[2].url.path == f"/v1/runs/{RUN}/report"
     assert "Cats purr. [1]" in capsys.readouterr().out
 
 

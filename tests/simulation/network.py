@@ -151,6 +151,14 @@ class Connection:
 
     # Asking
 
+    @property
+    def trouble(self) -> str | None:
+        """None: no disk is full here."""
+        return None
+
+    async def room(self) -> None:
+        """There is always some."""
+
     async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
         """Goes on when whoever waits for it is gone, as the real one does."""
         filling = asyncio.ensure_future(self._fill(fills))

@@ -12,6 +12,7 @@ from typing import Any, Final
 from msgspec import Struct, field
 
 from shared.runtime.log import Message
+from shared.runtime.memory import MemoryLog
 from tests.chaos import checker
 from tests.simulation.book import CONTRACT, asked_in
 from tests.simulation.loop import BEGAN
@@ -63,20 +64,23 @@ class Fact(Struct, frozen=True):
     data: Json
 
 
-def broken(messages: Sequence[Message], journal: Journal, begun: Sequence[Begun]) -> list[str]:
+def broken(log: MemoryLog, journal: Journal, begun: Sequence[Begun]) -> list[str]:
     """Every promise that was broken, in words."""
-    told = [message for message in messages if message.data not in journal.forged]
-    story = _Story(told, journal)
-    return [*_seen_by_anybody(told, journal), *story.wrong(), *_done_again(story, begun)]
+    told = [message for message in log.messages if message.data not in journal.forged]
+    story = _Story(told, journal, log.texts)
+    return [*_seen_by_anybody(told, journal, log.texts), *story.wrong(), *_done_again(story, begun)]
 
 
-def _seen_by_anybody(told: Sequence[Message], journal: Journal) -> list[str]:
-    log = [checker.Stored(message.subject, message.seq, message.time, message.data) for message in told]
+def _seen_by_anybody(told: Sequence[Message], journal: Journal, texts: Mapping[str, str]) -> list[str]:
+    log = [_stored(message) for message in told]
     asked = {message.seq: it for message in told if (it := asked_in(message)) and message.data not in journal.malformed}
     owed = {it.run for seq, it in asked.items() if seq in journal.acknowledged}
     completions = [message for message in log if message.subject.endswith(".completed")]
     _, found = checker.check(
-        log, completions, acknowledged=sorted(owed), named={seq: it.run for seq, it in asked.items()}
+        [message.whole(texts) for message in log],
+        completions,
+        acknowledged=sorted(owed),
+        named={seq: it.run for seq, it in asked.items()},
     )
     return [
         *(f"Run {run} was acknowledged and is lost." for run in found.lost),
@@ -89,8 +93,9 @@ def _seen_by_anybody(told: Sequence[Message], journal: Journal) -> list[str]:
 class _Story:
     """A log taken apart."""
 
-    def __init__(self, told: Sequence[Message], journal: Journal) -> None:
+    def __init__(self, told: Sequence[Message], journal: Journal, texts: Mapping[str, str]) -> None:
         self._journal = journal
+        self._texts = texts
         self.messages = {message.seq: message for message in told}
         self.runs: dict[str, dict[str, Fact]] = {}
         self.refusals: dict[int, Fact] = {}
@@ -103,7 +108,8 @@ class _Story:
         if subject.startswith("research.run."):
             _, _, run, slot = subject.split(".", 3)
             event = _event(message)
-            fact = Fact(message.seq, message.time, subject, event.get("type", ""), event.get("data", {}))
+            data = _stored(message).whole(self._texts).fact if event else {}
+            fact = Fact(message.seq, message.time, subject, event.get("type", ""), data)
             self.runs.setdefault(run, {}).setdefault(slot, fact)
         elif subject.startswith("research.invalid."):
             event = _event(message)
@@ -326,6 +332,10 @@ def _sources(data: Json) -> Sequence[Json]:
 
 def _deadline(hold: Fact) -> datetime:
     return datetime.fromisoformat(hold.data["deadline"])
+
+
+def _stored(message: Message) -> checker.Stored:
+    return checker.Stored(message.subject, message.seq, message.time, message.data)
 
 
 def _event(message: Message) -> Json:

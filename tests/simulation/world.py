@@ -10,11 +10,13 @@ from typing import Final
 from msgspec import Struct
 
 from services.coordinator import fold, inbox, loop
+from services.coordinator.fold import read
 from services.coordinator.owed import owed
-from services.coordinator.run import Recorded, Run, evolve, recorded
+from services.coordinator.run import Recorded, Run, evolve
 from shared.contracts.envelope import decode
 from shared.contracts.facts import TaskIssued
 from shared.contracts.subjects import Kind, parse_slot
+from shared.runtime.dataref import whole
 from shared.runtime.log import Message
 from shared.runtime.topology import Limits
 from tests.simulation import faults
@@ -118,7 +120,7 @@ class World:
         self.people.conclude()
         drained = await self._drained()
         wrong = [] if drained else [*self.waits(), *self._unfinished()]
-        wrong += broken(self.network.log.messages, self.people.journal, self.work.begun)
+        wrong += broken(self.network.log, self.people.journal, self.work.begun)
         return (
             wrong + self.work.crowded + self.crashes + self.people.faults() + (await self._folded() if drained else [])
         )
@@ -251,7 +253,7 @@ class World:
             if self.loop.time() > until:
                 return ["A coordinator does not read the log to its end."]
             await asyncio.sleep(_LOOK_EVERY_S)
-        facts = _facts(messages)
+        facts = _facts([await whole(self.network.log, message) for message in messages])
         runs = _fold(facts)
         wrong = [] if _fold(facts[::-1]) == runs else ["The facts in another order give other runs."]
         for run in runs.values():
@@ -273,11 +275,7 @@ def _compared(process: CoordinatorProcess, runs: dict[str, Run]) -> list[str]:
 
 
 def _facts(messages: Sequence[Message]) -> list[Recorded]:
-    return [
-        recorded(slot, message.data, seq=message.seq, stored_at=message.time)
-        for message in messages
-        if (slot := parse_slot(message.subject))
-    ]
+    return [read(slot, message) for message in messages if (slot := parse_slot(message.subject))]
 
 
 def _fold(facts: Sequence[Recorded]) -> dict[str, Run]:
