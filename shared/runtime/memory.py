@@ -33,14 +33,18 @@ class MemoryLog:
         self._texts: dict[str, str] = {}
         self._hints: defaultdict[str, dict[asyncio.Queue[str], None]] = defaultdict(dict)
         self._grown = asyncio.Event()
-        self._consumers = {
-            kind: SharedConsumer(self, task_filter(kind), limits.in_flight(kind), ACK_WAIT_S) for kind in KINDS
-        } | {"lead": SharedConsumer(self, LEAD, 1, LEAD_WAIT_S)}
+        self._consumers: dict[Consumer, SharedConsumer] = {
+            kind: SharedConsumer(self, [task_filter(kind)], limits.in_flight(kind), ACK_WAIT_S) for kind in KINDS
+        } | {"lead": SharedConsumer(self, [LEAD], 1, LEAD_WAIT_S)}
 
     @property
     def messages(self) -> Sequence[Message]:
         """Everything stored, in order."""
         return self._messages
+
+    def add_consumer(self, name: Consumer, *patterns: str, max_ack_pending: int, ack_wait_s: float) -> None:
+        """Hand out what is stored under these patterns, to whoever takes the tasks of `name`."""
+        self._consumers[name] = SharedConsumer(self, patterns, max_ack_pending, ack_wait_s)
 
     async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
         return [self._fill(fill) for fill in fills]
@@ -58,6 +62,9 @@ class MemoryLog:
             for subject, message in (self._newest.items() if wild else ())
             if any(matches(pattern, subject) for pattern in wild)
         }
+
+    async def newest(self, pattern: str) -> Message | None:
+        return next((message for message in reversed(self._messages) if matches(pattern, message.subject)), None)
 
     async def history(self, pattern: str, *, after: int = 0) -> AsyncIterator[Message]:
         for message in self._messages[after:]:
@@ -150,9 +157,9 @@ class _Pending(Struct):
 class SharedConsumer:
     """One durable consumer: what is handed out, to whomever asks first, and not acknowledged yet."""
 
-    def __init__(self, log: MemoryLog, pattern: str, max_ack_pending: int, ack_wait_s: float) -> None:
+    def __init__(self, log: MemoryLog, patterns: Sequence[str], max_ack_pending: int, ack_wait_s: float) -> None:
         self._log = log
-        self._pattern = pattern
+        self._patterns = patterns
         self._max_ack_pending = max_ack_pending
         self._ack_wait_s = ack_wait_s
         self._next = 0
@@ -232,7 +239,7 @@ class SharedConsumer:
         while self._next < len(self._log.messages):
             message = self._log.messages[self._next]
             self._next += 1
-            if matches(self._pattern, message.subject):
+            if any(matches(pattern, message.subject) for pattern in self._patterns):
                 return message
         return None
 
@@ -248,8 +255,8 @@ class MemoryDelivery:
     async def ack(self) -> None:
         self._consumer.settle(self.message.seq)
 
-    async def nak(self) -> None:
-        self._consumer.extend(self.message.seq, 0)
+    async def nak(self, *, delay_s: float = 0.0) -> None:
+        self._consumer.extend(self.message.seq, delay_s)
 
     async def renew(self) -> None:
         self._consumer.extend(self.message.seq)
