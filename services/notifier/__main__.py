@@ -7,8 +7,9 @@ from typing import Final
 
 from starlette.applications import Starlette
 
-from services.notifier import consumers, endpoints
-from services.notifier.endpoints import Misconfigured, Webhooks
+from services.notifier import configuration, consumers
+from services.notifier.configuration import Misconfigured
+from services.notifier.endpoints import Webhooks
 from services.notifier.noticing import Noticer
 from services.notifier.sending import Sender
 from services.notifier.telling import Teller, Where
@@ -56,7 +57,7 @@ def main() -> None:
     if settings.webhooks is None:
         sys.exit("DOSSIER_WEBHOOKS is not set: name the file that says who is told of what.")
     try:
-        webhooks = endpoints.load(settings.webhooks)
+        webhooks = configuration.load(settings.webhooks)
     except Misconfigured as error:
         sys.exit(str(error))
     for name in _LOUD:

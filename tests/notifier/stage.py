@@ -131,5 +131,3 @@ class World:
 
     def subjects(self) -> Iterable[str]:
         return [message.subject for message in self.deliveries.messages]
-
-

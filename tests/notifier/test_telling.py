@@ -5,6 +5,7 @@ import asyncio
 import base64
 import hmac
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -65,7 +66,7 @@ def test_a_dead_endpoint_is_tried_ten_times_over_75_hours_under_one_id_then_give
         assert len({sent.body for sent in world.sent}) == 1
         assert len({sent.headers["webhook-timestamp"] for sent in world.sent}) == 10
         assert all(map(is_signed, world.sent))
-        waits = [(after.at - before.at).total_seconds() for before, after in zip(world.sent, world.sent[1:])]
+        waits = [(after.at - before.at).total_seconds() for before, after in pairwise(world.sent)]
         for waited, planned in zip(waits, RETRY_S, strict=True):
             assert planned <= waited <= planned * 1.1 + 1
         assert timedelta(hours=75) < world.sent[-1].at - world.sent[0].at < timedelta(hours=84)
