@@ -258,7 +258,7 @@ def test_a_program_that_cannot_start_is_named_with_its_last_words(tmp_path):
 
 
 def test_a_file_of_webhooks_starts_the_notifier_and_says_how_telling_goes(tmp_path, docs):
-    with Receiver(Reply(404)) as receiver:
+    with Receiver(usual=Reply(404)) as receiver:
         file = tmp_path / "webhooks.toml"
         file.write_text(f'allow = ["127.0.0.1"]\n[endpoints.team]\nkind = "slack"\nurl = "{receiver.url}"\n')
         dossier = Dossier(tmp_path / "data", DOSSIER_WEBHOOKS=str(file))
