@@ -8,7 +8,7 @@ import msgspec
 from fastapi import APIRouter, FastAPI, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
-from services.coordinator import feed, problems
+from services.coordinator import feed, openapi, problems
 from services.coordinator.deliveries import Deliveries
 from services.coordinator.desk import Desk
 from services.coordinator.forking import Forking
@@ -83,6 +83,7 @@ class Api:
         problems.install(app)
         app.middleware("http")(self._number)
         app.include_router(self._router())
+        openapi.describe(app)
         app.add_api_route("/livez", self.livez, include_in_schema=False)
         app.add_api_route("/readyz", self.readyz, include_in_schema=False)
         return app
