@@ -45,6 +45,7 @@ FAULTS: Final[Mapping[str, tuple[int, str]]] = {
 }
 """Every error: its status, and what it may say."""
 
+_NAMES: Final = {"run_id": samples.RUN, "delivery_id": samples.DELIVERY.id}
 _ALWAYS: Final = ("invalid_field", "defect", "nats_refused", "nats_unavailable")
 _BY_PATH: Final[Mapping[str, str]] = {"{run_id}": "unknown_run", "{delivery_id}": "unknown_delivery"}
 _OWN: Final[Mapping[tuple[str, str], Sequence[str]]] = {
@@ -106,6 +107,7 @@ def _completed(document: Json) -> Json:
 
 
 def _complete(method: str, path: str, operation: Json, components: Json) -> None:
+    _complete_parameters(operation)
     body = operation.get("requestBody", {}).get("content", {}).get(_JSON)
     if body:
         body["example"] = examples.of(body["schema"], components)
@@ -127,6 +129,18 @@ def _complete(method: str, path: str, operation: Json, components: Json) -> None
         responses["default"]["content"] = {PROBLEM: {"schema": _ref("Problem"), "example": _problem("defect")}}
     codes = [*_ALWAYS, *(code for part, code in _BY_PATH.items() if part in path), *_OWN.get((method, path), ())]
     responses.update(_refusals(codes))
+
+
+def _complete_parameters(operation: Json) -> None:
+    """With an example of what names a thing, and without `Accept`: the answers say what there is to ask for."""
+    parameters = [each for each in operation.get("parameters", []) if each["name"].lower() != "accept"]
+    for parameter in parameters:
+        if example := _NAMES.get(parameter["name"]):
+            parameter["example"] = example
+    if parameters:
+        operation["parameters"] = parameters
+    else:
+        operation.pop("parameters", None)
 
 
 def _complete_success(status: str, path: str, response: Json, components: Json) -> None:

@@ -1,0 +1,46 @@
+"""A machine searches the whole API for what is wrong: answers that are not documented, and 5xx.
+
+`DOSSIER_SEARCH_S` seconds each, 8 unless told; more find more.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.contracts.served import served
+from tests.harness.deployment import Deployment
+from tests.harness.environment import ROOT, inherited, number
+
+SECONDS = number("DOSSIER_SEARCH_S", 8)
+PROGRAM = Path(sys.executable).with_name("schemathesis")
+NOT_EXPECTED = "positive_data_acceptance"
+"""What has the right form may still be of a run that nobody knows."""
+
+
+def search(port: int, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """What schemathesis finds, with a budget of time; it ends with 0 where that is nothing."""
+    command = [str(PROGRAM), "run", f"http://127.0.0.1:{port}/openapi.json", "--max-time", str(SECONDS)]
+    command += ["--checks", "all", "--exclude-checks", NOT_EXPECTED, "--continue-on-failure", "--request-timeout", "10"]
+    command += ["--warnings", "off", "--no-color", "--generation-database", "none"]
+    settings = {"SCHEMATHESIS_HOOKS": "tests.contracts.hooks", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        command, cwd=folder, env=inherited(settings), capture_output=True, text=True, timeout=SECONDS + 60
+    )
+
+
+def finds_nothing(port: int, folder: Path) -> None:
+    found = search(port, folder)
+    assert found.returncode == 0, f"{found.stdout}\n{found.stderr}"
+    assert "passed" in found.stdout
+
+
+def test_nothing_is_wrong_with_the_api_over_a_log_in_memory(tmp_path: Path):
+    with served(tmp_path) as port:
+        finds_nothing(port, tmp_path)
+
+
+def test_nothing_is_wrong_with_the_api_of_real_processes(tmp_path: Path):
+    with Deployment(tmp_path) as deployment:
+        deployment.start()
+        finds_nothing(deployment.coordinator.port, tmp_path)
+        assert "Traceback" not in deployment.coordinator.said()
