@@ -25,6 +25,7 @@ _CONTRACT: Final = "contract."
 """Schemas that are generated from the published language are named so, apart from those of the API's own."""
 
 FAULTS: Final[Mapping[str, tuple[int, str]]] = {
+    "bad_request": (400, "There was an error parsing the body"),
     "invalid_field": (422, "limit: Input should be less than or equal to 200."),
     "idempotency_key_reused": (422, "This Idempotency-Key was used for another question; take another key."),
     "unknown_source": (422, f"exclude: {'0' * 64} is no source of run {samples.RUN}."),
@@ -127,7 +128,8 @@ def _complete(method: str, path: str, operation: Json, components: Json) -> None
         responses.pop("default", None)
     elif "default" in responses:
         responses["default"]["content"] = {PROBLEM: {"schema": _ref("Problem"), "example": _problem("defect")}}
-    codes = [*_ALWAYS, *(code for part, code in _BY_PATH.items() if part in path), *_OWN.get((method, path), ())]
+    codes = ["bad_request"] if body else []
+    codes += [*_ALWAYS, *(code for part, code in _BY_PATH.items() if part in path), *_OWN.get((method, path), ())]
     responses.update(_refusals(codes))
 
 
