@@ -135,6 +135,21 @@ def test_what_happens_while_no_notifier_runs_is_told_by_the_next(world: World, c
     assert verified(got)["data"]["run_id"] == run
 
 
+def test_a_retry_survives_a_crash_of_nats_and_of_the_notifier(world: World, client: Client):
+    world.ops.replies.append(Reply(500))
+    run = client.request(approval="auto")
+    world.ops.wait_for(1)
+    wait_until(lambda: deliveries(client, f"state=retrying&run_id={run}"))
+    world.deployment.server.kill()
+    world.deployment.services["notifier"].kill()
+    world.deployment.server.start()
+    world.deployment.services["notifier"].start()
+    first, again = world.ops.wait_for(2, within_s=20)
+    assert first.headers["webhook-id"] == again.headers["webhook-id"] == f"{run}-ended"
+    wait_until(lambda: client.connected)
+    wait_until(lambda: [each["state"] for each in deliveries(client, f"run_id={run}")] == ["delivered"])
+
+
 def test_a_failure_shows_and_is_made_good_by_hand(world: World, client: Client):
     world.ops.replies.append(Reply(302, {"Location": "/elsewhere"}))
     run = client.request(approval="auto")
