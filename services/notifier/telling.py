@@ -101,8 +101,6 @@ class Teller:
         match due(story, box.ask, self._where.now()):
             case Over():
                 return None
-            case Wait() if await self._is_moot(story):
-                return await self._record(box, 1 + max(story.tries, default=0), DeliveryTried(result="moot"))
             case Wait(until=until):
                 return until
             case Try(n=n):
