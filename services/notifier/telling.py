@@ -24,7 +24,7 @@ from shared.contracts.evidence import Failure
 from shared.contracts.subjects import Slot
 from shared.errors import ContractError, DossierError, Refused
 from shared.runtime.deliveries import Story, fill, stories
-from shared.runtime.log import Delivery, Log, Tasks
+from shared.runtime.log import Delivery, Full, Log, Stored, Tasks
 from shared.runtime.patience import patiently
 
 logger = logging.getLogger(__name__)
@@ -123,10 +123,14 @@ class Teller:
         now = self._where.now()
         one = fill(box.delivery.tried(box.ask, n), tried, source=SOURCE, time=now)
         [filled] = await self._where.deliveries.fill([one])
-        if isinstance(filled, Refused):
-            raise filled
-        _say(box, n, tried)
-        return tried.due
+        match filled:
+            case Refused():
+                raise filled
+            case Full():
+                return now
+            case Stored():
+                _say(box, n, tried)
+                return tried.due
 
     async def _is_moot(self, story: Story) -> bool:
         """Whether a deadline need not be told of: nobody can decide any more, or somebody has."""

@@ -10,7 +10,9 @@ from itertools import pairwise
 import pytest
 
 from services.notifier.due import RETRY_S, Answer
+from shared.contracts.deliveries import DeliveryTried
 from shared.contracts.evidence import Failure
+from shared.runtime.deliveries import fill
 from tests.notifier.stage import DOWN, OK, SECRET, Sent, World, endpoint
 from tests.notifier.virtual import START, now, run
 
@@ -138,6 +140,26 @@ def test_two_notifiers_do_not_both_send():
             await asyncio.sleep(DAY)
         assert len(world.sent) == 22
         assert len(set(world.told())) == 20
+
+    run(story)
+
+
+def test_what_is_recorded_holds_whoever_knows_better():
+    """A notifier that was slow finds its box filled by another: it goes by what stands there."""
+
+    async def story() -> None:
+        world = World()
+        world.takes_s["ops"] = 2
+        async with world.notifying():
+            await world.accept()
+            await world.end()
+            await asyncio.sleep(1)
+            delivery = (await world.story("ops.r1.ended")).delivery
+            failed = DeliveryTried(result="failed", status=500, due=now() + timedelta(minutes=5))
+            await world.deliveries.fill([fill(delivery.tried(1, 1), failed, source="another", time=now())])
+            await asyncio.sleep(DAY)
+        assert world.told() == ["r1-ended"] * 2
+        assert (await world.story("ops.r1.ended")).state == "delivered"
 
     run(story)
 
