@@ -11,6 +11,7 @@ from shared.errors import Terminal, Transient
 
 Address = IPv4Address | IPv6Address
 
+_GIVEN_OUT: Final = ip_network("2000::/3")
 _NAT64: Final = ip_network("64:ff9b::/96")
 _V4_BITS: Final = 0xFFFF_FFFF
 
@@ -42,12 +43,13 @@ def is_allowed(address: Address, allow: Sequence[Network]) -> bool:
 
 
 def is_public(address: Address) -> bool:
-    """Whether this is an address of the internet, also where it wraps another."""
-    return all(one.is_global and not one.is_multicast and not _is_site_local(one) for one in (address, _inner(address)))
+    """Whether this is an address of the internet, also where it wraps another.
 
-
-def _is_site_local(address: Address) -> bool:
-    return isinstance(address, IPv6Address) and address.is_site_local
+    Of IPv6 only what is given out for it: `is_global` holds for forms of loopback and private addresses as well.
+    """
+    if isinstance(address, IPv6Address) and address not in _GIVEN_OUT:
+        return False
+    return all(one.is_global and not one.is_multicast for one in (address, _inner(address)))
 
 
 def _inner(address: Address) -> Address:

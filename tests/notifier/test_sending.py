@@ -119,6 +119,7 @@ INSIDE = {
     "IPv6 loopback": "[::1]",
     "mapped loopback": "[::ffff:127.0.0.1]",
     "translated loopback": "[64:ff9b::7f00:1]",
+    "compatible loopback": "[::127.0.0.1]",
     "6to4 loopback": "[2002:7f00:1::]",
     "anything": "0.0.0.0",
     "private": "10.0.0.1",
