@@ -16,6 +16,7 @@ from services.cli.children import Child, Group, Program
 from services.cli.folder import Folder, Lock, Running
 from services.cli.logs import LogFile, Tell
 from services.cli.refusal import MISUSED, Refusal
+from services.notifier import configuration
 from shared.contracts.deliveries import NOTICES
 from shared.contracts.subjects import RESEARCH
 from shared.errors import Refused, Unavailable
@@ -190,6 +191,7 @@ async def _answers(api: str) -> bool:
 @asynccontextmanager
 async def supervised(setup: Setup, tell: Tell) -> AsyncGenerator[Supervisor]:
     """A Dossier of one's own, not yet started; stopped at the end. Raises `Refusal` where another has the folder."""
+    _check_webhooks(setup)
     if running := await found(setup.folder):
         raise Refusal(
             f"Dossier runs in {setup.folder.path} already: process {running.pid}, {running.api}.", code=MISUSED
@@ -204,6 +206,15 @@ async def supervised(setup: Setup, tell: Tell) -> AsyncGenerator[Supervisor]:
         supervisor = Supervisor(setup, running, group, tell)
         stack.push_async_callback(supervisor.stop)
         yield supervisor
+
+
+def _check_webhooks(setup: Setup) -> None:
+    """Say what is wrong with the file now, and not after the notifier has failed to start a few times."""
+    try:
+        if setup.webhooks:
+            configuration.load(setup.webhooks)
+    except configuration.Misconfigured as error:
+        raise Refusal(str(error), code=MISUSED) from error
 
 
 async def _lock(folder: Folder) -> Lock:

@@ -279,6 +279,6 @@ def test_a_file_of_webhooks_that_cannot_be_used_is_named_and_nothing_starts(tmp_
     file = tmp_path / "webhooks.toml"
     file.write_text("[endpoints.ops]\n")
     done = Dossier(tmp_path / "data", DOSSIER_WEBHOOKS=str(file))("up", "--port", str(free_port()))
-    assert done.returncode == 1
-    assert "notifier does not start:" in done.stderr
-    assert "endpoints.ops: name a secret" in done.stderr
+    assert done.returncode == 2
+    assert f"{file}: endpoints.ops: name a secret" in done.stderr
+    assert not (tmp_path / "data").exists()
