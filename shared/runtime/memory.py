@@ -169,9 +169,12 @@ class SharedConsumer:
         self._forgotten: list[Message] = []
         self.news = asyncio.Event()
 
+    def _wants(self, subject: str) -> bool:
+        return any(matches(pattern, subject) for pattern in self._patterns)
+
     def stored(self, subject: str) -> None:
         """Something new is in the log."""
-        if matches(self._pattern, subject):
+        if self._wants(subject):
             self.news.set()
 
     async def take(self, at_most: int) -> list[Delivery]:
@@ -192,7 +195,7 @@ class SharedConsumer:
     def queue(self) -> Queue:
         """How its messages stand."""
         return Queue(
-            waiting=sum(matches(self._pattern, message.subject) for message in self._log.messages[self._next :]),
+            waiting=sum(self._wants(message.subject) for message in self._log.messages[self._next :]),
             in_flight=len(self._pending),
             limit=self._max_ack_pending,
             redelivered=sum(one.deliveries > 1 for one in self._pending.values()),
@@ -239,7 +242,7 @@ class SharedConsumer:
         while self._next < len(self._log.messages):
             message = self._log.messages[self._next]
             self._next += 1
-            if any(matches(pattern, message.subject) for pattern in self._patterns):
+            if self._wants(message.subject):
                 return message
         return None
 

@@ -1,7 +1,7 @@
 """One request, bounded in every way, to nobody but those the operator means. Against a real server."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from email.utils import format_datetime
 from ipaddress import ip_address, ip_network
@@ -74,7 +74,7 @@ def in_an_hour() -> str:
     [
         (429, "120", 120, 120),
         (503, "120", 120, 120),
-        (429, in_an_hour(), 3_500, 3_600),
+        (429, in_an_hour, 3_500, 3_600),
         (500, "120", 0, 0),
         (429, "soon", 0, 0),
         (429, "-5", 0, 0),
@@ -82,8 +82,10 @@ def in_an_hour() -> str:
         (429, "Thu, 01 Jan 1970 00:00:00 GMT", 0, 0),
     ],
 )
-def test_retry_after_is_read_where_it_means_something(status: int, told: str, least: float, most: float):
-    with Receiver(Reply(status, {"Retry-After": told})) as receiver:
+def test_retry_after_is_read_where_it_means_something(
+    status: int, told: str | Callable[[], str], least: float, most: float
+):
+    with Receiver(Reply(status, {"Retry-After": told if isinstance(told, str) else told()})) as receiver:
         assert least <= sent(receiver.url).retry_after_s <= most
 
 
