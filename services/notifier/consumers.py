@@ -39,7 +39,7 @@ def notices(last: Message | None) -> dict[str, Any]:
     begin: dict[str, Any] = {"deliver_policy": "new"}
     if seq := _fact_seq(last):
         begin = {"deliver_policy": "by_start_sequence", "opt_start_seq": seq}
-    return _durable(NOTICES) | begin | {"filter_subjects": list(NOTICED), "max_ack_pending": 256}
+    return _durable(NOTICES) | begin | {"filter_subjects": list(NOTICED), "max_ack_pending": -1}
 
 
 def telling(endpoint: str) -> dict[str, Any]:

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 AT_ONCE: Final = 32
 _AGAIN_S: Final = 1.0
+_SETTLED_S: Final = 3.0
+"""So long after a hold opened it is clear whether it waits for a person, where the request asked for none."""
 
 
 class Noticer:
@@ -46,24 +48,31 @@ class Noticer:
 
     async def _handle(self, fact: Handed) -> None:
         try:
-            await self._notice(fact.message)
+            wait_s = await self._notice(fact.message)
         except DossierError as error:
             logger.warning("%s cannot be told of now: %s", fact.message.subject, error)
-            await fact.nak(delay_s=_AGAIN_S)
-        else:
-            await fact.ack()
+            wait_s = _AGAIN_S
+        await (fact.nak(delay_s=wait_s) if wait_s else fact.ack())
 
-    async def _notice(self, message: Message) -> None:
+    async def _notice(self, message: Message) -> float:
+        """Ask for what is to be told; how long to wait and look again, 0 for never."""
         slot = parse_slot(message.subject)
         if slot is None or self._now() - message.time > SPAN:
-            return
+            return 0.0
         try:
             event = envelope.decode(message.data)
         except ContractError as error:
             logger.error("%s is not told of, for it cannot be read here: %s", message.subject, error)
-            return
+            return 0.0
         request = await self._request(slot.run)
-        asked = asked_of(slot, event, message, request, near=self._webhooks.near) if request else []
+        if request is None:
+            return 0.0
+        if isinstance(event.fact, HoldOpened) and request.approval == "auto":
+            if (wait_s := _SETTLED_S - (self._now() - message.time).total_seconds()) > 0:
+                return wait_s
+            if await self._is_decided(slot):
+                return 0.0
+        asked = asked_of(slot, event, message, request, near=self._webhooks.near)
         fills = [
             fill(delivery.asked(1), record, source=SOURCE, time=self._now())
             for endpoint in self._webhooks.endpoints
@@ -73,6 +82,12 @@ class Noticer:
         for filled in await self._deliveries.fill(fills):
             if isinstance(filled, Refused):
                 raise filled
+        return 0.0
+
+    async def _is_decided(self, hold: Slot) -> bool:
+        """Whether a hold of a run that asked for no person was let through; one over its budget, say, waits for one."""
+        decision = Slot(hold.run, "decision", hold.round).subject
+        return bool(await self._research.last([decision], leader=True))
 
     async def _request(self, run: str) -> RunAccepted | None:
         slot = Slot(run, "accepted")
@@ -87,9 +102,9 @@ class Noticer:
 def asked_of(
     slot: Slot, event: Event, message: Message, request: RunAccepted, *, near: timedelta
 ) -> list[tuple[str, DeliveryAsked]]:
-    """What is to be told of a fact, and when: each event with its content. Nothing of a hold that waits for nobody."""
+    """What is to be told of a fact, and when: each event with its content."""
     match event.fact:
-        case HoldOpened() as hold if request.approval == "required":
+        case HoldOpened() as hold:
             return list(_of_hold(slot, hold, message, request, near))
         case RunCompleted() as ended:
             told = Told(

@@ -15,7 +15,6 @@ from shared.contracts.evidence import (
     Section,
     Source,
     Usage,
-    markdown,
 )
 from shared.contracts.facts import (
     DecisionApproved,
@@ -30,6 +29,7 @@ from shared.contracts.facts import (
     SynthesisWritten,
     TaskIssued,
 )
+from shared.contracts.markdown import markdown
 from shared.contracts.requests import Request, Ruling
 from shared.contracts.subjects import Slot, Step
 from shared.contracts.tasks import PlanTask

@@ -266,9 +266,24 @@ def test_a_hold_that_waits_for_nobody_is_not_told():
         world = World()
         async with world.notifying():
             await world.hold(approval="auto")
+            await asyncio.sleep(1)
+            await world.decide()
             await world.end()
             await asyncio.sleep(DAY)
         assert world.told() == ["r1-ended"]
+
+    run(story)
+
+
+def test_a_hold_that_waits_for_a_person_although_none_was_asked_for_is_told():
+    """As that of a run whose report would cost more than it may."""
+
+    async def story() -> None:
+        world = World()
+        async with world.notifying():
+            await world.hold(approval="auto")
+            await asyncio.sleep(5)
+        assert world.told() == ["r1-hold-1"]
 
     run(story)
 
