@@ -17,10 +17,10 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_VENV_CLEAR := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint chaos bench lock environment
+.PHONY: help setup demo run test lint chaos contracts bench lock environment
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo '  With another interpreter: make test PYTHON=python3.13 VENV=.venv-3.13'
 
 setup: $(ready) ## Install everything into .venv; does nothing where nothing changed
@@ -43,6 +43,9 @@ lint: $(ready) ## ruff, pyright and import-linter
 chaos: $(ready) ## Kill everything at random for a while, then check the log; SECONDS=, SEED=, SCENARIO=single|cluster
 	@$(bin)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(SCENARIO),--scenario $(SCENARIO))
+
+contracts: $(ready) ## Describe the API and the subjects again, from the types, in docs/
+	@$(bin)/python -m tests.contracts.documents
 
 bench: $(ready) ## Measure runs a second, latency, CPU, memory; FLOOR=script.py measures that beside
 	@$(bin)/python -m tests.bench $(if $(FLOOR),--floor $(FLOOR))

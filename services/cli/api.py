@@ -12,6 +12,7 @@ from msgspec import Struct
 from pydantic import ValidationError
 
 from services.cli.refusal import FAILED, MISUSED, Refusal
+from services.coordinator.deliveries import DeliveryPage, DeliveryView
 from services.coordinator.schemas import EventPage, EventView, RunPage, RunView
 from services.coordinator.views import FailurePage, ForkAccepted, ForkPage, WhyView
 
@@ -134,6 +135,18 @@ class Api:
         request = self._http.build_request("POST", _path(run_id, path), json=body, headers=headers)
         return _read(RunView, await self._answer(request))
 
+    async def deliveries(self, wanted: Mapping[str, str | Sequence[str] | None]) -> tuple[DeliveryPage, bytes]:
+        """What others were told, read and as it came; `wanted` are the filters that the API takes."""
+        params = {name: value for name, value in wanted.items() if value}
+        answer = await self._answer(self._http.build_request("GET", "/v1/deliveries", params=params))
+        return _read(DeliveryPage, answer), answer
+
+    async def resend(self, delivery_id: str, *, by: str) -> DeliveryView:
+        """Have a delivery sent again."""
+        path = f"/v1/deliveries/{quote(delivery_id, safe='')}/resend"
+        request = self._http.build_request("POST", path, json={"by": by})
+        return _read(DeliveryView, await self._answer(request))
+
     async def events(self, run_id: str, *, since: int = 0) -> AsyncGenerator[EventView | None]:
         """The facts of a run as they come, to its completion; `None` each time that the API is not there.
 
@@ -182,7 +195,9 @@ def _path(run_id: str, what: str = "") -> str:
     return f"/v1/runs/{quote(run_id, safe='')}{'/' if what else ''}{what}"
 
 
-_View = TypeVar("_View", RunPage, RunView, EventPage, FailurePage, WhyView, ForkAccepted, ForkPage)
+_View = TypeVar(
+    "_View", RunPage, RunView, EventPage, FailurePage, WhyView, ForkAccepted, ForkPage, DeliveryPage, DeliveryView
+)
 
 
 def _read(type_: type[_View], answer: bytes) -> _View:

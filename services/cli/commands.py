@@ -10,6 +10,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 from rich.text import Text
 
+from services.cli import deliveries as telling
 from services.cli import operating, review, settings, starting, upgrade
 from services.cli.api import Api
 from services.cli.asking import Asking, Question
@@ -296,6 +297,35 @@ def check_upgrade(as_json: Json = False, data: Data = None, nats: Nats = None) -
             raise Refusal(str(refusal), code=MISUSED) from refusal
 
     _run(work)
+
+
+told = typer.Typer(help="What others were told of holds, deadlines and ends, and how that went.")
+app.add_typer(told, name="deliveries")
+
+
+@told.callback(invoke_without_command=True)
+def deliveries(
+    context: typer.Context,
+    endpoint: Annotated[str | None, typer.Option(help="As it is named in the file of webhooks.")] = None,
+    event: Annotated[list[str] | None, typer.Option(help="hold.opened, deadline.near or run.ended.")] = None,
+    state: Annotated[
+        list[str] | None, typer.Option(help="waiting, retrying, delivered, gave_up, moot or disabled.")
+    ] = None,
+    run: Annotated[str | None, typer.Option(metavar="RUN")] = None,
+    as_json: Json = False,
+    data: Data = None,
+    api: ApiUrl = None,
+) -> None:
+    """List what others were told, newest first, and why some of it did not arrive."""
+    if context.invoked_subcommand is None:
+        wanted = {"endpoint": endpoint, "event": event, "state": state, "run_id": run}
+        _with_api(lambda there, terminal: telling.shown(there, terminal, wanted, as_json=as_json), data, api)
+
+
+@told.command()
+def resend(delivery: Annotated[str, typer.Argument(metavar="DELIVERY")], data: Data = None, api: ApiUrl = None) -> None:
+    """Send one again, now, under the same webhook-id. Receivers that have seen it drop it."""
+    _with_api(lambda there, terminal: telling.resent(there, terminal, delivery), data, api)
 
 
 def _with_api(work: Callable[[Api, Terminal], Awaitable[bool | None]], data: Path | None, api: str | None) -> None:

@@ -47,6 +47,8 @@ def setup(
         api_port=api_port,
         usual_api_port=settings.api_port,
         docs=docs,
+        webhooks=settings.webhooks,
+        public_url=settings.public_url if "public_url" in settings.model_fields_set else None,
         grace_s=settings.grace_s,
     )
 

@@ -16,6 +16,8 @@ from services.cli.children import Child, Group, Program
 from services.cli.folder import Folder, Lock, Running
 from services.cli.logs import LogFile, Tell
 from services.cli.refusal import MISUSED, Refusal
+from services.notifier import configuration
+from shared.contracts.deliveries import NOTICES
 from shared.contracts.subjects import RESEARCH
 from shared.errors import Refused, Unavailable
 from shared.runtime import topology
@@ -24,6 +26,8 @@ from shared.runtime.link import Link, without_password
 NATS_PORT: Final = 4222
 NATS: Final = "nats"
 SERVICES: Final = ("coordinator", "planner", "fetcher", "synthesizer")
+NOTIFIER: Final = "notifier"
+"""Runs only where somebody is to be told of something."""
 _WORKERS: Final = {"plan": "planner", "fetch": "fetcher", "synthesize": "synthesizer"}
 """The consumer that a service serves."""
 
@@ -45,19 +49,26 @@ class Setup(Struct, frozen=True):
     api_port: int | None = None
     usual_api_port: int = 8400
     docs: Path | None = None
+    webhooks: Path | None = None
+    public_url: str | None = None
     grace_s: float = 20.0
 
     def environment(self, running: Running) -> Mapping[str, str]:
         """What the services get to know."""
         host, _, port = running.api.removeprefix("http://").rpartition(":")
         docs = {"DOSSIER_DOCS": str(self.docs.resolve())} if self.docs else {}
-        return docs | {
-            "DOSSIER_NATS_URL": ",".join(running.nats),
-            "DOSSIER_DATA": str(self.folder.path.resolve()),
-            "DOSSIER_API_HOST": host,
-            "DOSSIER_API_PORT": port,
-            "DOSSIER_HEALTH_PORT": "0",
-        }
+        links = {"DOSSIER_PUBLIC_URL": self.public_url or running.api} if self.webhooks else {}
+        return (
+            docs
+            | links
+            | {
+                "DOSSIER_NATS_URL": ",".join(running.nats),
+                "DOSSIER_DATA": str(self.folder.path.resolve()),
+                "DOSSIER_API_HOST": host,
+                "DOSSIER_API_PORT": port,
+                "DOSSIER_HEALTH_PORT": "0",
+            }
+        )
 
 
 class Supervisor:
@@ -127,11 +138,12 @@ class Supervisor:
 
     def _service_programs(self) -> list[Program]:
         environment = self._setup.environment(self.running)
-        return [Program(name, (sys.executable, "-P", "-m", f"services.{name}"), environment) for name in SERVICES]
+        names = (*SERVICES, NOTIFIER) if self._setup.webhooks else SERVICES
+        return [Program(name, (sys.executable, "-P", "-m", f"services.{name}"), environment) for name in names]
 
     async def _ready(self, link: Link) -> None:
         async with httpx2.AsyncClient(base_url=self.running.api, trust_env=False) as http:
-            while missing := await _missing(link, http):
+            while missing := await _missing(link, http, self._setup.webhooks is not None):
                 self.missing = missing
                 await asyncio.sleep(_LOOK_AGAIN_S)
         self.missing = ""
@@ -149,12 +161,12 @@ class Supervisor:
         return task.result()
 
 
-async def _missing(link: Link, http: httpx2.AsyncClient) -> str:
+async def _missing(link: Link, http: httpx2.AsyncClient, tells: bool) -> str:
     """What cannot work yet; empty where all can."""
     try:
         if not (await http.get("/readyz")).is_success:
             return "the coordinator"
-        for consumer, service in _WORKERS.items():
+        for consumer, service in {**_WORKERS, **({NOTICES: NOTIFIER} if tells else {})}.items():
             info = await topology.api(link, f"CONSUMER.INFO.{RESEARCH}.{consumer}")
             if not (info["num_waiting"] or info["num_ack_pending"]):
                 return f"the {service}"
@@ -188,6 +200,7 @@ async def _answers(api: str) -> bool:
 @asynccontextmanager
 async def supervised(setup: Setup, tell: Tell) -> AsyncGenerator[Supervisor]:
     """A Dossier of one's own, not yet started; stopped at the end. Raises `Refusal` where another has the folder."""
+    _check_webhooks(setup)
     if running := await found(setup.folder):
         raise Refusal(
             f"Dossier runs in {setup.folder.path} already: process {running.pid}, {running.api}.", code=MISUSED
@@ -202,6 +215,15 @@ async def supervised(setup: Setup, tell: Tell) -> AsyncGenerator[Supervisor]:
         supervisor = Supervisor(setup, running, group, tell)
         stack.push_async_callback(supervisor.stop)
         yield supervisor
+
+
+def _check_webhooks(setup: Setup) -> None:
+    """Say what is wrong with the file now, and not after the notifier has failed to start a few times."""
+    try:
+        if setup.webhooks:
+            configuration.load(setup.webhooks)
+    except configuration.Misconfigured as error:
+        raise Refusal(str(error), code=MISUSED) from error
 
 
 async def _lock(folder: Folder) -> Lock:

@@ -17,6 +17,7 @@ from services.coordinator.loop import Coordinator
 from services.coordinator.projection import Projection
 from services.coordinator.spending import Writer
 from services.coordinator.troubles import Expected
+from shared.contracts.deliveries import DELIVERIES
 from shared.contracts.requests import duration_s
 from shared.errors import ServerTooOld
 from shared.models.roles import tariff
@@ -81,6 +82,7 @@ async def _coordinate(
         trouble=lambda: trouble(log),
         expected=expected,
         rounds=settings.rounds,
+        deliveries=log.beside(DELIVERIES),
     )
     door.app = api.app()
     await unless(stop, coordinator.run())

@@ -8,7 +8,8 @@ import msgspec
 from fastapi import APIRouter, FastAPI, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
-from services.coordinator import feed, problems
+from services.coordinator import feed, openapi, problems
+from services.coordinator.deliveries import Deliveries
 from services.coordinator.desk import Desk
 from services.coordinator.forking import Forking
 from services.coordinator.loop import Coordinator
@@ -65,8 +66,10 @@ class Api:
         trouble: Callable[[], str | None],
         expected: Expected = EXPECTED,
         rounds: int = 5,
+        deliveries: Log | None = None,
     ) -> None:
         self._log = log
+        self._deliveries = deliveries
         self._coordinator = coordinator
         self._late_after = expected.late_after
         self._publisher = Publisher(log)
@@ -81,6 +84,7 @@ class Api:
         problems.install(app)
         app.middleware("http")(self._number)
         app.include_router(self._router())
+        openapi.describe(app)
         app.add_api_route("/livez", self.livez, include_in_schema=False)
         app.add_api_route("/readyz", self.readyz, include_in_schema=False)
         return app
@@ -97,6 +101,8 @@ class Api:
         router.add_api_route("/runs/{run_id}/cancel", self.cancel, methods=["POST"], response_model=RunView)
         self._troubles.add_to(router)
         self._forking.add_to(router)
+        if self._deliveries:
+            Deliveries(self._deliveries).add_to(router)
         return router
 
     async def _number(self, request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:

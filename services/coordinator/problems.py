@@ -15,7 +15,7 @@ from services.coordinator.run import Run
 from services.coordinator.schemas import Problem
 from shared.errors import InvalidMessage, NoRoom, Refused, TooLarge, Unavailable
 
-_STATUS: Final = {
+STATUS: Final = {
     "unknown_run": 404,
     "not_held": 409,
     "decided": 409,
@@ -32,6 +32,15 @@ _STATUS: Final = {
 }
 
 
+_PHRASES: Final = {413: "Content Too Large", 422: "Unprocessable Content"}
+"""What RFC 9110 calls them; older releases of Python have older names."""
+
+
+def phrase(status: int) -> str:
+    """What a status is called."""
+    return _PHRASES.get(status) or HTTPStatus(status).phrase
+
+
 class ProblemError(Exception):
     """Ends a request with a problem."""
 
@@ -41,7 +50,7 @@ class ProblemError(Exception):
         self.headers: Mapping[str, str] = {}
         self.problem = Problem(
             type=f"urn:dossier:problem:{code}",
-            title=HTTPStatus(status).phrase,
+            title=phrase(status),
             status=status,
             detail=detail,
             code=code,
@@ -53,7 +62,7 @@ def refused(why: Refuse, run: Run | None) -> ProblemError:
     """A decision that was not taken, with the state of its run and who won."""
     decided = run is not None and (run.current.decision or run.completed)
     return ProblemError(
-        _STATUS.get(why.code, 422),
+        STATUS.get(why.code, 422),
         why.code,
         why.message,
         run_id=run.id if run else None,

@@ -14,6 +14,7 @@ from typing import Annotated, Final, get_args
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from shared.contracts.deliveries import Record
 from shared.contracts.facts import Fact, RequestRefused
 from shared.contracts.subjects import Slot
 from shared.errors import InvalidMessage, TooLarge, UnknownType, Unreadable
@@ -87,6 +88,7 @@ def _tag(fact: type[Struct]) -> str:
 _encode: Final = msgspec.json.Encoder().encode
 _decode_envelope: Final = msgspec.json.Decoder(_Envelope).decode
 _DECODERS: Final = {_tag(fact): msgspec.json.Decoder[Fact](fact) for fact in get_args(Fact)}
+_decode_record: Final = msgspec.json.Decoder[Record](Record).decode
 
 
 def encode(slot: Slot, event: Event) -> bytes:
@@ -130,6 +132,20 @@ def encode_refusal(subject: str, refusal: RequestRefused, *, source: str, time: 
     """The message on `research.invalid.<seq>`."""
     envelope = _Envelope(id=subject, source=source, type=_tag(RequestRefused), time=time, data=Raw(_encode(refusal)))
     return _encode(envelope)
+
+
+def encode_record(subject: str, record: Record, *, run: str, source: str, time: datetime) -> bytes:
+    """The message that fills a box of `DELIVERIES`."""
+    data = Raw(_encode(record))
+    return _encode(_Envelope(id=subject, source=source, type=_tag(type(record)), subject=run, time=time, data=data))
+
+
+def decode_record(message: bytes) -> Record:
+    """What a box of `DELIVERIES` holds. Raises `Unreadable`."""
+    try:
+        return _decode_record(_decode_envelope(message).data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Unreadable(str(error)) from error
 
 
 def _sealed(id_: str, run: str, fact: Fact, event: Event) -> bytes:

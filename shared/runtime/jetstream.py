@@ -37,16 +37,26 @@ _NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
 class JetStreamLog:
-    """The log of all runs on a NATS server. Close it with `close`."""
+    """The log of all runs on a NATS server, or that of another stream (`beside`). Close it with `close`."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, stream: str = RESEARCH) -> None:
         self.link = link
-        self._facts = Committer(link, RESEARCH, atomic=True, events=True)
+        self._stream = stream
+        self._beside: list[JetStreamLog] = []
+        self._facts = Committer(link, stream, atomic=stream == RESEARCH, events=True)
         self._texts = Committer(link, EVIDENCE, atomic=False, events=False)
         self._frozen: dict[str, None] = {}
 
+    def beside(self, stream: str) -> "JetStreamLog":
+        """The log of another stream, over the same connection; closed with this one."""
+        other = JetStreamLog(self.link, stream)
+        self._beside.append(other)
+        return other
+
     async def close(self) -> None:
         """End the connection; whoever still waits for a write is told `Unavailable`."""
+        for other in self._beside:
+            await other.close()
         await self._facts.close()
         await self._texts.close()
         await self.link.close()
@@ -85,7 +95,7 @@ class JetStreamLog:
 
     async def last(self, subjects: Sequence[str], *, leader: bool = False) -> dict[str, Message]:
         if leader:
-            found = await asyncio.gather(*(self._last_of_leader(subject) for subject in subjects))
+            found = await asyncio.gather(*(self.newest(subject) for subject in subjects))
             return {message.subject: message for message in found if message}
         messages: dict[str, Message] = {}
         for start in range(0, len(subjects), _SUBJECTS_AT_ONCE):
@@ -113,21 +123,21 @@ class JetStreamLog:
             await self.link.up()
 
     async def at(self, seq: int) -> Message | None:
-        reply = await self.link.request(f"$JS.API.DIRECT.GET.{RESEARCH}", msgspec.json.encode({"seq": seq}))
+        reply = await self.link.request(f"$JS.API.DIRECT.GET.{self._stream}", msgspec.json.encode({"seq": seq}))
         return None if status(reply) else _gotten(reply)
 
     async def end(self) -> End:
-        info = await topology.api(self.link, f"STREAM.INFO.{RESEARCH}")
+        info = await topology.api(self.link, f"STREAM.INFO.{self._stream}")
         state = info["state"]
         seq = state["last_seq"]
         if state.get("num_deleted") or not state["messages"]:
-            newest = await self._last_of_leader("research.>")
+            newest = await self.newest(">")
             seq = newest.seq if newest else 0
         return End(seq, _moment(info["ts"]), _moment(info["created"]))
 
     @asynccontextmanager
     async def tasks(self, consumer: Consumer, *, at_most: int) -> "AsyncGenerator[JetStreamTasks]":
-        tasks = JetStreamTasks(self.link, consumer, at_most)
+        tasks = JetStreamTasks(self.link, self._stream, consumer, at_most)
         try:
             yield tasks
         finally:
@@ -181,8 +191,9 @@ class JetStreamLog:
             async for message in messages:
                 yield message.subject
 
-    async def _get(self, request: object, stream: str = RESEARCH) -> list[Message]:
+    async def _get(self, request: object, stream: str = "") -> list[Message]:
         """A batched direct get: its messages, in order."""
+        stream = stream or self._stream
         replies = await self.link.collect(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(request))
         ended = status(replies[-1])
         if ended not in (204, 404):
@@ -191,7 +202,10 @@ class JetStreamLog:
             )
         return [_gotten(reply) for reply in replies[:-1]]
 
-    async def _last_of_leader(self, subject: str, stream: str = RESEARCH) -> Message | None:
+    async def newest(self, pattern: str) -> Message | None:
+        return await self._last_of_leader(pattern, self._stream)
+
+    async def _last_of_leader(self, subject: str, stream: str) -> Message | None:
         try:
             answer = await topology.api(self.link, f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
         except Refused as error:
@@ -206,7 +220,7 @@ class JetStreamLog:
     async def _follow_one_consumer(self, after: int) -> AsyncGenerator[Sequence[Message]]:
         """Chunks until the consumer skips, is silent or is gone; then whoever follows starts a new one."""
         name = await self._create_reader(after)
-        pull = Pull(self.link, RESEARCH, name, window=_WINDOW)
+        pull = Pull(self.link, self._stream, name, window=_WINDOW)
         await pull.open()
         try:
             expected = 1
@@ -221,7 +235,7 @@ class JetStreamLog:
         finally:
             await pull.close()
             if self.link.connected:
-                await self.link.post(f"$JS.API.CONSUMER.DELETE.{RESEARCH}.{name}", b"")
+                await self.link.post(f"$JS.API.CONSUMER.DELETE.{self._stream}.{name}", b"")
 
     async def _create_reader(self, after: int) -> str:
         name = f"reader-{clock.token()}"
@@ -234,17 +248,20 @@ class JetStreamLog:
             "mem_storage": True,
             "num_replicas": 1,
         }
-        await topology.api(self.link, f"CONSUMER.CREATE.{RESEARCH}.{name}", {"stream_name": RESEARCH, "config": config})
+        await topology.api(
+            self.link, f"CONSUMER.CREATE.{self._stream}.{name}", {"stream_name": self._stream, "config": config}
+        )
         return name
 
 
 class JetStreamTasks:
     """A standing order for tasks of one kind."""
 
-    def __init__(self, link: Link, consumer: Consumer, at_most: int) -> None:
+    def __init__(self, link: Link, stream: str, consumer: Consumer, at_most: int) -> None:
         self._link = link
+        self._stream = stream
         self._consumer: Consumer = consumer
-        self._pull = Pull(link, RESEARCH, consumer, window=at_most)
+        self._pull = Pull(link, stream, consumer, window=at_most)
         self._closed = asyncio.Event()
 
     async def __aiter__(self) -> "AsyncIterator[Sequence[JetStreamDelivery]]":
@@ -263,7 +280,7 @@ class JetStreamTasks:
             await JetStreamDelivery(self._link, message).nak()
 
     async def _open(self) -> None:
-        await topology.wait_for_consumer(self._link, self._consumer)
+        await topology.wait_for_consumer(self._link, self._consumer, stream=self._stream)
         await self._pull.open()
 
 
@@ -283,8 +300,9 @@ class JetStreamDelivery:
     async def ack(self) -> None:
         await self._link.post(self._reply, b"+ACK")
 
-    async def nak(self) -> None:
-        await self._link.post(self._reply, b"-NAK")
+    async def nak(self, *, delay_s: float = 0.0) -> None:
+        later = msgspec.json.encode({"delay": int(delay_s * _NS)}) if delay_s > 0 else b""
+        await self._link.post(self._reply, b"-NAK " + later if later else b"-NAK")
 
     async def renew(self) -> None:
         await self._link.request(self._reply, _PROGRESS)

@@ -5,15 +5,15 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Protocol
 
 from msgspec import Struct
 
-from shared.contracts.subjects import Kind
 from shared.errors import Refused
 
-Consumer = Kind | Literal["lead"]
-"""The tasks of one kind, or the leadership among coordinators, handed out like a task."""
+Consumer = str
+"""A durable consumer by name: that of the tasks of one kind, of the leadership among coordinators, of what is to be
+told to an endpoint."""
 
 
 class Message(Struct, frozen=True):
@@ -95,8 +95,8 @@ class Delivery(Protocol):
         """The task is dealt with. Sent, not confirmed: a lost ack brings the task back, and its slot is found full."""
         ...
 
-    async def nak(self) -> None:
-        """Give the task back at once."""
+    async def nak(self, *, delay_s: float = 0.0) -> None:
+        """Give the task back, to be handed out again after `delay_s`. Until then it counts as in flight."""
         ...
 
     async def renew(self) -> None:
@@ -151,6 +151,10 @@ class Log(Evidence, Protocol):
 
         From any replica, which may lag; with `leader`, from the one that has acknowledged every write.
         """
+        ...
+
+    async def newest(self, pattern: str) -> Message | None:
+        """The newest message under a subject pattern, as the stream's leader has it."""
         ...
 
     def history(self, pattern: str, *, after: int = 0) -> AsyncIterator[Message]:

@@ -35,9 +35,9 @@ class MemoryLog:
         self._grown = asyncio.Event()
         self._trouble: str | None = None
         self._emptied = asyncio.Event()
-        self._consumers = {
-            kind: SharedConsumer(self, task_filter(kind), limits.in_flight(kind), ACK_WAIT_S) for kind in KINDS
-        } | {"lead": SharedConsumer(self, LEAD, 1, LEAD_WAIT_S)}
+        self._consumers: dict[Consumer, SharedConsumer] = {
+            kind: SharedConsumer(self, [task_filter(kind)], limits.in_flight(kind), ACK_WAIT_S) for kind in KINDS
+        } | {"lead": SharedConsumer(self, [LEAD], 1, LEAD_WAIT_S)}
 
     @property
     def messages(self) -> Sequence[Message]:
@@ -65,6 +65,10 @@ class MemoryLog:
         """Every frozen text by its SHA-256."""
         return self._texts
 
+    def add_consumer(self, name: Consumer, *patterns: str, max_ack_pending: int, ack_wait_s: float) -> None:
+        """Hand out what is stored under these patterns, to whoever takes the tasks of `name`."""
+        self._consumers[name] = SharedConsumer(self, patterns, max_ack_pending, ack_wait_s)
+
     async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
         await self.room()
         return [self._fill(fill) for fill in fills]
@@ -84,6 +88,9 @@ class MemoryLog:
             for subject, message in (self._newest.items() if wild else ())
             if any(matches(pattern, subject) for pattern in wild)
         }
+
+    async def newest(self, pattern: str) -> Message | None:
+        return next((message for message in reversed(self._messages) if matches(pattern, message.subject)), None)
 
     async def history(self, pattern: str, *, after: int = 0) -> AsyncIterator[Message]:
         for message in self._messages[after:]:
@@ -177,9 +184,9 @@ class _Pending(Struct):
 class SharedConsumer:
     """One durable consumer: what is handed out, to whomever asks first, and not acknowledged yet."""
 
-    def __init__(self, log: MemoryLog, pattern: str, max_ack_pending: int, ack_wait_s: float) -> None:
+    def __init__(self, log: MemoryLog, patterns: Sequence[str], max_ack_pending: int, ack_wait_s: float) -> None:
         self._log = log
-        self._pattern = pattern
+        self._patterns = patterns
         self._max_ack_pending = max_ack_pending
         self._ack_wait_s = ack_wait_s
         self._next = 0
@@ -189,9 +196,12 @@ class SharedConsumer:
         self._forgotten: list[Message] = []
         self.news = asyncio.Event()
 
+    def _wants(self, subject: str) -> bool:
+        return any(matches(pattern, subject) for pattern in self._patterns)
+
     def stored(self, subject: str) -> None:
         """Something new is in the log."""
-        if matches(self._pattern, subject):
+        if self._wants(subject):
             self.news.set()
 
     async def take(self, at_most: int) -> list[Delivery]:
@@ -212,7 +222,7 @@ class SharedConsumer:
     def queue(self) -> Queue:
         """How its messages stand."""
         return Queue(
-            waiting=sum(matches(self._pattern, message.subject) for message in self._log.messages[self._next :]),
+            waiting=sum(self._wants(message.subject) for message in self._log.messages[self._next :]),
             in_flight=len(self._pending),
             limit=self._max_ack_pending,
             redelivered=sum(one.deliveries > 1 for one in self._pending.values()),
@@ -259,7 +269,7 @@ class SharedConsumer:
         while self._next < len(self._log.messages):
             message = self._log.messages[self._next]
             self._next += 1
-            if matches(self._pattern, message.subject):
+            if self._wants(message.subject):
                 return message
         return None
 
@@ -275,8 +285,8 @@ class MemoryDelivery:
     async def ack(self) -> None:
         self._consumer.settle(self.message.seq)
 
-    async def nak(self) -> None:
-        self._consumer.extend(self.message.seq, 0)
+    async def nak(self, *, delay_s: float = 0.0) -> None:
+        self._consumer.extend(self.message.seq, delay_s)
 
     async def renew(self) -> None:
         self._consumer.extend(self.message.seq)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -93,6 +94,11 @@ class Settings(BaseSettings):
     openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
     openai_base_url: str | None = Field(default=None, validation_alias="OPENAI_BASE_URL")
 
+    webhooks: Path | None = None
+    """File that says who is told of holds, deadlines and ends; without one, nobody is."""
+    public_url: str = "http://127.0.0.1:8400"
+    """Where people open the pages of this Dossier: what links in messages begin with."""
+
     log_level: str = "INFO"
 
     @field_validator("nats_url", "tools", "allow_private", "mcp_pass", mode="before")
@@ -135,8 +141,18 @@ class Settings(BaseSettings):
     def _split_price(cls, value: object) -> object:
         return value.split("/") if isinstance(value, str) and value else value or None
 
+    @field_validator("public_url")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        if not re.fullmatch(r"https?://[^\s/?#@<>|\"]+(/[^\s?#<>|\"]*)?", value):
+            raise ValueError(
+                f"{value!r} is no URL such as https://dossier.example.com, without user, query or fragment."
+            )
+        return value.rstrip("/")
+
     @field_validator(
         "docs",
+        "webhooks",
         "openai_api_key",
         "openai_base_url",
         "planner_context",
@@ -168,3 +184,9 @@ class Settings(BaseSettings):
     def policy(self) -> Policy:
         """How patient workers are."""
         return Policy(attempts=self.attempts)
+
+
+def secret(name: str) -> SecretStr | None:
+    """The variable that a configuration file names for a secret; `None` where it is not set."""
+    value = os.environ.get(name, "")
+    return SecretStr(value) if value else None

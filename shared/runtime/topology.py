@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from shared.contracts.deliveries import DELIVERIES, DELIVERY_SUBJECTS
 from shared.contracts.envelope import MAX_BYTES
 from shared.contracts.subjects import (
     COMPLETED,
@@ -86,6 +87,13 @@ def streams(limits: Limits) -> list[Config]:
             "compression": "s2",
             "max_msg_size": MAX_BYTES,
         },
+        common
+        | {
+            "name": DELIVERIES,
+            "subjects": list(DELIVERY_SUBJECTS),
+            "allow_direct": True,
+            "max_msg_size": MAX_BYTES,
+        },
     ]
 
 
@@ -133,20 +141,25 @@ async def ensure_lead(link: Link, limits: Limits) -> None:
         await api(link, f"CONSUMER.DURABLE.CREATE.{RESEARCH}.{COORDINATOR_LEAD}", _creation(lead))
 
 
-async def wait_for_consumer(link: Link, consumer: str) -> None:
-    """Return as soon as this durable consumer of `RESEARCH` is there."""
+async def wait_for_consumer(link: Link, consumer: str, *, stream: str = RESEARCH) -> None:
+    """Return as soon as this durable consumer is there."""
     said = False
     while True:
         try:
-            if await _exists(link, f"CONSUMER.INFO.{RESEARCH}.{consumer}", _CONSUMER_NOT_FOUND):
+            if await consumer_exists(link, stream, consumer):
                 return
-            reason = f"{RESEARCH} has no consumer {consumer} yet"
+            reason = f"{stream} has no consumer {consumer} yet"
         except (Unavailable, Refused) as error:
             reason = str(error)
         if not said:
             logger.warning("Waiting for a coordinator to set up JetStream: %s.", reason)
         said = True
         await asyncio.sleep(0.2)
+
+
+async def consumer_exists(link: Link, stream: str, consumer: str) -> bool:
+    """Whether there is such a consumer, of a stream that exists."""
+    return await _exists(link, f"CONSUMER.INFO.{stream}.{consumer}", _CONSUMER_NOT_FOUND)
 
 
 def refuse_old(link: Link) -> None:

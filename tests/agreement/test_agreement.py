@@ -207,6 +207,14 @@ class Agreement(RuleBasedStateMachine):
     def last_of_patterns(self, subjects: list[str]) -> None:
         self.agreed(lambda log: newest(log, subjects))
 
+    @rule(pattern=patterns)
+    def newest(self, pattern: str) -> None:
+        async def read(log: Log) -> object:
+            message = await log.newest(pattern)
+            return message and (message.seq, message.subject, message.data)
+
+        self.agreed(read)
+
     @rule(pattern=patterns, after=places)
     def history(self, pattern: str, after: int) -> None:
         async def read(log: Log) -> object:

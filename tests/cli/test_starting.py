@@ -85,6 +85,15 @@ def test_a_program_that_falls_again_and_again_is_started_ever_more_slowly():
     assert pauses[-1] == LONGEST_PAUSE_S
 
 
+def test_whoever_is_told_gets_links_to_where_this_runs_unless_another_place_is_named(tmp_path):
+    def links(**more):
+        return Setup(Folder(tmp_path), **more).environment(RUNNING).get("DOSSIER_PUBLIC_URL")
+
+    assert links() is None
+    assert links(webhooks=tmp_path / "w.toml") == RUNNING.api
+    assert links(webhooks=tmp_path / "w.toml", public_url="https://d.example") == "https://d.example"
+
+
 def test_services_get_to_know_what_was_chosen_and_nothing_of_the_loopback_leaves_it(tmp_path):
     told = Setup(Folder(tmp_path), docs=tmp_path).environment(RUNNING)
     assert told == {

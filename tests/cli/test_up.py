@@ -15,6 +15,7 @@ from tests.audit import audit, frozen_text
 from tests.cli.terminals import Dossier, Typed, alive
 from tests.harness.http import ask
 from tests.harness.ports import free_port
+from tests.harness.receiver import Receiver, Reply
 from tests.harness.waiting import wait_until
 
 SERVICES = {"coordinator", "planner", "fetcher", "synthesizer"}
@@ -254,3 +255,30 @@ def test_a_program_that_cannot_start_is_named_with_its_last_words(tmp_path):
     assert done.returncode == 1
     assert "nats does not start: " in done.stderr
     assert str(tmp_path / "logs" / "nats.log") in done.stderr
+
+
+def test_a_file_of_webhooks_starts_the_notifier_and_says_how_telling_goes(tmp_path, docs):
+    with Receiver(usual=Reply(404)) as receiver:
+        file = tmp_path / "webhooks.toml"
+        file.write_text(f'allow = ["127.0.0.1"]\n[endpoints.team]\nkind = "slack"\nurl = "{receiver.url}"\n')
+        dossier = Dossier(tmp_path / "data", DOSSIER_WEBHOOKS=str(file))
+        places = ("--port", str(free_port()), "--api-port", str(free_port()))
+        with dossier.running("up", "--docs", str(docs), *places) as up:
+            up.wait_for("Dossier is ready", within_s=40)
+            assert set(up.children()) >= SERVICES | {"notifier", "nats"}
+            assert dossier("ask", QUESTION, "--yes").returncode == 0
+            receiver.wait_for(2)
+            told = wait_until(lambda: dossier.json("deliveries", "--state", "retrying")["deliveries"])
+            assert dossier("deliveries", "resend", told[0]["delivery_id"]).returncode == 0
+            listed = dossier("deliveries", "--endpoint", "team").stdout
+            assert "The endpoint answered 404." in listed
+            assert "secret" not in up.said() + listed
+
+
+def test_a_file_of_webhooks_that_cannot_be_used_is_named_and_nothing_starts(tmp_path):
+    file = tmp_path / "webhooks.toml"
+    file.write_text("[endpoints.ops]\n")
+    done = Dossier(tmp_path / "data", DOSSIER_WEBHOOKS=str(file))("up", "--port", str(free_port()))
+    assert done.returncode == 2
+    assert f"{file}: endpoints.ops: name a secret" in done.stderr
+    assert not (tmp_path / "data").exists()

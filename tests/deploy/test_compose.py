@@ -36,8 +36,13 @@ def test_each_service_runs_a_module_that_exists(name: str):
 
 
 def test_no_service_is_left_out():
-    assert set(SERVICES) == {"planner", "fetcher", "synthesizer", "coordinator"}
+    assert set(SERVICES) == {"planner", "fetcher", "synthesizer", "coordinator", "notifier"}
     assert set(SERVICES) >= {main.parent.name for main in (ROOT / "services").glob("*/__main__.py")} - {"cli"}
+
+
+def test_the_notifier_starts_only_where_somebody_is_to_be_told():
+    profiles = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
+    assert profiles == {"notifier": ["webhooks"]}
 
 
 def test_only_the_coordinator_has_a_port_and_only_on_loopback():

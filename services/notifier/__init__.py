@@ -1,0 +1,1 @@
+"""Tells others of holds, deadlines and ends: webhooks, at least once each, recorded in the log."""

@@ -1,0 +1,69 @@
+"""`python -m services.notifier`."""
+
+import asyncio
+import logging
+import sys
+from typing import Final
+
+from starlette.applications import Starlette
+
+from services.notifier import configuration, consumers
+from services.notifier.configuration import Misconfigured
+from services.notifier.endpoints import Webhooks
+from services.notifier.noticing import Noticer
+from services.notifier.sending import Sender
+from services.notifier.telling import Teller, Where
+from shared.contracts.deliveries import DELIVERIES
+from shared.runtime import clock
+from shared.runtime.app import Health, connect, probes, run, serve_http, trouble
+from shared.runtime.patience import patiently
+from shared.runtime.settings import Settings
+from shared.runtime.stopping import unless
+
+_LOUD: Final = ("httpx2", "httpcore2")
+"""They log the URLs that are called, and a URL may be a secret."""
+
+
+async def _main(settings: Settings, webhooks: Webhooks, stop: asyncio.Event) -> None:
+    health = Health()
+    async with asyncio.TaskGroup() as group:
+        if settings.health_port:
+            app = Starlette(routes=probes(health))
+            group.create_task(serve_http(app, host=settings.health_host, port=settings.health_port, stop=stop))
+        group.create_task(_notify(settings, webhooks, stop, health))
+
+
+async def _notify(settings: Settings, webhooks: Webhooks, stop: asyncio.Event, health: Health) -> None:
+    log = await connect(settings, "notifier", stop)
+    if log is None:
+        return
+    try:
+        deliveries = log.beside(DELIVERIES)
+        names = [endpoint.name for endpoint in webhooks.endpoints]
+        await unless(stop, patiently(lambda: consumers.ensure(log.link, deliveries, names)))
+        health.trouble = lambda: "It stops." if stop.is_set() else trouble(deliveries)
+        where = Where(log, deliveries, Sender(webhooks.allow), clock.now, settings.public_url)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(unless(stop, Noticer(log, deliveries, webhooks, clock.now).run()))
+            for endpoint in webhooks.endpoints:
+                group.create_task(Teller(endpoint, where).run(stop))
+    finally:
+        await log.close()
+
+
+def main() -> None:
+    """Tell others until told to stop."""
+    settings = Settings()
+    if settings.webhooks is None:
+        sys.exit("DOSSIER_WEBHOOKS is not set: name the file that says who is told of what.")
+    try:
+        webhooks = configuration.load(settings.webhooks)
+    except Misconfigured as error:
+        sys.exit(str(error))
+    for name in _LOUD:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    run(lambda stop: _main(settings, webhooks, stop), settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""What is sent: an event as a Standard Webhook or in Slack's form, and its signature. Pure."""
+
+import base64
+import hmac
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from services.notifier.endpoints import Endpoint
+from shared.contracts.deliveries import Delivery, DeliveryAsked, EventType, Told
+
+_HEADER: Final = 150
+_SECTION: Final = 2_900
+"""Characters that Slack takes in a block, less what escaping may add in the middle of one."""
+_TITLES: Final[dict[EventType, str]] = {
+    "hold.opened": "Evidence waits for a decision",
+    "deadline.near": "The time to decide ends soon",
+    "run.ended": "A run has ended",
+}
+_OUTCOMES: Final = {
+    "reported": "The report is ready",
+    "rejected": "Rejected",
+    "expired": "Nobody decided in time",
+    "cancelled": "Cancelled",
+    "failed": "Failed",
+}
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """A Standard Webhook: what happened, when, and the rest."""
+
+    type: EventType
+    timestamp: datetime
+    url: str
+    data: Told
+
+
+def body(endpoint: Endpoint, delivery: Delivery, asked: DeliveryAsked, *, public_url: str) -> bytes:
+    """What an endpoint is sent of an event; the same on every try."""
+    url = f"{public_url}/runs/{delivery.run}"
+    if endpoint.kind == "slack":
+        return msgspec.json.encode(slack(delivery.event_type, asked.told, url))
+    return msgspec.json.encode(Envelope(delivery.event_type, asked.happened_at, url, asked.told))
+
+
+def headers(endpoint: Endpoint, delivery: Delivery, sent: bytes, now: datetime) -> Mapping[str, str]:
+    """The headers of one try: id and content are those of every try, time and signature its own."""
+    plain = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "Dossier"}
+    if endpoint.kind == "slack":
+        return plain
+    stamp = str(int(now.timestamp()))
+    signatures = (sign(key, delivery.event_id, stamp, sent) for key in endpoint.secrets())
+    return plain | {
+        "webhook-id": delivery.event_id,
+        "webhook-timestamp": stamp,
+        "webhook-signature": " ".join(signatures),
+    }
+
+
+def sign(key: bytes, event_id: str, stamp: str, sent: bytes) -> str:
+    """The signature of Standard Webhooks 1.0."""
+    digest = hmac.digest(key, f"{event_id}.{stamp}.".encode() + sent, "sha256")
+    return f"v1,{base64.b64encode(digest).decode()}"
+
+
+def slack(happened: EventType, told: Told, url: str) -> object:
+    """The event for an incoming webhook. What others wrote is shown as it is: it can neither link nor mention."""
+    title = _OUTCOMES.get(told.outcome or "", _TITLES[happened])
+    lines = list(_lines(told))
+    link = {"type": "section", "text": {"type": "mrkdwn", "text": f"<{url}|Open the run>", "verbatim": True}}
+    return {
+        "text": _escaped(f"{title}: {one_line(told.q, _HEADER)}"),
+        "unfurl_links": False,
+        "unfurl_media": False,
+        "blocks": [
+            {"type": "header", "text": _plain(title, _HEADER)},
+            {"type": "section", "text": _plain(told.q, _SECTION)},
+            *([{"type": "context", "elements": [_plain(line, _SECTION) for line in lines]}] if lines else []),
+            link,
+        ],
+    }
+
+
+def _lines(told: Told) -> Iterable[str]:
+    if told.deadline:
+        yield f"Decide before {told.deadline:%d %B %Y %H:%M} UTC"
+    if told.round and told.round > 1:
+        yield f"Round {told.round}"
+    if told.reason:
+        yield told.reason
+    if told.by:
+        yield f"By {told.by}"
+    if told.requested_by:
+        yield f"Asked by {told.requested_by}"
+
+
+def _plain(text: str, limit: int) -> object:
+    """Text in which Slack looks for nothing: no links, mentions, markup or emoji. An empty one would be refused."""
+    return {"type": "plain_text", "text": one_line(text, limit) or "–", "emoji": False}
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def one_line(text: str, limit: int) -> str:
+    """The text on one line without characters that do not print, cut to a length."""
+    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"

@@ -1,0 +1,45 @@
+"""The descriptions of the contract that are kept in `docs/`, as the code has them now."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from fastapi import FastAPI
+
+from services.coordinator.api import Api
+from shared.contracts import asyncapi
+from shared.runtime.memory import MemoryLog
+from tests.dossier import Dossier, coordinating
+from tests.harness.environment import ROOT
+
+
+def application(dossier: Dossier, deliveries: MemoryLog) -> FastAPI:
+    """All of the HTTP API over logs in memory."""
+    return Api(dossier.log, dossier.coordinator, digest_required=False, ready=lambda: True, deliveries=deliveries).app()
+
+
+def openapi() -> dict[str, Any]:
+    async def described() -> dict[str, Any]:
+        with TemporaryDirectory() as data:
+            async with coordinating(MemoryLog(), Path(data)) as dossier:
+                return application(dossier, MemoryLog()).openapi()
+
+    return asyncio.run(described())
+
+
+DOCUMENTS: dict[Path, Callable[[], dict[str, Any]]] = {
+    ROOT / "docs/openapi.json": openapi,
+    ROOT / "docs/asyncapi.json": asyncapi.document,
+}
+
+
+def written(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    for path, generate in DOCUMENTS.items():
+        path.write_text(written(generate()), encoding="utf-8")
