@@ -14,7 +14,7 @@ from services.cli.progress import SHORT, count, short, steps
 from services.cli.screen import table_of
 from services.cli.terminal import READABLE, printable
 from services.coordinator.origins import origins
-from services.coordinator.owed import decided_findings, dropped
+from services.coordinator.owed import decided_findings
 from services.coordinator.run import Run
 from services.coordinator.schemas import LateView, RunPage, RunSummary
 from shared.contracts.evidence import Finding, Source
@@ -47,7 +47,7 @@ def evidence(run: Run) -> RenderableType:
     )
     seen: set[str] = set()
     parts = [
-        _finding(number, finding, seen, kept, is_dropped=finding.query in dropped(run, round_))
+        _finding(number, finding, seen, kept, is_dropped=finding.query in run.dropped(round_))
         for number, (round_, finding) in enumerate(run.found(), 1)
     ]
     return Constrain(Group(head, *(Padding(part, (1, 0, 0, 0)) for part in parts)), READABLE)

@@ -18,7 +18,6 @@ from shared.contracts.facts import (
     AttemptFailed,
     FetchFailed,
     PlanFailed,
-    PlanMade,
     RequestRefused,
     SynthesisFailed,
 )
@@ -78,7 +77,7 @@ def _of_round(run: Run, number: int, round_: Round) -> Iterator[Failed]:
         yield _failed(run, plan.seq, "plan", plan.at, plan.fact.error, number)
     for index, fetch in round_.fetches.items():
         if isinstance(fetch.fact, FetchFailed) and not fetch.fact.copied_from:
-            query = fetch.fact.query or _query(round_, index)
+            query = fetch.fact.query or _query(run, number, index)
             yield msgspec.structs.replace(
                 _failed(run, fetch.seq, "fetch", fetch.at, fetch.fact.error, number), index=index, about=query
             )
@@ -90,8 +89,8 @@ def _failed(run: Run, seq: int, kind: FailureKind, at: datetime, error: Failure,
     return Failed(seq, kind, run.id, at, error, number, about=run.accepted.fact.q if run.accepted else "")
 
 
-def _query(round_: Round, index: int) -> str:
-    queries = round_.plan.fact.queries if round_.plan and isinstance(round_.plan.fact, PlanMade) else ()
+def _query(run: Run, number: int, index: int) -> str:
+    queries = run.queries(number)
     return queries[index] if index < len(queries) else ""
 
 

@@ -165,12 +165,12 @@ def _forked(source: Run, step: Kind, queries: list[_Query], fetches: list[Reused
 
 
 def _planned(run: Run) -> list[_Query]:
-    """The sub-queries of all rounds, in order."""
+    """The sub-queries of all rounds, in order, less those that a reviewer dropped."""
     return [
         _Query(text, Step(run.id, "fetch", number, index).outcome)
         for number in sorted(run.rounds)
-        if (plan := run.rounds[number].plan) and isinstance(plan.fact, PlanMade)
-        for index, text in enumerate(plan.fact.queries)
+        for index, text in enumerate(run.queries(number))
+        if text not in run.dropped(number)
     ]
 
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from services.coordinator.fork import Copy, copies_due, plan_due
 from services.coordinator.run import Box, Round, Run, digest
-from services.coordinator.spending import Writer, estimate, left, limit, with_usage, within, writing_budget
+from services.coordinator.spending import Writer, decided_by_policy, estimate, left, with_usage, writing_budget
 from shared.contracts.evidence import Citation, Failure, Finding, Passage, Report
 from shared.contracts.facts import (
     AttemptFailed,
@@ -107,7 +107,7 @@ def _hold(run: Run, request: RunAccepted, number: int, round_: Round, now: datet
     if round_.decision:
         return _synthesize(run, request, number, round_, hold, now)
     slot = Slot(run.id, "decision", number)
-    if request.approval == "auto" and number == 1 and within(hold, limit(run)):
+    if decided_by_policy(run):
         fact = DecisionApproved(by="auto", via="policy", comment="Asked for with the request.", digest=hold.digest)
         return Owed(((slot, fact),))
     if now >= hold.deadline:
@@ -165,18 +165,8 @@ def decided_findings(run: Run) -> tuple[Finding, ...]:
     return tuple(
         replace(each, sources=tuple(source for source in each.sources if source.sha256 not in excluded))
         for number, each in run.found()
-        if each.query not in dropped(run, number)
+        if each.query not in run.dropped(number)
     )
-
-
-def dropped(run: Run, number: int) -> set[str]:
-    """The sub-queries of a round that its reviewer, or one after that, dropped."""
-    return {
-        query
-        for later, round_ in run.rounds.items()
-        if later >= number and round_.decision and isinstance(round_.decision.fact, DecisionRevised)
-        for query in round_.decision.fact.queries_drop
-    }
 
 
 def _beyond(report: Report, findings: tuple[Finding, ...]) -> str | None:

@@ -149,6 +149,15 @@ class Run(Struct, frozen=True):
         decision = self.in_round(number - 1).decision
         return decision.fact.queries_add if decision and isinstance(decision.fact, DecisionRevised) else ()
 
+    def dropped(self, number: int) -> set[str]:
+        """The sub-queries of a round that its reviewer, or one after that, dropped."""
+        return {
+            query
+            for later, round_ in self.rounds.items()
+            if later >= number and round_.decision and isinstance(round_.decision.fact, DecisionRevised)
+            for query in round_.decision.fact.queries_drop
+        }
+
     def calls(self) -> tuple[Call, ...]:
         """Every model call that is on record, also those of failed attempts."""
         return tuple(call for fact in self._paid() for call in calls_of(fact))

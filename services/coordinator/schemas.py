@@ -3,15 +3,15 @@
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
-import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.coordinator.costs import EstimateView, UsageView, estimate_view, usage_view
 from services.coordinator.origins import origins
-from services.coordinator.owed import decided_findings, dropped
+from services.coordinator.owed import decided_findings
 from services.coordinator.run import Run
 from services.coordinator.spending import limit, over_budget
 from services.coordinator.standing import Late
-from shared.contracts.evidence import Finding, Source, Usage
+from shared.contracts.evidence import Finding, Source
 from shared.contracts.facts import DecisionApproved, DecisionExpired, DecisionRejected, DecisionRevised
 from shared.contracts.requests import MAX_ADDED, MAX_FEEDBACK, MAX_QUESTION
 from shared.contracts.subjects import Kind
@@ -148,26 +148,6 @@ class ForkView(BaseModel):
     reused: int
 
 
-class UsageView(BaseModel):
-    """Model calls and what they cost. `cost_usd` leaves out the `unpriced`, and is null where no price is known."""
-
-    calls: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost_usd: float | None = None
-    unpriced: int = 0
-    estimated: int = 0
-
-
-class EstimateView(BaseModel):
-    """What writing the report takes at most, but for a correction; `cost_usd` is null where no price is known."""
-
-    model: str
-    input_tokens: int
-    output_tokens: int
-    cost_usd: float | None
-
-
 class RunSummary(BaseModel):
     """A run as lists show it."""
 
@@ -287,28 +267,19 @@ def view(run: Run, late: Late | None = None) -> RunView:
         completed_at=run.completed.at if run.completed else None,
         parked=run.unknown.fact if run.unknown else None,
         fork=ForkView(run_id=fork.run_id, step=fork.step, reused=len(fork.reuses)) if fork else None,
-        usage=_usage(run.usage()),
-        agents={name: _usage(usage) for name, usage in run.usage_by(lambda call: call.agent).items()},
-        models={name: _usage(usage) for name, usage in run.usage_by(lambda call: call.model).items()},
+        usage=usage_view(run.usage()),
+        agents={name: usage_view(usage) for name, usage in run.usage_by(lambda call: call.agent).items()},
+        models={name: usage_view(usage) for name, usage in run.usage_by(lambda call: call.model).items()},
         max_cost_usd=limit(run),
-        estimate=_estimate(run),
+        estimate=estimate_view(run),
         over_budget=over_budget(run),
     )
-
-
-def _usage(usage: Usage) -> UsageView:
-    return UsageView(**msgspec.structs.asdict(usage))
-
-
-def _estimate(run: Run) -> EstimateView | None:
-    hold = run.current.hold
-    return EstimateView(**msgspec.structs.asdict(hold.fact.estimate)) if hold and hold.fact.estimate else None
 
 
 def _findings(run: Run) -> list[FindingView]:
     kept = {source.sha256 for finding in decided_findings(run) for source in finding.sources}
     return [
-        _finding(finding, kept, round_=number, is_dropped=finding.query in dropped(run, number))
+        _finding(finding, kept, round_=number, is_dropped=finding.query in run.dropped(number))
         for number, finding in run.found()
     ]
 

@@ -58,6 +58,13 @@ def over_budget(run: Run) -> bool:
     return bool(round_.hold and not round_.decision and not run.completed and not within(round_.hold.fact, limit(run)))
 
 
+def decided_by_policy(run: Run) -> bool:
+    """Whether nobody is to be asked about the hold: `auto`, in the first round, of a report that can be paid for."""
+    hold = run.current.hold
+    auto = run.accepted is not None and run.accepted.fact.approval == "auto"
+    return auto and run.round == 1 and hold is not None and within(hold.fact, limit(run))
+
+
 def writing_budget(run: Run, hold: HoldOpened) -> float | None:
     """What writing may cost: what is left, unless a reviewer gave a limit although no price was known."""
     decision = run.current.decision.fact if run.current.decision else None

@@ -11,7 +11,8 @@ from msgspec import Struct
 from services.coordinator.fork import copies_due, plan_due
 from services.coordinator.owed import Attempt, attempt_of
 from services.coordinator.run import Box, Round, Run
-from shared.contracts.facts import DecisionExpired, DecisionRejected, PlanMade
+from services.coordinator.spending import decided_by_policy
+from shared.contracts.facts import DecisionExpired, DecisionRejected
 from shared.contracts.subjects import Kind, Step
 
 NAMES: Final[dict[Kind, str]] = {"plan": "plan", "fetch": "fetch", "synthesize": "report"}
@@ -37,8 +38,8 @@ def open_steps(run: Run) -> tuple[Step, ...]:
         return ()
     if round_.plan is None:
         return (Step(run.id, "plan", number),)
-    if isinstance(round_.plan.fact, PlanMade) and len(round_.fetches) < len(round_.plan.fact.queries):
-        indices = range(len(round_.plan.fact.queries))
+    if len(round_.fetches) < len(run.queries(number)):
+        indices = range(len(run.queries(number)))
         return tuple(Step(run.id, "fetch", number, index) for index in indices if index not in round_.fetches)
     if round_.hold and round_.decision and round_.synthesis is None:
         return (Step(run.id, "synthesize", number),)
@@ -47,8 +48,7 @@ def open_steps(run: Run) -> tuple[Step, ...]:
 
 def of_how_many(run: Run, step: Step) -> int:
     """How many steps of its kind its round has."""
-    plan = run.in_round(step.round).plan
-    return len(plan.fact.queries) if step.kind == "fetch" and plan and isinstance(plan.fact, PlanMade) else 1
+    return len(run.queries(step.round)) or 1 if step.kind == "fetch" else 1
 
 
 def named(run: Run, step: Step) -> str:
@@ -59,7 +59,7 @@ def named(run: Run, step: Step) -> str:
 
 def waits_for_person(run: Run) -> bool:
     """Whether it is a person's turn, as long as there is time."""
-    return run.status == "hold" and run.accepted is not None and run.accepted.fact.approval == "required"
+    return run.status == "hold" and not decided_by_policy(run)
 
 
 def owed_since(run: Run) -> datetime | None:

@@ -12,6 +12,7 @@ from msgspec import Struct
 from services.coordinator.owed import Attempt, attempt_of
 from services.coordinator.rights import deciders
 from services.coordinator.run import Run
+from services.coordinator.spending import over_budget
 from services.coordinator.standing import last_moved, named, of_how_many, open_steps, waits_for_person
 from shared.contracts.evidence import Failure
 from shared.contracts.subjects import Kind, Step
@@ -99,6 +100,8 @@ def _person(run: Run, seen: Seen) -> Wait:
         f"It waits for a person to decide on its evidence, since {span(seen.now - hold.at)}; in "
         f"{span(hold.fact.deadline - seen.now)} it expires. Who may decide: {rights}."
     )
+    if over_budget(run):
+        text += " Its report could cost more than the run may; an approval has to raise max_cost_usd."
     return Wait(code="person", since=hold.at, deadline=hold.fact.deadline, may_decide=rights, text=text)
 
 

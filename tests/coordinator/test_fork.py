@@ -25,6 +25,7 @@ from tests.coordinator.story import (
     Told,
     accepted,
     approved,
+    call,
     completed,
     found,
     given,
@@ -287,3 +288,19 @@ def _fetches() -> list[Slot]:
 def test_a_failed_fetch_stays_one_in_a_copy():
     run = with_all_that_is_owed(forked_run(*WRITING, step="synthesize"), given(*WRITING).run)
     assert isinstance(run.current.fetches[1].fact, FetchFailed)
+
+
+def test_a_fork_of_several_rounds_has_what_reviewers_added_and_not_what_they_dropped():
+    sent_back = (*HELD, revised(add=("birds",), drop=("dogs",)), planned("wolves", round_=2))
+    told = (*sent_back, found(0, OTHER, round_=2), found(1, round_=2), hold(2))
+    forked = fork_of(*told, step="synthesize")
+    assert isinstance(forked, Forked)
+    assert forked.queries == ("cats", "wolves", "birds")
+    assert reuses(forked) == {"fetch.1.0": "fetch.1.0", "fetch.1.1": "fetch.2.0", "fetch.1.2": "fetch.2.1"}
+
+
+def test_what_a_fork_copies_cost_the_other_run_and_not_this_one():
+    source = given(accepted(), planned(planner="m-1", calls=(call(),)), found(0), not_found(1)).run
+    run = forked_run(accepted(), planned(planner="m-1", calls=(call(),)), found(0), not_found(1), step="fetch")
+    assert source.usage().calls == 1
+    assert with_all_that_is_owed(run, source).usage() == Usage()

@@ -7,8 +7,10 @@ from msgspec.structs import replace
 
 from services.coordinator.rights import deciders
 from services.coordinator.run import Run, evolve, recorded
-from services.coordinator.standing import late, owed_since
+from services.coordinator.standing import late, open_steps, owed_since
 from services.coordinator.why import Seen, Wait, span, why
+from shared.contracts.evidence import Estimate
+from shared.contracts.subjects import Step
 from shared.runtime.log import Queue
 from tests.coordinator.story import (
     DEADLINE,
@@ -16,6 +18,7 @@ from tests.coordinator.story import (
     FETCH_1,
     PLAN,
     PLAN_ISSUED,
+    RUN,
     START,
     SYNTHESIZE,
     Told,
@@ -29,6 +32,7 @@ from tests.coordinator.story import (
     hold,
     issued,
     planned,
+    revised,
     stored,
     written,
 )
@@ -212,3 +216,24 @@ def test_waiting_for_a_retry_is_not_late_before_it_is_due():
     run = fold(stored(accepted(), 1), stored(PLAN_ISSUED, 2), stored(attempt_failed(PLAN, 1), 3, at=START + AFTER))
     assert owed_since(run) > START + AFTER
     assert late(run, START + AFTER, AFTER) is None
+
+
+OVER = hold(estimate=Estimate("m-writer", 1, 1, 0.5))
+WITHIN = accepted(approval="auto", max_cost_usd=1.0)
+BEYOND = accepted(approval="auto", max_cost_usd=0.4)
+
+
+def test_a_run_at_its_limit_waits_for_a_person_whatever_its_policy_and_is_not_late():
+    waiting = waits(BEYOND, *HELD[1:-1], OVER)
+    assert waiting.code == "person"
+    assert waiting.text.endswith("an approval has to raise max_cost_usd.")
+    assert owed_since(given(BEYOND, *HELD[1:-1], OVER).run) == DEADLINE
+    assert is_late(WITHIN, *HELD[1:-1], OVER, after_s=300) == "unwritten"
+    assert "max_cost_usd" not in waits(*HELD).text
+
+
+def test_a_run_that_was_sent_back_waits_for_what_a_reviewer_added():
+    told = (*HELD, revised(add=("birds",)), planned("wolves", round_=2), found(0, round_=2))
+    added = Step(RUN, "fetch", 2, 1)
+    assert open_steps(given(*told, issued(added, 1)).run) == (added,)
+    assert "fetch 2 of 2 of round 2" in waits(*told, issued(added, 1)).text
