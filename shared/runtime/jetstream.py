@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from shared.contracts.deliveries import DELIVERIES
 from shared.contracts.subjects import EVIDENCE, RESEARCH, evidence
 from shared.errors import Refused, Unavailable
 from shared.runtime import clock, topology
@@ -34,6 +35,8 @@ _WINDOW: Final = 2_000
 _CONSUMER_LIVES_S: Final = 60
 _NS: Final = 1_000_000_000
 _NO_HEADERS: Final[Mapping[str, str]] = {}
+_EVERYTHING: Final = {RESEARCH: "research.>", DELIVERIES: "delivery.>"}
+"""What takes in every message. Asked for the newest of `>`, a server whose last message was deleted finds none."""
 
 
 class JetStreamLog:
@@ -131,7 +134,7 @@ class JetStreamLog:
         state = info["state"]
         seq = state["last_seq"]
         if state.get("num_deleted") or not state["messages"]:
-            newest = await self.newest(">")
+            newest = await self.newest(_EVERYTHING[self._stream])
             seq = newest.seq if newest else 0
         return End(seq, _moment(info["ts"]), _moment(info["created"]))
 

@@ -18,7 +18,9 @@ from tests.harness.environment import ROOT
 
 def application(dossier: Dossier, deliveries: MemoryLog) -> FastAPI:
     """All of the HTTP API over logs in memory."""
-    return Api(dossier.log, dossier.coordinator, digest_required=False, ready=lambda: True, deliveries=deliveries).app()
+    return Api(
+        dossier.log, dossier.coordinator, digest_required=False, trouble=lambda: None, deliveries=deliveries
+    ).app()
 
 
 def openapi() -> dict[str, Any]:

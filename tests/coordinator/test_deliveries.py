@@ -50,7 +50,7 @@ def tell(data: Path, story: Callable[[User], Awaitable[None]]) -> None:
     async def whole() -> None:
         research, deliveries = MemoryLog(), MemoryLog()
         async with coordinating(research, data) as dossier:
-            api = Api(research, dossier.coordinator, digest_required=False, ready=lambda: True, deliveries=deliveries)
+            api = Api(research, dossier.coordinator, digest_required=False, trouble=lambda: None, deliveries=deliveries)
             transport = httpx2.ASGITransport(api.app(), raise_app_exceptions=False)
             async with httpx2.AsyncClient(transport=transport, base_url="http://dossier") as http:
                 await story(User(http, deliveries))

@@ -63,12 +63,7 @@ def test_another_digest_is_named_for_every_run_that_was_held(
 
 
 def test_a_policy_that_no_longer_holds_is_named(histories: dict[str, list[Message]], monkeypatch: pytest.MonkeyPatch):
-    rule = owed_module._hold
-
-    def nobody_is_trusted(run, request, number, round_, now):
-        return rule(run, replace(request, approval="required"), number, round_, now)
-
-    monkeypatch.setattr(owed_module, "_hold", nobody_is_trusted)
+    monkeypatch.setattr(owed_module, "decided_by_policy", lambda run: False)
     assert touched(histories) == {"automatic": {"decision.1"}}
 
 

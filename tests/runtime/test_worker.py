@@ -619,7 +619,7 @@ async def test_what_was_paid_before_a_worker_had_to_stop_is_recorded():
 async def test_a_result_that_is_too_large_was_paid_for_all_the_same():
     log = Witness()
     await issue(log)
-    large = msgspec.structs.replace(PAID_PLAN, queries=("x" * MAX_BYTES,))
+    large = msgspec.structs.replace(PAID_PLAN, queries=("x" * MAX_TEXT_BYTES,))
     async with working(log, Work(large)):
         await wait_until(lambda: "ack" in log.done)
     failed = log.said(PLAN.outcome)
