@@ -276,7 +276,9 @@ def test_many_are_forked_once_for_each_key_after_a_look_at_what_would_be(tmp_pat
         assert [(one["run_id"], one["result"], one["from"]) for one in dry["forks"]] == [
             (run_id, "would_fork", "plan") for run_id in reversed(old)
         ]
-        assert len((await user.get("/v1/runs")).json()["runs"]) == 6
+        keyed = await forks(user, "k", status=["failed"], dry_run=True)
+        assert [one["result"] for one in keyed["forks"]] == ["would_fork"] * 5
+        assert len(user.dossier.stored(REQUESTED)) == 6
         made: dict[str, str] = {}
         cursor = None
         while True:
