@@ -165,13 +165,20 @@ def _forked(source: Run, step: Kind, queries: list[_Query], fetches: list[Reused
 
 
 def _planned(run: Run) -> list[_Query]:
-    """The sub-queries of all rounds, in order, less those that a reviewer dropped."""
-    return [
+    """The sub-queries of all rounds, in order: not those that a reviewer dropped, nor one that brought nothing where
+    the same, asked again, did."""
+    planned = [
         _Query(text, Step(run.id, "fetch", number, index).outcome)
         for number in sorted(run.rounds)
         for index, text in enumerate(run.queries(number))
         if text not in run.dropped(number)
     ]
+    answered = {query.text for query in planned if _brought(run, query)}
+    return [query for query in planned if query.text not in answered or _brought(run, query)]
+
+
+def _brought(run: Run, query: _Query) -> bool:
+    return query.origin is not None and _brought_something(_fetch(run, query.origin))
 
 
 def _edited(wish: Fork, planned: list[_Query], run: str) -> list[_Query] | Refuse:

@@ -12,7 +12,7 @@ from services.coordinator.fork import copies_due, plan_due
 from services.coordinator.owed import Attempt, attempt_of
 from services.coordinator.run import Box, Round, Run
 from services.coordinator.spending import decided_by_policy
-from shared.contracts.facts import DecisionExpired, DecisionRejected
+from shared.contracts.facts import DecisionExpired, DecisionRejected, PlanFailed
 from shared.contracts.subjects import Kind, Step
 
 NAMES: Final[dict[Kind, str]] = {"plan": "plan", "fetch": "fetch", "synthesize": "report"}
@@ -28,27 +28,36 @@ class Late(Struct, frozen=True):
 
 def open_steps(run: Run) -> tuple[Step, ...]:
     """The steps that the run has come to and that have no outcome yet, in order."""
-    if run.accepted is None or run.completed or run.unknown:
-        return ()
     number, round_ = run.round, run.current
-    if round_.decision and isinstance(round_.decision.fact, DecisionRejected | DecisionExpired):
-        return ()
-    fork = run.accepted.fact.fork
-    if number == 1 and fork and (plan_due(run, fork) or copies_due(run, fork)):
+    if not _goes_on(run):
         return ()
     if round_.plan is None:
         return (Step(run.id, "plan", number),)
-    if len(round_.fetches) < len(run.queries(number)):
-        indices = range(len(run.queries(number)))
-        return tuple(Step(run.id, "fetch", number, index) for index in indices if index not in round_.fetches)
+    indices = range(len(run.queries(number)))
+    if missing := [Step(run.id, "fetch", number, index) for index in indices if index not in round_.fetches]:
+        return tuple(missing)
     if round_.hold and round_.decision and round_.synthesis is None:
         return (Step(run.id, "synthesize", number),)
     return ()
 
 
+def _goes_on(run: Run) -> bool:
+    """Whether it is research that the run is to go on with: not its end, nor what it takes over from another one."""
+    if run.accepted is None or run.completed or run.unknown:
+        return False
+    number, round_ = run.round, run.current
+    if round_.decision and isinstance(round_.decision.fact, DecisionRejected | DecisionExpired):
+        return False
+    if number > 1:
+        return True
+    fork = run.accepted.fact.fork
+    takes_over = fork and (plan_due(run, fork) or copies_due(run, fork))
+    return not takes_over and not (round_.plan and isinstance(round_.plan.fact, PlanFailed))
+
+
 def of_how_many(run: Run, step: Step) -> int:
     """How many steps of its kind its round has."""
-    return len(run.queries(step.round)) or 1 if step.kind == "fetch" else 1
+    return len(run.queries(step.round)) if step.kind == "fetch" else 1
 
 
 def named(run: Run, step: Step) -> str:
@@ -59,7 +68,7 @@ def named(run: Run, step: Step) -> str:
 
 def waits_for_person(run: Run) -> bool:
     """Whether it is a person's turn, as long as there is time."""
-    return run.status == "hold" and not decided_by_policy(run)
+    return run.status == "hold" and _goes_on(run) and not open_steps(run) and not decided_by_policy(run)
 
 
 def owed_since(run: Run) -> datetime | None:

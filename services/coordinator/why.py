@@ -97,12 +97,18 @@ def _person(run: Run, seen: Seen) -> Wait:
     assert run.current.hold
     hold, rights = run.current.hold, deciders(run)
     text = (
-        f"It waits for a person to decide on its evidence, since {span(seen.now - hold.at)}; in "
+        f"It waits for a person to decide on its evidence{_although(run)}, since {span(seen.now - hold.at)}; in "
         f"{span(hold.fact.deadline - seen.now)} it expires. Who may decide: {rights}."
     )
     if over_budget(run):
         text += " Its report could cost more than the run may; an approval has to raise max_cost_usd."
     return Wait(code="person", since=hold.at, deadline=hold.fact.deadline, may_decide=rights, text=text)
+
+
+def _although(run: Run) -> str:
+    """Why a run that was to approve itself does not, where it is not for its cost."""
+    auto = run.accepted is not None and run.accepted.fact.approval == "auto"
+    return ", as it was sent back once" if auto and run.round > 1 else ""
 
 
 def _open(run: Run, step: Step, attempt: Attempt, seen: Seen) -> Wait:

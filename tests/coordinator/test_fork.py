@@ -96,6 +96,12 @@ def test_the_evidence_of_several_rounds_becomes_that_of_one():
     assert forked.queries == ("cats", "dogs", "birds")
 
 
+def test_what_brought_something_when_it_was_asked_again_is_not_asked_once_more():
+    told = (*HELD, revised(), planned("dogs", round_=2), found(0, OTHER, round_=2), hold(2))
+    expected = {"plan.1": "plan.1", "fetch.1.0": "fetch.1.0", "fetch.1.1": "fetch.2.0"}
+    assert reuses(fork_of(*told, step="fetch")) == expected
+
+
 @pytest.mark.parametrize(
     ("edit", "queries", "reused"),
     [
