@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from shared.runtime.topology import ACK_WAIT_S
 from tests.harness import http
 from tests.harness.client import Json
 from tests.harness.deployment import Deployment
@@ -64,7 +65,8 @@ def test_nothing_is_lost_when_nats_is_gone_for_seconds(alone: Alone):
     wait_until(lambda: client.connected)
     assert client.approve(held).status == 200
     completions: list[Json] = []
-    wait_until(lambda: completions.extend(client.take("late")) or len(completions) > len(working), 20)
+    # What the server handed out and had not heard of since comes again after `ACK_WAIT_S`.
+    wait_until(lambda: completions.extend(client.take("late")) or len(completions) > len(working), 2 * ACK_WAIT_S)
     assert sorted(one["run_id"] for one in completions) == sorted([held, *working])
     assert {one["outcome"] for one in completions} == {"reported"}
     assert set(client.counts("research.run.>").values()) == {1}
