@@ -7,6 +7,7 @@ drops it or falls silent.
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -32,7 +33,7 @@ class Pull:
         self._request = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._window = window
         self._step = 1 if window <= _SMALL else window // 4
-        self._inbox = link.inbox()
+        self._inbox = ""
         self._asked = 0
         self._held = 0
         self._time = asyncio.get_running_loop().time
@@ -47,7 +48,7 @@ class Pull:
 
     async def open(self) -> None:
         """Place the order."""
-        self._subscription = await self._link.subscribe(self._inbox, self._receive)
+        await self._subscribe()
         self._link.on_reconnect(self._forgotten)
         self._watch = asyncio.create_task(self._keep())
         await self._order()
@@ -94,15 +95,19 @@ class Pull:
         if self._subscription:
             await self._subscription.close()
 
-    def _receive(self, message: Incoming) -> None:
+    async def _subscribe(self) -> None:
+        self._inbox = self._link.inbox()
+        self._subscription = await self._link.subscribe(self._inbox, partial(self._receive, self._inbox))
+
+    def _receive(self, inbox: str, message: Incoming) -> None:
         self._heard = self._time()
         code = status(message)
         if code == 0:
-            self._asked -= 1
+            self._asked -= inbox == self._inbox
             self._held += 1
             self._arrived.append(message)
             self._news.set()
-        elif code != _HEARTBEAT:
+        elif code != _HEARTBEAT and inbox == self._inbox:
             self._ended(code, message.headers or {})
 
     def _ended(self, code: int, headers: dict[str, str]) -> None:
@@ -128,9 +133,25 @@ class Pull:
                 async with asyncio.timeout(_HEARTBEAT_S / 2):
                     await self._due.wait()
             self._due.clear()
-            if self._asked and self.silent_s > 2 * _HEARTBEAT_S:
-                self._forgotten()
+            if self._is_silent() and await self._stays_silent():
+                await self._begin_anew()
             await self._order()
+
+    def _is_silent(self) -> bool:
+        return self._asked > 0 and self.silent_s > 2 * _HEARTBEAT_S
+
+    async def _stays_silent(self) -> bool:
+        """Whether it was the server that said nothing, and not this process that stood still and has yet to read."""
+        await asyncio.sleep(_HEARTBEAT_S / 2)
+        return self._is_silent()
+
+    async def _begin_anew(self) -> None:
+        """On another inbox: should the server still have the order, it ends with the interest in where it goes."""
+        before = self._subscription
+        await self._subscribe()
+        if before:
+            await before.close()
+        self._forgotten()
 
     async def _order(self) -> None:
         free = self._window - self._held - self._asked

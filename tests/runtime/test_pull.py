@@ -1,14 +1,20 @@
 """Never more in hand than was agreed, also when the server or the way to it was gone for a moment."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
 
 from shared.contracts.subjects import RESEARCH
+from shared.runtime import pull
 from shared.runtime.jetstream import JetStreamLog
 from shared.runtime.log import Fill
 from shared.runtime.pull import Pull
 from shared.runtime.topology import Limits
+from tests.harness.server import NatsServer as Frozen
 from tests.nats_server import NatsServer
 from tests.runtime.real import beside, in_flight, killed_and_restarted, opened, with_log
 from tests.waiting import wait_until
@@ -48,6 +54,42 @@ class Window:
 
 def fetches(count: int, run: str = "r1") -> list[Fill]:
     return [Fill(f"research.run.{run}.task.fetch.1.{index}.1", b"x") for index in range(count)]
+
+
+def test_a_process_that_stood_still_holds_no_more_than_its_window(url: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pull, "_HEARTBEAT_S", 0.2)
+
+    async def use(log: JetStreamLog) -> None:
+        window = Window(log, 2)
+        async with window.open():
+            await log.end()
+            time.sleep(1)  # noqa: ASYNC251  the very thing that is tried
+            await asyncio.sleep(0.5)
+            await log.fill(fetches(10))
+            await window.holds_just(2)
+
+    with_log(url, use)
+
+
+def test_a_server_that_stood_still_hands_out_no_more_than_the_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pull, "_HEARTBEAT_S", 0.2)
+    server = Frozen(tmp_path)
+    server.start()
+
+    async def use(log: JetStreamLog) -> None:
+        window = Window(log, 2)
+        async with window.open():
+            await log.end()
+            server.freeze()
+            await asyncio.sleep(1)
+            server.thaw()
+            await log.fill(fetches(10))
+            await window.holds_just(2)
+
+    try:
+        with_log(server.url, use)
+    finally:
+        server.kill()
 
 
 def test_a_standing_pull_never_holds_more_than_its_window(url: str):
