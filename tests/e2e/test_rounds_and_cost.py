@@ -86,6 +86,7 @@ def test_a_run_at_its_limit_holds_over_a_crash_and_goes_on_when_an_approval_rais
         "OPENAI_BASE_URL": llmock.base_url(),
         "DOSSIER_PLANNER_PRICE": "0.1/0.1",
         "DOSSIER_WRITER_PRICE": "100/100",
+        "DOSSIER_JUDGE": "false",
     }
     deployment = alone(workers=REAL_WORKERS, settings=settings)
     deployment.start()

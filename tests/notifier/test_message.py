@@ -42,7 +42,7 @@ def test_another_library_verifies_what_is_sent(text: str, run: str):
 
 def test_what_was_changed_or_signed_by_another_is_not_verified():
     body = sent()
-    headers = dict(message.headers(endpoint(), HELD, body, NOW))
+    headers = dict(message.headers(endpoint(), HELD, body, clock.now()))
     for wrong in ((OLD, body, headers), (SECRET, body + b" ", headers), (SECRET, body, headers | {"webhook-id": "x"})):
         with pytest.raises(WebhookVerificationError):
             Webhook(wrong[0]).verify(wrong[1], wrong[2])
@@ -51,7 +51,7 @@ def test_what_was_changed_or_signed_by_another_is_not_verified():
 def test_while_secrets_rotate_receivers_with_either_verify():
     rotating = endpoint(keys=(SecretStr(SECRET), SecretStr(OLD)))
     body = sent()
-    headers = dict(message.headers(rotating, HELD, body, NOW))
+    headers = dict(message.headers(rotating, HELD, body, clock.now()))
     assert Webhook(SECRET).verify(body, headers) == Webhook(OLD).verify(body, headers)
     assert len(headers["webhook-signature"].split(" ")) == 2
 
