@@ -23,7 +23,7 @@ MANY = {"DOSSIER_MODEL_LIMIT": "100", "DOSSIER_FETCH_LIMIT": "200"}
 def ended(client: Client, durable: str, count: int) -> Counter[str]:
     """How so many runs ended, as soon as they have, by outcome; each of them once."""
     completions: list[Json] = []
-    wait_until(lambda: completions.extend(client.take(durable)) or len(completions) >= count, QUEUED / 50)
+    wait_until(lambda: completions.extend(client.take(durable)) or len(completions) >= count, QUEUED / 15)
     assert len({one["run_id"] for one in completions}) == len(completions) == count
     return Counter(one["outcome"] for one in completions)
 
