@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from services.coordinator.access.rights import local
 from services.coordinator.desk import Desk
 from services.coordinator.intake import Defaults
 from services.coordinator.loop import Coordinator
@@ -49,7 +50,7 @@ class Dossier:
     async def send_back(self, run: str, feedback: str, **more: object) -> None:
         """Decide that there is to be another round, over the coordinator's desk."""
         revision = Revision(run_id=run, by="ada", feedback=feedback, **more)  # type: ignore[arg-type]
-        refusal, _ = await Desk(self.log, self.coordinator, digest_required=False).rule("revise", revision)
+        refusal, _ = await Desk(self.log, self.coordinator, digest_required=False).rule("revise", revision, local())
         assert refusal is None, refusal
 
     async def until(self, run: str, status: str, *, round_: int = 1) -> Run:

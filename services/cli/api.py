@@ -12,9 +12,12 @@ from msgspec import Struct
 from pydantic import ValidationError
 
 from services.cli.refusal import FAILED, MISUSED, Refusal
+from services.coordinator.access import keys
 from services.coordinator.deliveries import DeliveryPage, DeliveryView
-from services.coordinator.schemas import EventPage, EventView, RunPage, RunView
+from services.coordinator.schemas import Accepted, EventPage, EventView, Link, RunPage, RunView
 from services.coordinator.views import FailurePage, ForkAccepted, ForkPage, WhyView
+from services.coordinator.voting import LOCAL
+from shared.contracts.requests import Request
 
 SEQUENCE: Final = "Dossier-Sequence"
 KEY: Final = "Idempotency-Key"
@@ -55,20 +58,24 @@ class Away(Refusal):
 class Api:
     """The API at one address."""
 
-    def __init__(self, http: httpx2.AsyncClient) -> None:
+    def __init__(self, http: httpx2.AsyncClient, *, key: str | None = None) -> None:
         self._http = http
+        self.has_own_key = key is not None and keys.id_of(key) != LOCAL
+        """Whether it is shown a key that says who asks and decides, not just the token of a data folder."""
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str) -> "AsyncGenerator[Api]":
-        """The API at `url`, for a while. Nothing is sent yet."""
+    async def open(cls, url: str, key: str | None = None) -> "AsyncGenerator[Api]":
+        """The API at `url`, for a while, shown this key. Nothing is sent yet."""
         try:
             remote = httpx2.URL(url).host not in _LOOPBACK
-            http = httpx2.AsyncClient(base_url=url, trust_env=remote, timeout=httpx2.Timeout(15, connect=3))
+            headers = {"Authorization": f"Bearer {key}"} if key else {}
+            timeout = httpx2.Timeout(15, connect=3)
+            http = httpx2.AsyncClient(base_url=url, trust_env=remote, timeout=timeout, headers=headers)
         except httpx2.InvalidURL as error:
             raise Refusal(f"{url} is no URL of an API: {error}.", code=MISUSED) from error
         async with http:
-            yield cls(http)
+            yield cls(http, key=key)
 
     async def runs(self, *, statuses: Sequence[str], text: str, late: bool = False) -> tuple[RunPage, bytes]:
         """The newest runs, read and as they came."""
@@ -93,13 +100,13 @@ class Api:
 
     async def fork(self, run_id: str, body: Mapping[str, object], *, key: str) -> tuple[ForkAccepted, bytes]:
         """Do a run over, once for each key; what was begun, read and as it came."""
-        request = self._http.build_request("POST", _path(run_id, "fork"), json=body, headers={KEY: key})
+        request = self._http.build_request("POST", _path(run_id, "fork"), json=self._own(body), headers={KEY: key})
         answer = await self._answer(request)
         return _read(ForkAccepted, answer), answer
 
     async def forks(self, body: Mapping[str, object], *, key: str) -> ForkPage:
         """Do over the next of the runs that fit, each once for each key."""
-        request = self._http.build_request("POST", "/v1/forks", json=body, headers={KEY: key})
+        request = self._http.build_request("POST", "/v1/forks", json=self._own(body), headers={KEY: key})
         return _read(ForkPage, await self._answer(request))
 
     async def report(self, run_id: str) -> str:
@@ -126,7 +133,7 @@ class Api:
 
         `more` are further fields of the decision.
         """
-        body: dict[str, object] = {"by": by, "comment": comment}
+        body: dict[str, object] = {"comment": comment} | self._named("by", by)
         path = "cancel"
         if verb != "cancel":
             path = "approvals"
@@ -144,8 +151,32 @@ class Api:
     async def resend(self, delivery_id: str, *, by: str) -> DeliveryView:
         """Have a delivery sent again."""
         path = f"/v1/deliveries/{quote(delivery_id, safe='')}/resend"
-        request = self._http.build_request("POST", path, json={"by": by})
+        request = self._http.build_request("POST", path, json=self._named("by", by))
         return _read(DeliveryView, await self._answer(request))
+
+    async def ask(self, request: Request) -> int:
+        """Ask a question as whoever the key speaks for; the request's place in the log."""
+        assert request.run_id
+        left_out = ("run_id", "requested_by")
+        body = {name: value for name, value in msgspec.to_builtins(request).items() if name not in left_out}
+        headers = {"Idempotency-Key": request.run_id}
+        body |= self._named("requested_by", request.requested_by)
+        answer = await self._answer(self._http.build_request("POST", "/v1/runs", json=body, headers=headers))
+        return _read(Accepted, answer).sequence
+
+    async def sign_in_link(self, *, by: str) -> str:
+        """A link that signs a browser in, once."""
+        body = self._named("by", by)
+        answer = await self._answer(self._http.build_request("POST", "/v1/sign-in-links", json=body))
+        return str(self._http.base_url.join(_read(Link, answer).path))
+
+    def _own(self, body: Mapping[str, object]) -> dict[str, object]:
+        """The body, less the name that a key says itself."""
+        return {name: value for name, value in body.items() if name != "requested_by" or not self.has_own_key}
+
+    def _named(self, field: str, name: str) -> dict[str, object]:
+        """The field that says who it is, where no key does."""
+        return {} if self.has_own_key else {field: name}
 
     async def events(self, run_id: str, *, since: int = 0) -> AsyncGenerator[EventView | None]:
         """The facts of a run as they come, to its completion; `None` each time that the API is not there.
@@ -196,7 +227,18 @@ def _path(run_id: str, what: str = "") -> str:
 
 
 _View = TypeVar(
-    "_View", RunPage, RunView, EventPage, FailurePage, WhyView, ForkAccepted, ForkPage, DeliveryPage, DeliveryView
+    "_View",
+    RunPage,
+    RunView,
+    EventPage,
+    Accepted,
+    Link,
+    FailurePage,
+    WhyView,
+    ForkAccepted,
+    ForkPage,
+    DeliveryPage,
+    DeliveryView,
 )
 
 

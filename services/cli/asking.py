@@ -1,6 +1,7 @@
 """`dossier ask`: from a question to its report, before one's eyes."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -42,6 +43,8 @@ class Question(Struct, frozen=True):
     as_json: bool = False
     elsewhere: Running | None = None
     options: str = ""
+    key: Callable[[Running], str | None] = lambda _: None
+    """What to show to the API of that Dossier."""
 
     def request(self, run_id: str) -> Request:
         """The contract message. Raises `Refusal` for what cannot be asked."""
@@ -73,9 +76,9 @@ class Asking:
         request = self._question.request(clock.uuid7())
         async with AsyncExitStack() as stack:
             running = await self._somewhere(stack)
-            api = await stack.enter_async_context(Api.open(running.api))
+            api = await stack.enter_async_context(Api.open(running.api, self._question.key(running)))
             inquiry = await stack.enter_async_context(Inquiry.open(running.nats, request))
-            seq = await inquiry.publish()
+            seq = await self._publish(api, inquiry, request)
             self._terminal.say(self._heading(request))
             follower = Follower(api, inquiry.run_id, since=seq, changed=self._screen.changed)
             stack.push_async_callback(follower.close)
@@ -85,6 +88,14 @@ class Asking:
                 self._leave(follower.run)
                 raise
             return await self._give(message, api, told=follower.run.completed is not None)
+
+    async def _publish(self, api: Api, inquiry: Inquiry, request: Request) -> int:
+        """Ask; the request's place in the log. With a key over HTTP, so that it is known who asks."""
+        if not api.has_own_key:
+            return await inquiry.publish()
+        seq = await api.ask(request)
+        inquiry.published(seq)
+        return seq
 
     async def _somewhere(self, stack: AsyncExitStack) -> Running:
         """A Dossier that answers: the one that was named, the one that runs here, or one of our own."""

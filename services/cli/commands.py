@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from services.cli import deliveries as telling
-from services.cli import operating, review, settings, starting, upgrade
+from services.cli import keyring, operating, review, settings, starting, upgrade
 from services.cli.api import Api
 from services.cli.asking import Asking, Question
 from services.cli.folder import Folder, Running
@@ -22,6 +22,8 @@ from shared.errors import DossierError
 
 _INTERRUPTED: Final = 130
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_DAYS: Final = "90d"
 
 app = typer.Typer(
     name="dossier",
@@ -105,6 +107,7 @@ def ask(
             as_json=as_json,
             elsewhere=settings.elsewhere(known, data=data, nats=nats, api=api),
             options=settings.options(data=data, api=api),
+            key=lambda running: known.key(running, Folder(data or known.data)),
         )
         return 0 if await Asking(asked, terminal).ask() else FAILED
 
@@ -328,14 +331,75 @@ def resend(delivery: Annotated[str, typer.Argument(metavar="DELIVERY")], data: D
     _with_api(lambda there, terminal: telling.resent(there, terminal, delivery), data, api)
 
 
+@app.command("sign-in")
+def sign_in(data: Data = None, api: ApiUrl = None) -> None:
+    """Print a link that signs a browser in: once, within ten minutes, as you."""
+    _with_api(review.sign_in, data, api)
+
+
 def _with_api(work: Callable[[Api, Terminal], Awaitable[bool | None]], data: Path | None, api: str | None) -> None:
     """Work with the API that was named, else with that of the Dossier that runs in the data folder."""
 
     async def working(terminal: Terminal) -> int:
         known = settings.read()
         running = settings.elsewhere(known, data=data, nats=None, api=api) or _here(Folder(data or known.data), data)
-        async with Api.open(running.api) as there:
+        async with Api.open(running.api, known.key(running, Folder(data or known.data))) as there:
             return FAILED if await work(there, terminal) is False else 0
+
+    _run(working)
+
+
+keys = typer.Typer(name="keys", help="Keys to the API: who may ask, decide, or only read.", no_args_is_help=True)
+app.add_typer(keys)
+
+
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who acts with it; all keys of a name are one person.")],
+    role: Annotated[
+        str, typer.Option(help="viewer, requester, approver or operator; each may do what those before may.")
+    ],
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help="Narrow it to read, ask, cancel, decide or operate; may be given more than once."),
+    ] = None,
+    expires: Annotated[str, typer.Option(help="How long it opens anything, as in 12h or 90d; at most 366d.")] = _DAYS,
+    data: Data = None,
+    nats: Nats = None,
+) -> None:
+    """Make a key, and print it: this once, for only its hash is kept."""
+    wanted = keyring.Wanted(name, role, tuple(scope or ()), expires)
+    _with_keys(lambda ring, terminal: keyring.create(ring, terminal, wanted), data, nats)
+
+
+@keys.command("list")
+def list_keys(as_json: Json = False, data: Data = None, nats: Nats = None) -> None:
+    """List all keys, those that open nothing any more included."""
+    _with_keys(lambda ring, terminal: keyring.show(ring, terminal, as_json=as_json), data, nats)
+
+
+@keys.command("revoke")
+def revoke_key(
+    key: Annotated[str, typer.Argument(metavar="ID", help="As `dossier keys list` shows it.")],
+    data: Data = None,
+    nats: Nats = None,
+) -> None:
+    """End a key, and every session that began with it: within a second, at every coordinator."""
+    _with_keys(lambda ring, terminal: keyring.revoke(ring, terminal, key), data, nats)
+
+
+def _with_keys(
+    work: Callable[[keyring.KeyStore, Terminal], Awaitable[None]], data: Path | None, nats: str | None
+) -> None:
+    """Work with the keys on the NATS that was named, else on that of the Dossier in the data folder."""
+
+    async def working(terminal: Terminal) -> int:
+        known = settings.read()
+        running = None if nats else Folder(data or known.data).running()
+        servers = tuple(nats.split(",")) if nats else running.nats if running else known.nats_url
+        async with keyring.KeyStore.open(servers, known.limits) as ring:
+            await work(ring, terminal)
+        return 0
 
     _run(working)
 

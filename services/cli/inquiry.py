@@ -67,6 +67,11 @@ class Inquiry:
         self._match()
         return self._seq
 
+    def published(self, seq: int) -> None:
+        """It was asked otherwise, and has this place in the log."""
+        self._seq = seq
+        self._match()
+
     async def stored_completion(self) -> bytes:
         """The message on `research.completed`, from the log, for whoever did not hear it."""
         subject = Slot(self.run_id, "completed").subject

@@ -74,10 +74,10 @@ async def rule(
     """Decide on the evidence as it is now, and on no other."""
     run = await _held(api, run_id)
     hashes = [_resolved(run, prefix) for prefix in exclude]
-    await api.rule(
+    ruled = await api.rule(
         verb, run_id, by=user_name(), comment=comment, digest=run.digest, exclude=hashes, more=costing(max_cost)
     )
-    _say_ruled(terminal, verb, run, less=hashes)
+    _say_ruled(terminal, verb, run, ruled, less=hashes)
 
 
 async def revise(
@@ -96,8 +96,8 @@ async def revise(
     hashes = [_resolved(run, prefix) for prefix in exclude]
     queries = [_named(run, query) for query in drop]
     more = {"feedback": feedback, "queries_add": list(add), "queries_drop": queries} | costing(max_cost)
-    await api.rule("revise", run_id, by=user_name(), digest=run.digest, exclude=hashes, more=more)
-    _say_ruled(terminal, "revise", run, less=hashes)
+    ruled = await api.rule("revise", run_id, by=user_name(), digest=run.digest, exclude=hashes, more=more)
+    _say_ruled(terminal, "revise", run, ruled, less=hashes)
     terminal.say(f"Round {run.round + 1} keeps what was found. To follow it: dossier watch {run_id}")
 
 
@@ -113,10 +113,15 @@ async def _held(api: Api, run_id: str) -> RunView:
     return run
 
 
-def _say_ruled(terminal: Terminal, verb: Verb, run: RunView, *, less: Sequence[str]) -> None:
+def _say_ruled(terminal: Terminal, verb: Verb, run: RunView, ruled: RunView, *, less: Sequence[str]) -> None:
     without = f", less {len(less)} excluded" if less else ""
     of = f"{pages.extent(run.sources, run.queries, origins=run.origins)}{without}, digest {short(run.digest)}"
-    terminal.say(f"{_RULED[verb]}: {run.q}\n{of}")
+    terminal.say(f"{_ruling(verb, ruled)}: {run.q}\n{of}")
+
+
+async def sign_in(api: Api, terminal: Terminal) -> None:
+    """Give a link that signs a browser in."""
+    terminal.write((await api.sign_in_link(by=user_name())).encode())
 
 
 def _named(run: RunView, query: str) -> str:
@@ -132,6 +137,13 @@ async def cancel(api: Api, terminal: Terminal, run_id: str, *, comment: str) -> 
     """End a run now."""
     run = await api.rule("cancel", run_id, by=user_name(), comment=comment, digest=None)
     terminal.say(f"{_RULED['cancel']}: {run.q}")
+
+
+def _ruling(verb: Verb, run: RunView) -> str:
+    """What was done: decided, or one vote cast of those that it takes."""
+    if verb == "approve" and run.decision is None and run.votes:
+        return f"Approved, as {len(run.votes)} of {run.quorum} who have to"
+    return _RULED[verb]
 
 
 def _resolved(run: RunView, prefix: str) -> str:

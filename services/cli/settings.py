@@ -3,11 +3,12 @@
 from pathlib import Path
 from shlex import quote
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from services.cli.folder import Folder, Running
 from services.cli.refusal import MISUSED, Refusal
 from services.cli.supervisor import Setup
+from services.coordinator.access import local
 from shared.runtime.settings import Settings
 
 
@@ -16,6 +17,14 @@ class CliSettings(Settings):
 
     api_url: str | None = None
     """A Dossier that runs elsewhere."""
+    api_key: SecretStr | None = None
+    """The key to show there; without one, a Dossier in the data folder is shown the token in that folder."""
+
+    def key(self, running: Running, folder: Folder) -> str | None:
+        """What to show to this Dossier. The folder's token goes to nobody but the one that runs in the folder."""
+        if self.api_key:
+            return self.api_key.get_secret_value()
+        return local.read(folder.path) if running.pid else None
 
 
 def read() -> CliSettings:

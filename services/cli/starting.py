@@ -8,11 +8,14 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from services.cli.api import Api
 from services.cli.folder import Running
 from services.cli.logs import Notice
+from services.cli.refusal import Refusal
 from services.cli.screen import Screen
 from services.cli.supervisor import Setup, supervised
-from services.cli.terminal import Terminal, printable
+from services.cli.terminal import Terminal, printable, user_name
+from services.coordinator.access import local
 from shared.runtime.link import without_password
 from shared.runtime.settings import Settings
 
@@ -33,6 +36,7 @@ async def up(setup: Setup, settings: Settings, terminal: Terminal, *, options: s
                 await supervisor.start()
             ready = True
             terminal.err.print(panel(setup, settings, supervisor.running, options=options))
+            terminal.err.print(await _invitation(setup, supervisor.running, options), soft_wrap=True)
             try:
                 await asyncio.Event().wait()
             finally:
@@ -47,6 +51,16 @@ def told(notice: Notice) -> Text:
     """A notice as a line: who says it, then what."""
     style = "red" if notice.severity == "error" else "yellow"
     return Text.assemble((f"{notice.source:<{_NAME_WIDTH}} ", style), printable(notice.text))
+
+
+async def _invitation(setup: Setup, running: Running, options: str) -> Text:
+    """How this person's browser gets in."""
+    try:
+        async with Api.open(running.api, local.read(setup.folder.path)) as api:
+            link = await api.sign_in_link(by=user_name())
+    except Refusal:
+        return Text(f"To sign a browser in: dossier sign-in{options}")
+    return Text.assemble("To sign a browser in, once and within ten minutes:\n", (link, "cyan"))
 
 
 def panel(setup: Setup, settings: Settings, running: Running, *, options: str) -> Panel:

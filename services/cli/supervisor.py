@@ -54,7 +54,7 @@ class Setup(Struct, frozen=True):
     grace_s: float = 20.0
 
     def environment(self, running: Running) -> Mapping[str, str]:
-        """What the services get to know."""
+        """What the services get to know; not the key of whoever starts them."""
         host, _, port = running.api.removeprefix("http://").rpartition(":")
         docs = {"DOSSIER_DOCS": str(self.docs.resolve())} if self.docs else {}
         links = {"DOSSIER_PUBLIC_URL": self.public_url or running.api} if self.webhooks else {}
@@ -67,6 +67,7 @@ class Setup(Struct, frozen=True):
                 "DOSSIER_API_HOST": host,
                 "DOSSIER_API_PORT": port,
                 "DOSSIER_HEALTH_PORT": "0",
+                "DOSSIER_API_KEY": "",
             }
         )
 

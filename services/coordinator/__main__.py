@@ -11,15 +11,20 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.coordinator import problems
+from services.coordinator.access import local
+from services.coordinator.access.access import Access, Entry
+from services.coordinator.access.gate import Protected
 from services.coordinator.api import Api
 from services.coordinator.intake import Defaults
 from services.coordinator.loop import Coordinator
 from services.coordinator.projection import Projection
 from services.coordinator.spending import Writer
 from services.coordinator.troubles import Expected
+from services.coordinator.voting import Rules
 from shared.contracts.deliveries import DELIVERIES
 from shared.contracts.requests import duration_s
-from shared.errors import ServerTooOld
+from shared.contracts.subjects import ACCESS
+from shared.errors import DossierError, ServerTooOld
 from shared.models.roles import tariff
 from shared.models.room import MOST_CONTEXT, room
 from shared.models.tokens import Tokens
@@ -31,12 +36,17 @@ from shared.runtime.settings import Settings
 from shared.runtime.stopping import unless
 
 
+class NobodyMay(DossierError):
+    """The API would be reachable for others, and nobody has a key to it."""
+
+
 class _Door:
     """What answers at the API's address: only the probes, until there is a log to answer from."""
 
     def __init__(self) -> None:
         methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-        self.app: ASGIApp = Starlette(routes=[*probes(Health()), Route("/{path:path}", _not_ready, methods=methods)])
+        waiting = Starlette(routes=[*probes(Health()), Route("/{path:path}", _not_ready, methods=methods)])
+        self.app: ASGIApp = Protected(waiting)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.app(scope, receive, send)
@@ -47,10 +57,16 @@ async def _not_ready(_: Request) -> Response:
     return problems.answer(problems.ProblemError(503, "nats_unavailable", detail))
 
 
+async def _serve(door: _Door, settings: Settings, stop: asyncio.Event) -> None:
+    await serve_http(
+        door, host=settings.api_host, port=settings.api_port, stop=stop, trusted_proxies=settings.trusted_proxies
+    )
+
+
 async def _main(settings: Settings, stop: asyncio.Event) -> None:
     door = _Door()
     async with asyncio.TaskGroup() as group:
-        group.create_task(serve_http(door, host=settings.api_host, port=settings.api_port, stop=stop))
+        group.create_task(_serve(door, settings, stop))
         log = await connect(settings, "coordinator", stop)
         if log is None:
             return
@@ -68,24 +84,55 @@ async def _coordinate(
 ) -> None:
     """Answer from the log and write to it, until `stop`."""
     await unless(stop, patiently(lambda: topology.ensure_lead(log.link, settings.limits)))
+    await unless(stop, patiently(lambda: topology.ensure_access(log.link, settings.limits)))
     defaults = Defaults(
-        duration_s(settings.approval_timeout), settings.digest_required, settings.rounds, _writer(settings)
+        duration_s(settings.approval_timeout),
+        settings.digest_required,
+        settings.rounds,
+        _writer(settings),
+        _rules(settings),
     )
     coordinator = Coordinator(
         log, projection, defaults=defaults, set_up=lambda: topology.ensure(log.link, settings.limits)
     )
-    expected = Expected(settings.attempts, timedelta(seconds=duration_s(settings.late_after)))
+    access = Access(log.beside(ACCESS), _entry(settings))
     api = Api(
         log,
         coordinator,
+        access,
         digest_required=settings.digest_required,
         trouble=lambda: trouble(log),
-        expected=expected,
+        expected=Expected(settings.attempts, timedelta(seconds=duration_s(settings.late_after))),
         rounds=settings.rounds,
         deliveries=log.beside(DELIVERIES),
     )
-    door.app = api.app()
-    await unless(stop, coordinator.run())
+    async with asyncio.TaskGroup() as group:
+        keeping_up = group.create_task(access.run())
+        await unless(stop, patiently(access.open))
+        if not stop.is_set():
+            _refuse_if_nobody_may(settings, access)
+            door.app = api.app()
+            await unless(stop, coordinator.run())
+        keeping_up.cancel()
+
+
+def _entry(settings: Settings) -> Entry:
+    """Where the API is reached; the token of the data folder counts only where this machine alone reaches it."""
+    token = local.ensured(settings.data) if local.is_loopback(settings.api_host) else None
+    own = (settings.api_host.lower(), *(host.lower() for host in settings.hosts))
+    return Entry(token, (*local.LOOPBACK_NAMES, *own))
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(settings.quorum, settings.four_eyes, settings.trust_nats_identity)
+
+
+def _refuse_if_nobody_may(settings: Settings, access: Access) -> None:
+    if not local.is_loopback(settings.api_host) and not access.lets_anybody_in:
+        raise NobodyMay(
+            f"The API would listen on {settings.api_host}, and there is no key that lets anybody in. Make one first: "
+            f"dossier keys create YOUR-NAME --role operator --nats {settings.nats_url[0]}"
+        )
 
 
 def _writer(settings: Settings) -> Writer:
@@ -100,8 +147,13 @@ def main() -> None:
     settings = Settings()
     try:
         run(lambda stop: _main(settings, stop), settings)
-    except* ServerTooOld as errors:
-        sys.exit(str(errors.exceptions[0]))
+    except* (ServerTooOld, NobodyMay) as errors:
+        sys.exit(str(_first(errors)))
+
+
+def _first(errors: BaseExceptionGroup[Exception]) -> BaseException:
+    inner = errors.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
 if __name__ == "__main__":

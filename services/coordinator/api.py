@@ -5,13 +5,21 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, FastAPI, Header, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Header, Query, Request, Response, Security
 from fastapi.responses import PlainTextResponse, StreamingResponse
+from fastapi.routing import iter_route_contexts
+from fastapi.security import HTTPBearer
+from starlette.routing import Mount
 
 from services.coordinator import feed, openapi, problems
+from services.coordinator.access import rights
+from services.coordinator.access.access import Access
+from services.coordinator.access.gate import Caller, Gate
+from services.coordinator.access.pages import SignIn
 from services.coordinator.deliveries import Deliveries
 from services.coordinator.desk import Desk
 from services.coordinator.forking import Forking
+from services.coordinator.judgement import no_auto
 from services.coordinator.loop import Coordinator
 from services.coordinator.params import (
     SEQUENCE,
@@ -47,7 +55,7 @@ from services.coordinator.standing import Late, late
 from services.coordinator.troubles import EXPECTED, Expected, Troubles
 from shared.contracts import requests
 from shared.contracts.facts import RunCompleted, SynthesisWritten
-from shared.contracts.requests import Revision, Ruling
+from shared.contracts.requests import Asked, Revision, Ruling
 from shared.runtime.app import readiness
 from shared.runtime.log import Log
 
@@ -61,6 +69,7 @@ class Api:
         self,
         log: Log,
         coordinator: Coordinator,
+        access: Access,
         *,
         digest_required: bool,
         trouble: Callable[[], str | None],
@@ -70,6 +79,7 @@ class Api:
     ) -> None:
         self._log = log
         self._deliveries = deliveries
+        self._access = access
         self._coordinator = coordinator
         self._late_after = expected.late_after
         self._publisher = Publisher(log)
@@ -83,15 +93,19 @@ class Api:
         app = FastAPI(title="Dossier", version="1", docs_url=None, redoc_url=None)
         problems.install(app)
         app.middleware("http")(self._number)
+        app.add_middleware(Gate, access=self._access)
         app.include_router(self._router())
+        app.include_router(SignIn(self._access).router())
         openapi.describe(app)
         app.add_api_route("/livez", self.livez, include_in_schema=False)
         app.add_api_route("/readyz", self.readyz, include_in_schema=False)
+        rights.check(routes(app))
         return app
 
     def _router(self) -> APIRouter:
         responses: dict[int | str, dict[str, object]] = {"default": {"model": Problem}}
-        router = APIRouter(prefix="/v1", responses=responses)
+        key = Security(HTTPBearer(auto_error=False, scheme_name="key", description="Or the data folder's token."))
+        router = APIRouter(prefix="/v1", responses=responses, dependencies=[key])
         router.add_api_route("/runs", self.create, methods=["POST"], status_code=202, response_model=Accepted)
         router.add_api_route("/runs", self.list_runs, methods=["GET"], response_model=RunPage)
         router.add_api_route("/runs/{run_id}", self.show, methods=["GET"], response_model=RunView)
@@ -126,15 +140,18 @@ class Api:
     async def create(
         self,
         body: NewRun,
+        who: Caller,
         response: Response,
         idempotency_key: Key = None,
         traceparent: Annotated[str | None, Header()] = None,
     ) -> Accepted:
         """Ask a question. The answer comes after the log has it; the same `Idempotency-Key` is the same run."""
         run_id = run_id_of(idempotency_key)
-        request = _request(body, run_id)
+        request = _request(body, run_id, by=problems.speaking(who, body.requested_by, "requested_by"))
+        if why := no_auto(request.approval, self._coordinator.rules):
+            raise problems.refused(why, None)
         publish = self._publisher.publish_once if idempotency_key else self._publisher.publish
-        seq = await publish(request, run_id, traceparent)
+        seq = await publish(Asked(request=request, auth=who.auth), run_id, traceparent)
         location = f"/v1/runs/{run_id}"
         response.headers["Location"] = location
         response.headers[SEQUENCE] = str(seq)
@@ -211,17 +228,24 @@ class Api:
         return kept
 
     async def approve(
-        self, run_id: RunId, body: NewApproval, response: Response, if_match: Annotated[str | None, Header()] = None
+        self,
+        run_id: RunId,
+        body: NewApproval,
+        who: Caller,
+        response: Response,
+        if_match: Annotated[str | None, Header()] = None,
     ) -> RunView:
         """Decide on a run. `If-Match` (or `digest`) with the hold's digest is refused when the evidence is not that."""
         digest = if_match.strip().removeprefix("W/").strip('"') if if_match else body.digest
-        refusal, run = await self._desk.rule(body.decision, _ruling(run_id, body, digest))
+        ruling = _ruling(run_id, body, digest, by=problems.speaking(who, body.by, "by"))
+        refusal, run = await self._desk.rule(body.decision, ruling, who)
         return self._ruled(run_id, refusal, run, response)
 
-    async def cancel(self, run_id: RunId, response: Response, body: NewCancel | None = None) -> RunView:
+    async def cancel(self, run_id: RunId, who: Caller, response: Response, body: NewCancel | None = None) -> RunView:
         """End a run now. Its report, if that was first, wins."""
         body = body or NewCancel()
-        refusal, run = await self._desk.rule("cancel", Ruling(run_id=run_id, by=body.by, comment=body.comment))
+        by = problems.speaking(who, body.by, "by")
+        refusal, run = await self._desk.rule("cancel", Ruling(run_id=run_id, by=by, comment=body.comment), who)
         return self._ruled(run_id, refusal, run, response)
 
     async def _run(self, run_id: str, since: int) -> Run:
@@ -239,10 +263,10 @@ class Api:
         return self._view(run)
 
 
-def _ruling(run_id: str, body: NewApproval, digest: str | None) -> Ruling:
+def _ruling(run_id: str, body: NewApproval, digest: str | None, *, by: str) -> Ruling:
     ruling = Ruling(
         run_id=run_id,
-        by=body.by,
+        by=by,
         comment=body.comment,
         digest=digest,
         exclude=tuple(body.exclude),
@@ -260,7 +284,16 @@ def _ruling(run_id: str, body: NewApproval, digest: str | None) -> Ruling:
     return revision
 
 
-def _request(body: NewRun, run_id: str) -> requests.Request:
+def routes(app: FastAPI) -> list[tuple[str, str]]:
+    """Every route of the application: its method and path template; of what is mounted GET, and all that is below."""
+    return [
+        (method, f"{route.path or ''}{'/{path:path}' if isinstance(route.original_route, Mount) else ''}")
+        for route in iter_route_contexts(app.routes)
+        for method in route.methods or {"GET"}
+    ]
+
+
+def _request(body: NewRun, run_id: str, *, by: str) -> requests.Request:
     request = requests.Request(
         q=body.q,
         run_id=run_id,
@@ -268,7 +301,7 @@ def _request(body: NewRun, run_id: str) -> requests.Request:
         approval_timeout=body.approval_timeout,
         max_cost_usd=body.max_cost_usd,
         tools=tuple(body.tools),
-        requested_by=body.requested_by,
+        requested_by=by,
     )
     requests.check_request(request)
     return request

@@ -8,8 +8,9 @@ from fastapi import APIRouter, Path, Query
 from msgspec.structs import replace
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.coordinator.problems import ProblemError
-from services.coordinator.schemas import By
+from services.coordinator.access.gate import Caller
+from services.coordinator.problems import ProblemError, speaking
+from services.coordinator.schemas import BY_WHOM, By
 from shared.contracts.deliveries import Delivery, EventType, first_asked, parse_box, parse_delivery
 from shared.contracts.subjects import TOKEN
 from shared.errors import Refused
@@ -65,7 +66,7 @@ class NewResend(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    by: By = Field(default="api", examples=["ada"])
+    by: By | None = Field(default=None, examples=["ada"], description=BY_WHOM)
 
 
 class Deliveries:
@@ -131,8 +132,9 @@ class Deliveries:
             for message, story in zip(some, await stories(self._log, map(_delivery, some), known=some), strict=True):
                 yield message.seq, story
 
-    async def resend(self, delivery_id: DeliveryId, body: NewResend | None = None) -> DeliveryView:
+    async def resend(self, delivery_id: DeliveryId, who: Caller, body: NewResend | None = None) -> DeliveryView:
         """Send it again, now, under the same `webhook-id`; also to an endpoint that had said it is gone."""
+        by = speaking(who, body.by if body else None, "by")
         delivery = parse_delivery(delivery_id)
         [story] = await stories(self._log, [delivery]) if delivery else [None]
         if delivery is None or story is None or not story.ask:
@@ -143,7 +145,7 @@ class Deliveries:
         if story.ask >= MAX_ASKS:
             text = f"Delivery {delivery_id} was asked for {MAX_ASKS} times; look at what the endpoint answers."
             raise ProblemError(409, "asked_too_often", text, run_id=delivery.run, state=story.state)
-        return view(await self._asked_again(story, by=(body or NewResend()).by))
+        return view(await self._asked_again(story, by=by))
 
     async def _asked_again(self, story: Story, *, by: str) -> Story:
         """Fill the next asking's box. If another was first, it is asked for all the same."""

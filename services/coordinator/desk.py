@@ -3,10 +3,12 @@
 import asyncio
 from typing import Final
 
+from services.coordinator.access.rights import Principal, may_cancel_any
 from services.coordinator.fold import read
 from services.coordinator.intake import Judgement, Refuse, Said, Take, Verb, judge_ruling
 from services.coordinator.loop import Coordinator
 from services.coordinator.run import Run, evolve, recorded
+from services.coordinator.voting import person, voter
 from services.coordinator.writing import SOURCE
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
@@ -34,20 +36,22 @@ class Desk:
         self._digest_required = digest_required
         self._rounds = rounds
 
-    async def rule(self, verb: Verb, ruling: Ruling) -> tuple[Refuse | None, Run | None]:
+    async def rule(self, verb: Verb, ruling: Ruling, who: Principal) -> tuple[Refuse | None, Run | None]:
         """Take the decision, or say why not. The run is as the stream's leader has it, the decision included."""
-        run, judgement = await self._judged(verb, ruling)
+        run, judgement = await self._judged(verb, ruling, who)
         if isinstance(judgement, Refuse) and judgement.code == "too_late":
             await self._coordinator.wait_until(
                 ruling.run_id, 0, lambda known: known.current.decision is not None, within_s=_DEADLINE_PASSES_S
             )
-            return await self._lost(verb, ruling)
+            return await self._lost(verb, ruling, who)
         if isinstance(judgement, Refuse):
             return judgement, run
         assert isinstance(judgement, Take)
-        return await self._fill(verb, ruling, judgement, run)
+        return await self._fill(verb, ruling, judgement, run, who)
 
-    async def _fill(self, verb: Verb, ruling: Ruling, take: Take, run: Run | None) -> tuple[Refuse | None, Run | None]:
+    async def _fill(
+        self, verb: Verb, ruling: Ruling, take: Take, run: Run | None, who: Principal
+    ) -> tuple[Refuse | None, Run | None]:
         trace = run.traceparent if run else None
         data = envelope.encode(take.slot, Event(take.fact, SOURCE, clock.now(), trace))
         filled = await self._written(Fill(take.slot.subject, data))
@@ -55,7 +59,7 @@ class Desk:
             raise filled
         seq = filled.seq if isinstance(filled, Stored) else await self._seq_of(take.slot, data)
         if seq is None:
-            return await self._lost(verb, ruling)
+            return await self._lost(verb, ruling, who)
         if isinstance(take.fact, RunCompleted):
             await self._log.hint(live_cancelled(ruling.run_id), b"")
         it = recorded(take.slot, data, seq=seq, stored_at=clock.now())
@@ -77,9 +81,11 @@ class Desk:
             raise NoRoom(self._log.trouble) if self._log.trouble else Unavailable(_NOT_KNOWN) from error
         return filled
 
-    async def _judged(self, verb: Verb, ruling: Ruling) -> tuple[Run | None, Judgement]:
+    async def _judged(self, verb: Verb, ruling: Ruling, who: Principal) -> tuple[Run | None, Judgement]:
         """The run as it is recorded, and what follows for it now: by the log's clock, whatever this machine's says."""
-        run, end = await asyncio.gather(self._as_recorded(ruling.run_id), self._log.end())
+        run, end = await asyncio.gather(self._as_recorded(ruling.run_id, who), self._log.end())
+        if run and verb == "cancel" and not _may_cancel(run, who):
+            return run, Refuse("not_yours", f"Run {run.id} is not yours; an approver may cancel it.")
         if run and verb != "cancel" and not run.current.hold and not run.current.decision and not run.completed:
             return run, Refuse("not_held", f"Run {run.id} is not on hold yet; it is {run.status}.")
         judgement = judge_ruling(
@@ -90,34 +96,38 @@ class Desk:
             via="api",
             digest_required=self._digest_required,
             rounds=self._rounds,
+            auth=who.auth,
+            rules=self._coordinator.rules,
         )
         return run, judgement
 
-    async def _lost(self, verb: Verb, ruling: Ruling) -> tuple[Refuse, Run | None]:
+    async def _lost(self, verb: Verb, ruling: Ruling, who: Principal) -> tuple[Refuse, Run | None]:
         """The refusal of a decision that came second."""
-        run, judgement = await self._judged(verb, ruling)
+        run, judgement = await self._judged(verb, ruling, who)
         assert not isinstance(judgement, Said)
         decided = Refuse("decided", f"Run {ruling.run_id} is decided.")
         return judgement if isinstance(judgement, Refuse) else decided, run
 
-    async def _as_recorded(self, run_id: str) -> Run | None:
+    async def _as_recorded(self, run_id: str, who: Principal) -> Run | None:
         """The run as the projection knows it, brought up to date on what decides from the stream's leader.
 
         A decision refers to the evidence of its hold, so that has to be folded as well: the hold came after it.
         """
-        run = await self._with_decisions(run_id)
+        run = await self._with_decisions(run_id, who)
         if run and run.current.hold and run.current.hold.seq > self._coordinator.fold.seq:
             await self._coordinator.folded(run.current.hold.seq, within_s=_FOLDED_S)
-            run = await self._with_decisions(run_id)
+            run = await self._with_decisions(run_id, who)
         return run
 
-    async def _with_decisions(self, run_id: str) -> Run | None:
-        """The run as the projection knows it, with the decisions and holds that it may not know, round by round."""
+    async def _with_decisions(self, run_id: str, who: Principal) -> Run | None:
+        """The run as the projection knows it, with what it may not know of decisions, holds and their own vote."""
         run = self._coordinator.fold.peek(run_id)
         number = 0
         while number != (number := run.round if run else 1):
             slots = [Slot(run_id, "accepted"), Slot(run_id, "completed")]
             slots += [Slot(run_id, box, round_) for round_ in (number, number + 1) for box in ("hold", "decision")]
+            if name := person(who.name, who.auth, trusts_nats=False):
+                slots.append(Slot(run_id, "vote", number, voter=voter(name)))
             messages = await self._log.last([slot.subject for slot in slots], leader=True)
             run = run or (Run(run_id) if messages else None)
             for message in messages.values():
@@ -126,3 +136,12 @@ class Desk:
                 assert run
                 run = evolve(run, read(slot, await whole(self._log, message)))
         return run
+
+
+def _may_cancel(run: Run, who: Principal) -> bool:
+    """Whether they may cancel anything, or it is vouched for that they asked."""
+    if may_cancel_any(who) or run.accepted is None:
+        return True
+    asked = run.accepted.fact
+    requester = person(asked.requested_by, asked.auth, trusts_nats=False)
+    return requester is not None and requester == person(who.name, who.auth, trusts_nats=False)

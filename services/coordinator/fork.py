@@ -13,6 +13,7 @@ from services.coordinator.judgement import Refuse
 from services.coordinator.run import Run
 from shared.contracts.evidence import Failure, Usage
 from shared.contracts.facts import (
+    Approval,
     Fact,
     FetchFailed,
     FetchFound,
@@ -63,7 +64,7 @@ def resolve(wish: Fork, source: Run | None) -> Forked | Refuse:
             return _from_synthesize(source)
 
 
-def accepted(request: Request, fork: Forked, source: RunAccepted, *, seq: int) -> RunAccepted:
+def accepted(request: Request, fork: Forked, source: RunAccepted, *, seq: int, auth: str) -> RunAccepted:
     """The fork as its run records it: the old request, but for what was asked to be otherwise.
 
     An approval is bound to the run and the evidence it was given on. From `synthesize` there is nothing new to
@@ -71,20 +72,25 @@ def accepted(request: Request, fork: Forked, source: RunAccepted, *, seq: int) -
     """
     wish = request.fork
     assert wish
-    kept = "required" if fork.step == "synthesize" else source.approval
     timeout = duration_s(wish.approval_timeout) if wish.approval_timeout else source.approval_timeout_s
     return replace(
         source,
         q=wish.q or source.q,
         request_seq=seq,
         request_sha256=request.content_sha256,
-        approval=wish.approval or kept,
+        approval=approval_of(wish, fork, source),
         approval_timeout_s=timeout,
         max_cost_usd=source.max_cost_usd if wish.max_cost_usd is None else wish.max_cost_usd,
         tools=source.tools if wish.tools is None else wish.tools,
         requested_by=request.requested_by,
+        auth=auth,
         fork=fork,
     )
+
+
+def approval_of(wish: Fork, fork: Forked, source: RunAccepted) -> Approval:
+    """Whether the fork needs a person's approval."""
+    return wish.approval or ("required" if fork.step == "synthesize" else source.approval)
 
 
 def failed_step(run: Run) -> Kind | None:

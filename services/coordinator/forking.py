@@ -9,8 +9,10 @@ from fastapi import APIRouter, Header, Response
 from msgspec import Struct
 
 from services.coordinator import problems
-from services.coordinator.fork import resolve
-from services.coordinator.judgement import Refuse
+from services.coordinator.access.gate import Caller
+from services.coordinator.access.rights import Principal
+from services.coordinator.fork import approval_of, resolve
+from services.coordinator.judgement import Refuse, no_auto
 from services.coordinator.loop import Coordinator
 from services.coordinator.params import SEQUENCE, WAIT_S, Key, RunId, Since, checked_statuses
 from services.coordinator.problems import ProblemError
@@ -18,9 +20,10 @@ from services.coordinator.projection import Wanted
 from services.coordinator.publishing import Publisher, run_id_of
 from services.coordinator.run import Run
 from services.coordinator.views import ErrorView, ForkAccepted, ForkedRow, ForkPage, NewFork, NewForks
+from services.coordinator.voting import Rules
 from shared.contracts.facts import Forked, RunAccepted
 from shared.contracts.forks import Fork
-from shared.contracts.requests import Request, check_request
+from shared.contracts.requests import Asked, Request, check_request
 from shared.errors import InvalidMessage
 
 _WITHIN: Final = "fork."
@@ -53,6 +56,7 @@ class Forking:
     async def fork(
         self,
         run_id: RunId,
+        who: Caller,
         response: Response,
         body: NewFork | None = None,
         idempotency_key: Key = None,
@@ -63,13 +67,13 @@ class Forking:
         body = body or NewFork()
         fork_id = run_id_of(idempotency_key)
         wish = _wish(body, run_id, q=body.q, replace=body.replace, add=tuple(body.add), drop=tuple(body.drop))
-        request = _request(wish, fork_id, body.requested_by)
+        request = _request(wish, fork_id, problems.speaking(who, body.requested_by, "requested_by"))
         await self._coordinator.folded(since, within_s=WAIT_S)
         source = self._coordinator.fold.peek(run_id)
-        forked = resolve(wish, source)
+        forked = _allowed(wish, source, self._coordinator.rules)
         if isinstance(forked, Refuse):
             raise _refused(forked, run_id, source)
-        seq = await self._publisher.publish_once(request, fork_id, traceparent)
+        seq = await self._publisher.publish_once(Asked(request=request, auth=who.auth), fork_id, traceparent)
         location = f"/v1/runs/{fork_id}"
         response.headers["Location"] = location
         response.headers[SEQUENCE] = str(seq)
@@ -82,7 +86,7 @@ class Forking:
             reused=len(forked.reuses),
         )
 
-    async def fork_all(self, body: NewForks, idempotency_key: Key = None, since: Since = 0) -> ForkPage:
+    async def fork_all(self, body: NewForks, who: Caller, idempotency_key: Key = None, since: Since = 0) -> ForkPage:
         """Fork the runs that fit, newest first, `limit` at a time. The same `Idempotency-Key` forks nothing twice."""
         _check_bulk(body, idempotency_key)
         await self._coordinator.folded(since, within_s=WAIT_S)
@@ -90,12 +94,15 @@ class Forking:
         before = int(body.cursor) if body.cursor else None
         runs = self._coordinator.saved.select(wanted, before=before, limit=body.limit + 1)
         more = runs[body.limit - 1].accepted if len(runs) > body.limit else None
-        plans = [_planned(run, body, idempotency_key) for run in runs[: body.limit]]
+        body.requested_by = problems.speaking(who, body.requested_by, "requested_by")
+        plans = [_planned(run, body, idempotency_key, self._coordinator.rules) for run in runs[: body.limit]]
         recorded = await self._publisher.recorded([plan.fork_id for plan in plans if plan.fork_id])
-        rows = await asyncio.gather(*(self._do(plan, recorded, dry_run=body.dry_run) for plan in plans))
+        rows = await asyncio.gather(*(self._do(plan, recorded, who, dry_run=body.dry_run) for plan in plans))
         return ForkPage(forks=rows, next=str(more.seq) if more else None)
 
-    async def _do(self, plan: _Planned, recorded: dict[str, RunAccepted], *, dry_run: bool) -> ForkedRow:
+    async def _do(
+        self, plan: _Planned, recorded: dict[str, RunAccepted], who: Principal, *, dry_run: bool
+    ) -> ForkedRow:
         row = plan.row
         if plan.fork_id and (before := recorded.get(plan.fork_id)) and before.fork:
             fork = before.fork
@@ -103,7 +110,7 @@ class Forking:
             return row.model_copy(update=update)
         if row.result == "refused" or dry_run or not plan.fork_id:
             return row
-        await self._publisher.publish(plan.request, plan.fork_id)
+        await self._publisher.publish(Asked(request=plan.request, auth=who.auth), plan.fork_id)
         return row.model_copy(update={"result": "forked"})
 
 
@@ -122,18 +129,26 @@ def _check_bulk(body: NewForks, key: str | None) -> None:
         raise ProblemError(422, "invalid_field", text, field="Idempotency-Key")
 
 
-def _planned(run: Run, body: NewForks, key: str | None) -> _Planned:
+def _planned(run: Run, body: NewForks, key: str | None, rules: Rules) -> _Planned:
     wish = _wish(body, run.id)
     fork_id = fork_id_of(run.id, body, key) if key else None
     request = _request(wish, fork_id, body.requested_by)
-    return _Planned(run, request, fork_id, _row(run, fork_id, _resolved(run, wish, body, key)))
+    return _Planned(run, request, fork_id, _row(run, fork_id, _resolved(run, wish, body, key, rules)))
 
 
-def _resolved(run: Run, wish: Fork, body: NewForks, key: str | None) -> Forked | Refuse:
+def _resolved(run: Run, wish: Fork, body: NewForks, key: str | None, rules: Rules) -> Forked | Refuse:
     of = run.accepted.fact.fork if run.accepted else None
     if key and of and fork_id_of(of.run_id, body, key) == run.id:
         return Refuse("unfit_edit", f"Run {run.id} is itself a fork that was made with this key.")
-    return resolve(wish, run)
+    return _allowed(wish, run, rules)
+
+
+def _allowed(wish: Fork, source: Run | None, rules: Rules) -> Forked | Refuse:
+    """What a fork takes from `source`, or why it cannot be, here."""
+    forked = resolve(wish, source)
+    if isinstance(forked, Refuse) or source is None or source.accepted is None:
+        return forked
+    return no_auto(approval_of(wish, forked, source.accepted.fact), rules) or forked
 
 
 def _row(run: Run, fork_id: str | None, forked: Forked | Refuse) -> ForkedRow:

@@ -12,10 +12,11 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from services.coordinator import fork
-from services.coordinator.judgement import Judgement, Refuse, Said, Take
+from services.coordinator.judgement import Judgement, Refuse, Said, Take, no_auto
 from services.coordinator.owed import decided_findings
 from services.coordinator.run import Run
 from services.coordinator.spending import Writer, limit, with_usage, within
+from services.coordinator.voting import RELAXED, Rules, demanded, objection, person, voter
 from shared.contracts import envelope, requests
 from shared.contracts.evidence import Failure
 from shared.contracts.facts import (
@@ -28,9 +29,10 @@ from shared.contracts.facts import (
     RunAccepted,
     RunCompleted,
     Via,
+    VoteCast,
 )
-from shared.contracts.requests import Request, Revision, Ruling
-from shared.contracts.subjects import APPROVED, CANCELLED, REJECTED, REQUESTED, Slot
+from shared.contracts.requests import Asked, Request, Revision, Ruling
+from shared.contracts.subjects import APPROVED, ASKED, CANCELLED, REJECTED, REQUESTED, Slot
 from shared.errors import InvalidMessage
 from shared.runtime.log import Message
 
@@ -52,6 +54,7 @@ class Defaults(Struct, frozen=True):
     rounds: int = 5
     writer: Writer | None = None
     """What a hold is priced with; `None` where no model writes."""
+    rules: Rules = RELAXED
 
 
 class Inbound(Struct, frozen=True):
@@ -63,6 +66,8 @@ class Inbound(Struct, frozen=True):
     content: Request | Ruling
     verb: Verb | None = None
     traceparent: str | None = None
+    auth: str = "nats"
+    """How whoever says it signed in."""
 
     @property
     def trace(self) -> str:
@@ -82,15 +87,21 @@ def read(message: Message) -> Inbound | RequestRefused:
     """What a contract message says, or its refusal."""
     try:
         unwrapped = envelope.unwrap(message.headers, message.data)
-        if message.subject == REQUESTED:
-            request = requests.read_request(unwrapped.data)
+        if message.subject in (REQUESTED, ASKED):
+            asked = _asked(message.subject, unwrapped.data)
+            request = asked.request
             msg_id = {name.lower(): value for name, value in message.headers.items()}.get("nats-msg-id")
             run = requests.run_id(request, msg_id=msg_id, seq=message.seq)
-            return Inbound(message.seq, message.time, run, request, traceparent=unwrapped.traceparent)
+            return Inbound(message.seq, message.time, run, request, traceparent=unwrapped.traceparent, auth=asked.auth)
         ruling = requests.read_ruling(unwrapped.data)
         return Inbound(message.seq, message.time, ruling.run_id, ruling, VERBS[message.subject])
     except InvalidMessage as error:
         return refusal(message.subject, message.seq, None, Refuse(error.code, error.message, error.field))
+
+
+def _asked(subject: str, data: bytes) -> Asked:
+    """A request and how its sender signed in, which only a coordinator can say."""
+    return requests.read_asked(data) if subject == ASKED else Asked(request=requests.read_request(data), auth="nats")
 
 
 def refusal(subject: str, seq: int, run: str | None, why: Refuse) -> RequestRefused:
@@ -117,6 +128,8 @@ def judge(inbound: Inbound, run: Run | None, defaults: Defaults, *, source: Run 
                 message_seq=inbound.seq,
                 digest_required=defaults.digest_required,
                 rounds=defaults.rounds,
+                auth=inbound.auth,
+                rules=defaults.rules,
             )
 
 
@@ -141,22 +154,24 @@ def _judge_request(
             return forked
         assert source
         assert source.accepted
-        fact = fork.accepted(request, forked, source.accepted.fact, seq=inbound.seq)
-        return Take(Slot(inbound.run, "accepted"), fact)
-    return Take(Slot(inbound.run, "accepted"), _accepted(request, inbound.seq, defaults))
+        fact = fork.accepted(request, forked, source.accepted.fact, seq=inbound.seq, auth=inbound.auth)
+    else:
+        fact = _accepted(request, inbound, defaults)
+    return no_auto(fact.approval, defaults.rules) or Take(Slot(inbound.run, "accepted"), fact)
 
 
-def _accepted(request: Request, seq: int, defaults: Defaults) -> RunAccepted:
+def _accepted(request: Request, inbound: Inbound, defaults: Defaults) -> RunAccepted:
     timeout = requests.duration_s(request.approval_timeout) if request.approval_timeout else None
     return RunAccepted(
         q=request.q,
-        request_seq=seq,
+        request_seq=inbound.seq,
         request_sha256=request.content_sha256,
         approval=request.approval,
         approval_timeout_s=timeout or defaults.approval_timeout_s,
         max_cost_usd=request.max_cost_usd,
         tools=request.tools,
         requested_by=request.requested_by,
+        auth=inbound.auth,
     )
 
 
@@ -170,6 +185,8 @@ def judge_ruling(
     message_seq: int | None = None,
     digest_required: bool = False,
     rounds: int = 5,
+    auth: str = "",
+    rules: Rules = RELAXED,
 ) -> Judgement:
     """What follows from a person's word on a run, given at `at`. To revise takes a `Revision`."""
     if run is None or run.accepted is None:
@@ -179,7 +196,7 @@ def judge_ruling(
     if run.completed:
         return Refuse("decided", f"Run {run.id} has ended: {winner(run)}.")
     if verb == "cancel":
-        return _cancelled(run, ruling, message_seq)
+        return _cancelled(run, ruling, message_seq, auth)
     if run.current.decision:
         return Refuse("decided", f"Run {run.id} is decided: {winner(run)}.")
     return (
@@ -188,14 +205,42 @@ def judge_ruling(
         or _overdone(verb, run, ruling)
         or (_too_dear(run, ruling) if verb == "approve" else None)
         or (_not_revisable(run, ruling, rounds) if isinstance(ruling, Revision) else None)
-        or Take(Slot(run.id, "decision", run.round), _decision(verb, ruling, run, via, message_seq))
+        or (_unfit(run, ruling, auth, rules) if verb == "approve" else None)
+        or _taken(run, _decision(verb, ruling, run, via, message_seq, auth), rules)
     )
+
+
+def _unfit(run: Run, ruling: Ruling, auth: str, rules: Rules) -> Refuse | None:
+    """Why this is not the person whose approval counts."""
+    why = objection(run, ruling.by, auth, rules)
+    return Refuse(*why) if why else None
+
+
+def _taken(run: Run, decision: Decision, rules: Rules) -> Take:
+    """The decision in its box; an approval of which more are needed, in the box of whoever gave it."""
+    hold = run.current.hold.fact if run.current.hold else None
+    if not isinstance(decision, DecisionApproved) or hold is None or hold.quorum == 1:
+        return Take(Slot(run.id, "decision", run.round), decision)
+    who = person(decision.by, decision.auth, trusts_nats=demanded(hold, rules).trusts_nats)
+    assert who
+    vote = VoteCast(
+        by=decision.by,
+        via=decision.via,
+        comment=decision.comment,
+        digest=decision.digest,
+        message_seq=decision.message_seq,
+        auth=decision.auth,
+        exclude=decision.exclude,
+        max_cost_usd=decision.max_cost_usd,
+    )
+    return Take(Slot(run.id, "vote", run.round, voter=voter(who)), vote)
 
 
 def _is_recorded(run: Run, message_seq: int | None) -> bool:
     decisions = [round_.decision.fact.message_seq for round_ in run.rounds.values() if round_.decision]
+    votes = [vote.fact.message_seq for round_ in run.rounds.values() for vote in round_.votes.values()]
     ended = run.completed.fact.message_seq if run.completed else None
-    return message_seq is not None and message_seq in (*decisions, ended)
+    return message_seq is not None and message_seq in (*decisions, *votes, ended)
 
 
 def _unheld(run: Run, message_seq: int | None) -> Refuse | None:
@@ -270,10 +315,12 @@ def _not_revisable(run: Run, revision: Revision, rounds: int) -> Refuse | None:
     return None
 
 
-def _decision(verb: Verb, ruling: Ruling, run: Run, via: Via, message_seq: int | None) -> Decision:
+def _decision(verb: Verb, ruling: Ruling, run: Run, via: Via, message_seq: int | None, auth: str) -> Decision:
     digest = run.current.hold.fact.digest if run.current.hold else None
     if verb == "reject":
-        return DecisionRejected(by=ruling.by, via=via, comment=ruling.comment, digest=digest, message_seq=message_seq)
+        return DecisionRejected(
+            by=ruling.by, via=via, comment=ruling.comment, digest=digest, message_seq=message_seq, auth=auth
+        )
     if isinstance(ruling, Revision):
         return DecisionRevised(
             by=ruling.by,
@@ -281,6 +328,7 @@ def _decision(verb: Verb, ruling: Ruling, run: Run, via: Via, message_seq: int |
             comment=ruling.comment,
             digest=digest,
             message_seq=message_seq,
+            auth=auth,
             feedback=ruling.feedback,
             exclude=ruling.exclude,
             queries_add=ruling.queries_add,
@@ -293,12 +341,13 @@ def _decision(verb: Verb, ruling: Ruling, run: Run, via: Via, message_seq: int |
         comment=ruling.comment,
         digest=digest,
         message_seq=message_seq,
+        auth=auth,
         exclude=ruling.exclude,
         max_cost_usd=ruling.max_cost_usd,
     )
 
 
-def _cancelled(run: Run, ruling: Ruling, message_seq: int | None) -> Take:
+def _cancelled(run: Run, ruling: Ruling, message_seq: int | None, auth: str) -> Take:
     fact = RunCompleted(
         run_id=run.id,
         ok=False,
@@ -306,6 +355,7 @@ def _cancelled(run: Run, ruling: Ruling, message_seq: int | None) -> Take:
         reason=ruling.comment or f"Cancelled by {ruling.by}.",
         by=ruling.by,
         message_seq=message_seq,
+        auth=auth,
     )
     return Take(Slot(run.id, "completed"), with_usage(fact, run))
 

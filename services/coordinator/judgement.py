@@ -2,7 +2,8 @@
 
 from msgspec import Struct
 
-from shared.contracts.facts import Fact
+from services.coordinator.voting import Rules
+from shared.contracts.facts import Approval, Fact
 from shared.contracts.subjects import Slot
 
 
@@ -16,11 +17,20 @@ class Take(Struct, frozen=True):
 class Refuse(Struct, frozen=True):
     """Do nothing, and say why. `code` is one of `unknown_run`, `not_held`, `decided`, `stale_digest`,
     `digest_required`, `too_late`, `unknown_source`, `nothing_left`, `unknown_query`, `last_round`, `over_budget`,
-    `clash`, of a fork `not_that_far` or `unfit_edit`, or that of an `InvalidMessage`."""
+    `unidentified`, `requester_unknown`, `four_eyes`, `voted`, `not_yours`, `no_auto`, `clash`, of a fork `not_that_far`
+    or `unfit_edit`, or that of an `InvalidMessage`."""
 
     code: str
     message: str
     field: str = ""
+
+
+def no_auto(approval: Approval, rules: Rules) -> Refuse | None:
+    """Why a request cannot approve itself, where it matters who approves."""
+    if approval != "auto" or not rules.ask_who:
+        return None
+    text = "approval: auto is not taken here, where it matters who approves; say that it is required."
+    return Refuse("no_auto", text, "approval")
 
 
 class Said(Struct, frozen=True):

@@ -20,6 +20,7 @@ from services.coordinator.intake import Defaults, Inbound, Refuse, Said, Take, j
 from services.coordinator.owed import Owed, owed
 from services.coordinator.projection import Projection
 from services.coordinator.run import Recorded, Run, written
+from services.coordinator.voting import Rules
 from services.coordinator.writing import Write, refuse, write
 from shared.contracts.facts import RequestRefused, RunCompleted
 from shared.contracts.subjects import Slot, live_cancelled, parse_slot
@@ -66,6 +67,11 @@ class Coordinator:
     def leads(self) -> bool:
         """Whether this coordinator writes what is owed."""
         return self._leads
+
+    @property
+    def rules(self) -> Rules:
+        """What is demanded of approvals here."""
+        return self._defaults.rules
 
     @property
     def caught_up(self) -> bool:
@@ -286,7 +292,7 @@ class Coordinator:
 
     def _due(self, run: Run) -> Owed:
         """What `run` is owed; no decision by policy or time while a person's may wait that is not looked at yet."""
-        due = owed(run, self._proven, self._defaults.writer)
+        due = owed(run, self._proven, self._defaults.writer, self.rules)
         if not self.fold.inbox.may_concern(run.id) or all(slot.box != "decision" for slot, _ in due.facts):
             return due
         return Owed(wake_at=self._proven + timedelta(seconds=_AGAIN_S))

@@ -45,6 +45,19 @@ FAULTS: Final[Mapping[str, tuple[int, str]]] = {
     "asked_too_often": (409, f"Delivery {samples.DELIVERY.id} was asked for 10 times."),
     "stale_digest": (412, f"The evidence of run {samples.RUN} is not what this was decided on."),
     "digest_required": (428, "Decisions must name the digest of the evidence they are on."),
+    "no_auto": (422, "approval: auto is not taken here, where it matters who approves; say that it is required."),
+    "not_you": (422, "by: this key speaks for ann, not for bob; leave the field out."),
+    "unauthenticated": (401, "This takes a valid key, as in Authorization: Bearer dsr_…"),
+    "forbidden": (403, "This takes the role approver (to decide); ann comes as viewer."),
+    "cross_site": (403, "Another site sent this; open the page here and do it there."),
+    "csrf": (403, "This needs the token of the session, in the header X-CSRF-Token or the field csrf."),
+    "unidentified": (403, f"It matters who approves run {samples.RUN}, and nothing vouches for 'bob'."),
+    "requester_unknown": (403, f"Nobody can approve run {samples.RUN}: who asked is not known."),
+    "four_eyes": (403, f"Run {samples.RUN} was asked for by ann; somebody else has to approve it."),
+    "not_yours": (403, f"Run {samples.RUN} is not yours; an approver may cancel it."),
+    "voted": (409, f"bob has approved run {samples.RUN} already; others have to as well."),
+    "unknown_host": (421, "This is not a name that Dossier goes by here; DOSSIER_HOSTS lists those that it does."),
+    "too_many": (429, "Too many attempts; try again in 3 s."),
     "defect": (500, "Something went wrong here; the log says what."),
     "nats_refused": (502, "message size exceeds maximum allowed (10054)"),
     "nats_unavailable": (503, "NATS gave no answer within 5 s. It is safe to repeat the request."),
@@ -52,10 +65,15 @@ FAULTS: Final[Mapping[str, tuple[int, str]]] = {
 """Every error: its status, and what it may say."""
 
 _NAMES: Final = {"run_id": samples.RUN, "delivery_id": samples.DELIVERY.id}
-_ALWAYS: Final = ("invalid_field", "defect", "nats_refused", "nats_unavailable")
+_ALWAYS: Final = (
+    *("invalid_field", "unauthenticated", "forbidden", "unknown_host", "too_many"),
+    *("defect", "nats_refused", "nats_unavailable"),
+)
+_UNSAFE: Final = ("cross_site", "csrf")
+"""Of whatever changes something."""
 _BY_PATH: Final[Mapping[str, str]] = {"{run_id}": "unknown_run", "{delivery_id}": "unknown_delivery"}
 _OWN: Final[Mapping[tuple[str, str], Sequence[str]]] = {
-    ("post", "/v1/runs"): ("idempotency_key_reused",),
+    ("post", "/v1/runs"): ("idempotency_key_reused", "no_auto", "not_you"),
     ("get", "/v1/runs"): (),
     ("get", "/v1/runs/{run_id}"): (),
     ("get", "/v1/runs/{run_id}/events"): (),
@@ -71,14 +89,26 @@ _OWN: Final[Mapping[tuple[str, str], Sequence[str]]] = {
         "unknown_query",
         "last_round",
         "over_budget",
+        "unidentified",
+        "requester_unknown",
+        "four_eyes",
+        "voted",
+        "not_you",
     ),
-    ("post", "/v1/runs/{run_id}/cancel"): ("decided",),
+    ("post", "/v1/runs/{run_id}/cancel"): ("decided", "not_yours", "not_you"),
+    ("post", "/v1/sign-in-links"): (),
     ("get", "/v1/failures"): (),
     ("get", "/v1/runs/{run_id}/why"): (),
-    ("post", "/v1/runs/{run_id}/fork"): ("idempotency_key_reused", "not_that_far", "unfit_edit"),
-    ("post", "/v1/forks"): ("idempotency_key_reused",),
+    ("post", "/v1/runs/{run_id}/fork"): (
+        "idempotency_key_reused",
+        "not_that_far",
+        "unfit_edit",
+        "no_auto",
+        "not_you",
+    ),
+    ("post", "/v1/forks"): ("idempotency_key_reused", "not_you"),
     ("get", "/v1/deliveries"): (),
-    ("post", "/v1/deliveries/{delivery_id}/resend"): ("not_tried", "asked_too_often"),
+    ("post", "/v1/deliveries/{delivery_id}/resend"): ("not_tried", "asked_too_often", "not_you"),
 }
 """What an operation refuses beyond what each one does. One that is not here keeps an answer for any error."""
 
@@ -141,7 +171,12 @@ def _complete(method: str, path: str, operation: Json, components: Json) -> None
     elif "default" in responses:
         responses["default"]["content"] = {PROBLEM: {"schema": _ref("Problem"), "example": _problem("defect")}}
     codes = ["bad_request"] if body else []
-    codes += [*_ALWAYS, *(code for part, code in _BY_PATH.items() if part in path), *_OWN.get((method, path), ())]
+    codes += [
+        *_ALWAYS,
+        *(_UNSAFE if method != "get" else ()),
+        *(code for part, code in _BY_PATH.items() if part in path),
+        *_OWN.get((method, path), ()),
+    ]
     responses.update(_refusals(codes))
 
 

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from services.coordinator.fork import Copy, copies_due, plan_due
 from services.coordinator.run import Box, Round, Run, digest
 from services.coordinator.spending import Writer, decided_by_policy, estimate, left, with_usage, writing_budget
+from services.coordinator.voting import RELAXED, Rules, carried
 from shared.contracts.evidence import Citation, Failure, Finding, Passage, Report
 from shared.contracts.facts import (
     AttemptFailed,
@@ -57,19 +58,27 @@ class Owed(Struct, frozen=True):
 NOTHING: Final = Owed()
 
 
-def owed(run: Run, now: datetime, writer: Writer | None = None) -> Owed:
-    """What `run` is owed at `now`, a moment up to which the log has been folded. `writer` prices its report."""
+def owed(run: Run, now: datetime, writer: Writer | None = None, rules: Rules = RELAXED) -> Owed:
+    """What `run` is owed at `now`, a moment up to which the log has been folded. `writer` prices its report.
+
+    `rules` are what a hold that opens now demands. It records them, so that a replay under others decides the same.
+    """
     if run.accepted is None or run.completed or run.unknown:
         return NOTHING
     due = _owed_in(run, run.accepted.fact, run.round, now)
+    due = replace(due, facts=tuple((slot, _demanding(fact, rules)) for slot, fact in due.facts))
     return _priced(due, run, writer) if writer else due
+
+
+def _demanding(fact: Fact, rules: Rules) -> Fact:
+    return replace(fact, quorum=rules.quorum, four_eyes=rules.four_eyes) if isinstance(fact, HoldOpened) else fact
 
 
 def _owed_in(run: Run, request: RunAccepted, number: int, now: datetime) -> Owed:
     round_ = run.in_round(number)
     match round_.decision.fact if round_.decision else None:
-        case DecisionRejected(by=by, comment=comment, digest=decided):
-            return _completed(run, "rejected", comment or f"Rejected by {by}.", decided=decided, by=by)
+        case DecisionRejected(by=by, comment=comment, digest=decided, auth=auth):
+            return _completed(run, "rejected", comment or f"Rejected by {by}.", decided=decided, by=by, auth=auth)
         case DecisionExpired(digest=decided):
             return _completed(run, "expired", "Nobody decided in time.", decided=decided)
         case _:
@@ -107,6 +116,8 @@ def _hold(run: Run, request: RunAccepted, number: int, round_: Round, now: datet
     if round_.decision:
         return _synthesize(run, request, number, round_, hold, now)
     slot = Slot(run.id, "decision", number)
+    if decision := carried(run, number, hold, decided_findings(run)):
+        return Owed(((slot, decision),))
     if decided_by_policy(run):
         fact = DecisionApproved(by="auto", via="policy", comment="Asked for with the request.", digest=hold.digest)
         return Owed(((slot, fact),))
@@ -262,8 +273,10 @@ def _nothing_found(findings: tuple[Finding, ...]) -> str:
     return f"Nothing was found for any of {len(findings)} sub-queries: {' '.join(reasons)}"[:4_000]
 
 
-def _completed(run: Run, outcome: Outcome, reason: str, *, decided: str | None = None, by: str = "") -> Owed:
-    fact = RunCompleted(run_id=run.id, ok=False, outcome=outcome, reason=reason, digest=decided, by=by)
+def _completed(
+    run: Run, outcome: Outcome, reason: str, *, decided: str | None = None, by: str = "", auth: str = ""
+) -> Owed:
+    fact = RunCompleted(run_id=run.id, ok=False, outcome=outcome, reason=reason, digest=decided, by=by, auth=auth)
     return Owed(((Slot(run.id, "completed"), with_usage(fact, run)),))
 
 

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from services.coordinator.access.rights import Principal
 from services.coordinator.intake import Refuse, winner
 from services.coordinator.run import Run
 from services.coordinator.schemas import Problem
@@ -29,6 +30,12 @@ STATUS: Final = {
     "unknown_query": 422,
     "last_round": 409,
     "over_budget": 409,
+    "no_auto": 422,
+    "unidentified": 403,
+    "requester_unknown": 403,
+    "four_eyes": 403,
+    "not_yours": 403,
+    "voted": 409,
 }
 
 
@@ -70,6 +77,15 @@ def refused(why: Refuse, run: Run | None) -> ProblemError:
         winner=winner(run) if run and decided else None,
         field=why.field or None,
     )
+
+
+def speaking(who: Principal, said: str | None, field: str) -> str:
+    """In whose name this is done: the caller's. Only the token of the data folder may be used by any name."""
+    name = (said or "").strip()
+    if name and name != who.name and not who.is_local:
+        text = f"{field}: this key speaks for {who.name}, not for {name}; leave the field out."
+        raise ProblemError(422, "not_you", text, field=field)
+    return name or who.name
 
 
 def unknown_run(run_id: str) -> ProblemError:

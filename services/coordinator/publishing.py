@@ -7,8 +7,8 @@ import msgspec
 from services.coordinator.problems import ProblemError, log_full
 from shared.contracts import envelope, requests
 from shared.contracts.facts import RunAccepted
-from shared.contracts.requests import Request
-from shared.contracts.subjects import REQUESTED, Slot, is_reserved
+from shared.contracts.requests import Asked
+from shared.contracts.subjects import ASKED, Slot, is_reserved
 from shared.errors import NoRoom, Unavailable
 from shared.runtime import clock
 from shared.runtime.dataref import whole
@@ -29,11 +29,11 @@ class Publisher:
     def __init__(self, log: Log) -> None:
         self._log = log
 
-    async def publish(self, request: Request, run_id: str, traceparent: str | None = None) -> int:
+    async def publish(self, asked: Asked, run_id: str, traceparent: str | None = None) -> int:
         """The sequence of the request once it is stored."""
         headers = {"traceparent": traceparent} if traceparent else {}
         try:
-            return await self._log.publish(REQUESTED, msgspec.json.encode(request), headers)
+            return await self._log.publish(ASKED, msgspec.json.encode(asked), headers)
         except NoRoom as error:
             text = f"{error} The run did not begin; when there is room, repeat with Idempotency-Key: {run_id}"
             raise log_full(text, run_id=run_id) from error
@@ -41,12 +41,12 @@ class Publisher:
             text = f"{error} Whether the run began is not known; repeat with Idempotency-Key: {run_id}"
             raise ProblemError(503, "nats_unavailable", text, run_id=run_id) from error
 
-    async def publish_once(self, request: Request, run_id: str, traceparent: str | None = None) -> int:
+    async def publish_once(self, asked: Asked, run_id: str, traceparent: str | None = None) -> int:
         """The same; of a request that is recorded already, its sequence then. Refused where it asked something else."""
         accepted = (await self.recorded([run_id])).get(run_id)
         if accepted is None:
-            return await self.publish(request, run_id, traceparent)
-        if accepted.request_sha256 != request.content_sha256:
+            return await self.publish(asked, run_id, traceparent)
+        if accepted.request_sha256 != asked.request.content_sha256:
             text = "This Idempotency-Key was used for another question; take another key."
             raise ProblemError(422, "idempotency_key_reused", text, run_id=run_id)
         return accepted.request_seq

@@ -1,8 +1,8 @@
 """A run's history replayed: does this code owe what was in fact written? Pure.
 
 As a workflow engine replays recorded histories against new code before that is deployed. Judged is what the
-coordinator writes by rule: tasks, holds, decisions by policy and deadline, completions. What people and workers wrote
-is taken as it is. Time is the log's own.
+coordinator writes by rule: tasks, holds, decisions by policy, deadline and quorum, completions. What people and
+workers wrote is taken as it is. Time is the log's own.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -62,6 +62,7 @@ def boxes(run: Run) -> set[str]:
     for number, round_ in run.rounds.items():
         filled |= {f"{name}.{number}" for name in ("plan", "hold", "decision", "synthesis") if getattr(round_, name)}
         filled |= {f"fetch.{number}.{index}" for index in round_.fetches}
+        filled |= {f"vote.{number}.{voter}" for voter in round_.votes}
         filled |= set(round_.issued) | {path.replace("task.", "attempt.", 1) for path in round_.attempts}
     return filled
 
@@ -71,7 +72,7 @@ def _is_by_rule(fact: Fact | Unknown) -> TypeGuard[Fact]:
         case TaskIssued() | HoldOpened():
             return True
         case DecisionApproved() | DecisionRejected() | DecisionRevised() | DecisionExpired():
-            return fact.via in ("policy", "deadline")
+            return fact.via in ("policy", "deadline", "quorum")
         case RunCompleted(outcome=outcome):
             return outcome != "cancelled"
         case _:

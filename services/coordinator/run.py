@@ -38,13 +38,14 @@ from shared.contracts.facts import (
     SynthesisOutcome,
     SynthesisWritten,
     TaskIssued,
+    VoteCast,
     calls_of,
     finding,
 )
 from shared.contracts.subjects import Slot, Step
 from shared.errors import UnknownType, Unreadable
 
-FOLD_VERSION: Final = 3
+FOLD_VERSION: Final = 4
 """Raised with every change to what `evolve` keeps; older projections are then rebuilt from the log."""
 
 Stage = str
@@ -82,11 +83,12 @@ class Box(Struct, Generic[F], frozen=True):
 
 
 class Round(Struct, frozen=True):
-    """The boxes of one round. `fetches` are by sub-query; `issued` and `attempts` by the task's path."""
+    """The boxes of one round: `fetches` by sub-query, `votes` by voter, `issued` and `attempts` by the task's path."""
 
     plan: Box[PlanOutcome] | None = None
     fetches: dict[int, Box[FetchOutcome]] = {}
     hold: Box[HoldOpened] | None = None
+    votes: dict[str, Box[VoteCast]] = {}
     decision: Box[Decision] | None = None
     synthesis: Box[SynthesisOutcome] | None = None
     issued: dict[str, Box[None]] = {}
@@ -251,6 +253,7 @@ _BOXES: Final[dict[str, tuple[type, ...]]] = {
     "plan": get_args(PlanOutcome),
     "fetch": get_args(FetchOutcome),
     "hold": (HoldOpened,),
+    "vote": (VoteCast,),
     "decision": get_args(Decision),
     "synthesis": get_args(SynthesisOutcome),
     "completed": (RunCompleted,),
@@ -280,7 +283,7 @@ def evolve(run: Run, it: Recorded) -> Run:
             return replace(run, seq=seq, rounds=rounds)
 
 
-_InRound = TaskIssued | AttemptFailed | PlanOutcome | FetchOutcome | HoldOpened | Decision | SynthesisOutcome
+_InRound = TaskIssued | AttemptFailed | PlanOutcome | FetchOutcome | HoldOpened | VoteCast | Decision | SynthesisOutcome
 
 
 def _evolve_round(round_: Round, it: Recorded, fact: _InRound) -> Round:
@@ -297,6 +300,8 @@ def _evolve_round(round_: Round, it: Recorded, fact: _InRound) -> Round:
             return replace(round_, fetches=_with(round_.fetches, slot.index, it, fact))
         case HoldOpened():
             return replace(round_, hold=_first(round_.hold, it, fact))
+        case VoteCast():
+            return replace(round_, votes=_with(round_.votes, slot.voter, it, fact))
         case DecisionApproved() | DecisionRejected() | DecisionRevised() | DecisionExpired():
             return replace(round_, decision=_first(round_.decision, it, fact))
         case SynthesisWritten() | SynthesisFailed():

@@ -8,17 +8,21 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.coordinator.costs import EstimateView, UsageView, estimate_view, usage_view
 from services.coordinator.origins import origins
 from services.coordinator.owed import decided_findings
-from services.coordinator.run import Run
+from services.coordinator.run import Box, Run
 from services.coordinator.spending import limit, over_budget
 from services.coordinator.standing import Late
+from services.coordinator.voting import votes
 from shared.contracts.evidence import Finding, Source
-from shared.contracts.facts import DecisionApproved, DecisionExpired, DecisionRejected, DecisionRevised
+from shared.contracts.facts import DecisionApproved, DecisionExpired, DecisionRejected, DecisionRevised, VoteCast
 from shared.contracts.requests import MAX_ADDED, MAX_FEEDBACK, MAX_QUESTION
 from shared.contracts.subjects import Kind
 
 Question = Annotated[str, Field(min_length=1, max_length=MAX_QUESTION)]
 Comment = Annotated[str, Field(max_length=8_000)]
 By = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
+
+
+BY_WHOM: Final = "Who says so. A key speaks for its name alone; with the token of the data folder any name will do."
 
 
 class Body(BaseModel):
@@ -35,7 +39,7 @@ class NewRun(Body):
     approval_timeout: str | None = Field(default=None, examples=["2h"])
     max_cost_usd: float | None = Field(default=None, gt=0)
     tools: list[str] = Field(default=[], max_length=20)
-    requested_by: str = Field(default="", max_length=200)
+    requested_by: str = Field(default="", max_length=200, description=BY_WHOM)
 
 
 class NewApproval(Body):
@@ -50,7 +54,7 @@ class NewApproval(Body):
     queries_drop: list[str] = Field(default=[], max_length=1_000, description="Sub-queries whose findings to leave out")
     exclude: list[str] = Field(default=[], max_length=1_000, description="SHA-256 of sources to leave out")
     max_cost_usd: float | None = Field(default=None, gt=0, description="What the run may cost from here on")
-    by: By = "api"
+    by: By | None = Field(default=None, description=BY_WHOM)
     digest: str | None = None
 
 
@@ -58,7 +62,20 @@ class NewCancel(Body):
     """Why a run is cancelled, and by whom."""
 
     comment: Comment = ""
-    by: By = "api"
+    by: By | None = Field(default=None, description=BY_WHOM)
+
+
+class NewLink(Body):
+    """Who the link is for: with the token of the data folder, by any name."""
+
+    by: By | None = None
+
+
+class Link(BaseModel):
+    """A link that signs a browser in, once. Opening it does nothing yet; the button on the page does."""
+
+    path: str = Field(examples=["/sign-in?ticket=…"])
+    expires_at: datetime
 
 
 class Accepted(BaseModel):
@@ -125,6 +142,19 @@ class DecisionView(BaseModel):
     comment: str
     digest: str | None
     at: datetime
+    auth: str = Field(default="", description="How `by` is known: key:<id>, session:<key id>, local, nats")
+    voters: list[str] = []
+
+
+class VoteView(BaseModel):
+    """One of the approvals that a hold needs."""
+
+    by: str
+    via: str
+    auth: str
+    comment: str
+    exclude: list[str]
+    at: datetime
 
 
 class LateView(BaseModel):
@@ -174,6 +204,10 @@ class RunView(RunSummary):
     plan: list[str]
     findings: list[FindingView]
     decision: DecisionView | None
+    requested_auth: str = ""
+    quorum: int = Field(default=1, description="So many people have to approve")
+    four_eyes: bool = Field(default=False, description="Whether whoever asked may not approve")
+    votes: list[VoteView] = []
     outcome: str | None
     ok: bool | None
     reason: str
@@ -255,12 +289,17 @@ def view(run: Run, late: Late | None = None) -> RunView:
     """The run in full."""
     fork = run.accepted.fact.fork if run.accepted else None
     ended = run.completed.fact if run.completed else None
+    hold = run.current.hold.fact if run.current.hold else None
     return RunView(
         **summary(run, late).model_dump(),
         round=run.round,
         plan=[query for number in sorted(run.rounds) for query in run.queries(number)],
         findings=_findings(run),
         decision=_decision(run),
+        requested_auth=run.accepted.fact.auth if run.accepted else "",
+        quorum=hold.quorum if hold else 1,
+        four_eyes=hold.four_eyes if hold else False,
+        votes=[_vote(vote) for vote in votes(run.current)],
         outcome=ended.outcome if ended else None,
         ok=ended.ok if ended else None,
         reason=ended.reason if ended else "",
@@ -338,4 +377,13 @@ def _decision(run: Run) -> DecisionView | None:
         comment=box.fact.comment or (box.fact.feedback if isinstance(box.fact, DecisionRevised) else ""),
         digest=box.fact.digest,
         at=box.at,
+        auth=box.fact.auth,
+        voters=list(box.fact.voters) if isinstance(box.fact, DecisionApproved) else [],
+    )
+
+
+def _vote(box: Box[VoteCast]) -> VoteView:
+    vote = box.fact
+    return VoteView(
+        by=vote.by, via=vote.via, auth=vote.auth, comment=vote.comment, exclude=list(vote.exclude), at=box.at
     )

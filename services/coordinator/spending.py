@@ -59,10 +59,15 @@ def over_budget(run: Run) -> bool:
 
 
 def decided_by_policy(run: Run) -> bool:
-    """Whether nobody is to be asked about the hold: `auto`, in the first round, of a report that can be paid for."""
-    hold = run.current.hold
+    """Whether nobody is to be asked about the hold: `auto`, in the first round, of a report that can be paid for.
+
+    Not where the hold says that it matters who approves.
+    """
+    hold = run.current.hold.fact if run.current.hold else None
     auto = run.accepted is not None and run.accepted.fact.approval == "auto"
-    return auto and run.round == 1 and hold is not None and within(hold.fact, limit(run))
+    if hold is None or hold.quorum > 1 or hold.four_eyes:
+        return False
+    return auto and run.round == 1 and within(hold, limit(run))
 
 
 def writing_budget(run: Run, hold: HoldOpened) -> float | None:

@@ -12,6 +12,7 @@ from services.coordinator.fork import copies_due, plan_due
 from services.coordinator.owed import Attempt, attempt_of
 from services.coordinator.run import Box, Round, Run
 from services.coordinator.spending import decided_by_policy
+from services.coordinator.voting import is_carried
 from shared.contracts.facts import DecisionExpired, DecisionRejected, PlanFailed
 from shared.contracts.subjects import Kind, Step
 
@@ -68,7 +69,8 @@ def named(run: Run, step: Step) -> str:
 
 def waits_for_person(run: Run) -> bool:
     """Whether it is a person's turn, as long as there is time."""
-    return run.status == "hold" and _goes_on(run) and not open_steps(run) and not decided_by_policy(run)
+    decided = decided_by_policy(run) or is_carried(run)
+    return run.status == "hold" and _goes_on(run) and not open_steps(run) and not decided
 
 
 def owed_since(run: Run) -> datetime | None:
@@ -96,7 +98,8 @@ def last_moved(run: Run) -> datetime:
 
 
 def _moving(round_: Round) -> list[Box[Any] | None]:
-    return [round_.plan, *round_.fetches.values(), round_.hold, round_.decision, round_.synthesis]
+    steps = [round_.plan, *round_.fetches.values(), round_.synthesis]
+    return [*steps, round_.hold, *round_.votes.values(), round_.decision]
 
 
 def late(run: Run, now: datetime, after: timedelta) -> Late | None:

@@ -27,6 +27,7 @@ _PATHS: Final[Mapping[str, str]] = {
     "task": "task.{kind}.{round}.{index}.{attempt}",
     "attempt": "attempt.{kind}.{round}.{index}.{attempt}",
     "fetch": "fetch.{round}.{index}",
+    "vote": "vote.{round}.{voter}",
 }
 """The path of each box within its run; of those that are not named, the box and its round."""
 _PARAMETERS: Final[Mapping[str, Json]] = {
@@ -35,6 +36,7 @@ _PARAMETERS: Final[Mapping[str, Json]] = {
     "round": {"description": "From 1; each revision by a reviewer starts another."},
     "index": {"description": "The sub-query within the round, from 0; 0 for planning and writing."},
     "attempt": {"description": "From 1."},
+    "voter": {"description": "32 hex digits of the hash of who approves."},
     "sequence": {"description": "The stream sequence of the message that is refused."},
     "endpoint": {"description": "The endpoint's name in the file of webhooks."},
     "event": {"description": "hold-<round>, near-<round> or ended."},

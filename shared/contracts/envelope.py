@@ -14,6 +14,7 @@ from typing import Annotated, Final, get_args
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from shared.contracts.access import AccessFact
 from shared.contracts.deliveries import Record
 from shared.contracts.facts import Fact, RequestRefused
 from shared.contracts.subjects import Slot
@@ -87,6 +88,7 @@ def _tag(fact: type[Struct]) -> str:
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode_envelope: Final = msgspec.json.Decoder(_Envelope).decode
+_decode_access: Final = msgspec.json.Decoder[AccessFact](AccessFact).decode
 _DECODERS: Final = {_tag(fact): msgspec.json.Decoder[Fact](fact) for fact in get_args(Fact)}
 _decode_record: Final = msgspec.json.Decoder[Record](Record).decode
 
@@ -144,6 +146,19 @@ def decode_record(message: bytes) -> Record:
     """What a box of `DELIVERIES` holds. Raises `Unreadable`."""
     try:
         return _decode_record(_decode_envelope(message).data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Unreadable(str(error)) from error
+
+
+def encode_access(subject: str, fact: AccessFact, *, source: str, time: datetime) -> bytes:
+    """The message that fills a box of `ACCESS`."""
+    return _encode(_Envelope(id=subject, source=source, type=_tag(type(fact)), time=time, data=Raw(_encode(fact))))
+
+
+def decode_access(message: bytes) -> AccessFact:
+    """The fact in a box of `ACCESS`. Raises `Unreadable`, also for a type that this release does not know."""
+    try:
+        return _decode_access(_decode_envelope(message).data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Unreadable(str(error)) from error
 

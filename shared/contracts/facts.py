@@ -27,8 +27,8 @@ from shared.contracts.tasks import Task
 
 Approval = Literal["required", "auto"]
 Outcome = Literal["reported", "rejected", "expired", "cancelled", "failed"]
-Via = Literal["api", "nats", "policy", "deadline"]
-"""How a decision came: over HTTP, as a contract message, by `approval: auto`, or by time."""
+Via = Literal["api", "nats", "policy", "deadline", "quorum"]
+"""How a decision came: over HTTP, as a contract message, by `approval: auto`, by time, or by enough votes."""
 
 
 class _Fact(Struct, frozen=True, kw_only=True, tag_field="type"):
@@ -66,6 +66,8 @@ class RunAccepted(_Fact, frozen=True, kw_only=True, tag="run.accepted.v1"):
     requested_by: str = ""
     fork: Forked | None = None
     """Where this run takes up another one."""
+    auth: str = ""
+    """How the requester signed in; see `_Decided.auth`."""
 
 
 class TaskIssued(_Fact, frozen=True, kw_only=True, tag="task.issued.v1"):
@@ -133,6 +135,10 @@ class HoldOpened(_Fact, frozen=True, kw_only=True, tag="hold.opened.v1"):
     """What writing the report takes at most, but for corrections; `None` where no model would write it."""
     spent_usd: float = 0.0
     """What the run has cost so far, as far as prices are known."""
+    quorum: int = 1
+    """So many people have to approve."""
+    four_eyes: bool = False
+    """Whether whoever asked may not approve."""
 
 
 class _Decided(_Fact, frozen=True, kw_only=True):
@@ -143,6 +149,18 @@ class _Decided(_Fact, frozen=True, kw_only=True):
     """The digest of the hold that was decided on; `None` for a decision that came before it."""
     message_seq: int | None = None
     """The contract message that brought it, where one did."""
+    auth: str = ""
+    """How `by` is known: `key:<id>`, `session:<key id>`, `local` and `session:local` (whoever has the data folder, by
+    whatever name), `nats` (whoever may publish, by whatever name); empty where nobody decided, or before it was kept.
+    """
+
+
+class VoteCast(_Decided, frozen=True, kw_only=True, tag="vote.cast.v1"):
+    """One of several approvals that a hold needs, without the sources in `exclude` (SHA-256, hex)."""
+
+    exclude: tuple[str, ...] = ()
+    max_cost_usd: float | None = None
+    """What the run may cost from here on, as far as it is up to this voter; see `DecisionApproved`."""
 
 
 class DecisionApproved(_Decided, frozen=True, kw_only=True, tag="decision.approved.v1"):
@@ -151,6 +169,8 @@ class DecisionApproved(_Decided, frozen=True, kw_only=True, tag="decision.approv
     exclude: tuple[str, ...] = ()
     max_cost_usd: float | None = None
     """What the run may cost from here on, in place of what was asked for; `None` changes nothing."""
+    voters: tuple[str, ...] = ()
+    """Whose votes it was, where more than one was needed."""
 
 
 class DecisionRejected(_Decided, frozen=True, kw_only=True, tag="decision.rejected.v1"):
@@ -217,6 +237,8 @@ class RunCompleted(_Fact, frozen=True, kw_only=True, tag="run.completed.v1"):
     """The contract message that cancelled it, where one did."""
     report_sha256: str | None = None
     """The SHA-256 (hex) of a report that is too large for this message; else `None`."""
+    auth: str = ""
+    """How `by` is known; see `_Decided.auth`."""
 
 
 class RequestRefused(_Fact, frozen=True, kw_only=True, tag="request.refused.v1"):
@@ -234,7 +256,7 @@ FetchOutcome = FetchFound | FetchFailed
 SynthesisOutcome = SynthesisWritten | SynthesisFailed
 Decision = DecisionApproved | DecisionRejected | DecisionRevised | DecisionExpired
 StepOutcome = PlanOutcome | FetchOutcome | SynthesisOutcome
-Fact = RunAccepted | TaskIssued | AttemptFailed | StepOutcome | HoldOpened | Decision | RunCompleted
+Fact = RunAccepted | TaskIssued | AttemptFailed | StepOutcome | HoldOpened | VoteCast | Decision | RunCompleted
 
 
 def finding(outcome: FetchOutcome) -> Finding:

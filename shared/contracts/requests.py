@@ -55,6 +55,13 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
         return sha256(msgspec.json.encode(msgspec.structs.replace(self, run_id=None))).hexdigest()
 
 
+class Asked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The data of `research.asked`: a request, and how `requested_by` signed in."""
+
+    request: Request
+    auth: str
+
+
 class Ruling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The data of `research.approved`, `.rejected` and `.cancelled`: who says it, of which run, on which evidence."""
 
@@ -92,6 +99,13 @@ def read_request(data: bytes) -> Request:
         raise _bad(min(astray), "beside a fork this says nothing; it goes into the field fork")
     check_request(request)
     return request
+
+
+def read_asked(data: bytes) -> Asked:
+    """What a coordinator published of a request over HTTP, checked as `read_request` does."""
+    asked = _decode(data, Asked)
+    check_request(asked.request)
+    return asked
 
 
 def check_request(request: Request) -> None:
@@ -191,7 +205,7 @@ def run_id_of_key(key: str) -> str:
     return f"m{sha256(key.encode()).hexdigest()[:32]}"
 
 
-_Message = TypeVar("_Message", Request, Ruling)
+_Message = TypeVar("_Message", Request, Asked, Ruling)
 
 
 def _decode(data: bytes, type_: type[_Message]) -> _Message:

@@ -12,14 +12,17 @@ from msgspec import Struct
 RESEARCH = "RESEARCH"
 COMPLETIONS = "COMPLETIONS"
 EVIDENCE = "EVIDENCE"
+ACCESS = "ACCESS"
 
 REQUESTED = "research.requested"
 APPROVED = "research.approved"
 REJECTED = "research.rejected"
 CANCELLED = "research.cancelled"
 COMPLETED = "research.completed"
-INBOUND = (REQUESTED, APPROVED, REJECTED, CANCELLED)
-"""What others may publish; each message ends in a fact or in `research.invalid.<seq>`."""
+ASKED = "research.asked"
+"""A request that came over HTTP. Coordinators alone may publish it: that it is here vouches for who asked."""
+INBOUND = (REQUESTED, APPROVED, REJECTED, CANCELLED, ASKED)
+"""What is judged; each message ends in a fact or in `research.invalid.<seq>`. Others may publish all but `ASKED`."""
 
 INVALID = "research.invalid"
 RUN = "research.run"
@@ -34,11 +37,15 @@ COORDINATOR_LEAD: Final = "lead"
 
 Kind = Literal["plan", "fetch", "synthesize"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-Box = Literal["accepted", "task", "attempt", "plan", "fetch", "hold", "decision", "synthesis", "completed"]
+Box = Literal["accepted", "task", "attempt", "plan", "fetch", "hold", "vote", "decision", "synthesis", "completed"]
+
+ACCESS_SECRET = "access.secret"  # noqa: S105  a subject
+ACCESS_SUBJECTS = ("access.key.*.*", ACCESS_SECRET)
 
 _RUN_DOT = f"{RUN}."
 TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _RESERVED = re.compile(r"r[0-9]+")
+_VOTER = re.compile(r"[0-9a-f]{32}")
 _OUTCOME: dict[Kind, Box] = {"plan": "plan", "fetch": "fetch", "synthesize": "synthesis"}
 
 
@@ -73,6 +80,16 @@ def evidence(sha256: str, chunk: int) -> str:
     return f"evidence.{sha256}.{chunk}"
 
 
+def key_created(key: str) -> str:
+    """Where the key with this id is recorded, once."""
+    return f"access.key.{key}.created"
+
+
+def key_revoked(key: str) -> str:
+    """Where it is recorded that the key with this id opens nothing any more."""
+    return f"access.key.{key}.revoked"
+
+
 def live_cancelled(run: str) -> str:
     """Where the hint is published that `run` was cancelled."""
     return f"live.{run}.cancelled"
@@ -87,6 +104,8 @@ class Slot(Struct, frozen=True):
     index: int = 0
     attempt: int = 0
     kind: Kind | None = None
+    voter: str = ""
+    """Of a vote: 32 hex digits of the hash of who cast it."""
 
     @property
     def path(self) -> str:
@@ -98,6 +117,8 @@ class Slot(Struct, frozen=True):
                 return f"{self.box}.{self.kind}.{self.round}.{self.index}.{self.attempt}"
             case "fetch":
                 return f"fetch.{self.round}.{self.index}"
+            case "vote":
+                return f"vote.{self.round}.{self.voter}"
             case "plan" | "hold" | "decision" | "synthesis":
                 return f"{self.box}.{self.round}"
 
@@ -146,6 +167,8 @@ def _slot(run: str, box: str, rest: list[str]) -> Slot | None:
             return Slot(run, box, _number(round_), _number(index), _number(attempt), kind)
         case "fetch", [round_, index]:
             return Slot(run, "fetch", _number(round_), _number(index))
+        case "vote", [round_, voter] if _VOTER.fullmatch(voter):
+            return Slot(run, "vote", _number(round_), voter=voter)
         case (("plan" | "hold" | "decision" | "synthesis"), [round_]):
             return Slot(run, box, _number(round_))
         case _:

@@ -6,7 +6,7 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from typing import Final
 
@@ -81,8 +81,10 @@ async def _until_stopped(main: Main) -> None:
     await main(stop)
 
 
-async def serve_http(app: ASGIApp, *, host: str, port: int, stop: asyncio.Event) -> None:
-    """Serve `app` until `stop`."""
+async def serve_http(
+    app: ASGIApp, *, host: str, port: int, stop: asyncio.Event, trusted_proxies: Sequence[str] = ()
+) -> None:
+    """Serve `app` until `stop`. What `X-Forwarded-…` says is believed of `trusted_proxies` alone."""
     config = uvicorn.Config(
         app,
         host=host,
@@ -91,6 +93,8 @@ async def serve_http(app: ASGIApp, *, host: str, port: int, stop: asyncio.Event)
         access_log=False,
         timeout_graceful_shutdown=3,
         server_header=False,
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=list(trusted_proxies),
         lifespan="off",
     )
     server = Server(config)

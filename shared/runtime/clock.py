@@ -30,3 +30,8 @@ def uuid7() -> str:
 def token() -> str:
     """A name that nothing else has: 32 hex digits."""
     return os.urandom(16).hex()
+
+
+def secret() -> str:
+    """What nobody can guess: 64 hex digits, 256 bits."""
+    return os.urandom(32).hex()

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from shared.contracts.deliveries import DELIVERIES
-from shared.contracts.subjects import EVIDENCE, RESEARCH, evidence
+from shared.contracts.subjects import ACCESS, EVIDENCE, RESEARCH, evidence
 from shared.errors import Refused, Unavailable
 from shared.runtime import clock, topology
 from shared.runtime.committer import Committer, judge
@@ -35,7 +35,7 @@ _WINDOW: Final = 2_000
 _CONSUMER_LIVES_S: Final = 60
 _NS: Final = 1_000_000_000
 _NO_HEADERS: Final[Mapping[str, str]] = {}
-_EVERYTHING: Final = {RESEARCH: "research.>", DELIVERIES: "delivery.>"}
+_EVERYTHING: Final = {RESEARCH: "research.>", DELIVERIES: "delivery.>", ACCESS: "access.>"}
 """What takes in every message. Asked for the newest of `>`, a server whose last message was deleted finds none."""
 
 

@@ -31,6 +31,10 @@ class Settings(BaseSettings):
 
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8400, ge=0, le=65_535)
+    hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Names under which the API is reached, separated by commas; those of the loopback always work."""
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    """Addresses or networks of proxies whose `X-Forwarded-For` and `-Proto` are believed, separated by commas."""
     health_host: str = "127.0.0.1"
     health_port: int = Field(default=0, ge=0, le=65_535)
     """Port of a worker's `/livez` and `/readyz`; 0 for none."""
@@ -47,6 +51,12 @@ class Settings(BaseSettings):
     """How often a run may plan and fetch; the hold of the last round can be approved or rejected, not sent back."""
     digest_required: bool = False
     """Refuse decisions that do not name the digest of the evidence they are on."""
+    quorum: int = Field(default=1, ge=1, le=100)
+    """So many people have to approve, each with a key of their own."""
+    four_eyes: bool = False
+    """Refuse the approval of whoever asked."""
+    trust_nats_identity: bool = False
+    """Take the names in messages on NATS for those who sent them, where it matters who approves."""
     grace_s: float = Field(default=20, ge=0)
     """How long a worker that is told to stop goes on with what it has in hand."""
 
@@ -101,7 +111,7 @@ class Settings(BaseSettings):
 
     log_level: str = "INFO"
 
-    @field_validator("nats_url", "tools", "allow_private", "mcp_pass", mode="before")
+    @field_validator("nats_url", "hosts", "trusted_proxies", "tools", "allow_private", "mcp_pass", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if value) if isinstance(value, str) else value

@@ -16,6 +16,8 @@ from msgspec import Struct
 from shared.contracts.deliveries import DELIVERIES, DELIVERY_SUBJECTS
 from shared.contracts.envelope import MAX_BYTES
 from shared.contracts.subjects import (
+    ACCESS,
+    ACCESS_SUBJECTS,
     COMPLETED,
     COMPLETED_SLOTS,
     COMPLETIONS,
@@ -94,6 +96,7 @@ def streams(limits: Limits) -> list[Config]:
             "allow_direct": True,
             "max_msg_size": MAX_BYTES,
         },
+        common | {"name": ACCESS, "subjects": list(ACCESS_SUBJECTS), "allow_direct": True, "max_msg_size": MAX_BYTES},
     ]
 
 
@@ -139,6 +142,13 @@ async def ensure_lead(link: Link, limits: Limits) -> None:
     if not await _exists(link, f"CONSUMER.INFO.{RESEARCH}.{COORDINATOR_LEAD}", _CONSUMER_NOT_FOUND):
         lead = consumers(limits)[-1]
         await api(link, f"CONSUMER.DURABLE.CREATE.{RESEARCH}.{COORDINATOR_LEAD}", _creation(lead))
+
+
+async def ensure_access(link: Link, limits: Limits) -> None:
+    """Create what says who may do what, where it is missing: it is needed before anybody leads."""
+    refuse_old(link)
+    if not await _exists(link, f"STREAM.INFO.{ACCESS}", _STREAM_NOT_FOUND):
+        await _ensure_stream(link, next(stream for stream in streams(limits) if stream["name"] == ACCESS))
 
 
 async def wait_for_consumer(link: Link, consumer: str, *, stream: str = RESEARCH) -> None:

@@ -88,7 +88,8 @@ def _seconds_to_start(deployment: Deployment) -> float:
 
 
 def _on_hold(deployment: Deployment) -> bool:
-    return bool(http.ask(deployment.coordinator.port, "GET", "/v1/runs?status=hold&limit=1").body["runs"])
+    key = http.key(deployment.coordinator.data)
+    return bool(http.ask(deployment.coordinator.port, "GET", "/v1/runs?status=hold&limit=1", headers=key).body["runs"])
 
 
 async def _wake(url: str, runs: int) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.client import HTTPException
+from pathlib import Path
 from random import Random  # noqa: TID251  seeded: the same choices each time
 from typing import Final
 
@@ -27,7 +28,9 @@ _MALFORMED: Final = (b"{", b'{"q": ""}', b'{"q": "Why?", "surprise": 1}', b'{"q"
 class Load:
     """Keeps asking until told to stop, and repeats what was not acknowledged until it is."""
 
-    def __init__(self, urls: Sequence[str], apis: Sequence[int], rng: Random, *, pause_s: float, prefix: str) -> None:
+    def __init__(
+        self, urls: Sequence[str], apis: Sequence[tuple[int, Path]], rng: Random, *, pause_s: float, prefix: str
+    ) -> None:
         self._urls = list(urls)
         self._apis = apis
         self._rng = rng
@@ -106,10 +109,10 @@ class Load:
         """Approve over HTTP, at any coordinator, until one has an answer that is final."""
         path, body = f"/v1/runs/{run}/approvals", {"decision": "approve", "by": "api"}
         while True:
-            port = self._rng.choice(self._apis)
+            port, data = self._rng.choice(self._apis)
             with contextlib.suppress(OSError, HTTPException):
                 answer = await asyncio.get_running_loop().run_in_executor(
-                    self._threads, partial(http.ask, port, "POST", path, body)
+                    self._threads, partial(http.ask, port, "POST", path, body, http.key(data))
                 )
                 if answer.status == 200 or (answer.status == 409 and answer.body["code"] != "not_held"):
                     return

@@ -49,9 +49,9 @@ class World:
         return [*self.servers, *self.services]
 
     @property
-    def apis(self) -> list[int]:
-        """Where the coordinators answer."""
-        return [coordinator.port for coordinator in self.coordinators]
+    def apis(self) -> list[tuple[int, Path]]:
+        """Where the coordinators answer, and the folders with their tokens."""
+        return [(coordinator.port, coordinator.data) for coordinator in self.coordinators]
 
     def data(self, service: Child) -> Path:
         """Where a service keeps what it can make again."""

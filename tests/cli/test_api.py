@@ -13,7 +13,11 @@ from services.cli.api import Api, Away, Refused
 from services.cli.following import Follower, fold
 from services.cli.refusal import FAILED, MISUSED, Refusal
 from services.cli.terminal import Terminal
+from services.coordinator.access import keys
 from services.coordinator.schemas import EventPage, view
+from shared.contracts.facts import VoteCast
+from shared.contracts.requests import Request
+from shared.contracts.subjects import Slot
 from tests.cli.api_events import HELD, events
 from tests.coordinator.story import (
     OTHER,
@@ -60,10 +64,10 @@ class Server:
         return answer(request) if callable(answer) else answer
 
 
-def with_api(server, work):
+def with_api(server, work, *, key=None):
     async def run():
         async with httpx2.AsyncClient(transport=httpx2.MockTransport(server), base_url=URL) as http:
-            return await work(Api(http))
+            return await work(Api(http, key=key))
 
     return asyncio.run(run())
 
@@ -189,6 +193,28 @@ def test_an_approval_is_of_the_evidence_that_was_read():
     body = json.loads(sent.content)
     assert (body["decision"], body["comment"], body["exclude"]) == ("approve", "Fine.", [OTHER.sha256])
     assert body["by"]
+
+
+def test_with_a_key_it_is_the_key_that_says_who_asks_and_decides():
+    ann = keys.made("abc123", "0" * 64)
+    server = Server(run_view(*TWO), run_view(*TWO, approved()))
+    with_api(server, approving(), key=ann)
+    assert "by" not in json.loads(server.asked[1].content)
+    taken = httpx2.Response(202, json={"run_id": RUN, "location": "/", "sequence": 7})
+    server = Server(taken)
+    request = Request(q="Why?", run_id=RUN, requested_by="ada", approval_timeout="2h")
+    assert with_api(server, lambda api: api.ask(request), key=ann) == 7
+    assert server.asked[0].headers["Idempotency-Key"] == RUN
+    assert json.loads(server.asked[0].content) == {"q": "Why?", "approval_timeout": "2h"}
+
+
+def test_an_approval_of_which_more_are_needed_is_said_to_be_one(capsys):
+    slot, opened = hold(of="e" * 64)
+    vote = VoteCast(by="ada", via="api", auth="key:1", digest="e" * 64)
+    two = (*TWO[:-1], (slot, msgspec.structs.replace(opened, quorum=2)))
+    server = Server(run_view(*two), run_view(*two, (Slot(RUN, "vote", 1, voter="0" * 32), vote)))
+    with_api(server, approving(), key=keys.made("abc123", "0" * 64))
+    assert "Approved, as 1 of 2 who have to" in capsys.readouterr().err
 
 
 def test_a_run_that_is_not_on_hold_cannot_be_approved_unseen():

@@ -18,6 +18,7 @@ from services.cli.refusal import MISUSED, Refusal
 from services.cli.settings import CliSettings
 from services.cli.starting import docs, model, panel
 from services.cli.supervisor import Setup
+from services.coordinator.access import local
 from shared.runtime.link import without_password
 from tests.harness.ports import free_port
 
@@ -102,6 +103,7 @@ def test_services_get_to_know_what_was_chosen_and_nothing_of_the_loopback_leaves
         "DOSSIER_API_HOST": "127.0.0.1",
         "DOSSIER_API_PORT": "8400",
         "DOSSIER_HEALTH_PORT": "0",
+        "DOSSIER_API_KEY": "",
         "DOSSIER_DOCS": str(tmp_path),
     }
 
@@ -209,6 +211,15 @@ def test_a_dossier_elsewhere_is_one_that_was_named(monkeypatch):
     assert settings.elsewhere(known, data=Path("x"), nats=None, api=None) is None
 
 
+def test_the_token_of_a_folder_is_shown_to_the_dossier_that_runs_there_and_to_no_other(tmp_path):
+    token = local.ensured(tmp_path)
+    known, folder = CliSettings(), Folder(tmp_path)
+    assert known.key(Running(1, (), "http://127.0.0.1:1"), folder) == token
+    assert known.key(Running(0, (), "http://127.0.0.1:1"), folder) is None
+    assert known.key(Running(1, (), "http://127.0.0.1:1"), Folder(tmp_path / "other")) is None
+    assert CliSettings(api_key="dsr_x").key(Running(0, (), "http://a"), folder) == "dsr_x"
+
+
 def test_a_variable_that_makes_no_sense_is_named(monkeypatch):
     monkeypatch.setenv("DOSSIER_API_PORT", "http")
     with pytest.raises(Refusal, match="DOSSIER_API_PORT: ") as refused:
@@ -224,7 +235,17 @@ def test_the_next_command_means_the_same_dossier():
 @pytest.fixture(autouse=True)
 def _bare(monkeypatch):
     """No test depends on how it is run."""
-    for name in ("NATS_URL", "DATA", "API_URL", "API_PORT", "DOCS", "PLANNER_MODEL", "WRITER_MODEL", "GRACE_S"):
+    for name in (
+        "NATS_URL",
+        "DATA",
+        "API_URL",
+        "API_KEY",
+        "API_PORT",
+        "DOCS",
+        "PLANNER_MODEL",
+        "WRITER_MODEL",
+        "GRACE_S",
+    ):
         monkeypatch.delenv(f"DOSSIER_{name}", raising=False)
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)

@@ -1,11 +1,13 @@
 """`dossier up` and what a person does with it: real processes, real signals, a real terminal."""
 
 import asyncio
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import msgspec
 import nats
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from services.cli.folder import Lock
 from tests.audit import audit, frozen_text
 from tests.cli.terminals import Dossier, Typed, alive
-from tests.harness.http import ask
+from tests.harness.http import ask, key
 from tests.harness.ports import free_port
 from tests.harness.receiver import Receiver, Reply
 from tests.harness.waiting import wait_until
@@ -62,6 +64,38 @@ def test_it_says_where_it_is_to_people_and_to_programs(dossier, up, docs):
     assert set(up.children()) >= SERVICES | {"nats"}
 
 
+def test_a_link_signs_the_browser_in_and_is_in_no_log(dossier, up):
+    [link] = wait_until(lambda: re.findall(r"http://\S+/sign-in\?ticket=[0-9a-f]{32}", up.said()))
+    assert dossier("sign-in").stdout.strip().startswith(f"{dossier.state['api']}/sign-in?ticket=")
+    with httpx2.Client(base_url=dossier.state["api"]) as browser:
+        assert browser.get("/v1/runs").status_code == 401
+        assert browser.get(link).status_code == 200
+        ticket = link.partition("ticket=")[2]
+        assert browser.post("/sign-in", data={"ticket": ticket}).status_code == 303
+        assert browser.get("/v1/runs").status_code == 200
+        assert browser.post("/sign-in", data={"ticket": ticket}).status_code == 401
+    token = (dossier.folder / "token").read_text().strip()
+    logs = "".join(path.read_text() for path in (dossier.folder / "logs").iterdir())
+    assert ticket not in logs
+    assert token not in logs
+
+
+def test_keys_are_made_listed_and_ended_with_the_one_that_runs(dossier, up):
+    made = dossier("keys", "create", "ann", "--role", "viewer", "--scope", "read", "--expires", "1h")
+    key = made.stdout.strip()
+    with httpx2.Client(base_url=dossier.state["api"], headers={"Authorization": f"Bearer {key}"}) as ann:
+        assert ann.get("/v1/runs").status_code == 200
+        [row] = dossier.json("keys", "list")
+        assert (row["name"], row["role"], row["scopes"], row["state"]) == ("ann", "viewer", ["read"], "usable")
+        assert row["created_by"]
+        assert row["id"] in made.stderr
+        assert key not in made.stderr
+        assert dossier("keys", "revoke", row["id"]).returncode == 0
+        wait_until(lambda: ann.get("/v1/runs").status_code == 401, 2)
+    assert "revoked before" in dossier("keys", "revoke", row["id"]).stderr
+    assert dossier("keys", "revoke", "nothing").returncode == 2
+
+
 def test_a_second_one_on_the_same_folder_is_refused(dossier, up):
     second = dossier("up")
     assert second.returncode == 2
@@ -83,7 +117,9 @@ def test_the_answer_for_programs_is_one_json_document(dossier):
 def test_whoever_has_the_report_and_reads_the_frozen_texts_can_check_every_quote(dossier):
     run = dossier.json("ask", QUESTION, "--yes")["subject"]
     port = int(dossier.state["api"].rpartition(":")[2])
-    report = ask(port, "GET", f"/v1/runs/{run}/report", headers={"Accept": "application/json"}).body["report"]
+    report = ask(
+        port, "GET", f"/v1/runs/{run}/report", headers=key(dossier.folder) | {"Accept": "application/json"}
+    ).body["report"]
 
     async def frozen() -> dict[str, str]:
         connection = await nats.connect(dossier.state["nats"][0])

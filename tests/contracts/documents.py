@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from services.coordinator.access.access import Access, Entry
 from services.coordinator.api import Api
 from shared.contracts import asyncapi
 from shared.runtime.memory import MemoryLog
@@ -16,10 +17,10 @@ from tests.dossier import Dossier, coordinating
 from tests.harness.environment import ROOT
 
 
-def application(dossier: Dossier, deliveries: MemoryLog) -> FastAPI:
+def application(dossier: Dossier, access: Access, deliveries: MemoryLog) -> FastAPI:
     """All of the HTTP API over logs in memory."""
     return Api(
-        dossier.log, dossier.coordinator, digest_required=False, trouble=lambda: None, deliveries=deliveries
+        dossier.log, dossier.coordinator, access, digest_required=False, trouble=lambda: None, deliveries=deliveries
     ).app()
 
 
@@ -27,7 +28,7 @@ def openapi() -> dict[str, Any]:
     async def described() -> dict[str, Any]:
         with TemporaryDirectory() as data:
             async with coordinating(MemoryLog(), Path(data)) as dossier:
-                return application(dossier, MemoryLog()).openapi()
+                return application(dossier, Access(MemoryLog(), Entry()), MemoryLog()).openapi()
 
     return asyncio.run(described())
 

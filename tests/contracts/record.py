@@ -19,6 +19,7 @@ from services.coordinator.intake import Defaults, Inbound, Refuse, Take, judge, 
 from services.coordinator.intake import read as read_message
 from services.coordinator.owed import owed
 from services.coordinator.run import Run
+from services.coordinator.voting import RELAXED, Rules, person, voter
 from services.coordinator.writing import Write, refuse, write
 from shared.contracts import envelope
 from shared.contracts.envelope import HEADERS, Event
@@ -34,6 +35,7 @@ from shared.contracts.facts import (
     RequestRefused,
     SynthesisFailed,
     SynthesisWritten,
+    VoteCast,
 )
 from shared.contracts.subjects import APPROVED, CANCELLED, INBOUND, REJECTED, REQUESTED, Slot, Step, parse_slot
 from shared.runtime.log import Fill, Message, Stored
@@ -61,6 +63,7 @@ class Story:
         self.at = START
         self.log = MemoryLog(now=self._tick)
         self.texts: dict[str, str] = {}
+        self.rules = RELAXED
         self._judged = 0
 
     def _tick(self) -> datetime:
@@ -143,7 +146,7 @@ class Story:
         return [each for run in runs.values() for each in self._debts_of(run, runs)]
 
     def _debts_of(self, run: Run, runs: dict[str, Run]) -> list[Write]:
-        due = owed(run, self.at)
+        due = owed(run, self.at, rules=self.rules)
         copies = [(copy.slot, copied(copy, runs.get(copy.origin.run))) for copy in due.copies]
         return [write(slot, fact, run.traceparent, time=self.at) for slot, fact in (*due.facts, *copies)]
 
@@ -342,10 +345,35 @@ async def forked(story: Story) -> None:
     await story.work(found(Step("run-2", "fetch", 1, 1), "Dogs"))
 
 
+def vote(story: Story, name: str, **more: object) -> tuple[Slot, Fact]:
+    """An approval of two that a hold needs, as the API writes it."""
+    who = person(name, f"key:{name}", trusts_nats=False)
+    assert who
+    cast = VoteCast(by=name, via="api", auth=f"key:{name}", digest=digest_of(story), **more)  # type: ignore[arg-type]
+    return Slot(NAME, "vote", 1, voter=voter(who)), cast
+
+
+async def voted(story: Story) -> None:
+    """Two of two, and a third too late."""
+    story.rules = Rules(quorum=2, four_eyes=True)
+    digest = await held(story)
+    await story.work(vote(story, "bob", comment="Good."), vote(story, "cleo", exclude=(source("Dogs").sha256,)))
+    await story.work(vote(story, "dan"), report(digest, "Cats"))
+
+
+async def voted_apart(story: Story) -> None:
+    """Each of two leaves out what the other keeps."""
+    story.rules = Rules(quorum=2)
+    await held(story)
+    votes = (vote(story, name, exclude=(source(about).sha256,)) for name, about in (("bob", "Cats"), ("cleo", "Dogs")))
+    await story.work(*votes)
+
+
 STORIES: tuple[Told, ...] = (
     *(reported, automatic, rejected, expired, on_hold, cancelled, plan_failed, fetch_failed, nothing_found),
     *(synthesis_failed, beyond_the_evidence, retried, interrupted, revised, excluded, decided_early, decided_twice),
     *(refused, unreadable, unknown_type, referring, text_missing, forked),
+    *(voted, voted_apart),
 )
 
 

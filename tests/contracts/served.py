@@ -14,6 +14,7 @@ from shared.contracts.subjects import KINDS, REQUESTED
 from shared.runtime.app import serve_http
 from shared.runtime.deliveries import fill
 from shared.runtime.memory import MemoryLog
+from tests.access.entry import entered
 from tests.contracts.documents import application
 from tests.dossier import coordinating, working
 from tests.harness import http
@@ -40,9 +41,9 @@ def served(data: Path) -> Iterator[int]:
 async def _serve(data: Path, port: int, stop: asyncio.Event) -> None:
     log, deliveries = MemoryLog(), MemoryLog()
     performs = {kind: Stub(log, Knobs(), kind).perform for kind in KINDS}
-    async with coordinating(log, data) as dossier, working(log, performs):
+    async with coordinating(log, data) as dossier, working(log, performs), entered() as access:
         await log.publish(REQUESTED, msgspec.json.encode(Request(q=samples.QUESTION, run_id=samples.RUN)))
         await deliveries.fill(
             [fill(subject, record, source="test", time=samples.AT) for subject, record in samples.RECORDS]
         )
-        await serve_http(application(dossier, deliveries), host="127.0.0.1", port=port, stop=stop)
+        await serve_http(application(dossier, access, deliveries), host="127.0.0.1", port=port, stop=stop)

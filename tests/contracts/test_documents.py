@@ -141,7 +141,9 @@ def test_each_slot_is_addressed_as_it_is_written(name: str):
     channel = ASYNCAPI["channels"][name]
     address: str = channel["address"]
     for parameter in channel["parameters"]:
-        address = address.replace(f"{{{parameter}}}", {"run": "r1", "kind": "plan"}.get(parameter, "1"))
+        address = address.replace(
+            f"{{{parameter}}}", {"run": "r1", "kind": "plan", "voter": "0" * 32}.get(parameter, "1")
+        )
     slot = parse_slot(address)
     assert isinstance(slot, Slot), address
     assert slot.subject == address

@@ -53,6 +53,7 @@ from shared.contracts.facts import (
     SynthesisFailed,
     SynthesisWritten,
     TaskIssued,
+    VoteCast,
 )
 from shared.contracts.subjects import Slot, Step, parse_slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask
@@ -270,6 +271,40 @@ V1: dict[str, tuple[Slot, Fact]] = {
             digest=DIGEST,
             report_sha256="e" * 64,
         ),
+    ),
+    "run.accepted.vouched": (
+        Slot(RUN, "accepted"),
+        RunAccepted(
+            q="How?",
+            request_seq=7,
+            request_sha256="a" * 64,
+            approval="required",
+            approval_timeout_s=7200.0,
+            requested_by="ann",
+            auth="key:0123456789ab",
+        ),
+    ),
+    "hold.opened.demanding": (
+        Slot(RUN, "hold", 1),
+        HoldOpened(digest=DIGEST, deadline=datetime(2026, 1, 2, 5, 4, 5, 678901, UTC), quorum=2, four_eyes=True),
+    ),
+    "vote.cast": (
+        Slot(RUN, "vote", 1, voter="0" * 32),
+        VoteCast(by="bob", via="api", comment="Good.", digest=DIGEST, auth="session:0123456789ab", exclude=(SHA,)),
+    ),
+    "decision.approved.quorum": (
+        Slot(RUN, "decision", 1),
+        DecisionApproved(
+            by="bob, cleo", via="quorum", comment="bob: Good.", digest=DIGEST, exclude=(SHA,), voters=("bob", "cleo")
+        ),
+    ),
+    "decision.rejected.vouched": (
+        Slot(RUN, "decision", 1),
+        DecisionRejected(by="bob", via="nats", digest=DIGEST, message_seq=42, auth="nats"),
+    ),
+    "run.completed.cancelled.vouched": (
+        Slot(RUN, "completed"),
+        RunCompleted(run_id=RUN, ok=False, outcome="cancelled", reason="Not now.", by="bob", auth="local"),
     ),
 }
 COSTS: dict[str, tuple[Slot, Fact]] = {

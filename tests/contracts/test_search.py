@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.access.entry import TOKEN
 from tests.contracts.served import served
 from tests.harness.deployment import Deployment
 from tests.harness.environment import inherited, number
@@ -20,29 +21,32 @@ NOT_EXPECTED = "positive_data_acceptance,negative_data_rejection"
 header) may be taken for what it means."""
 
 
-def search(port: int, folder: Path) -> "subprocess.CompletedProcess[str]":
+def search(port: int, folder: Path, token: str) -> "subprocess.CompletedProcess[str]":
     """What schemathesis finds, within its bound; it ends with 0 where that is nothing."""
     command = [str(PROGRAM), "run", f"http://127.0.0.1:{port}/openapi.json", *BOUND]
     command += ["--checks", "all", "--exclude-checks", NOT_EXPECTED, "--continue-on-failure", "--request-timeout", "10"]
+    command += ["--header", f"Authorization: Bearer {token}"]
     command += ["--warnings", "off", "--no-color", "--generation-database", "none"]
     return subprocess.run(
         command, cwd=folder, env=inherited({}), capture_output=True, text=True, timeout=SECONDS + _PATIENCE_S
     )
 
 
-def finds_nothing(port: int, folder: Path) -> None:
-    found = search(port, folder)
+def finds_nothing(port: int, folder: Path, token: str) -> None:
+    found = search(port, folder, token)
     assert found.returncode == 0, f"{found.stdout}\n{found.stderr}"
     assert "passed" in found.stdout
 
 
 def test_nothing_is_wrong_with_the_api_over_a_log_in_memory(tmp_path: Path):
     with served(tmp_path) as port:
-        finds_nothing(port, tmp_path)
+        finds_nothing(port, tmp_path, TOKEN)
 
 
 def test_nothing_is_wrong_with_the_api_of_real_processes(tmp_path: Path):
     with Deployment(tmp_path) as deployment:
         deployment.start()
-        finds_nothing(deployment.coordinator.port, tmp_path)
+        finds_nothing(
+            deployment.coordinator.port, tmp_path, (deployment.coordinator.data / "token").read_text().strip()
+        )
         assert "Traceback" not in deployment.coordinator.said()

@@ -18,6 +18,7 @@ slots = st.one_of(
     st.builds(Slot, runs, st.sampled_from(("accepted", "completed"))),
     st.builds(Slot, runs, st.sampled_from(("plan", "hold", "decision", "synthesis")), numbers),
     st.builds(Slot, runs, st.just("fetch"), numbers, numbers),
+    st.builds(Slot, runs, st.just("vote"), numbers, voter=st.from_regex(r"[0-9a-f]{32}", fullmatch=True)),
     st.builds(Slot, runs, st.sampled_from(("task", "attempt")), numbers, numbers, numbers, kinds),
 )
 
@@ -33,7 +34,7 @@ def test_every_slot_is_in_the_stream(slot: Slot):
 
 
 def test_there_is_a_slot_of_every_box():
-    drawn = {"accepted", "completed", "plan", "hold", "decision", "synthesis", "fetch", "task", "attempt"}
+    drawn = {"accepted", "completed", "plan", "hold", "vote", "decision", "synthesis", "fetch", "task", "attempt"}
     assert drawn == set(get_args(Box))
 
 
@@ -50,6 +51,8 @@ odd_numbers = st.sampled_from(("0", "1", "01", "-1", "+1", "1_0", " 1", "1 ", "Ù
 @example("research.run..accepted")
 @example("research.run.a b.accepted")
 @example(f"research.run.r1.plan.{'9' * 30}")
+@example(f"research.run.r1.vote.1.{'A' * 32}")
+@example(f"research.run.r1.vote.1.{'a' * 33}")
 @example(f"research.run.r1.plan.{'9' * 5_000}")
 def test_what_is_read_as_a_slot_is_that_slots_subject(subject: str):
     slot = parse_slot(subject)

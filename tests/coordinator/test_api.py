@@ -12,6 +12,7 @@ import httpx2
 import msgspec
 import pytest
 
+from services.coordinator.access import rights
 from services.coordinator.api import SEQUENCE, Api
 from services.coordinator.desk import Desk
 from services.coordinator.intake import Defaults
@@ -19,12 +20,13 @@ from services.coordinator.spending import Writer
 from shared.contracts.evidence import Call, Citation, usage_of
 from shared.contracts.facts import FetchFound, PlanMade, StepOutcome, SynthesisWritten
 from shared.contracts.requests import Ruling
-from shared.contracts.subjects import REQUESTED
+from shared.contracts.subjects import ASKED
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.errors import Unavailable
 from shared.runtime import clock
 from shared.runtime.log import Fill, Filled, Message
 from shared.runtime.memory import MemoryLog
+from tests.access.entry import SHOWN, URL, entered
 from tests.coordinator.story import OTHER, SOURCE, report
 from tests.dossier import Dossier, coordinating, run, working
 
@@ -106,16 +108,21 @@ def tell(
         memory, workers = log or MemoryLog(), Workers()
         performs = dict.fromkeys(("plan", "fetch", "synthesize"), workers.perform)
         defaults = Defaults(digest_required=digest_required, writer=writer)
-        async with coordinating(memory, data, defaults=defaults) as dossier, working(memory, performs):
+        async with (
+            coordinating(memory, data, defaults=defaults) as dossier,
+            working(memory, performs),
+            entered() as access,
+        ):
             app = Api(
                 memory,
                 dossier.coordinator,
+                access,
                 digest_required=digest_required,
                 trouble=lambda: memory.trouble,
                 rounds=rounds,
             ).app()
             transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
-            async with httpx2.AsyncClient(transport=transport, base_url="http://dossier") as http:
+            async with httpx2.AsyncClient(transport=transport, base_url=URL, headers=SHOWN) as http:
                 await story(User(http, dossier, workers))
                 workers.may_fetch.set()
 
@@ -146,7 +153,7 @@ def test_a_question_is_taken_and_says_where_its_run_is(tmp_path: Path):
         assert UUID(body["run_id"]).version == 7
         assert body["location"] == answer.headers["Location"] == f"/v1/runs/{body['run_id']}"
         assert answer.headers[SEQUENCE] == str(body["sequence"])
-        assert (await user.dossier.log.at(body["sequence"])).subject == REQUESTED
+        assert (await user.dossier.log.at(body["sequence"])).subject == ASKED
         assert (await user.get(body["location"], **{SEQUENCE: answer.headers[SEQUENCE]})).json()["q"] == QUESTION
 
     tell(tmp_path, story)
@@ -545,7 +552,7 @@ def test_a_decision_is_in_time_by_the_clock_of_the_log_whatever_a_coordinators_o
             async with coordinating(log, tmp_path, name="follower") as follower:
                 await follower.until(run_id, "hold")
                 desk = Desk(log, follower.coordinator, digest_required=False)
-                refusal, _ = await desk.rule("approve", Ruling(run_id=run_id, by="ada"))
+                refusal, _ = await desk.rule("approve", Ruling(run_id=run_id, by="ada"), rights.local())
                 assert refusal is None
 
     run(story)
@@ -700,7 +707,7 @@ def test_a_cancel_ends_the_run_at_once(tmp_path: Path, body: Mapping[str, str] |
         assert answer.status_code == 200
         shown = answer.json()
         assert (shown["status"], shown["ok"]) == ("cancelled", False)
-        assert shown["reason"] == (body or {}).get("comment", "Cancelled by api.")
+        assert shown["reason"] == (body or {}).get("comment", "Cancelled by local.")
         again = await user.post(f"/v1/runs/{run_id}/cancel")
         problem = is_problem(again, 409, "decided", state="cancelled")
         assert problem["winner"].startswith("cancelled by ")

@@ -14,6 +14,7 @@ from shared.contracts.evidence import Failure
 from shared.runtime import clock
 from shared.runtime.deliveries import MAX_ASKS, fill
 from shared.runtime.memory import MemoryLog
+from tests.access.entry import SHOWN, URL, entered
 from tests.dossier import coordinating, run
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -49,10 +50,17 @@ class User:
 def tell(data: Path, story: Callable[[User], Awaitable[None]]) -> None:
     async def whole() -> None:
         research, deliveries = MemoryLog(), MemoryLog()
-        async with coordinating(research, data) as dossier:
-            api = Api(research, dossier.coordinator, digest_required=False, trouble=lambda: None, deliveries=deliveries)
+        async with coordinating(research, data) as dossier, entered() as access:
+            api = Api(
+                research,
+                dossier.coordinator,
+                access,
+                digest_required=False,
+                trouble=lambda: None,
+                deliveries=deliveries,
+            )
             transport = httpx2.ASGITransport(api.app(), raise_app_exceptions=False)
-            async with httpx2.AsyncClient(transport=transport, base_url="http://dossier") as http:
+            async with httpx2.AsyncClient(transport=transport, base_url=URL, headers=SHOWN) as http:
                 await story(User(http, deliveries))
 
     run(whole)

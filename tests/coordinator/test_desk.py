@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+from services.coordinator.access.rights import local
 from services.coordinator.desk import Desk
 from services.coordinator.intake import Defaults
 from services.coordinator.loop import Coordinator
@@ -47,7 +48,7 @@ async def sent_back_while_behind(told: tuple[Told, ...], data: Path, revision: R
         await log.fill([Fill(slot.subject, envelope.encode(slot, Event(fact, "test", clock.now())))])
     projection = Projection(data / "projection.db")
     coordinator = Coordinator(log, projection, defaults=Defaults(), set_up=_nothing_to_set_up)
-    ruling = asyncio.create_task(Desk(log, coordinator, digest_required=False).rule("revise", revision))
+    ruling = asyncio.create_task(Desk(log, coordinator, digest_required=False).rule("revise", revision, local()))
     await asyncio.sleep(0)
     running = asyncio.create_task(coordinator.run())
     refusal, run = await ruling

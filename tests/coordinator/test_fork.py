@@ -59,7 +59,7 @@ def forked_run(*told: Told, **wish: object) -> Run:
     forked = resolve(Fork(run_id=RUN, **wish), source)
     assert isinstance(forked, Forked), forked
     request = Request(run_id=NEW, fork=Fork(run_id=RUN, **wish))
-    fact = accept(request, forked, source.accepted.fact, seq=9)
+    fact = accept(request, forked, source.accepted.fact, seq=9, auth="nats")
     return evolve(Run(NEW), stored((Slot(NEW, "accepted"), fact), 10))
 
 

@@ -100,6 +100,7 @@ def test_a_new_request_begins_its_run():
         max_cost_usd=1.0,
         tools=("x",),
         requested_by="ann",
+        auth="nats",
     )
 
 
@@ -398,13 +399,13 @@ def taken(verb: str, told: tuple[Told, ...], **more: object) -> Fact:
 def test_an_approval_records_who_how_on_what_and_without_what():
     fact = taken("approve", HELD, comment="Good.", exclude=[OTHER.sha256])
     assert fact == DecisionApproved(
-        by="ada", via="nats", comment="Good.", digest=DIGEST, message_seq=17, exclude=(OTHER.sha256,)
+        by="ada", via="nats", comment="Good.", digest=DIGEST, message_seq=17, auth="nats", exclude=(OTHER.sha256,)
     )
 
 
 def test_a_rejection_records_who_how_and_on_what():
     fact = taken("reject", HELD, comment="Thin.")
-    assert fact == DecisionRejected(by="ada", via="nats", comment="Thin.", digest=DIGEST, message_seq=17)
+    assert fact == DecisionRejected(by="ada", via="nats", comment="Thin.", digest=DIGEST, message_seq=17, auth="nats")
 
 
 def test_an_early_decision_records_that_it_was_on_no_evidence():
@@ -416,7 +417,7 @@ def test_an_early_decision_records_that_it_was_on_no_evidence():
 @pytest.mark.parametrize(("comment", "reason"), [("Not now.", "Not now."), ("", "Cancelled by ada.")])
 def test_a_cancel_is_a_completion_that_says_why(comment: str, reason: str):
     assert taken("cancel", HELD, comment=comment) == RunCompleted(
-        run_id=RUN, ok=False, outcome="cancelled", reason=reason, by="ada", message_seq=17
+        run_id=RUN, ok=False, outcome="cancelled", reason=reason, by="ada", message_seq=17, auth="nats"
     )
 
 

@@ -17,6 +17,7 @@ from shared.contracts.subjects import KINDS, Kind, Slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.runtime.memory import MemoryLog
 from shared.runtime.worker import Perform
+from tests.access.entry import entered
 from tests.dossier import coordinating, run, working
 from tests.waiting import wait_until
 
@@ -96,8 +97,9 @@ def test_a_report_that_is_too_large_for_its_message_is_named_by_it(tmp_path: Pat
                 report = await log.get(ended.report_sha256)
                 assert report.startswith("# What do cats do?")
                 assert len(report) > 1_000_000
-                api = Api(log, it.coordinator, digest_required=False, trouble=lambda: None)
-                assert (await api.report("cats")).body.decode() == report
+                async with entered() as access:
+                    api = Api(log, it.coordinator, access, digest_required=False, trouble=lambda: None)
+                    assert (await api.report("cats")).body.decode() == report
 
     run(story)
 

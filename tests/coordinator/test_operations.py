@@ -11,9 +11,11 @@ import pytest
 from services.coordinator.api import SEQUENCE, Api
 from services.coordinator.rights import deciders
 from services.coordinator.troubles import SHOWN, Expected
-from shared.contracts.subjects import APPROVED, REQUESTED
+from shared.contracts.subjects import APPROVED, ASKED, REQUESTED
 from shared.errors import Terminal, Unavailable
 from shared.runtime.memory import MemoryLog
+from tests.access.entry import SHOWN as SHOWN_KEY
+from tests.access.entry import URL, entered
 from tests.coordinator.test_api import QUESTION, Story, User, Workers, is_problem
 from tests.dossier import coordinating, run, working
 
@@ -34,16 +36,17 @@ def tell(data: Path, story: Story, *, log: MemoryLog | None = None, expected: Ex
     async def all_of_it() -> None:
         memory, workers = log or MemoryLog(), Failing()
         performs = dict.fromkeys(("plan", "fetch", "synthesize"), workers.perform)
-        async with coordinating(memory, data) as dossier, working(memory, performs):
+        async with coordinating(memory, data) as dossier, working(memory, performs), entered() as access:
             app = Api(
                 memory,
                 dossier.coordinator,
+                access,
                 digest_required=False,
                 trouble=lambda: None,
                 expected=expected or Expected(),
             ).app()
             transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
-            async with httpx2.AsyncClient(transport=transport, base_url="http://dossier") as http:
+            async with httpx2.AsyncClient(transport=transport, base_url=URL, headers=SHOWN_KEY) as http:
                 await story(User(http, dossier, workers))
                 workers.may_fetch.set()
 
@@ -278,7 +281,7 @@ def test_many_are_forked_once_for_each_key_after_a_look_at_what_would_be(tmp_pat
         ]
         keyed = await forks(user, "k", status=["failed"], dry_run=True)
         assert [one["result"] for one in keyed["forks"]] == ["would_fork"] * 5
-        assert len(user.dossier.stored(REQUESTED)) == 6
+        assert len(user.dossier.stored(ASKED)) == 6
         made: dict[str, str] = {}
         cursor = None
         while True:

@@ -19,6 +19,7 @@ import pytest
 
 from services.coordinator import loop as coordinator_loop
 from services.coordinator import owed as coordinator_owed
+from services.coordinator.access.rights import local
 from services.coordinator.desk import Desk
 from services.coordinator.intake import Defaults, Inbound, Judgement, Said, Verb, judge, winner
 from services.coordinator.loop import Coordinator
@@ -175,7 +176,7 @@ class Trial:
         """Say it over the API. The answer is nothing where the word is taken, else the winner, or why not."""
         assert self._desk
         verb, by = SAID[what]
-        refusal, known = await self._desk.rule(verb, Ruling(run_id=run, by=by))
+        refusal, known = await self._desk.rule(verb, Ruling(run_id=run, by=by), local())
         decided = known and (known.current.decision or known.completed)
         reason = winner(known) if known and decided else refusal.message if refusal else ""
         self.told[run, what] = reason if refusal else ""

@@ -6,13 +6,16 @@ import pytest
 from hypothesis import given as for_all
 from hypothesis import settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from services.coordinator.owed import Owed, owed
 from services.coordinator.run import Run
 from services.coordinator.standing import open_steps, owed_since, waits_for_person
+from services.coordinator.voting import voter
 from services.coordinator.why import Seen, why
 from shared.contracts.evidence import Estimate
-from shared.contracts.subjects import Step
+from shared.contracts.facts import VoteCast
+from shared.contracts.subjects import Slot, Step
 from tests.coordinator.story import (
     DEADLINE,
     FETCH_0,
@@ -43,6 +46,11 @@ from tests.coordinator.story import (
 
 AGAIN = Step(PLAN.run, "plan", 2)
 ADDED = Step(PLAN.run, "fetch", 2, 1)
+VOTES = tuple(
+    (Slot(PLAN.run, "vote", 1, voter=voter(name)), VoteCast(by=name, via="api", auth=f"key:{name}", digest="d" * 64))
+    for name in ("bob", "cleo")
+)
+BY_TWO = (hold()[0], replace(hold()[1], quorum=2))
 COSTLY = hold(estimate=Estimate(model="m", input_tokens=1, output_tokens=1, cost_usd=9.0))
 EVERYTHING: tuple[Told, ...] = (
     *(PLAN_ISSUED, attempt_failed(PLAN, 1), issued(PLAN, 2), planned(), PLAN_FAILED),
@@ -50,6 +58,7 @@ EVERYTHING: tuple[Told, ...] = (
     *(approved(), rejected(), expired(), revised(), revised(add=("birds",)), issued(SYNTHESIZE, 1)),
     *(issued(AGAIN, 1), planned("more", round_=2), found(0, round_=2), issued(ADDED, 1), found(1, round_=2)),
     *(hold(2), approved(2), written(), SYNTHESIS_FAILED, written(round_=2)),
+    *(BY_TWO, *VOTES),
 )
 ASKED = (accepted(), accepted(approval="auto"), accepted(approval="auto", max_cost_usd=1.0))
 
@@ -89,6 +98,12 @@ def told(run: Run) -> str:
 def test_a_costly_report_waits_for_a_person_although_the_run_was_to_approve_itself():
     run = given(accepted(approval="auto", max_cost_usd=1.0), planned("cats"), found(0), COSTLY).run
     assert "could cost more than the run may" in told(run)
+
+
+def test_a_run_that_enough_have_voted_on_waits_for_nobody_and_before_that_says_who_has():
+    held = (accepted(), planned("cats"), found(0), BY_TWO)
+    assert "2 people with an approver's key, of whom bob did;" in told(given(*held, VOTES[0]).run)
+    assert not waits_for_person(given(*held, *VOTES).run)
 
 
 def test_evidence_that_was_sent_back_waits_for_a_person_although_the_run_was_to_approve_itself():

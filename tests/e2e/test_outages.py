@@ -77,7 +77,8 @@ def test_whoever_asks_over_http_while_nats_is_gone_is_told_so_in_seconds(alone: 
     deployment.start()
     deployment.server.kill()
     wait_until(lambda: deployment.coordinator.probe("readyz") == 503)
-    answer = http.ask(deployment.coordinator.port, "POST", "/v1/runs", {"q": "What does the fox do?"})
+    key = http.key(deployment.coordinator.data)
+    answer = http.ask(deployment.coordinator.port, "POST", "/v1/runs", {"q": "What does the fox do?"}, key)
     assert (answer.status, answer.body["code"]) == (503, "nats_unavailable")
     assert answer.body["run_id"] in answer.body["detail"]
 

@@ -16,7 +16,6 @@ from shared.contracts.deliveries import DELIVERIES
 from shared.runtime import topology
 from shared.runtime.link import Link
 from shared.runtime.topology import Limits
-from tests.harness import http
 from tests.harness.client import Client, Json
 from tests.harness.deployment import STUB_WORKERS, Deployment
 from tests.harness.receiver import Got, Receiver, Reply
@@ -157,8 +156,7 @@ def test_a_failure_shows_and_is_made_good_by_hand(world: World, client: Client):
     [failed] = wait_until(lambda: deliveries(client, f"state=retrying&run_id={run}"))
     assert failed["attempts"][0]["status"] == 302
     assert "redirects are not followed" in failed["attempts"][0]["error"]
-    port = world.deployment.coordinator.port
-    answer = http.ask(port, "POST", f"/v1/deliveries/{failed['delivery_id']}/resend", {"by": "ann"})
+    answer = client.post(f"/v1/deliveries/{failed['delivery_id']}/resend", {"by": "ann"})
     assert (answer.status, answer.body["asks"]) == (202, 2)
     first, again = world.ops.wait_for(2)
     assert (first.headers["webhook-id"], again.headers["webhook-id"]) == (f"{run}-ended",) * 2

@@ -5,6 +5,7 @@ import contextlib
 import json
 import threading
 from collections.abc import Coroutine, Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import nats
@@ -25,8 +26,9 @@ _ANSWER_WITHIN_S = 15.0
 class Client:
     """Connects when created, so NATS has to be there; stays connected over restarts of it. Safe to use from threads."""
 
-    def __init__(self, nats_url: str, api_port: int) -> None:
+    def __init__(self, nats_url: str, api_port: int, *, data: Path) -> None:
         self._api_port = api_port
+        self._data = data
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="client", daemon=True)
         self._thread.start()
@@ -89,16 +91,16 @@ class Client:
 
     def get(self, path: str) -> Answer:
         """The API's answer."""
-        return http.ask(self._api_port, "GET", path)
+        return http.ask(self._api_port, "GET", path, headers=http.key(self._data))
 
     def post(self, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
         """The API's answer."""
-        return http.ask(self._api_port, "POST", path, body, headers)
+        return http.ask(self._api_port, "POST", path, body, http.key(self._data) | dict(headers or {}))
 
     def decide(self, run: str, decision: str, headers: Mapping[str, str] | None = None, **body: object) -> Answer:
         """POST a decision on a run."""
         path = f"/v1/runs/{run}/approvals"
-        return http.ask(self._api_port, "POST", path, {"decision": decision, "by": "tester"} | body, headers)
+        return self.post(path, {"decision": decision, "by": "tester"} | body, headers)
 
     def approve(self, run: str, headers: Mapping[str, str] | None = None, **body: object) -> Answer:
         """POST an approval of a run."""

@@ -22,6 +22,7 @@ class Service(Child):
 
     def __init__(self, role: str, name: str, *, folder: Path, settings: dict[str, str]) -> None:
         self.port = free_port()
+        self.data = Path(settings["DOSSIER_DATA"])
         module = ["tests.harness.stub", role] if role in STUB_WORKERS else [f"services.{role}"]
         super().__init__(
             name,
@@ -123,7 +124,7 @@ class Deployment:
 
     def client(self) -> Client:
         """A new client; closed with everything else."""
-        client = Client(self.server.url, self.coordinator.port)
+        client = Client(self.server.url, self.coordinator.port, data=self.coordinator.data)
         self._clients.append(client)
         return client
 

@@ -3,7 +3,13 @@
 import json
 from collections.abc import Mapping
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any, NamedTuple
+
+
+def key(data: Path) -> dict[str, str]:
+    """The header that shows the token of a coordinator's data folder."""
+    return {"Authorization": f"Bearer {(data / 'token').read_text().strip()}"}
 
 
 class Answer(NamedTuple):

@@ -1,12 +1,13 @@
 """Streams and consumers are what they were declared to be: they refuse what reaches too far, and hand on what ended."""
 
 import asyncio
+from contextlib import aclosing
 from types import SimpleNamespace
 
 import pytest
 from nats.aio.client import Client
 
-from shared.contracts.subjects import COMPLETED, COMPLETIONS, EVIDENCE, KINDS, RESEARCH
+from shared.contracts.subjects import ACCESS, COMPLETED, COMPLETIONS, EVIDENCE, KINDS, RESEARCH, key_created
 from shared.errors import Refused, ServerTooOld, Unavailable
 from shared.runtime import topology
 from shared.runtime.jetstream import JetStreamLog
@@ -34,12 +35,15 @@ FORBIDDEN = {
 
 
 @pytest.mark.parametrize("headers", FORBIDDEN.values(), ids=FORBIDDEN.keys())
-@pytest.mark.parametrize("subject", ["research.requested", "research.run.r1.accepted", f"evidence.{'0' * 64}.0"])
+@pytest.mark.parametrize(
+    "subject",
+    ["research.requested", "research.run.r1.accepted", f"evidence.{'0' * 64}.0", key_created("k1"), "access.secret"],
+)
 def test_no_stream_takes_headers_that_reach_beyond_their_subject(url: str, subject: str, headers: dict[str, str]):
     async def use(log: JetStreamLog) -> None:
         with pytest.raises((Refused, Unavailable), match=r"\((10111|10188|10166)\)"):
             await log.publish(subject, b"x", headers)
-        for stream in (RESEARCH, EVIDENCE):
+        for stream in (RESEARCH, EVIDENCE, ACCESS):
             assert await info(log, f"STREAM.INFO.{stream}", "state", "messages") == 0
 
     with_log(url, use)
@@ -61,7 +65,7 @@ def test_a_server_that_is_just_not_connected_is_not_taken_for_an_old_one():
 
 
 async def everything_that_is_set_up(log: JetStreamLog) -> list[object]:
-    calls = [f"STREAM.INFO.{stream}" for stream in (RESEARCH, COMPLETIONS, EVIDENCE)]
+    calls = [f"STREAM.INFO.{stream}" for stream in (RESEARCH, COMPLETIONS, EVIDENCE, ACCESS)]
     calls += [f"CONSUMER.INFO.{RESEARCH}.{consumer}" for consumer in (*KINDS, "lead")]
     answers = [await topology.api(log.link, call) for call in calls]
     return [(answer["config"], answer["created"]) for answer in answers]
@@ -73,6 +77,7 @@ def test_setting_up_again_changes_nothing(url: str):
         before = await everything_that_is_set_up(log)
         await topology.ensure(log.link, Limits())
         await topology.ensure_lead(log.link, Limits())
+        await topology.ensure_access(log.link, Limits())
         assert await everything_that_is_set_up(log) == before
         assert (await log.end()).seq == 1
 
@@ -100,6 +105,23 @@ def test_an_election_can_begin_before_all_else_is_set_up(url: str):
             await topology.ensure(log.link, Limits())
             await in_flight(log, "lead", 1)
         await log.close()
+
+    asyncio.run(main())
+
+
+def test_what_says_who_may_do_what_can_be_there_before_all_else_and_is_followed_like_the_log(url: str):
+    async def main() -> None:
+        link = await Link.open([url], name="test")
+        await topology.ensure_access(link, Limits())
+        access = JetStreamLog(link, ACCESS)
+        boxes = [Fill(key_created(f"k{number}"), b"x") for number in range(20)]
+        assert await access.fill([*boxes, boxes[0]]) == [*(Stored(number + 1) for number in range(20)), Full()]
+        async with asyncio.timeout(5), aclosing(access.follow(0)) as chunks:
+            seen = 0
+            while seen < len(boxes):
+                seen = (await anext(chunks))[-1].seq
+        assert (await access.end()).seq == len(boxes)
+        await access.close()
 
     asyncio.run(main())
 

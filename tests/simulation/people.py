@@ -7,6 +7,7 @@ from datetime import datetime
 from itertools import count
 from typing import Any, Final, Protocol
 
+from services.coordinator.access.rights import local
 from services.coordinator.desk import Desk
 from services.coordinator.intake import Refuse, winner
 from services.coordinator.run import Run
@@ -209,7 +210,7 @@ class People:
             number += 1
             if office.alive:
                 asked_at = self._loop.time()
-                asked = office.host.begin(office.desk.rule(say.verb, ruling))  # type: ignore[arg-type]
+                asked = office.host.begin(office.desk.rule(say.verb, ruling, local()))  # type: ignore[arg-type]
                 await asyncio.wait({asked}, timeout=_ANSWERED_WITHIN_S)
                 if asked.done() and not asked.cancelled() and not isinstance(asked.exception(), Unavailable):
                     self._hear(say, ruling.run_id, *asked.result(), asked_at=asked_at, unheard=unheard)

@@ -1,0 +1,1 @@
+"""Who may do what over HTTP: keys, sessions, roles, and the gate that every request passes."""

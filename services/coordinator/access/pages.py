@@ -1,0 +1,129 @@
+"""Signing in and out with a browser. The page is as plain as can be, and reads nothing from anywhere else."""
+
+from html import escape
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from services.coordinator.access.access import Access
+from services.coordinator.access.gate import Caller, body_of, cookie_name, form_of
+from services.coordinator.access.local import LOOPBACK_NAMES
+from services.coordinator.access.origin import name_of
+from services.coordinator.access.rights import Principal, local
+from services.coordinator.access.sessions import LIFE
+from services.coordinator.problems import ProblemError
+from services.coordinator.schemas import Link, NewLink
+from shared.runtime import clock
+
+_HOME: Final = "/"
+_PAGE: Final = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Sign in – Dossier</title></head>
+<body>
+<main>
+<h1>Sign in to Dossier</h1>
+{said}
+<form method="post" action="/sign-in">
+{fields}
+<input type="hidden" name="next" value="{next}">
+<button type="submit">Sign in</button>
+</form>
+</main>
+</body>
+</html>
+"""
+_KEY_FIELD: Final = (
+    '<label>Key <input type="password" name="key" autocomplete="current-password" required autofocus></label>'
+)
+
+
+class SignIn:
+    """The routes."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    def router(self) -> APIRouter:
+        """What to include in the application."""
+        router = APIRouter()
+        router.add_api_route("/sign-in", self.page, methods=["GET"], include_in_schema=False)
+        router.add_api_route("/sign-in", self.sign_in, methods=["POST"], include_in_schema=False)
+        router.add_api_route("/sign-out", self.sign_out, methods=["POST"], include_in_schema=False)
+        router.add_api_route("/v1/sign-in-links", self.link, methods=["POST"], response_model=Link, status_code=201)
+        return router
+
+    async def page(
+        self,
+        ticket: Annotated[str, Query(max_length=100)] = "",
+        next_: Annotated[str, Query(alias="next", max_length=4_000)] = _HOME,
+    ) -> Response:
+        """Asks for a key; with a ticket only for a click, so that whoever just looks at the link does not use it up."""
+        return _page(ticket=ticket, next_=next_)
+
+    async def sign_in(self, request: Request) -> Response:
+        """Exchange a key or a ticket for a session."""
+        form = form_of(await body_of(request.receive))
+        next_ = form.get("next", _HOME)
+        is_secure = request.url.scheme == "https"
+        if not is_secure and name_of(request.headers.get("host", "")) not in LOOPBACK_NAMES:
+            text = "Keys are typed in over https only. Behind a proxy that ends TLS, DOSSIER_TRUSTED_PROXIES names it."
+            return _page(said=text, next_=next_, status=403)
+        try:
+            who = await self._who(request, form)
+            cookie = await self._access.begin(who)
+        except ProblemError as error:
+            if error.status not in (401, 429):
+                raise
+            text = "This does not open anything." if error.status == 401 else error.problem.detail
+            return _page(said=text, next_=next_, status=error.status, headers=dict(error.headers))
+        answer = RedirectResponse(_within(next_), 303)
+        answer.set_cookie(
+            cookie_name(request.url.scheme),
+            cookie,
+            max_age=int(LIFE.total_seconds()),
+            path="/",
+            secure=is_secure,
+            httponly=True,
+            samesite="strict",
+        )
+        return answer
+
+    async def _who(self, request: Request, form: dict[str, str]) -> Principal:
+        address = request.client.host if request.client else ""
+        if ticket := form.get("ticket"):
+            return self._access.redeemed(ticket, address)
+        return await self._access.bearer(form.get("key", "").strip(), address)
+
+    async def sign_out(self, request: Request) -> Response:
+        """Have the browser forget its session."""
+        answer = RedirectResponse("/sign-in", 303)
+        scheme = request.url.scheme
+        answer.delete_cookie(cookie_name(scheme), path="/", secure=scheme == "https", httponly=True, samesite="strict")
+        return answer
+
+    async def link(self, who: Caller, body: NewLink | None = None) -> Link:
+        """Make a link that signs a browser in as whoever asks for it."""
+        if who.is_local:
+            who = local(body.by if body and body.by else who.name)
+        ticket = clock.token()
+        until = self._access.tickets.issue(ticket, who, clock.now())
+        return Link(path=f"/sign-in?ticket={ticket}", expires_at=until)
+
+
+def _page(
+    *, ticket: str = "", said: str = "", next_: str = _HOME, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    hidden = f'<input type="hidden" name="ticket" value="{escape(ticket)}">'
+    html = _PAGE.format(
+        said=f'<p role="alert">{escape(said)}</p>' if said else "",
+        fields=hidden if ticket else _KEY_FIELD,
+        next=escape(_within(next_)),
+    )
+    return HTMLResponse(html, status, headers={"Referrer-Policy": "no-referrer"} | (headers or {}))
+
+
+def _within(target: str) -> str:
+    """The target, if it is a path of this site; else its front page."""
+    is_path = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
+    return target if is_path else _HOME

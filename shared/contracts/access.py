@@ -1,0 +1,48 @@
+"""Who may do what, as facts of the stream `ACCESS`: keys made and revoked, and the secret that signs sessions.
+
+A key itself is nowhere in it, only the hash of it.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Role = Literal["viewer", "requester", "approver", "operator"]
+"""Each may do what those before it may."""
+Action = Literal["read", "ask", "cancel", "decide", "operate"]
+"""What a route of the API needs to be allowed; also what the scopes of a key may narrow it to."""
+
+
+class _AccessFact(Struct, frozen=True, kw_only=True, tag_field="type"):
+    """Base of these facts: sets how they are tagged."""
+
+
+class KeyCreated(_AccessFact, frozen=True, kw_only=True, tag="key.created.v1"):
+    """A key to the API. `name` is who acts with it; two keys of one name are the same person.
+
+    `sha256` (hex) is of the whole key. `scopes` narrow what the role may; none leave it whole.
+    """
+
+    id: str
+    name: str
+    role: Role
+    sha256: str
+    expires_at: Annotated[datetime, Meta(tz=True)]
+    scopes: tuple[Action, ...] = ()
+    created_by: str = ""
+
+
+class KeyRevoked(_AccessFact, frozen=True, kw_only=True, tag="key.revoked.v1"):
+    """The key opens nothing any more. `by` is who revoked it, by their own account."""
+
+    by: str = ""
+
+
+class SecretSet(_AccessFact, frozen=True, kw_only=True, tag="secret.set.v1"):
+    """What all coordinators sign sessions with (hex)."""
+
+    secret: str
+
+
+AccessFact = KeyCreated | KeyRevoked | SecretSet
