@@ -1,0 +1,22 @@
+"""A report as PDF. Texts reach the typesetter as data, never as its language."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import typst
+
+_TEMPLATE: Final = (Path(__file__).parent / "report.typ").read_bytes()
+
+
+async def pdf(data: Mapping[str, Any]) -> bytes:
+    """The PDF of what `report.typ` takes."""
+    return await asyncio.to_thread(_compiled, msgspec.json.encode(data).decode())
+
+
+def _compiled(data: str) -> bytes:
+    made = typst.compile(_TEMPLATE, format="pdf", sys_inputs={"data": data})
+    assert isinstance(made, bytes)
+    return made

@@ -1,0 +1,75 @@
+"""Times, amounts and hostile text as a person reads them. Pure."""
+
+import re
+import unicodedata
+from datetime import datetime, timedelta
+from typing import Final
+
+_MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
+_HARMLESS: Final = "\n\t\u00ad\u200c\u200d"
+"""Line breaks; the soft hyphen; and the joiners, without which Persian, Hindi and many an emoji cannot be written."""
+_UNUSUAL: Final = re.compile(r"[^\n\t\x20-\x7e]")
+_INVISIBLE: Final = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
+_FILLERS: Final = "\u115f\u1160\u3164\uffa0\u034f\u2800"
+"""Letters by category, and blank all the same."""
+
+
+def inert(text: str) -> str:
+    """`text` with everything that is invisible or turns the direction of writing named instead of obeyed."""
+    if not _UNUSUAL.search(text):
+        return text
+    return "".join(_named(character) if _hides(character) else character for character in text)
+
+
+def _hides(character: str) -> bool:
+    if character in _HARMLESS:
+        return False
+    return unicodedata.category(character) in _INVISIBLE or character in _FILLERS or _selects(ord(character))
+
+
+def _selects(code: int) -> bool:
+    """Whether it is a variation selector beyond those that emoji use; they can carry a hidden message."""
+    return 0xFE00 <= code <= 0xFE0D or 0xE0100 <= code <= 0xE01EF
+
+
+def _named(character: str) -> str:
+    return f"⟨U+{ord(character):04X}⟩"
+
+
+def span(time: timedelta) -> str:
+    """A length of time in its two largest units at most: `2 d 4 h`, `3 min`, `1.2 s`, `40 ms`."""
+    seconds = max(0.0, time.total_seconds())
+    if seconds < 1:
+        return f"{seconds * 1_000:.0f} ms"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < _MINUTE:
+        return f"{seconds:.0f} s"
+    for unit, size, smaller, its_size in (("d", _DAY, "h", _HOUR), ("h", _HOUR, "min", _MINUTE)):
+        if seconds >= size:
+            rest = int(seconds % size // its_size)
+            return f"{int(seconds // size)} {unit}" + (f" {rest} {smaller}" if rest else "")
+    return f"{int(seconds // _MINUTE)} min"
+
+
+def moment(time: datetime) -> str:
+    """A moment, in UTC, to the minute; the page shows it in the reader's own zone."""
+    return f"{time:%d %b %Y, %H:%M} UTC"
+
+
+def money(amount: float | None) -> str:
+    """An amount in dollars; `unpriced` where nobody knows it."""
+    if amount is None:
+        return "unpriced"
+    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.4f}"
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """`1 source`, `3 sources`."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def host(url: str) -> str:
+    """The host of a URL, to be shown; the text itself where it is none."""
+    _, scheme, rest = url.partition("://")
+    return rest.split("/", 1)[0].removeprefix("www.") if scheme else url
