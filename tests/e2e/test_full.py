@@ -32,7 +32,13 @@ def why(deployment: Deployment, service: str) -> str:
 
 def asked(deployment: Deployment) -> http.Answer:
     """The answer to a question asked over HTTP."""
-    return http.ask(deployment.coordinator.port, "POST", "/v1/runs", {"q": "What?", "approval": "auto"})
+    return http.ask(
+        deployment.coordinator.port,
+        "POST",
+        "/v1/runs",
+        {"q": "What?", "approval": "auto"},
+        headers=http.key(deployment.coordinator.data),
+    )
 
 
 def performed(deployment: Deployment) -> list[tuple[str, str]]:
@@ -86,7 +92,15 @@ def test_a_full_evidence_store_is_waited_for_in_the_same_way(alone: Alone, tmp_p
     runs = [client.request(f"question {n}", approval="auto") for n in range(3)]
     wait_until(lambda: not_ready(deployment) == ["fetch"])
     assert "EVIDENCE" in why(deployment, "fetch")
-    assert http.ask(deployment.coordinator.port, "POST", f"/v1/runs/{runs[0]}/cancel").status == 200
+    assert (
+        http.ask(
+            deployment.coordinator.port,
+            "POST",
+            f"/v1/runs/{runs[0]}/cancel",
+            headers=http.key(deployment.coordinator.data),
+        ).status
+        == 200
+    )
     client.limit("EVIDENCE", -1)
     for run in runs[1:]:
         assert client.completed(run, 20)["outcome"] == "reported"

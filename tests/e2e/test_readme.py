@@ -53,7 +53,7 @@ def test_the_printed_client_asks_and_hears_the_report(
         said = re.fullmatch(r"Run (r\d+) waits for your approval\.\n", process.stdout.readline())
         assert said
         held = client.until(said[1], "hold")
-        approve_as_printed(deployment.coordinator.port, said[1])
+        approve_as_printed(deployment.coordinator.port, deployment.coordinator.data, said[1])
         heard, _ = process.communicate(timeout=20)
     finally:
         process.kill()
@@ -63,12 +63,14 @@ def test_the_printed_client_asks_and_hears_the_report(
     assert "So says Foxes" in heard
 
 
-def approve_as_printed(port: int, run: str) -> None:
-    """What the two commands with curl do."""
+def approve_as_printed(port: int, data: Path, run: str) -> None:
+    """What the two commands with curl do, with the key that the first line takes from the data folder."""
     [shell] = [block for block in blocks("sh") if "/approvals" in block]
-    [look, approve] = re.findall(r"^curl http://127\.0\.0\.1:8400(\S+)(?: --json '(.*)')?", shell, re.MULTILINE)
-    assert http.ask(port, "GET", look[0].replace("r2", run)).body["status"] == "hold"
-    answer = http.ask(port, "POST", approve[0].replace("r2", run), json.loads(approve[1]))
+    curl = r"""^curl -H "\$KEY" http://127\.0\.0\.1:8400(\S+)(?: --json '(.*)')?"""
+    [look, approve] = re.findall(curl, shell, re.MULTILINE)
+    key = http.key(data)
+    assert http.ask(port, "GET", look[0].replace("r2", run), headers=key).body["status"] == "hold"
+    answer = http.ask(port, "POST", approve[0].replace("r2", run), json.loads(approve[1]), headers=key)
     assert answer.status == 200, answer.body
 
 
