@@ -5,6 +5,7 @@ A *slot* is the write-once place of one thing that happens in a run. It is one s
 """
 
 import re
+from functools import lru_cache
 from typing import Final, Literal, get_args
 
 from msgspec import Struct
@@ -49,6 +50,7 @@ _VOTER = re.compile(r"[0-9a-f]{32}")
 _OUTCOME: dict[Kind, Box] = {"plan": "plan", "fetch": "fetch", "synthesize": "synthesis"}
 
 
+@lru_cache(maxsize=4_096)
 def is_token(text: str) -> bool:
     """Whether `text` can name a run: 1 to 64 of A–Z, a–z, 0–9, `_` and `-`."""
     return TOKEN.fullmatch(text) is not None
@@ -152,25 +154,38 @@ class Step(Struct, frozen=True):
 
 def parse_slot(subject: str) -> Slot | None:
     """The slot that a subject names, or `None` where it names none."""
+    if not subject.startswith(_RUN_DOT):
+        return None
+    run, _, path = subject[len(_RUN_DOT) :].partition(".")
+    place = _place(path)
+    return Slot(run, *place) if place and is_token(run) else None
+
+
+_Place = tuple[Box, int, int, int, Kind | None, str]
+
+
+@lru_cache(maxsize=4_096)
+def _place(path: str) -> _Place | None:
+    """What a path names within any run; all runs have the same few."""
+    box, *rest = path.split(".")
     try:
-        _, _, run, box, *rest = subject.split(".")
-        return _slot(run, box, rest) if subject.startswith(_RUN_DOT) and is_token(run) else None
+        return _placed(box, rest)
     except ValueError:
         return None
 
 
-def _slot(run: str, box: str, rest: list[str]) -> Slot | None:
+def _placed(box: str, rest: list[str]) -> _Place | None:
     match box, rest:
         case (("accepted" | "completed"), []):
-            return Slot(run, box)
+            return box, 0, 0, 0, None, ""
         case (("task" | "attempt"), [("plan" | "fetch" | "synthesize") as kind, round_, index, attempt]):
-            return Slot(run, box, _number(round_), _number(index), _number(attempt), kind)
+            return box, _number(round_), _number(index), _number(attempt), kind, ""
         case "fetch", [round_, index]:
-            return Slot(run, "fetch", _number(round_), _number(index))
+            return "fetch", _number(round_), _number(index), 0, None, ""
         case "vote", [round_, voter] if _VOTER.fullmatch(voter):
-            return Slot(run, "vote", _number(round_), voter=voter)
+            return "vote", _number(round_), 0, 0, None, voter
         case (("plan" | "hold" | "decision" | "synthesis"), [round_]):
-            return Slot(run, box, _number(round_))
+            return box, _number(round_), 0, 0, None, ""
         case _:
             return None
 
