@@ -17,6 +17,8 @@ from services.coordinator.schemas import Link, NewLink
 from shared.runtime import clock
 
 _HOME: Final = "/"
+_SENT_ALONG: Final = "lax"
+"""A link in a chat opens its page; what changes anything takes the session's token, which no other site knows."""
 _PAGE: Final = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Sign in – Dossier</title></head>
@@ -85,7 +87,7 @@ class SignIn:
             path="/",
             secure=is_secure,
             httponly=True,
-            samesite="strict",
+            samesite=_SENT_ALONG,
         )
         return answer
 
@@ -99,7 +101,8 @@ class SignIn:
         """Have the browser forget its session."""
         answer = RedirectResponse("/sign-in", 303)
         scheme = request.url.scheme
-        answer.delete_cookie(cookie_name(scheme), path="/", secure=scheme == "https", httponly=True, samesite="strict")
+        name, is_secure = cookie_name(scheme), scheme == "https"
+        answer.delete_cookie(name, path="/", secure=is_secure, httponly=True, samesite=_SENT_ALONG)
         return answer
 
     async def link(self, who: Caller, body: NewLink | None = None) -> Link:
