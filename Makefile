@@ -19,7 +19,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_VENV_CLEAR := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint chaos contracts bench lock environment
+.PHONY: help setup demo run test lint evals chaos contracts bench lock environment
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ lint: $(ready) ## ruff, pyright and import-linter
 	@$(bin)/ruff format --check
 	@$(bin)/pyright --pythonpath $(bin)/python
 	@$(bin)/lint-imports --no-logo
+
+evals: $(ready) ## Replay recorded runs and ask a corpus with today's prompts and code, offline; KEEP=1 keeps the figures
+	@$(bin)/python -m tests.evals $(if $(KEEP),--keep)
 
 chaos: $(ready) ## Kill everything at random for a while, then check the log; SECONDS=, SEED=, SCENARIO=single|cluster
 	@$(bin)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \

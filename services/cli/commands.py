@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from services.cli import deliveries as telling
-from services.cli import keyring, operating, review, settings, starting, upgrade
+from services.cli import keyring, operating, recording, review, settings, starting, upgrade
 from services.cli.api import Api
 from services.cli.asking import Asking, Question
 from services.cli.folder import Folder, Running
@@ -298,6 +298,33 @@ def check_upgrade(as_json: Json = False, data: Data = None, nats: Nats = None) -
             return 0 if await upgrade.check(setup, terminal, as_json=as_json) else FAILED
         except Refusal as refusal:
             raise Refusal(str(refusal), code=MISUSED) from refusal
+
+    _run(work)
+
+
+evals = typer.Typer(name="eval", help="Runs as cases for evaluations.", no_args_is_help=True)
+app.add_typer(evals)
+
+
+@evals.command("record")
+def record_case(
+    run: RunId,
+    out: Annotated[Path, typer.Option(file_okay=False, help="The folder that cases are in.")] = recording.CASES,
+    name: Annotated[str | None, typer.Option(help="What the case is called; as the run without.")] = None,
+    data: Data = None,
+    nats: Nats = None,
+) -> None:
+    """Turn a run that has ended into a case: a folder that today's prompts and code can be held against, offline.
+
+    A case has the whole text of every source that was found, all that was said to models and that they replied, and
+    the names of those who asked and decided. Look at it before you give it to anybody. No key or password is in it.
+    """
+
+    async def work(terminal: Terminal) -> int:
+        known = settings.read()
+        setup = settings.setup(known, data=data, nats=nats)
+        await recording.record(setup, known, terminal, run, folder=out / recording.named(name or run))
+        return 0
 
     _run(work)
 

@@ -46,7 +46,7 @@ class Checked(Struct, frozen=True):
 async def check(setup: Setup, terminal: Terminal, *, as_json: bool) -> bool:
     """Print how this release and the recorded state differ; whether they do not. Raises `Refusal` if it cannot say."""
     with closing(_standings(setup.folder)) as standings:
-        async with _log(setup) as log:
+        async with log_of(setup) as log:
             try:
                 checked = await against(log, standings)
             except (Unavailable, Refused) as error:
@@ -104,7 +104,7 @@ def _standings(folder: Folder) -> Standings:
 
 
 @asynccontextmanager
-async def _log(setup: Setup) -> AsyncGenerator[Log]:
+async def log_of(setup: Setup) -> AsyncGenerator[Log]:
     """The log: of the NATS that was named, of the Dossier that runs in the folder, else of the folder's own NATS."""
     running = setup.folder.running()
     servers = setup.nats or (running.nats if running else ())

@@ -6,6 +6,11 @@ from typing import Final
 MAX_TERMS: Final = 24
 _WORD: Final = re.compile(r"\w+")
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_CALLED: Final = re.compile(
+    r"\b(?:and|as|for|from|having|if|in|is|let|not|or|until|when|where|while|with)"
+    r"\s+(?:statement|clause|loops?|keyword|operator|block)\b"
+)
+"""What is called by a word that is no name elsewhere, as in “with statement”."""
 _IDEOGRAPH: Final = re.compile("([\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af])")
 _NAME: Final = re.compile(r"\b[A-Za-z]+[a-z][A-Z]\w*|\b[A-Z]{2,}[a-z]\w*")
 
@@ -30,9 +35,11 @@ _STOP_WORDS: Final = _listed(
 
 def terms(query: str) -> tuple[str, ...]:
     """The words of `query` worth looking for, lower case, each once; all its words where none is worth it."""
-    words = dict.fromkeys(word.lower() for word in _WORD.findall(query) if word.strip("_"))
+    lower = query.lower()
+    words = dict.fromkeys(word for word in _WORD.findall(lower) if word.strip("_"))
+    called = [" ".join(name.split()) for name in _CALLED.findall(lower)]
     telling = [word for word in words if word not in _STOP_WORDS and (len(word) > 1 or not word.isascii())]
-    return tuple(telling or words)[:MAX_TERMS]
+    return tuple(dict.fromkeys([*called, *telling] or words))[:MAX_TERMS]
 
 
 def expression(term: str) -> str:

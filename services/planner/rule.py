@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final
 
-from services.planner.words import general, is_technical, keywords, terms
+from services.planner.words import JOIN, as_written, asked, general, is_technical, keywords, terms, with_names
 from shared.contracts.tasks import PlanTask
 
 MOST: Final = 5
@@ -36,10 +36,12 @@ _SIDES: Final = (
 _SENTENCE: Final = re.compile(r"(?<=[.!?;。？！])\s*\n+|(?<=[.!?;])\s+|(?<=[。？！])|\n+")
 _CLAUSE: Final = re.compile(
     r"[,;:!?()\[\]{}\"“”«»。？！，、：；]+|\.(?=\s|$)|\s[-–—]+\s"
-    r"|\b(?:and|or|but|versus|vs|whereas|while|than|when|if|because|as well as|compared (?:to|with)|instead of)\b",
+    r"|\b(?:and|or|but|versus|vs|whereas|while|than|when|if|because|as well as|compared (?:to|with)|instead of)\b"
+    rf"(?!{JOIN})",
     re.IGNORECASE,
 )
 _CODE_MARKS: Final = re.compile(r"\(\s*\)|`")
+_MEASURE: Final = re.compile(r"\bhow\s+(?:far|long|many|much|often|soon|well)\b", re.IGNORECASE)
 _POSSESSIVE: Final = re.compile(r"['’]s\b")
 _COMPARISON: Final = re.compile(r"\b(?:differ\w*|compar\w+|versus|vs|better|choose|between)\b", re.IGNORECASE)
 _UNWANTED: Final = re.compile(
@@ -67,7 +69,7 @@ def plan(task: PlanTask) -> tuple[str, ...]:
     known = {key(query) for query in task.asked}
     found = _new(chain(wishes, _cut(task.q, subject)), known)[:MOST]
     if len(found) < ENOUGH:
-        more = _new(chain(_named(task.q), _sides(subject)), known.union(map(key, found)))
+        more = _new(chain(_named(task.q, subject), _sides(subject)), known.union(map(key, found)))
         found += more[: ENOUGH - len(found)]
     return tuple(found)
 
@@ -82,21 +84,29 @@ def _cut(text: str, subject: str) -> Iterator[str]:
     for sentence in sorted(_sentences(text), key=lambda sentence: "?" not in sentence):
         compares = _COMPARISON.search(sentence) is not None
         for clause in _clauses(sentence):
-            if words := keywords(clause):
+            if words := asked(clause):
                 lead = subject.split() if _lacks_subject(words, subject, compares=compares) else []
                 yield _query([*lead, *words])
 
 
 def _lacks_subject(words: Sequence[str], subject: str, *, compares: bool) -> bool:
     """Whether `words` alone would find anything and everything. What is compared stands for itself."""
-    if any(map(is_technical, words)) or key(subject) & key(" ".join(words)):
+    if any(map(is_technical, words)) or _singular(subject) & _singular(" ".join(words)):
         return False
     return not compares if len(words) <= 2 else is_technical(subject)
 
 
-def _named(text: str) -> Iterator[str]:
-    """The things that a text names, those of several words first; one word has to be technical, or compared."""
-    compares = _COMPARISON.search(text) is not None
+def _singular(query: str) -> set[str]:
+    """Its words, as of one of each."""
+    return {word.removesuffix("s") for word in key(query)}
+
+
+def _named(text: str, subject: str) -> Iterator[str]:
+    """The things that a text names, those of several words first; one word has to be technical, or compared.
+
+    Where technical things are compared, another word is what they are compared by.
+    """
+    compares = _COMPARISON.search(text) is not None and not is_technical(subject)
     found = [term for sentence in _sentences(text) for clause in _clauses(sentence) for term in terms(clause)]
     for term in sorted(found, key=lambda term: len(term) == 1 and not is_technical(term[0])):
         if len(term) > 1 or compares or is_technical(term[0]):
@@ -113,12 +123,12 @@ def _subject(question: str) -> str:
     for technical in (word for clause in clauses for word in keywords(clause) if is_technical(word)):
         return _query([technical])
     named = [[word for word in term if not general(word)] for clause in clauses for term in terms(clause)]
-    said = [keywords(clause) for clause in clauses]
+    said = [asked(clause) for clause in clauses]
     return _query(max(named, key=len) if named else max(said, key=bool) if said else [])
 
 
 def _sentences(text: str) -> list[str]:
-    plain = _POSSESSIVE.sub("", _CODE_MARKS.sub(" ", text))
+    plain = _MEASURE.sub("how", _POSSESSIVE.sub("", _CODE_MARKS.sub(" ", with_names(text))))
     return [sentence for sentence in _SENTENCE.split(plain) if sentence.strip()]
 
 
@@ -137,6 +147,6 @@ def _new(queries: Iterable[str], known: set[frozenset[str]]) -> list[str]:
 def _query(words: Sequence[str]) -> str:
     """`words` as one query: the first few, as many as fit; a single one that does not fit is cut."""
     kept = list(words[:MAX_WORDS])
-    while len(kept) > 1 and len(" ".join(kept)) > MAX_LENGTH:
+    while len(kept) > 1 and len(as_written(kept)) > MAX_LENGTH:
         kept.pop()
-    return " ".join(kept)[:MAX_LENGTH]
+    return as_written(kept)[:MAX_LENGTH]

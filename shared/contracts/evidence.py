@@ -59,6 +59,10 @@ class Call(Struct, frozen=True):
     """What it brought: a reply in its form, as it came (`ok`) or with its JSON `repaired`; one that was `empty`, only
     reasoning (`thinking`), `refused`, `truncated` or `malformed`; none in time (`timeout`), or none that could be read
     (`bad_response`)."""
+    prompt_sha256: str = ""
+    """SHA-256 (hex) of what it was asked, a text in `EVIDENCE`: the messages as JSON. Empty where it was not kept."""
+    reply_sha256: str = ""
+    """The same of the response as it came, where one came."""
 
 
 def usage_of(calls: Iterable[Call]) -> Usage:

@@ -5,6 +5,7 @@ own retries are off: an attempt is the run's, recorded and counted there.
 """
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -50,6 +51,11 @@ class Prompt:
     max_tokens: int
 
     @property
+    def said(self) -> str:
+        """The messages, as they are kept."""
+        return json.dumps(self.messages, ensure_ascii=False, indent=1)
+
+    @property
     def text(self) -> str:
         """All that the model has to read."""
         return "\n".join([*(str(message.get("content")) for message in self.messages), schema_text(self.form)])
@@ -83,18 +89,27 @@ class Endpoint:
         """Let go of connections."""
         await self._client.close()
 
-    async def complete(self, prompt: Prompt) -> Completion:
-        """What the endpoint answers. Raises `StepError`s."""
+    async def complete(self, prompt: Prompt) -> bytes:
+        """What the endpoint answers, as it came. Raises `StepError`s."""
         try:
             async with asyncio.timeout(self._timeout_s):
-                body = await self._in_some_dialect(prompt)
-            return Completion.model_validate_json(body)
+                return await self._in_some_dialect(prompt)
         except TimeoutError as error:
             raise timed_out(self._name) from error
         except OpenAIError as error:
             raise step_error(error, model=self._name, secret=self._secret) from error
+
+    def completion(self, body: bytes) -> Completion:
+        """What an answer says. Raises `Transient` for what is no chat completion."""
+        try:
+            return Completion.model_validate_json(body)
         except ValidationError as error:
             raise Transient("bad_response", f"The endpoint of {self._name} sent no chat completion.") from error
+
+    def legible(self, body: bytes) -> str:
+        """An answer as it is kept: an endpoint may repeat the key that it was sent, and that is kept nowhere."""
+        text = body.decode("utf-8", "replace")
+        return text.replace(self._secret, "…") if self._secret else text
 
     async def _in_some_dialect(self, prompt: Prompt) -> bytes:
         """The response in the first dialect that the endpoint takes, which is the one to begin with from then on.

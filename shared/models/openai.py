@@ -7,6 +7,7 @@ import asyncio
 from typing import Final
 
 from httpx2 import AsyncClient
+from msgspec.structs import replace
 from openai.types.chat import ChatCompletionMessageParam as Message
 from pydantic import BaseModel
 
@@ -19,7 +20,7 @@ from shared.models.offline import OFFLINE
 from shared.models.prices import Tariff
 from shared.models.protocol import Answer, Ask, Reply
 from shared.models.tokens import Tokens, at_most
-from shared.runtime import clock
+from shared.runtime import clock, transcript
 
 _CALLS: Final = 2
 """The answer, and one correction."""
@@ -121,31 +122,33 @@ class _Exchange:
 
     async def _call(self, ask: Ask[Reply], prompt: Prompt) -> tuple[Completion, Usable[Reply] | Unusable]:
         began = asyncio.get_running_loop().time()
+        call, body = Call(ask.agent, self._name, ask.prompt, 0, 0), b""
         expected = _expected(prompt)
         try:
-            completion = await self._endpoint.complete(prompt)
+            body = await self._endpoint.complete(prompt)
+            completion = self._endpoint.completion(body)
         except StepError as error:
             if error.code in MAY_BE_PAID:
-                self._record(ask, expected, began, error.code, estimated=True)
+                unread = replace(call, reading=error.code, estimated=True)
+                self._record(unread, expected, prompt=prompt, body=body, began=began)
             raise
         reply = read(completion, ask.reply)
         tokens, estimated = completion.tokens(expected)
-        self._record(ask, tokens, began, reply.reading, estimated=estimated)
+        made = replace(call, reading=reply.reading, estimated=estimated)
+        self._record(made, tokens, prompt=prompt, body=body, began=began)
         return completion, reply
 
-    def _record(self, ask: Ask[Reply], tokens: Tokens, began: float, reading: str, *, estimated: bool) -> None:
-        call = Call(
-            agent=ask.agent,
-            model=self._name,
-            prompt=ask.prompt,
+    def _record(self, call: Call, tokens: Tokens, *, prompt: Prompt, body: bytes, began: float) -> None:
+        made = replace(
+            call,
             input_tokens=tokens.input,
             output_tokens=tokens.output,
             cost_usd=self._tariff.cost(tokens, clock.now()),
             duration_s=round(asyncio.get_running_loop().time() - began, 3),
-            estimated=estimated,
-            reading=reading,
+            prompt_sha256=transcript.keep(prompt.said),
+            reply_sha256=transcript.keep(self._endpoint.legible(body)) if body else "",
         )
-        self.calls.append(call)
+        self.calls.append(made)
 
     def _told(self, faults: list[Unusable]) -> list[str]:
         if not faults:

@@ -22,7 +22,7 @@ from shared.contracts.facts import (
 from shared.contracts.subjects import LIVE_CANCELLED, Kind, Slot, Step, parse_slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task, less
 from shared.errors import DossierError, Refused, Terminal, Unavailable
-from shared.runtime import clock, dataref
+from shared.runtime import clock, dataref, transcript
 from shared.runtime.job import FAILURES, GIVEN_UP, Job, boxes, failed, fitting, is_fresh, opened, refers, unsaid
 from shared.runtime.log import Delivery, Fill, Log, Message, Tasks
 from shared.runtime.patience import patiently
@@ -159,6 +159,7 @@ class Worker:
         """Bring one task to exactly one end: its outcome, or a failed attempt that another may follow."""
         self._performing.add(job)
         self._paid[job] = ()
+        transcript.begin()
         try:
             await self._log.room()
             slot, fact = await self._done(job)
@@ -214,6 +215,7 @@ class Worker:
                 slot, fact = job.step.outcome, having_paid(lost, calls_of(fact))
 
     async def _write(self, job: Job, slot: Slot, fact: Fact) -> None:
+        await transcript.freeze(self._log)
         event = Event(fact, f"dossier/{self._kind}", clock.now(), job.traceparent)
         data = await dataref.seal(self._log, slot, event)
         [filled] = await self._log.fill([Fill(slot.subject, data)])

@@ -70,6 +70,7 @@ FAILURE = Failure("timeout", "gpt-4o did not answer in time — “twice”.")
 USAGE = Usage(calls=2, input_tokens=1200, output_tokens=345, cost_usd=0.0125)
 CALL = Call("planner", "gpt-4o-mini", "plan.v1", 1200, 345, 0.25, 1.5, estimated=False, reading="repaired")
 CALLS = (CALL, Call("planner", "gpt-4o-mini", "plan.v1", 800, 2000, None, 120.0, estimated=True, reading="timeout"))
+KEPT = msgspec.structs.replace(CALL, prompt_sha256="8" * 64, reply_sha256="9" * 64)
 SOURCE = Source(SHA, "Coroutines & Tasks", "library/asyncio-task.rst", "docs", (Passage("Tasks are used to…", 1024),))
 PAGE = Source(
     "6" * 64,
@@ -315,6 +316,10 @@ COSTS: dict[str, tuple[Slot, Fact]] = {
     "plan.made.calls": (
         Slot(RUN, "plan", 1),
         PlanMade(queries=("threads",), planner="gpt-4o-mini", usage=usage_of(CALLS), calls=CALLS),
+    ),
+    "plan.made.calls.kept": (
+        Slot(RUN, "plan", 1),
+        PlanMade(queries=("threads",), planner="gpt-4o-mini", usage=usage_of((KEPT,)), calls=(KEPT,)),
     ),
     "plan.failed.calls": (Slot(RUN, "plan", 1), PlanFailed(error=FAILURE, calls=CALLS)),
     "hold.opened.estimate": (

@@ -54,6 +54,14 @@ def test_what_no_document_is_about_finds_nothing(folder: Path, cache: Path):
     assert search(Docs(folder, cache), "???") == []
 
 
+def test_a_name_that_is_no_name_elsewhere_is_looked_for_as_it_stands(folder: Path, cache: Path):
+    (folder / "with.txt").write_text("The with statement calls what closes a file.")
+    (folder / "other.txt").write_text("A statement with a statement is a statement about a statement.")
+    docs = Docs(folder, cache)
+    assert locations(docs, "with statement", 1) == ["handbook/with.txt"]
+    assert locations(docs, "a statement", 1) == ["handbook/other.txt"]
+
+
 def test_words_are_found_in_any_inflection_and_within_names(folder: Path, cache: Path):
     (folder / "names.txt").write_text("Call openTaskGroup before anything else. 我们在东京吃寿司。")
     docs = Docs(folder, cache)

@@ -12,11 +12,13 @@ import pytest
 from llmock.scenarios import Reply as Scripted
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.contracts.evidence import Usage
+from shared.contracts.evidence import Call, Usage
 from shared.errors import StepError, Terminal, Throttled, Transient
 from shared.models.openai import OpenAIModel
 from shared.models.prices import Tariff
 from shared.models.protocol import Ask
+from shared.runtime import transcript
+from shared.runtime.memory import MemoryLog
 
 
 class Colours(BaseModel):
@@ -469,3 +471,52 @@ def test_an_answer_that_trickles_in_is_given_only_so_long():
         assert caught.value.code == "timeout"
 
     asyncio.run(trickling())
+
+
+def kept(*answers) -> tuple[tuple[Call, ...], dict[str, str]]:
+    """The calls of an ask that an endpoint answers so, and their words by SHA-256."""
+
+    async def story():
+        transcript.begin()
+        log, model = MemoryLog(), OpenAIModel("m-1", api_key="sk-test", base_url=URL, http_client=endpoint(*answers))
+        try:
+            calls = (await model.answer(ASK)).calls
+        except StepError as error:
+            calls = error.calls
+        finally:
+            await model.aclose()
+        assert not log.texts
+        await transcript.freeze(log)
+        return calls, dict(log.texts)
+
+    return asyncio.run(story())
+
+
+class TestWhatIsKept:
+    def test_is_what_each_call_asked_and_what_came_back(self):
+        answers = completion("blue!"), completion()
+        calls, texts = kept(*answers)
+        assert [json.loads(texts[call.reply_sha256]) for call in calls] == list(answers)
+        first, second = (json.loads(texts[call.prompt_sha256]) for call in calls)
+        assert [message["content"] for message in first] == ["You name colours.", "Name one."]
+        assert second[2] == {"role": "assistant", "content": "blue!"}
+        assert len(texts) == 4
+
+    def test_is_also_an_answer_that_nobody_can_read(self):
+        [call], texts = kept(httpx2.Response(200, content=b"<html>\xff"))
+        assert (call.reading, texts[call.reply_sha256]) == ("bad_response", "<html>\N{REPLACEMENT CHARACTER}")
+
+    def test_is_the_question_alone_where_nothing_came_back(self):
+        [call], texts = kept(httpx2.ReadTimeout("slow"))
+        assert (call.reading, call.reply_sha256, list(texts)) == ("timeout", "", [call.prompt_sha256])
+
+    def test_is_nothing_of_a_call_that_costs_nothing(self):
+        assert kept(httpx2.Response(429)) == ((), {})
+
+    def test_is_never_the_key(self):
+        [call], texts = kept(completion() | {"echo": "Bearer sk-test"})
+        assert "Bearer …" in texts[call.reply_sha256]
+
+    def test_is_nothing_where_nobody_keeps_a_transcript(self):
+        answer = ask(URL, http_client=endpoint(completion()))
+        assert [(call.prompt_sha256, call.reply_sha256) for call in answer.calls] == [("", "")]

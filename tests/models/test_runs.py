@@ -16,6 +16,7 @@ from services.synthesizer.perform import Synthesizer
 from shared.contracts.facts import PlanMade, RunCompleted, SynthesisWritten
 from shared.contracts.subjects import Kind
 from shared.contracts.tasks import PlanTask, SynthesizeTask
+from shared.models.completion import Completion
 from shared.models.openai import OpenAIModel
 from shared.models.prices import Tariff
 from shared.models.tokens import Tokens
@@ -119,6 +120,22 @@ def test_malformed_then_throttled_then_good_is_a_report_of_the_models_own(llmock
     tell(llmock, docs, story, then=lambda: llmock.rate_limit(retry_after=0.05))
     assert [request.status for request in llmock.requests] == [200, 429, 200] * 2
     llmock.assert_resilient()
+
+
+def test_what_every_call_asked_and_what_came_back_is_frozen_to_the_byte(llmock: LLMock, docs: Path):
+    llmock.reply(NONSENSE).reply(PLAN).reply(REPORT)
+
+    async def story(dossier: Dossier) -> None:
+        run_id = await dossier.ask(QUESTION, approval="auto")
+        await dossier.until(run_id, "reported")
+        plan, written, _ = told(dossier, run_id)
+        calls = plan.calls + written.calls
+        sent = [request.body["messages"] for request in llmock.requests]
+        assert [msgspec.json.decode(dossier.log.texts[call.prompt_sha256]) for call in calls] == sent
+        came = [Completion.model_validate_json(dossier.log.texts[call.reply_sha256]).text for call in calls]
+        assert came == [NONSENSE, PLAN, REPORT]
+
+    tell(llmock, docs, story)
 
 
 def test_only_nonsense_is_a_report_by_rule_that_says_so_and_what_it_cost(llmock: LLMock, docs: Path):

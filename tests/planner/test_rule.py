@@ -37,10 +37,37 @@ TASK_GROUPS = (
         ),
         ("What's new in C++20 vs C#?", ["C++20", "C#"]),
         ("什么是协程？", ["什么是协程"]),
+        ("What does the with statement guarantee, and when is it used?", ["with statement guarantee"]),
+        (
+            "When is the else clause of a while loop or a for loop executed?",
+            ["else clause while loop", "for loop executed"],
+        ),
+        ("How does `with` close a file?", ["with close file"]),
+        ("How can I tell whether joining a thread with a timeout timed out?", ["thread"]),
+        ("How do tides work, and what happens at a neap tide?", ["tides", "neap tide"]),
+        ("How long is a backup kept?", ["backup kept"]),
     ],
 )
 def test_a_question_is_cut_into_what_it_is_about(question, queries):
     assert set(queries) <= set(plan(PlanTask(question)))
+
+
+@pytest.mark.parametrize(
+    ("question", "word"),
+    [
+        ("What happens if a disk fails while a backup runs?", "happens"),
+        ("How does functools.lru_cache work?", "work"),
+        ("Start with statements of fact: how do loans affect prices?", "with"),
+        ("Does work stealing work with threads?", "with"),
+        (TASK_GROUPS, "compared"),
+    ],
+)
+def test_words_that_only_ask_are_not_searched_for(question, word):
+    assert not any(word in query.split() for query in plan(PlanTask(question)))
+
+
+def test_what_technical_things_are_compared_by_is_no_search_of_its_own():
+    assert "errors" not in plan(PlanTask("How does asyncio.TaskGroup handle errors compared with asyncio.gather?"))
 
 
 def test_the_question_is_asked_before_its_background():

@@ -26,7 +26,7 @@ from shared.contracts.facts import (
 from shared.contracts.subjects import Slot, Step, live_cancelled
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.errors import StepError, Terminal, Throttled, Transient
-from shared.runtime import clock, dataref
+from shared.runtime import clock, dataref, transcript
 from shared.runtime import worker as worker_module
 from shared.runtime.log import Consumer, Delivery, Fill, Tasks
 from shared.runtime.memory import MemoryLog
@@ -625,6 +625,52 @@ async def test_a_result_that_is_too_large_was_paid_for_all_the_same():
     failed = log.said(PLAN.outcome)
     assert isinstance(failed, PlanFailed)
     assert (failed.error.code, failed.calls) == ("too_large", (CALL,))
+
+
+class Talking:
+    """Work that says something to a model, and then ends as it is told to."""
+
+    def __init__(self, outcome: StepOutcome | StepError):
+        self.outcome = outcome
+        self.names: list[str] = []
+
+    async def __call__(self, task: Task) -> StepOutcome:
+        self.names = [transcript.keep("What is asked."), transcript.keep("What is \ud800 replied.")]
+        if isinstance(self.outcome, StepError):
+            raise self.outcome
+        return self.outcome
+
+
+@pytest.mark.parametrize("outcome", [MADE, Transient("timeout", "No answer."), Terminal("refused", "No.")])
+@runs
+async def test_what_was_said_to_a_model_is_frozen_before_the_fact_that_names_it(outcome: StepOutcome | StepError):
+    log, work = Witness(), Talking(outcome)
+    await issue(log)
+    async with working(log, work):
+        await wait_until(lambda: "ack" in log.done)
+    assert [log.texts[name] for name in work.names] == ["What is asked.", "What is ? replied."]
+    assert [what.partition(" ")[0] for what in log.done if what != "read"] == ["put", "put", "fill", "ack"]
+
+
+@runs
+async def test_words_that_are_never_taken_cost_no_result():
+    log, work = Witness(), Talking(MADE)
+    log.takes_texts = False
+    await issue(log)
+    async with working(log, work):
+        await wait_until(lambda: "ack" in log.done)
+    assert log.said(PLAN.outcome) == MADE
+    assert not log.texts
+
+
+@runs
+async def test_where_no_model_is_asked_nothing_is_kept():
+    log = Witness()
+    await issue(log)
+    async with working(log, Work(MADE)):
+        await wait_until(lambda: "ack" in log.done)
+    assert "put" not in log.done
+    assert transcript.keep("Said to nobody.") == ""
 
 
 @runs

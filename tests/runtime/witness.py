@@ -25,6 +25,7 @@ class Witness(MemoryLog):
         self.writable.set()
         self.readable = True
         self.refuses = 0
+        self.takes_texts = True
         self.renewable = True
         self.renewals_hang = False
         self.handed_out = 0
@@ -40,6 +41,12 @@ class Witness(MemoryLog):
             self.refuses -= 1
             return [Refused(10054, "message size exceeds maximum allowed")] * len(fills)
         return await super().fill(fills)
+
+    async def put(self, text: str) -> str:
+        self.done.append("put")
+        if not self.takes_texts:
+            raise Refused(10077, "maximum messages exceeded")
+        return await super().put(text)
 
     async def last(self, subjects: Sequence[str], *, leader: bool = False) -> dict[str, Message]:
         self.done.append("read")
