@@ -93,6 +93,8 @@ class Link:
         self._up = asyncio.Event()
         self._reconnected: list[Callable[[], None]] = []
         self._closed = False
+        self.reconnects = 0
+        """How often the connection came back."""
 
     @classmethod
     async def open(cls, servers: Sequence[str], *, name: str) -> "Link":
@@ -300,6 +302,7 @@ class Link:
 
     async def _came_back(self) -> None:
         logger.warning("The connection to NATS is up again.")
+        self.reconnects += 1
         self._up.set()
         for call in self._reconnected:
             call()

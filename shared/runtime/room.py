@@ -21,7 +21,9 @@ class Room:
     """The state of one stream, as its writers hear of it."""
 
     def __init__(self, stream: str) -> None:
-        self._stream = stream
+        self.stream = stream
+        self.failures = 0
+        """Tries to write that failed, for whatever reason."""
         self._reason: str | None = None
         self._first = 0.0
         self._heard = 0.0
@@ -40,7 +42,7 @@ class Room:
             self._first = now
         self._heard = now
         full = isinstance(why, NoRoom)
-        self._reason = str(why) if full else f"NATS takes no writes to {self._stream}: {why} {_HINT}"
+        self._reason = str(why) if full else f"NATS takes no writes to {self.stream}: {why} {_HINT}"
         if not self._told and (full or now - self._first >= _SILENT_S):
             self._told = True
             self._news.clear()
@@ -51,7 +53,7 @@ class Room:
         if self._reason is None:
             return
         if self._told:
-            logger.warning("NATS takes writes to %s again.", self._stream)
+            logger.warning("NATS takes writes to %s again.", self.stream)
         self._reason, self._told = None, False
         self._news.set()
 
