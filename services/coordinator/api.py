@@ -130,7 +130,7 @@ class Api:
         try:
             response = await call(request)
         except Exception:
-            logger.exception("%s %s failed", request.method, request.url.path)
+            logger.exception("%s %s failed", request.method, request.url.path, extra={"event": "request.failed"})
             response = problems.answer(problems.defect())
         response.headers.setdefault(SEQUENCE, str(self._coordinator.fold.seq))
         return response

@@ -154,7 +154,7 @@ class Coordinator:
             try:
                 await self._write_owed()
             except Unavailable as error:
-                logger.warning("Nothing can be written: %s", error)
+                logger.warning("Nothing can be written: %s", error, extra={"event": "write.put_off"})
                 await asyncio.sleep(_AGAIN_S)
                 self._news.set()
             self._save()
@@ -215,7 +215,7 @@ class Coordinator:
             try:
                 await self._set_up()
             except Refused as error:
-                logger.error("JetStream is not as it should be: %s", error)
+                logger.error("JetStream is not as it should be: %s", error, extra={"event": "topology.refused"})
             self._is_set_up = True
             self._save_now()
         self._goal = await self._log.end()
@@ -250,7 +250,7 @@ class Coordinator:
         except TimeoutError:
             return False
         except Refused as error:
-            logger.error("A text of %d characters was refused: %s", len(text), error)
+            logger.error("A text of %d characters was refused: %s", len(text), error, extra={"event": "text.refused"})
             return False
         return True
 
@@ -322,7 +322,12 @@ class Coordinator:
                     self.fold.inbox.drop(write.answers)
                 return False
             case Refused():
-                logger.error("%s was refused: %s", write.fill.subject, filled)
+                logger.error(
+                    "%s was refused: %s",
+                    write.fill.subject,
+                    filled,
+                    extra={"event": "write.refused", "run_id": write.slot.run if write.slot else ""},
+                )
                 if write.slot:
                     self.fold.looked(write.slot.run, self._proven + timedelta(seconds=_REFUSED_AGAIN_S))
                 await asyncio.sleep(_AGAIN_S)

@@ -118,7 +118,9 @@ class Projection:
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise
-            logger.warning("%s is damaged (%s); it is made again from the log.", path, error)
+            logger.warning(
+                "%s is damaged (%s); it is made again from the log.", path, error, extra={"event": "projection.damaged"}
+            )
             for part in ("", "-wal", "-shm"):
                 path.with_name(path.name + part).unlink(missing_ok=True)
             self._db = _opened(path)

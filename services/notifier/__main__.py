@@ -1,13 +1,12 @@
 """`python -m services.notifier`."""
 
 import asyncio
-import logging
 import sys
-from typing import Final
 
 from services.notifier import configuration, consumers
 from services.notifier.configuration import Misconfigured
 from services.notifier.endpoints import Webhooks
+from services.notifier.metrics import Tries
 from services.notifier.noticing import Noticer
 from services.notifier.sending import Sender
 from services.notifier.telling import Teller, Where
@@ -19,9 +18,6 @@ from shared.runtime.patience import patiently
 from shared.runtime.settings import Settings
 from shared.runtime.stopping import unless
 from shared.runtime.telemetry import Telemetry
-
-_LOUD: Final = ("httpx2", "httpcore2")
-"""They log the URLs that are called, and a URL may be a secret."""
 
 
 async def _main(settings: Settings, webhooks: Webhooks, stop: asyncio.Event, telemetry: Telemetry) -> None:
@@ -43,7 +39,8 @@ async def _notify(
         names = [endpoint.name for endpoint in webhooks.endpoints]
         await unless(stop, patiently(lambda: consumers.ensure(log.link, deliveries, names)))
         health.trouble = lambda: "It stops." if stop.is_set() else trouble(deliveries)
-        where = Where(log, deliveries, Sender(webhooks.allow), clock.now, settings.public_url)
+        count = Tries(metrics, names).count
+        where = Where(log, deliveries, Sender(webhooks.allow), clock.now, settings.public_url, count)
         async with asyncio.TaskGroup() as group:
             group.create_task(unless(stop, Noticer(log, deliveries, webhooks, clock.now).run()))
             for endpoint in webhooks.endpoints:
@@ -61,8 +58,6 @@ def main() -> None:
         webhooks = configuration.load(settings.webhooks)
     except Misconfigured as error:
         sys.exit(str(error))
-    for name in _LOUD:
-        logging.getLogger(name).setLevel(logging.WARNING)
     run("notifier", lambda stop, telemetry: _main(settings, webhooks, stop, telemetry), settings)
 
 

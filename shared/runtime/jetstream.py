@@ -132,7 +132,12 @@ class JetStreamLog:
                         yield chunk
                         after = chunk[-1].seq
             except (Unavailable, Refused) as error:
-                logger.warning("Reading the log from %d on is interrupted: %s", after + 1, error)
+                logger.warning(
+                    "Reading the log from %d on is interrupted: %s",
+                    after + 1,
+                    error,
+                    extra={"event": "log.interrupted"},
+                )
                 await asyncio.sleep(0.2)
             await self.link.up()
 

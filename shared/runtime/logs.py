@@ -18,6 +18,8 @@ from shared.runtime.settings import Settings
 from shared.runtime.tracing import WITHIN
 
 _TEXT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+_LOUD: Final = ("httpcore2", "httpx2", "mcp", "openai", "urllib3")
+"""They log what they send, and where to: prompts, pages, and URLs that may be secrets."""
 
 
 def begin(service: str, settings: Settings) -> None:
@@ -26,15 +28,19 @@ def begin(service: str, settings: Settings) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Json(service) if is_json else Text(_TEXT))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    for name in _LOUD:
+        loud = logging.getLogger(name)
+        loud.setLevel(max(loud.level, logging.WARNING))
 
 
 class Text(logging.Formatter):
-    """A line for people, and where something went wrong what led to it."""
+    """A line for people, and below it what led to an exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text."""
-        line = f"{self.formatMessage(_prepared(self, record))}"
-        return "\n".join([line, *_chain(record)])
+        record.message = record.getMessage()
+        record.asctime = self.formatTime(record)
+        return "\n".join([self.formatMessage(record), *_chain(record)])
 
 
 class Json(logging.Formatter):
@@ -60,12 +66,6 @@ class Json(logging.Formatter):
             "error": "\n".join(_chain(record)),
         }
         return json.dumps({name: value for name, value in said.items() if value}, ensure_ascii=False)
-
-
-def _prepared(formatter: logging.Formatter, record: logging.LogRecord) -> logging.LogRecord:
-    record.message = record.getMessage()
-    record.asctime = formatter.formatTime(record)
-    return record
 
 
 def _chain(record: logging.LogRecord) -> Iterator[str]:

@@ -46,14 +46,18 @@ class Room:
         if not self._told and (full or now - self._first >= _SILENT_S):
             self._told = True
             self._news.clear()
-            logger.error("%s What is to be written waits, and goes on by itself when there is room.", self._reason)
+            logger.error(
+                "%s What is to be written waits, and goes on by itself when there is room.",
+                self._reason,
+                extra={"event": "log.full"},
+            )
 
     def taken(self) -> None:
         """A write was taken."""
         if self._reason is None:
             return
         if self._told:
-            logger.warning("NATS takes writes to %s again.", self.stream)
+            logger.warning("NATS takes writes to %s again.", self.stream, extra={"event": "log.taken_again"})
         self._reason, self._told = None, False
         self._news.set()
 

@@ -162,7 +162,7 @@ class Worker:
             try:
                 return set(await self._log.last(sorted(subjects)))
             except Unavailable as error:
-                logger.warning("Cannot read what is done already: %s", error)
+                logger.warning("Cannot read what is done already: %s", error, extra={"event": "task.unread"})
                 await asyncio.sleep(0.5)
         return set()
 
@@ -181,7 +181,13 @@ class Worker:
             if self._stopping and job in self._performing:
                 await self._interrupt(job, watch)
         except DossierError as error:
-            logger.error("%s attempt %d could not be recorded: %s", job.step.outcome.subject, job.attempt, error)
+            logger.error(
+                "%s attempt %d could not be recorded: %s",
+                job.step.outcome.subject,
+                job.attempt,
+                error,
+                extra={"event": "attempt.unrecorded"},
+            )
         finally:
             self._performing.discard(job)
             watch.over(self._paid.pop(job))
@@ -272,7 +278,9 @@ class Worker:
                 if still_ours:
                     kept[task] = asked
                 elif now() - kept[task] >= ACK_WAIT_S * 2 / 3 and self._abort(task):
-                    logger.warning("A task is aborted: NATS cannot be told that it is alive.")
+                    logger.warning(
+                        "A task is aborted: NATS cannot be told that it is alive.", extra={"event": "attempt.aborted"}
+                    )
 
     async def _heed_cancels(self) -> None:
         """Abort the jobs of a run as soon as it is said to be cancelled. Only economy: a missed hint costs work."""
@@ -294,8 +302,9 @@ class Worker:
             job.step.outcome.subject,
             job.attempt,
             failure.code,
-            failure.message,
+            type(error).__name__ if failure.code == "defect" else failure.message,
             exc_info=error if failure.code == "defect" else None,
+            extra={"event": "attempt.failed"},
         )
 
 
