@@ -20,7 +20,7 @@ from shared.contracts.subjects import KINDS, Kind, task_filter
 from shared.errors import Refused, Unavailable
 from shared.runtime.log import Log, Queue
 
-_KEPT_S: Final = 5.0
+_KEPT_S: Final = 2.0
 
 
 class Standing(Struct, frozen=True):

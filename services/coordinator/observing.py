@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final
+from typing import Final, get_args
 
 from prometheus_client import Counter, Histogram
 
@@ -13,6 +13,7 @@ from shared.contracts.facts import (
     DecisionExpired,
     DecisionRejected,
     DecisionRevised,
+    Outcome,
     RunAccepted,
     RunCompleted,
 )
@@ -34,8 +35,10 @@ class Observer:
     def __init__(self, telemetry: Telemetry) -> None:
         registry = telemetry.metrics.registry
         self._tracer = telemetry.tracer
+        outcomes: tuple[Outcome, ...] = get_args(Outcome)
         self._accepted = Counter("dossier_runs_accepted", "Requests that became a run.", registry=registry)
-        self._completed = Counter("dossier_runs_completed", "Runs that ended.", ["outcome"], registry=registry)
+        completed = Counter("dossier_runs_completed", "Runs that ended.", ["outcome"], registry=registry)
+        self._completed = {outcome: completed.labels(outcome) for outcome in outcomes}
         self._decisions = Counter(
             "dossier_decisions", "Decisions, by how they came.", ["decision", "via"], registry=registry
         )
@@ -57,7 +60,7 @@ class Observer:
             case RunAccepted():
                 self._accepted.inc()
             case RunCompleted(outcome=outcome):
-                self._completed.labels(outcome).inc()
+                self._completed[outcome].inc()
                 if run.accepted:
                     self._took.labels(outcome).observe(max(0.0, (it.time - run.accepted.at).total_seconds()))
             case DecisionApproved() | DecisionRejected() | DecisionRevised() | DecisionExpired():

@@ -28,6 +28,8 @@ from shared.runtime.observing import RESULTS, Attempted
 _STEP_S: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _LOOK_UP_WITHIN_S: Final = 3.0
 _CODES: Final = 100
+_URGENT: Final = ("unauthorized", "forbidden", "quota_exhausted")
+"""Codes that a person has to act on. They are there from the start, so that the first of them is an increase."""
 
 Look = Callable[[], Awaitable[None]]
 
@@ -125,7 +127,9 @@ class Attempts:
             "dossier_attempts_in_flight", "Attempts under way in this process.", ["kind"], registry=registry
         ).labels(kind)
         self._calls = _Calls(registry)
-        self._seen: set[str] = set()
+        self._seen = set(_URGENT)
+        for code in _URGENT:
+            self._codes.labels(kind, code)
 
     def began(self) -> None:
         """One more is under way."""
