@@ -33,7 +33,7 @@ demo: $(ready) ## Ask one question and print the cited report; needs no key and 
 run: $(ready) ## Start NATS and the four services
 	@$(bin)/dossier up
 
-test: $(ready) ## Run every test
+test: $(ready) $(bin)/promtool ## Run every test
 	@$(bin)/pytest
 
 lint: $(ready) ## ruff, pyright and import-linter
@@ -69,6 +69,15 @@ $(ready): $(locks) pyproject.toml | environment
 	@$(uv) pip sync --quiet --python $(bin)/python --require-hashes $(locks)
 	@$(uv) pip install --quiet --python $(bin)/python --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# Prometheus' own tool for its rules: the one on PATH, else that of Debian's package, of which nothing is installed.
+$(bin)/promtool: | environment
+	@tool="$$(command -v promtool)" || { \
+	  cd $(VENV) && rm -rf promtool && mkdir promtool && cd promtool \
+	  && apt-get download -qq -o APT::Sandbox::User=root prometheus >/dev/null && dpkg -x prometheus_*.deb . \
+	  && mv usr/bin/promtool . && rm -r etc lib usr var prometheus_*.deb; tool="$$PWD/promtool"; }; \
+	test -x "$$tool" && ln -sf "$$tool" $(CURDIR)/$@ \
+	  || echo 'There is no promtool, so the alert rules cannot be tested: install the package prometheus.' >&2
 
 # An interpreter and uv: the one on PATH, else one of the environment's own.
 environment:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
+import msgspec
 from msgspec import Struct
 
 Severity = Literal["warning", "error"]
@@ -14,6 +15,7 @@ MAX_BYTES: Final = 8 * 1024 * 1024
 _PYTHON: Final = re.compile(r"\d{4}-\d\d-\d\d \S+ (?P<level>WARNING|ERROR|CRITICAL) +(?:[\w.]+: )?(?P<text>.*)")
 _NATS: Final = re.compile(r"\[\d+\] \S+ \S+ \[(?P<level>WRN|ERR|FTL)\] (?P<text>.*)")
 _WARNINGS: Final = ("WARNING", "WRN")
+_SEVERITIES: Final[dict[str, Severity]] = {"warning": "warning", "error": "error", "critical": "error"}
 
 
 class Notice(Struct, frozen=True):
@@ -29,10 +31,26 @@ Tell = Callable[[Notice], None]
 
 def notice(source: str, line: str) -> Notice | None:
     """The warning or error that a line of a log is; `None` for any other line."""
+    if line.startswith("{"):
+        return _of_json(source, line)
     match = _PYTHON.fullmatch(line) or _NATS.fullmatch(line)
     if match is None:
         return None
     return Notice(source, "warning" if match["level"] in _WARNINGS else "error", match["text"])
+
+
+class _Line(Struct):
+    level: str
+    message: str
+
+
+def _of_json(source: str, line: str) -> Notice | None:
+    try:
+        said = msgspec.json.decode(line, type=_Line)
+    except msgspec.MsgspecError:
+        return None
+    severity = _SEVERITIES.get(said.level)
+    return Notice(source, severity, said.message) if severity else None
 
 
 class LogFile:

@@ -59,6 +59,7 @@ def setup(
         webhooks=settings.webhooks,
         public_url=settings.public_url if "public_url" in settings.model_fields_set else None,
         grace_s=settings.grace_s,
+        log_format="json" if settings.log_format == "json" else "text",
     )
 
 

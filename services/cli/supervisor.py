@@ -6,7 +6,7 @@ import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import httpx2
 from msgspec import Struct
@@ -52,6 +52,8 @@ class Setup(Struct, frozen=True):
     webhooks: Path | None = None
     public_url: str | None = None
     grace_s: float = 20.0
+    log_format: Literal["text", "json"] = "text"
+    """Of what the services write to their files: lines for people, unless machines are to read them."""
 
     def environment(self, running: Running) -> Mapping[str, str]:
         """What the services get to know; not the key of whoever starts them."""
@@ -68,6 +70,7 @@ class Setup(Struct, frozen=True):
                 "DOSSIER_API_PORT": port,
                 "DOSSIER_HEALTH_PORT": "0",
                 "DOSSIER_API_KEY": "",
+                "DOSSIER_LOG_FORMAT": self.log_format,
             }
         )
 

@@ -3,7 +3,9 @@
 import asyncio
 import sys
 from datetime import timedelta
+from pathlib import Path
 
+from msgspec import Struct
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,8 +17,10 @@ from services.coordinator.access import local
 from services.coordinator.access.access import Access, Entry
 from services.coordinator.access.gate import Protected
 from services.coordinator.api import Api
+from services.coordinator.figures import Figures
 from services.coordinator.intake import Defaults
 from services.coordinator.loop import Coordinator
+from services.coordinator.observing import Observer
 from services.coordinator.projection import Projection
 from services.coordinator.spending import Writer
 from services.coordinator.troubles import Expected
@@ -29,11 +33,13 @@ from shared.models.roles import tariff
 from shared.models.room import MOST_CONTEXT, room
 from shared.models.tokens import Tokens
 from shared.runtime import clock, topology
-from shared.runtime.app import Health, connect, probes, run, serve_http, trouble
+from shared.runtime.app import Health, connect, probes, run, serve_health, serve_http, trouble
 from shared.runtime.jetstream import JetStreamLog
+from shared.runtime.metrics import LogCollector
 from shared.runtime.patience import patiently
 from shared.runtime.settings import Settings
 from shared.runtime.stopping import unless
+from shared.runtime.telemetry import Telemetry
 
 
 class NobodyMay(DossierError):
@@ -63,26 +69,42 @@ async def _serve(door: _Door, settings: Settings, stop: asyncio.Event) -> None:
     )
 
 
-async def _main(settings: Settings, stop: asyncio.Event) -> None:
-    door = _Door()
+class _Process(Struct, frozen=True):
+    """What there is of this process before there is a log."""
+
+    settings: Settings
+    stop: asyncio.Event
+    telemetry: Telemetry
+    door: _Door
+    health: Health
+
+    @property
+    def projection(self) -> Path:
+        """The file of the projection."""
+        return self.settings.data / "projection.db"
+
+
+async def _main(process: _Process) -> None:
+    settings, stop = process.settings, process.stop
     async with asyncio.TaskGroup() as group:
-        group.create_task(_serve(door, settings, stop))
+        group.create_task(_serve(process.door, settings, stop))
+        if settings.health_port != settings.api_port:
+            group.create_task(serve_health(process.health, process.telemetry.metrics, settings, stop))
         log = await connect(settings, "coordinator", stop)
         if log is None:
             return
-        projection = Projection(settings.data / "projection.db")
+        projection = Projection(process.projection)
         try:
-            await _coordinate(settings, log, projection, door, stop)
+            await _coordinate(process, log, projection)
         finally:
             stop.set()
             await log.close()
             projection.close()
 
 
-async def _coordinate(
-    settings: Settings, log: JetStreamLog, projection: Projection, door: _Door, stop: asyncio.Event
-) -> None:
+async def _coordinate(process: _Process, log: JetStreamLog, projection: Projection) -> None:
     """Answer from the log and write to it, until `stop`."""
+    settings, stop, observer = process.settings, process.stop, Observer(process.telemetry)
     await unless(stop, patiently(lambda: topology.ensure_lead(log.link, settings.limits)))
     await unless(stop, patiently(lambda: topology.ensure_access(log.link, settings.limits)))
     defaults = Defaults(
@@ -93,8 +115,13 @@ async def _coordinate(
         _rules(settings),
     )
     coordinator = Coordinator(
-        log, projection, defaults=defaults, set_up=lambda: topology.ensure(log.link, settings.limits)
+        log,
+        projection,
+        defaults=defaults,
+        set_up=lambda: topology.ensure(log.link, settings.limits),
+        observe=observer,
     )
+    late_after = timedelta(seconds=duration_s(settings.late_after))
     access = Access(log.beside(ACCESS), _entry(settings))
     api = Api(
         log,
@@ -102,16 +129,22 @@ async def _coordinate(
         access,
         digest_required=settings.digest_required,
         trouble=lambda: trouble(log),
-        expected=Expected(settings.attempts, timedelta(seconds=duration_s(settings.late_after))),
+        expected=Expected(settings.attempts, late_after),
         rounds=settings.rounds,
         deliveries=log.beside(DELIVERIES),
+        observe=observer,
+        metrics=process.telemetry.metrics,
     )
+    figures = Figures(log, coordinator, process.projection, late_after=late_after)
+    process.telemetry.metrics.add(figures, figures.look)
+    process.telemetry.metrics.add(LogCollector(log))
+    process.health.trouble = api.unready
     async with asyncio.TaskGroup() as group:
         keeping_up = group.create_task(access.run())
         await unless(stop, patiently(access.open))
         if not stop.is_set():
             _refuse_if_nobody_may(settings, access)
-            door.app = api.app()
+            process.door.app = api.app()
             await unless(stop, coordinator.run())
         keeping_up.cancel()
 
@@ -146,7 +179,11 @@ def main() -> None:
     """Coordinate until told to stop."""
     settings = Settings()
     try:
-        run(lambda stop: _main(settings, stop), settings)
+        run(
+            "coordinator",
+            lambda stop, telemetry: _main(_Process(settings, stop, telemetry, _Door(), Health())),
+            settings,
+        )
     except* (ServerTooOld, NobodyMay) as errors:
         sys.exit(str(_first(errors)))
 

@@ -21,6 +21,7 @@ from services.coordinator.desk import Desk
 from services.coordinator.forking import Forking
 from services.coordinator.judgement import no_auto
 from services.coordinator.loop import Coordinator
+from services.coordinator.observing import Observe, unobserved
 from services.coordinator.params import (
     SEQUENCE,
     WAIT_S,
@@ -58,6 +59,7 @@ from shared.contracts.facts import RunCompleted, SynthesisWritten
 from shared.contracts.requests import Asked, Revision, Ruling
 from shared.runtime.app import readiness
 from shared.runtime.log import Log
+from shared.runtime.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +78,8 @@ class Api:
         expected: Expected = EXPECTED,
         rounds: int = 5,
         deliveries: Log | None = None,
+        observe: Observe = unobserved,
+        metrics: Metrics | None = None,
     ) -> None:
         self._log = log
         self._deliveries = deliveries
@@ -85,7 +89,8 @@ class Api:
         self._publisher = Publisher(log)
         self._troubles = Troubles(log, coordinator, expected)
         self._forking = Forking(coordinator, self._publisher)
-        self._desk = Desk(log, coordinator, digest_required=digest_required, rounds=rounds)
+        self._desk = Desk(log, coordinator, digest_required=digest_required, rounds=rounds, observe=observe)
+        self._metrics = metrics
         self._trouble = trouble
 
     def app(self) -> FastAPI:
@@ -99,6 +104,8 @@ class Api:
         openapi.describe(app)
         app.add_api_route("/livez", self.livez, include_in_schema=False)
         app.add_api_route("/readyz", self.readyz, include_in_schema=False)
+        if self._metrics:
+            app.add_route("/metrics", self._metrics.answer, include_in_schema=False)
         rights.check(routes(app))
         return app
 
@@ -123,7 +130,7 @@ class Api:
         try:
             response = await call(request)
         except Exception:
-            logger.exception("%s %s failed", request.method, request.url.path)
+            logger.exception("%s %s failed", request.method, request.url.path, extra={"event": "request.failed"})
             response = problems.answer(problems.defect())
         response.headers.setdefault(SEQUENCE, str(self._coordinator.fold.seq))
         return response
@@ -134,8 +141,12 @@ class Api:
 
     async def readyz(self) -> Response:
         """NATS is reachable and takes writes, and the projection has caught up."""
+        return readiness(self.unready())
+
+    def unready(self) -> str | None:
+        """Why this coordinator cannot work; `None` where it can."""
         behind = None if self._coordinator.caught_up else "The log is still being read."
-        return readiness(self._trouble() or behind)
+        return self._trouble() or behind
 
     async def create(
         self,

@@ -7,6 +7,7 @@ from services.coordinator.access.rights import Principal, may_cancel_any
 from services.coordinator.fold import read
 from services.coordinator.intake import Judgement, Refuse, Said, Take, Verb, judge_ruling
 from services.coordinator.loop import Coordinator
+from services.coordinator.observing import Observe, unobserved
 from services.coordinator.run import Run, evolve, recorded
 from services.coordinator.voting import person, voter
 from services.coordinator.writing import SOURCE
@@ -30,11 +31,20 @@ _NOT_KNOWN: Final = "NATS has not answered in time; whether this is recorded is 
 class Desk:
     """Takes decisions. Any coordinator may, leading or not: the boxes say who was first."""
 
-    def __init__(self, log: Log, coordinator: Coordinator, *, digest_required: bool, rounds: int = 5) -> None:
+    def __init__(
+        self,
+        log: Log,
+        coordinator: Coordinator,
+        *,
+        digest_required: bool,
+        rounds: int = 5,
+        observe: Observe = unobserved,
+    ) -> None:
         self._log = log
         self._coordinator = coordinator
         self._digest_required = digest_required
         self._rounds = rounds
+        self._observe = observe
 
     async def rule(self, verb: Verb, ruling: Ruling, who: Principal) -> tuple[Refuse | None, Run | None]:
         """Take the decision, or say why not. The run is as the stream's leader has it, the decision included."""
@@ -63,7 +73,9 @@ class Desk:
         if isinstance(take.fact, RunCompleted):
             await self._log.hint(live_cancelled(ruling.run_id), b"")
         it = recorded(take.slot, data, seq=seq, stored_at=clock.now())
-        return None, evolve(run or Run(ruling.run_id), it)
+        decided = evolve(run or Run(ruling.run_id), it)
+        self._observe(decided, it, clock.now())
+        return None, decided
 
     async def _seq_of(self, slot: Slot, data: bytes) -> int | None:
         """Where these very bytes stand: an earlier try of the same write filled the box, and its answer was lost."""

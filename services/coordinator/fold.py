@@ -57,7 +57,11 @@ class Fold:
             self.inbox.restore()
             return
         if checkpoint:
-            logger.warning("The projection is of another log or fold; it is rebuilt from %d facts.", end.seq)
+            logger.warning(
+                "The projection is of another log or fold; it is rebuilt from %d facts.",
+                end.seq,
+                extra={"event": "projection.rebuilt"},
+            )
         self._projection.clear()
 
     def take(self, messages: Sequence[Message]) -> None:

@@ -5,7 +5,6 @@ says again what is already recorded. So it may be judged as often as it takes.
 """
 
 from datetime import datetime
-from hashlib import sha256
 from math import ceil
 from typing import Final, Literal
 
@@ -17,7 +16,7 @@ from services.coordinator.owed import decided_findings
 from services.coordinator.run import Run
 from services.coordinator.spending import Writer, limit, with_usage, within
 from services.coordinator.voting import RELAXED, Rules, demanded, objection, person, voter
-from shared.contracts import envelope, requests
+from shared.contracts import envelope, requests, traces
 from shared.contracts.evidence import Failure
 from shared.contracts.facts import (
     Decision,
@@ -72,10 +71,9 @@ class Inbound(Struct, frozen=True):
     @property
     def trace(self) -> str:
         """The publisher's trace, else one that follows from the message, so that it is the same again."""
-        if self.traceparent:
+        if self.traceparent and traces.parse(self.traceparent):
             return self.traceparent
-        made = sha256(f"{self.run} {self.seq}".encode()).hexdigest()
-        return f"00-{made[:32]}-{made[32:48]}-01"
+        return traces.made(self.run, self.seq)
 
     @property
     def forks(self) -> str | None:

@@ -32,7 +32,7 @@ async def stand(log: Log, changed: Callable[[bool], None]) -> None:
 
 
 async def _serve(term: Delivery, changed: Callable[[bool], None]) -> None:
-    logger.info("This coordinator leads.")
+    logger.info("This coordinator leads.", extra={"event": "leadership.won"})
     changed(True)
     try:
         await _keep(term)
@@ -42,7 +42,7 @@ async def _serve(term: Delivery, changed: Callable[[bool], None]) -> None:
                 await term.nak()
         raise
     finally:
-        logger.info("This coordinator no longer leads.")
+        logger.info("This coordinator no longer leads.", extra={"event": "leadership.lost"})
         changed(False)
 
 

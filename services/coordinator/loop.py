@@ -7,7 +7,7 @@ in the log; a crash anywhere in here is healed by the next look.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
 from itertools import islice
@@ -17,13 +17,14 @@ from services.coordinator import leadership
 from services.coordinator.fold import Fold, read
 from services.coordinator.fork import copied
 from services.coordinator.intake import Defaults, Inbound, Refuse, Said, Take, judge, refusal
+from services.coordinator.observing import Observe, unobserved
 from services.coordinator.owed import Owed, owed
 from services.coordinator.projection import Projection
 from services.coordinator.run import Recorded, Run, written
 from services.coordinator.voting import Rules
 from services.coordinator.writing import Write, refuse, write
 from shared.contracts.facts import RequestRefused, RunCompleted
-from shared.contracts.subjects import Slot, live_cancelled, parse_slot
+from shared.contracts.subjects import live_cancelled, parse_slot
 from shared.errors import Refused, Unavailable
 from shared.runtime import clock, dataref
 from shared.runtime.log import End, Filled, Full, Log, Message, Stored
@@ -44,12 +45,19 @@ class Coordinator:
     """Folds the log into runs and, while it leads, writes what they are owed."""
 
     def __init__(
-        self, log: Log, projection: Projection, *, defaults: Defaults, set_up: Callable[[], Awaitable[None]]
+        self,
+        log: Log,
+        projection: Projection,
+        *,
+        defaults: Defaults,
+        set_up: Callable[[], Awaitable[None]],
+        observe: Observe = unobserved,
     ) -> None:
         self._log = log
         self._projection = projection
         self._defaults = defaults
         self._set_up = set_up
+        self._observe = observe
         self.fold = Fold(projection)
         self._turning = asyncio.Lock()
         self._news = asyncio.Event()
@@ -146,7 +154,7 @@ class Coordinator:
             try:
                 await self._write_owed()
             except Unavailable as error:
-                logger.warning("Nothing can be written: %s", error)
+                logger.warning("Nothing can be written: %s", error, extra={"event": "write.put_off"})
                 await asyncio.sleep(_AGAIN_S)
                 self._news.set()
             self._save()
@@ -207,7 +215,7 @@ class Coordinator:
             try:
                 await self._set_up()
             except Refused as error:
-                logger.error("JetStream is not as it should be: %s", error)
+                logger.error("JetStream is not as it should be: %s", error, extra={"event": "topology.refused"})
             self._is_set_up = True
             self._save_now()
         self._goal = await self._log.end()
@@ -222,7 +230,7 @@ class Coordinator:
         filled = await self._log.fill([write.fill for write in writes])
         lost = [write for write, result in zip(writes, filled, strict=True) if not await self._settle(write, result)]
         if lost:
-            await self._learn([write.slot for write in lost if write.slot])
+            await self._learn({write.slot.subject: write for write in lost if write.slot})
 
     async def _with_texts(self, writes: list[Write]) -> list[Write]:
         """These writes, what they refer to in `EVIDENCE`; less those for which it has no room, which come up again."""
@@ -242,7 +250,7 @@ class Coordinator:
         except TimeoutError:
             return False
         except Refused as error:
-            logger.error("A text of %d characters was refused: %s", len(text), error)
+            logger.error("A text of %d characters was refused: %s", len(text), error, extra={"event": "text.refused"})
             return False
         return True
 
@@ -306,6 +314,7 @@ class Coordinator:
                 if write.slot and write.event:
                     it = written(write.slot, write.fill.data, write.event, seq=seq, stored_at=self._proven)
                     self.fold.wrote(it)
+                    self._tell(it)
                     await self._tell_workers(it)
                 return True
             case Full():
@@ -313,22 +322,35 @@ class Coordinator:
                     self.fold.inbox.drop(write.answers)
                 return False
             case Refused():
-                logger.error("%s was refused: %s", write.fill.subject, filled)
+                logger.error(
+                    "%s was refused: %s",
+                    write.fill.subject,
+                    filled,
+                    extra={"event": "write.refused", "run_id": write.slot.run if write.slot else ""},
+                )
                 if write.slot:
                     self.fold.looked(write.slot.run, self._proven + timedelta(seconds=_REFUSED_AGAIN_S))
                 await asyncio.sleep(_AGAIN_S)
                 return True
 
+    def _tell(self, it: Recorded) -> None:
+        """This process wrote it, and so it is this one that tells of it."""
+        if run := self.fold.run(it.slot.run):
+            self._observe(run, it, clock.now())
+
     async def _tell_workers(self, it: Recorded) -> None:
         if isinstance(it.fact, RunCompleted) and it.fact.outcome == "cancelled":
             await self._log.hint(live_cancelled(it.slot.run), b"")
 
-    async def _learn(self, slots: Sequence[Slot]) -> None:
-        """Fold what others wrote to these slots."""
-        for message in (await self._log.last([slot.subject for slot in slots], leader=True)).values():
+    async def _learn(self, lost: Mapping[str, Write]) -> None:
+        """Fold what stands in these slots. It may be our own: stored at an earlier try, whose answer was lost."""
+        for message in (await self._log.last(list(lost), leader=True)).values():
             slot = parse_slot(message.subject)
             assert slot
-            self.fold.add(read(slot, await dataref.whole(self._log, message)))
+            it = read(slot, await dataref.whole(self._log, message))
+            self.fold.add(it)
+            if message.data == lost[message.subject].fill.data:
+                self._tell(it)
 
     def _trace(self, inbound: Inbound) -> str | None:
         if not inbound.verb:

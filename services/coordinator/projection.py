@@ -13,8 +13,9 @@ from msgspec import Struct
 from services.coordinator import failures
 from services.coordinator.failures import Failed
 from services.coordinator.intake import deadline_of
-from services.coordinator.run import FOLD_VERSION, Run, pack, unpack
+from services.coordinator.run import FOLD_VERSION, Box, Run, pack, unpack
 from services.coordinator.standing import owed_since
+from shared.contracts.facts import HoldOpened
 from shared.runtime.log import Message
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,9 @@ CREATE TABLE IF NOT EXISTS failure (
 );
 CREATE INDEX IF NOT EXISTS failure_run ON failure (run, seq);
 CREATE INDEX IF NOT EXISTS failure_code ON failure (code, seq);
+CREATE TABLE IF NOT EXISTS hold (run TEXT PRIMARY KEY, opened REAL NOT NULL, deadline REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS hold_opened ON hold (opened);
+CREATE INDEX IF NOT EXISTS hold_deadline ON hold (deadline);
 CREATE TABLE IF NOT EXISTS unanswered (seq INTEGER PRIMARY KEY, message BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS checkpoint (
   one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -62,7 +66,9 @@ ON CONFLICT (id) DO UPDATE SET place = excluded.place, status = excluded.status,
   owed_since = excluded.owed_since, state = excluded.state
 """
 _SAVE_FAILURE: Final = "INSERT OR REPLACE INTO failure VALUES (?, ?, ?, ?, ?, ?, ?)"
-_FORGET: Final = "".join(f"DROP TABLE IF EXISTS {name};" for name in ("run", "failure", "unanswered", "checkpoint"))
+_FORGET: Final = "".join(
+    f"DROP TABLE IF EXISTS {name};" for name in ("run", "failure", "hold", "unanswered", "checkpoint")
+)
 
 _HEAVY: Final = 512 * 1024
 """Bytes of a packed run. The average run has some tens of thousands."""
@@ -115,7 +121,9 @@ class Projection:
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise
-            logger.warning("%s is damaged (%s); it is made again from the log.", path, error)
+            logger.warning(
+                "%s is damaged (%s); it is made again from the log.", path, error, extra={"event": "projection.damaged"}
+            )
             for part in ("", "-wal", "-shm"):
                 path.with_name(path.name + part).unlink(missing_ok=True)
             self._db = _opened(path)
@@ -152,6 +160,7 @@ class Projection:
         rows = [row(run, wake_at) for run, wake_at in runs]
         self._db.execute("BEGIN")
         self._db.executemany(_SAVE_RUN, rows)
+        self._save_holds([run for run, _ in runs if any(round_.hold for round_ in run.rounds.values())])
         if failed:
             self._db.executemany(_SAVE_FAILURE, map(_failure_row, failed))
         self._db.executemany("DELETE FROM unanswered WHERE seq = ?", [(seq,) for seq in answered])
@@ -165,6 +174,13 @@ class Projection:
         )
         self._db.execute("COMMIT")
         return [run.id for (run, _), (*_, state) in zip(runs, rows, strict=True) if len(state) > _HEAVY]
+
+    def _save_holds(self, runs: Sequence[Run]) -> None:
+        """Of runs that have had a hold, those that are on hold now."""
+        held = [(run.id, hold.at.timestamp(), hold.fact.deadline.timestamp()) for run in runs if (hold := _held(run))]
+        over = [(run.id,) for run in runs if not _held(run)]
+        self._db.executemany("DELETE FROM hold WHERE run = ?", over)
+        self._db.executemany("INSERT OR REPLACE INTO hold VALUES (?, ?, ?)", held)
 
     def load(self, run: str) -> Run | None:
         """The run as it was saved."""
@@ -259,6 +275,10 @@ def row(
         owed.timestamp() if owed else None,
         pack(run),
     )
+
+
+def _held(run: Run) -> Box[HoldOpened] | None:
+    return run.current.hold if run.status == "hold" else None
 
 
 def _failure_row(failed: Failed) -> tuple[object, ...]:

@@ -45,7 +45,7 @@ from shared.contracts.facts import (
 from shared.contracts.subjects import Slot, Step
 from shared.errors import UnknownType, Unreadable
 
-FOLD_VERSION: Final = 4
+FOLD_VERSION: Final = 5
 """Raised with every change to what `evolve` keeps; older projections are then rebuilt from the log."""
 
 Stage = str
@@ -200,7 +200,9 @@ class Run(Struct, frozen=True):
         return "fetching" if round_.plan else "planning"
 
 
-STATUSES: Final = ("planning", "fetching", "hold", "writing", "parked", *get_args(Outcome))
+OPEN: Final = ("planning", "fetching", "hold", "writing", "parked")
+"""Where a run stands that has not ended."""
+STATUSES: Final = (*OPEN, *get_args(Outcome))
 
 
 def recorded(slot: Slot, data: bytes, *, seq: int, stored_at: datetime, text: bytes | None = None) -> Recorded:

@@ -104,7 +104,7 @@ class Fetcher:
         answers: dict[str, Answer] = {}
         for name, answer in zip(tools, await asyncio.gather(*asked), strict=True):
             if isinstance(answer, StepError):
-                logger.warning("%s failed: %s", name, answer)
+                logger.warning("%s failed: %s", name, answer, extra={"event": "tool.failed"})
                 gathered.pass_over(name, answer)
             else:
                 gathered.skipped += [item for item in answer if isinstance(item, Skipped)]

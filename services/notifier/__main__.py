@@ -1,48 +1,46 @@
 """`python -m services.notifier`."""
 
 import asyncio
-import logging
 import sys
-from typing import Final
-
-from starlette.applications import Starlette
 
 from services.notifier import configuration, consumers
 from services.notifier.configuration import Misconfigured
 from services.notifier.endpoints import Webhooks
+from services.notifier.metrics import Tries
 from services.notifier.noticing import Noticer
 from services.notifier.sending import Sender
 from services.notifier.telling import Teller, Where
 from shared.contracts.deliveries import DELIVERIES
 from shared.runtime import clock
-from shared.runtime.app import Health, connect, probes, run, serve_http, trouble
+from shared.runtime.app import Health, connect, run, serve_health, trouble
+from shared.runtime.metrics import LogCollector, Metrics
 from shared.runtime.patience import patiently
 from shared.runtime.settings import Settings
 from shared.runtime.stopping import unless
-
-_LOUD: Final = ("httpx2", "httpcore2")
-"""They log the URLs that are called, and a URL may be a secret."""
+from shared.runtime.telemetry import Telemetry
 
 
-async def _main(settings: Settings, webhooks: Webhooks, stop: asyncio.Event) -> None:
+async def _main(settings: Settings, webhooks: Webhooks, stop: asyncio.Event, telemetry: Telemetry) -> None:
     health = Health()
     async with asyncio.TaskGroup() as group:
-        if settings.health_port:
-            app = Starlette(routes=probes(health))
-            group.create_task(serve_http(app, host=settings.health_host, port=settings.health_port, stop=stop))
-        group.create_task(_notify(settings, webhooks, stop, health))
+        group.create_task(serve_health(health, telemetry.metrics, settings, stop))
+        group.create_task(_notify(settings, webhooks, stop, health, telemetry.metrics))
 
 
-async def _notify(settings: Settings, webhooks: Webhooks, stop: asyncio.Event, health: Health) -> None:
+async def _notify(
+    settings: Settings, webhooks: Webhooks, stop: asyncio.Event, health: Health, metrics: Metrics
+) -> None:
     log = await connect(settings, "notifier", stop)
     if log is None:
         return
+    metrics.add(LogCollector(log))
     try:
         deliveries = log.beside(DELIVERIES)
         names = [endpoint.name for endpoint in webhooks.endpoints]
         await unless(stop, patiently(lambda: consumers.ensure(log.link, deliveries, names)))
         health.trouble = lambda: "It stops." if stop.is_set() else trouble(deliveries)
-        where = Where(log, deliveries, Sender(webhooks.allow), clock.now, settings.public_url)
+        count = Tries(metrics, names).count
+        where = Where(log, deliveries, Sender(webhooks.allow), clock.now, settings.public_url, count)
         async with asyncio.TaskGroup() as group:
             group.create_task(unless(stop, Noticer(log, deliveries, webhooks, clock.now).run()))
             for endpoint in webhooks.endpoints:
@@ -60,9 +58,7 @@ def main() -> None:
         webhooks = configuration.load(settings.webhooks)
     except Misconfigured as error:
         sys.exit(str(error))
-    for name in _LOUD:
-        logging.getLogger(name).setLevel(logging.WARNING)
-    run(lambda stop: _main(settings, webhooks, stop), settings)
+    run("notifier", lambda stop, telemetry: _main(settings, webhooks, stop, telemetry), settings)
 
 
 if __name__ == "__main__":

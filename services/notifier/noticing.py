@@ -50,7 +50,9 @@ class Noticer:
         try:
             wait_s = await self._notice(fact.message)
         except DossierError as error:
-            logger.warning("%s cannot be told of now: %s", fact.message.subject, error)
+            logger.warning(
+                "%s cannot be told of now: %s", fact.message.subject, error, extra={"event": "notice.put_off"}
+            )
             wait_s = _AGAIN_S
         await (fact.nak(delay_s=wait_s) if wait_s else fact.ack())
 
@@ -62,7 +64,12 @@ class Noticer:
         try:
             event = envelope.decode(message.data)
         except ContractError as error:
-            logger.error("%s is not told of, for it cannot be read here: %s", message.subject, error)
+            logger.error(
+                "%s is not told of, for it cannot be read here: %s",
+                message.subject,
+                error,
+                extra={"event": "notice.unreadable", "run_id": slot.run},
+            )
             return 0.0
         request = await self._request(slot.run)
         if request is None:

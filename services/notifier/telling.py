@@ -19,7 +19,7 @@ from services.notifier.endpoints import Endpoint
 from services.notifier.sending import WITHIN_S, Send
 from shared.contracts import deliveries as contract
 from shared.contracts import envelope
-from shared.contracts.deliveries import Box, DeliveryTried, parse_box
+from shared.contracts.deliveries import Box, DeliveryTried, Result, parse_box
 from shared.contracts.evidence import Failure
 from shared.contracts.subjects import Slot
 from shared.errors import ContractError, DossierError, Refused
@@ -38,6 +38,10 @@ _UNREAD: Final = timedelta(hours=1)
 _GRACE_S: Final = WITHIN_S + 5.0
 
 
+def uncounted(_endpoint: str, _result: Result) -> None:
+    """Nobody counts."""
+
+
 class Where(Struct, frozen=True):
     """What a teller works with: the runs, the deliveries, the way out, the time, and where people read."""
 
@@ -46,6 +50,8 @@ class Where(Struct, frozen=True):
     send: Send
     now: Callable[[], datetime]
     public_url: str
+    count: Callable[[str, Result], None] = uncounted
+    """Hears of every try: of which endpoint, with what result."""
 
 
 class Teller:
@@ -81,10 +87,12 @@ class Teller:
                 wait_s = (again - self._where.now()).total_seconds()
                 await delivery.nak(delay_s=min(max(wait_s, 0.0), _LOOK_AGAIN_S))
         except DossierError as error:
-            logger.warning("%s cannot be dealt with now: %s", delivery.message.subject, error)
+            logger.warning(
+                "%s cannot be dealt with now: %s", delivery.message.subject, error, extra={"event": "delivery.put_off"}
+            )
             await asyncio.sleep(_AGAIN_S)
         except Exception:
-            logger.exception("%s cannot be dealt with", delivery.message.subject)
+            logger.exception("%s cannot be dealt with", delivery.message.subject, extra={"event": "delivery.defect"})
         finally:
             await tasks.release()
 
@@ -96,7 +104,11 @@ class Teller:
         handed = delivery.message
         [story] = await patiently(lambda: stories(self._where.deliveries, [box.delivery], known=[handed]))
         if box.ask not in story.asked:
-            logger.error("%s cannot be read here; it is left to a newer release.", handed.subject)
+            logger.error(
+                "%s cannot be read here; it is left to a newer release.",
+                handed.subject,
+                extra={"event": "delivery.unreadable"},
+            )
             return self._where.now() + _UNREAD
         match due(story, box.ask, self._where.now()):
             case Over():
@@ -130,6 +142,7 @@ class Teller:
                 return now
             case Stored():
                 _say(box, n, tried)
+                self._where.count(box.delivery.endpoint, tried.result)
                 return tried.due
 
     async def _is_moot(self, story: Story) -> bool:
@@ -158,11 +171,26 @@ def _say(box: Box, n: int, tried: DeliveryTried) -> None:
     why = tried.error.message if tried.error else ""
     match tried.result:
         case "failed":
-            logger.warning("%s attempt %d: %s Again at %s.", box.delivery.id, n, why, tried.due)
+            logger.warning(
+                "%s attempt %d: %s Again at %s.",
+                box.delivery.id,
+                n,
+                why,
+                tried.due,
+                extra={"event": "delivery.failed", "run_id": box.delivery.run},
+            )
         case "gave_up" | "disabled":
-            logger.error("%s is not delivered, after %d attempts: %s", box.delivery.id, n, why)
+            logger.error(
+                "%s is not delivered, after %d attempts: %s",
+                box.delivery.id,
+                n,
+                why,
+                extra={"event": "delivery.given_up", "run_id": box.delivery.run},
+            )
         case "delivered" | "moot":
-            logger.info("%s: %s", box.delivery.id, tried.result)
+            logger.info(
+                "%s: %s", box.delivery.id, tried.result, extra={"event": "delivery.over", "run_id": box.delivery.run}
+            )
 
 
 async def _close_on(stop: asyncio.Event, tasks: Tasks) -> None:

@@ -91,6 +91,8 @@ async def _tried(model: Model, question: Ask[Reply]) -> tuple[Answer[Reply] | No
     try:
         answer = await model.answer(question)
     except StepError as error:
-        logger.warning("A further look at a report failed, it goes on without: %s", error)
+        logger.warning(
+            "A further look at a report failed, it goes on without: %s", error, extra={"event": "report.unrevised"}
+        )
         return None, tuple(call for call in error.calls if isinstance(call, Call))
     return answer, answer.calls

@@ -17,8 +17,9 @@ from shared.models.completion import Completion, Unusable, Usable, read
 from shared.models.endpoint import Endpoint, Prompt, in_form, user
 from shared.models.faults import MAY_BE_PAID, MAY_BE_TOO_LONG, TOO_LONG
 from shared.models.offline import OFFLINE
-from shared.models.prices import Tariff
+from shared.models.prices import Tariff, is_official
 from shared.models.protocol import Answer, Ask, Reply
+from shared.models.spans import Tracing
 from shared.models.tokens import Tokens, at_most
 from shared.runtime import clock, transcript
 
@@ -48,13 +49,14 @@ class OpenAIModel:
     ) -> None:
         self._name = name
         self._tariff = tariff or Tariff(name)
+        self._is_openai = is_official(base_url)
         self._endpoint = Endpoint(
             name, api_key=api_key, base_url=base_url, timeout_s=timeout_s, http_client=http_client
         )
 
     async def answer(self, ask: Ask[Reply]) -> Answer[Reply]:
         """The model's own answer, after one correction at most; else the answer by rule."""
-        exchange = _Exchange(self._name, self._endpoint, self._tariff)
+        exchange = _Exchange(self._name, self._endpoint, self._tariff, is_openai=self._is_openai)
         try:
             return await exchange.answer(ask)
         except StepError as error:
@@ -69,10 +71,11 @@ class OpenAIModel:
 class _Exchange:
     """The calls for one answer."""
 
-    def __init__(self, name: str, endpoint: Endpoint, tariff: Tariff) -> None:
+    def __init__(self, name: str, endpoint: Endpoint, tariff: Tariff, *, is_openai: bool) -> None:
         self._name = name
         self._endpoint = endpoint
         self._tariff = tariff
+        self._is_openai = is_openai
         self.calls: list[Call] = []
 
     async def answer(self, ask: Ask[Reply]) -> Answer[Reply]:
@@ -124,16 +127,19 @@ class _Exchange:
         began = asyncio.get_running_loop().time()
         call, body = Call(ask.agent, self._name, ask.prompt, 0, 0), b""
         expected = _expected(prompt)
+        tracing = Tracing(self._name, ask, prompt, is_openai=self._is_openai)
         try:
             body = await self._endpoint.complete(prompt)
             completion = self._endpoint.completion(body)
         except StepError as error:
+            tracing.failed(error.code)
             if error.code in MAY_BE_PAID:
                 unread = replace(call, reading=error.code, estimated=True)
                 self._record(unread, expected, prompt=prompt, body=body, began=began)
             raise
         reply = read(completion, ask.reply)
         tokens, estimated = completion.tokens(expected)
+        tracing.answered(completion.text, tokens, reply.reading)
         made = replace(call, reading=reply.reading, estimated=estimated)
         self._record(made, tokens, prompt=prompt, body=body, began=began)
         return completion, reply

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import gc
-import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Generator, Sequence
@@ -18,19 +17,22 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from shared.contracts.subjects import Kind
+from shared.runtime import logs
 from shared.runtime.jetstream import JetStreamLog
 from shared.runtime.link import Link
+from shared.runtime.metrics import LogCollector, Metrics
 from shared.runtime.settings import Settings
 from shared.runtime.stopping import unless
+from shared.runtime.telemetry import Telemetry, WorkerObserver
 from shared.runtime.worker import Perform, Worker
 
-logger = logging.getLogger(__name__)
-
-Main = Callable[[asyncio.Event], Awaitable[None]]
+Main = Callable[[asyncio.Event, Telemetry], Awaitable[None]]
 Compose = Callable[[Settings, JetStreamLog, AsyncExitStack], Awaitable[Perform]]
 """Puts a service together: what performs its tasks, with what is to be closed at the end on the stack."""
 
 
+SERVICES: Final[dict[Kind, str]] = {"plan": "planner", "fetch": "fetcher", "synthesize": "synthesizer"}
+"""Who performs the tasks of a kind."""
 UNREACHABLE: Final = "NATS is not reachable."
 
 
@@ -47,15 +49,17 @@ class Server(uvicorn.Server):
         yield
 
 
-def run(main: Main, settings: Settings) -> None:
-    """Run a service to its end: `main` gets an event that is set when it is to stop."""
-    logging.basicConfig(
-        level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-    )
+def run(service: str, main: Main, settings: Settings) -> None:
+    """Run a service to its end. `main` gets an event that is set when it is to stop, and what it tells of itself by."""
+    logs.begin(service, settings)
+    telemetry = Telemetry(service, settings)
     _collect_seldom()
     runner = asyncio.Runner(loop_factory=_loop_factory())
-    with runner, contextlib.suppress(KeyboardInterrupt):
-        runner.run(_until_stopped(main))
+    try:
+        with runner, contextlib.suppress(KeyboardInterrupt):
+            runner.run(_until_stopped(lambda stop: main(stop, telemetry)))
+    finally:
+        telemetry.close()
 
 
 def _collect_seldom() -> None:
@@ -73,7 +77,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _until_stopped(main: Main) -> None:
+async def _until_stopped(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -125,6 +129,13 @@ def probes(health: Health) -> list[Route]:
     return [Route("/livez", livez), Route("/readyz", readyz)]
 
 
+async def serve_health(health: Health, metrics: Metrics, settings: Settings, stop: asyncio.Event) -> None:
+    """Answer probes, and who measures, at the health port until `stop`; nothing where there is none."""
+    if settings.health_port:
+        app = Starlette(routes=[*probes(health), metrics.route()])
+        await serve_http(app, host=settings.health_host, port=settings.health_port, stop=stop)
+
+
 def readiness(trouble: str | None) -> Response:
     """The answer of `/readyz`."""
     return PlainTextResponse(f"{trouble}\n", 503) if trouble else PlainTextResponse("ok\n")
@@ -139,27 +150,34 @@ async def connect(settings: Settings, name: str, stop: asyncio.Event) -> JetStre
 def run_worker(kind: Kind, settings: Settings, compose: Compose) -> None:
     """Run the worker of a kind to its end."""
 
-    async def main(stop: asyncio.Event) -> None:
+    async def main(stop: asyncio.Event, telemetry: Telemetry) -> None:
         health = Health()
         async with asyncio.TaskGroup() as group:
-            if settings.health_port:
-                serving = serve_http(
-                    Starlette(routes=probes(health)), host=settings.health_host, port=settings.health_port, stop=stop
-                )
-                group.create_task(serving)
-            group.create_task(_work(kind, settings, compose, stop, health))
+            group.create_task(serve_health(health, telemetry.metrics, settings, stop))
+            group.create_task(_work(kind, settings, compose, stop, health, telemetry))
 
-    run(main, settings)
+    run(SERVICES[kind], main, settings)
 
 
-async def _work(kind: Kind, settings: Settings, compose: Compose, stop: asyncio.Event, health: Health) -> None:
+async def _work(
+    kind: Kind, settings: Settings, compose: Compose, stop: asyncio.Event, health: Health, telemetry: Telemetry
+) -> None:
     log = await connect(settings, kind, stop)
     if log is None:
         return
+    telemetry.metrics.add(LogCollector(log))
     health.trouble = lambda: "It stops." if stop.is_set() else trouble(log)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(log.close)
         perform = await compose(settings, log, stack)
         at_most = settings.limits.in_flight(kind)
-        worker = Worker(log, kind, perform, at_most=at_most, policy=settings.policy, grace_s=settings.grace_s)
+        worker = Worker(
+            log,
+            kind,
+            perform,
+            at_most=at_most,
+            policy=settings.policy,
+            grace_s=settings.grace_s,
+            observer=WorkerObserver(telemetry, kind),
+        )
         await worker.run(stop)

@@ -169,6 +169,7 @@ class Committer:
             tries += 1
             await self._link.up()
             trouble = await self._try(taken)
+            self.room.failures += trouble is not None
             if trouble is None:
                 self.room.taken()
             elif self._link.connected:
@@ -211,6 +212,7 @@ class Committer:
             if isinstance(answer, Unavailable):
                 trouble = answer
             else:
+                self.room.failures += isinstance(answer, Refused)
                 one.resolve(answer)
         return trouble
 

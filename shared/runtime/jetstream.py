@@ -19,6 +19,7 @@ from shared.runtime.committer import Committer, judge
 from shared.runtime.link import Incoming, Link, status
 from shared.runtime.log import Consumer, End, Fill, Filled, Message, Queue, Stored
 from shared.runtime.pull import Pull
+from shared.runtime.room import Room
 from shared.runtime.stopping import unless
 
 logger = logging.getLogger(__name__)
@@ -65,6 +66,11 @@ class JetStreamLog:
         await self.link.close()
 
     @property
+    def rooms(self) -> tuple[Room, ...]:
+        """Whether each stream that this process writes to takes writes."""
+        return (self._facts.room, self._texts.room, *(other._facts.room for other in self._beside))
+
+    @property
     def trouble(self) -> str | None:
         return self._facts.room.trouble or self._texts.room.trouble
 
@@ -80,6 +86,7 @@ class JetStreamLog:
         try:
             answer = await self._published(subject, data, headers)
         except Unavailable as error:
+            self._facts.room.failures += 1
             if self.link.connected:
                 self._facts.room.refused(error)
             raise
@@ -113,6 +120,10 @@ class JetStreamLog:
                 yield message
             after = page[-1].seq
 
+    async def first(self, pattern: str, *, after: int) -> Message | None:
+        messages = await self._get({"seq": after + 1, "next_by_subj": pattern, "batch": 1})
+        return messages[0] if messages else None
+
     async def follow(self, after: int) -> AsyncGenerator[Sequence[Message]]:
         while True:
             try:
@@ -121,7 +132,12 @@ class JetStreamLog:
                         yield chunk
                         after = chunk[-1].seq
             except (Unavailable, Refused) as error:
-                logger.warning("Reading the log from %d on is interrupted: %s", after + 1, error)
+                logger.warning(
+                    "Reading the log from %d on is interrupted: %s",
+                    after + 1,
+                    error,
+                    extra={"event": "log.interrupted"},
+                )
                 await asyncio.sleep(0.2)
             await self.link.up()
 

@@ -50,10 +50,10 @@ def opened(delivery: Delivery, message: Message, *, since: float) -> Job | None:
     try:
         event = envelope.decode(message.data, message.text)
     except ContractError as error:
-        logger.error("%s cannot be read here: %s", message.subject, error)
+        logger.error("%s cannot be read here: %s", message.subject, error, extra={"event": "task.unreadable"})
         return None
     if slot is None or slot.kind is None or not isinstance(event.fact, TaskIssued):
-        logger.error("%s is no task.", message.subject)
+        logger.error("%s is no task.", message.subject, extra={"event": "task.misfit"})
         return None
     step = Step(slot.run, slot.kind, slot.round, slot.index)
     return Job(delivery, since, step, slot.attempt, event.fact, event.traceparent)

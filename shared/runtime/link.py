@@ -109,6 +109,8 @@ class Link:
         self._up = asyncio.Event()
         self._reconnected: list[Callable[[], None]] = []
         self._closed = False
+        self.reconnects = 0
+        """How often the connection came back."""
 
     @classmethod
     async def open(cls, servers: Sequence[str], *, name: str) -> "Link":
@@ -310,23 +312,29 @@ class Link:
 
     async def _went_down(self) -> None:
         if not self._closed:
-            logger.warning("The connection to NATS is down; trying again.")
+            logger.warning("The connection to NATS is down; trying again.", extra={"event": "nats.down"})
             self._up.clear()
         self._drop_waiting()
 
     async def _came_back(self) -> None:
-        logger.warning("The connection to NATS is up again.")
+        logger.warning("The connection to NATS is up again.", extra={"event": "nats.up"})
+        self.reconnects += 1
         self._up.set()
         for call in self._reconnected:
             call()
 
     async def _complained(self, error: Exception) -> None:
         if not self._prefix and not self._said:
-            logger.warning("Waiting for NATS at %s: %s", without_password(self._servers), _said(error))
+            logger.warning(
+                "Waiting for NATS at %s: %s",
+                without_password(self._servers),
+                _said(error),
+                extra={"event": "nats.awaited"},
+            )
             self._said = True
-        logger.debug("NATS: %s", _said(error))
+        logger.debug("NATS: %s", _said(error), extra={"event": "nats.said"})
         if "permissions violation" in str(error).lower():
-            logger.error("NATS refused: %s", error)
+            logger.error("NATS refused: %s", error, extra={"event": "nats.forbidden"})
 
 
 def _said(error: BaseException) -> str:

@@ -161,6 +161,10 @@ class Log(Evidence, Protocol):
         """What is stored under a subject pattern beyond sequence `after`, in order, to the end of the log."""
         ...
 
+    async def first(self, pattern: str, *, after: int) -> Message | None:
+        """The first of what is stored under a subject pattern beyond sequence `after`; `None` where nothing is."""
+        ...
+
     def follow(self, after: int) -> AsyncGenerator[Sequence[Message]]:
         """Every message beyond sequence `after`, in order and without gaps, for ever, in chunks as they come."""
         ...

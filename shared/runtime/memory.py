@@ -97,6 +97,9 @@ class MemoryLog:
             if matches(pattern, message.subject):
                 yield message
 
+    async def first(self, pattern: str, *, after: int) -> Message | None:
+        return next((message for message in self._messages[after:] if matches(pattern, message.subject)), None)
+
     async def follow(self, after: int) -> AsyncGenerator[Sequence[Message]]:
         while True:
             if chunk := self._messages[after : after + 500]:

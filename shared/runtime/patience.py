@@ -21,6 +21,6 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
             return await call()
         except Unavailable as error:
             if not said:
-                logger.warning("Waiting for JetStream: %s", error)
+                logger.warning("Waiting for JetStream: %s", error, extra={"event": "jetstream.awaited"})
             said = True
             await asyncio.sleep(_AGAIN_S)

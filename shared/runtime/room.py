@@ -21,7 +21,9 @@ class Room:
     """The state of one stream, as its writers hear of it."""
 
     def __init__(self, stream: str) -> None:
-        self._stream = stream
+        self.stream = stream
+        self.failures = 0
+        """Tries to write that failed, for whatever reason."""
         self._reason: str | None = None
         self._first = 0.0
         self._heard = 0.0
@@ -40,18 +42,22 @@ class Room:
             self._first = now
         self._heard = now
         full = isinstance(why, NoRoom)
-        self._reason = str(why) if full else f"NATS takes no writes to {self._stream}: {why} {_HINT}"
+        self._reason = str(why) if full else f"NATS takes no writes to {self.stream}: {why} {_HINT}"
         if not self._told and (full or now - self._first >= _SILENT_S):
             self._told = True
             self._news.clear()
-            logger.error("%s What is to be written waits, and goes on by itself when there is room.", self._reason)
+            logger.error(
+                "%s What is to be written waits, and goes on by itself when there is room.",
+                self._reason,
+                extra={"event": "log.full"},
+            )
 
     def taken(self) -> None:
         """A write was taken."""
         if self._reason is None:
             return
         if self._told:
-            logger.warning("NATS takes writes to %s again.", self._stream)
+            logger.warning("NATS takes writes to %s again.", self.stream, extra={"event": "log.taken_again"})
         self._reason, self._told = None, False
         self._news.set()
 

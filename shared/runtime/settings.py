@@ -4,7 +4,7 @@ import logging
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -110,6 +110,15 @@ class Settings(BaseSettings):
     """Where people open the pages of this Dossier: what links in messages begin with."""
 
     log_level: str = "INFO"
+    log_format: Literal["auto", "text", "json"] = "auto"
+    """Lines for people, or for machines; by itself the former on a terminal and the latter elsewhere."""
+    trace_content: bool = False
+    """Export prompts and replies with the spans of model calls."""
+    otlp_endpoint: str = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    """Where spans go; like all of OpenTelemetry's variables read by its SDK itself, and here only to know whether."""
+    otlp_traces_endpoint: str = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    otel_traces_exporter: str = Field(default="otlp", validation_alias="OTEL_TRACES_EXPORTER")
+    otel_disabled: str = Field(default="", validation_alias="OTEL_SDK_DISABLED")
 
     @field_validator("nats_url", "hosts", "trusted_proxies", "tools", "allow_private", "mcp_pass", mode="before")
     @classmethod
@@ -174,6 +183,12 @@ class Settings(BaseSettings):
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
+
+    @property
+    def exports_traces(self) -> bool:
+        """Whether there is somebody to export spans to."""
+        is_off = self.otel_disabled.strip().lower() == "true" or self.otel_traces_exporter.strip() == "none"
+        return bool(self.otlp_endpoint or self.otlp_traces_endpoint) and not is_off
 
     @property
     def openai_key(self) -> str | None:

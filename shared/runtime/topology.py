@@ -162,7 +162,9 @@ async def wait_for_consumer(link: Link, consumer: str, *, stream: str = RESEARCH
         except (Unavailable, Refused) as error:
             reason = str(error)
         if not said:
-            logger.warning("Waiting for a coordinator to set up JetStream: %s.", reason)
+            logger.warning(
+                "Waiting for a coordinator to set up JetStream: %s.", reason, extra={"event": "topology.awaited"}
+            )
         said = True
         await asyncio.sleep(0.2)
 

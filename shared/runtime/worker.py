@@ -25,6 +25,7 @@ from shared.errors import DossierError, Refused, Terminal, Unavailable
 from shared.runtime import clock, dataref, transcript
 from shared.runtime.job import FAILURES, GIVEN_UP, Job, boxes, failed, fitting, is_fresh, opened, refers, unsaid
 from shared.runtime.log import Delivery, Fill, Log, Message, Tasks
+from shared.runtime.observing import Nobody, Observer, Watch
 from shared.runtime.patience import patiently
 from shared.runtime.topology import ACK_WAIT_S
 from shared.runtime.verdict import (
@@ -65,13 +66,22 @@ _RENEW_WITHIN_S: Final = 5.0
 """With the two above, an abort comes at the latest 27 s after the last word that the server may have heard."""
 _LAST_WORDS_S: Final = 5.0
 _REFUSED_AGAIN_S: Final = 30.0
+_NOBODY: Final = Nobody()
 
 
 class Worker:
     """Performs the tasks of one kind, at most `at_most` at once in this process."""
 
     def __init__(
-        self, log: Log, kind: Kind, perform: Perform, *, at_most: int, policy: Policy, grace_s: float = 20.0
+        self,
+        log: Log,
+        kind: Kind,
+        perform: Perform,
+        *,
+        at_most: int,
+        policy: Policy,
+        grace_s: float = 20.0,
+        observer: Observer = _NOBODY,
     ) -> None:
         self._log = log
         self._kind: Kind = kind
@@ -79,6 +89,7 @@ class Worker:
         self._at_most = at_most
         self._policy = policy
         self._grace_s = grace_s
+        self._observer = observer
         self._jobs: dict[asyncio.Task[None], Job] = {}
         self._performing: set[Job] = set()
         self._paid: dict[Job, tuple[Call, ...]] = {}
@@ -151,7 +162,7 @@ class Worker:
             try:
                 return set(await self._log.last(sorted(subjects)))
             except Unavailable as error:
-                logger.warning("Cannot read what is done already: %s", error)
+                logger.warning("Cannot read what is done already: %s", error, extra={"event": "task.unread"})
                 await asyncio.sleep(0.5)
         return set()
 
@@ -160,23 +171,30 @@ class Worker:
         self._performing.add(job)
         self._paid[job] = ()
         transcript.begin()
+        watch = Watch(job, self._observer)
         try:
             await self._log.room()
-            slot, fact = await self._done(job)
+            slot, fact = await self._done(job, watch)
             self._performing.discard(job)
-            await self._record(job, slot, fact)
+            watch.recorded(await self._record(job, slot, fact))
             await job.delivery.ack()
         except asyncio.CancelledError:
             if self._stopping and job in self._performing:
-                await self._interrupt(job)
+                await self._interrupt(job, watch)
         except DossierError as error:
-            logger.error("%s attempt %d could not be recorded: %s", job.step.outcome.subject, job.attempt, error)
+            logger.error(
+                "%s attempt %d could not be recorded: %s",
+                job.step.outcome.subject,
+                job.attempt,
+                error,
+                extra={"event": "attempt.unrecorded"},
+            )
         finally:
             self._performing.discard(job)
-            del self._paid[job]
+            watch.over(self._paid.pop(job))
             await tasks.release()
 
-    async def _done(self, job: Job) -> tuple[Slot, Fact]:
+    async def _done(self, job: Job, watch: Watch) -> tuple[Slot, Fact]:
         """Perform the task, as often as it is throttled; the box to fill and what with."""
         if given_up := abandoned(job.delivery.deliveries, self._policy):
             return job.step.outcome, failed(job.issued.task, given_up.error)
@@ -192,6 +210,7 @@ class Worker:
             match follows:
                 case Wait(seconds=seconds):
                     waited_s += seconds
+                    watch.throttled += 1
                     await asyncio.sleep(seconds)
                 case Again(error=failure):
                     duration = round(asyncio.get_running_loop().time() - began, 3)
@@ -200,11 +219,12 @@ class Worker:
                 case GiveUp(error=failure):
                     return job.step.outcome, having_paid(failed(job.issued.task, failure), self._paid[job])
 
-    async def _record(self, job: Job, slot: Slot, fact: Fact) -> None:
-        """Write it, however long that takes; instead of what can never be written, that this is so."""
+    async def _record(self, job: Job, slot: Slot, fact: Fact) -> Fact:
+        """Write it, however long that takes; instead of what can never be written, that this is so. Returns it."""
         while True:
             try:
-                return await self._write(job, slot, fact)
+                await self._write(job, slot, fact)
+                return fact
             except Unavailable:
                 raise
             except Exception as error:
@@ -222,7 +242,7 @@ class Worker:
         if isinstance(filled, Refused):
             raise filled
 
-    async def _interrupt(self, job: Job) -> None:
+    async def _interrupt(self, job: Job, watch: Watch) -> None:
         """Say that this attempt was given up unfinished, so that the next follows at once and none counts as failed.
 
         While nothing can be written the task is handed back instead.
@@ -232,7 +252,7 @@ class Worker:
             return
         error = Failure(INTERRUPTED, "The worker was told to stop.")
         fact = AttemptFailed(error=error, duration_s=0.0, calls=self._paid[job])
-        await self._record(job, job.step.attempt(job.attempt), fact)
+        watch.recorded(await self._record(job, job.step.attempt(job.attempt), fact))
         await job.delivery.ack()
 
     async def _finish(self) -> None:
@@ -260,7 +280,9 @@ class Worker:
                 if still_ours:
                     kept[task] = asked
                 elif now() - kept[task] >= ACK_WAIT_S * 2 / 3 and self._abort(task):
-                    logger.warning("A task is aborted: NATS cannot be told that it is alive.")
+                    logger.warning(
+                        "A task is aborted: NATS cannot be told that it is alive.", extra={"event": "attempt.aborted"}
+                    )
 
     async def _heed_cancels(self) -> None:
         """Abort the jobs of a run as soon as it is said to be cancelled. Only economy: a missed hint costs work."""
@@ -282,8 +304,9 @@ class Worker:
             job.step.outcome.subject,
             job.attempt,
             failure.code,
-            failure.message,
+            type(error).__name__ if failure.code == "defect" else failure.message,
             exc_info=error if failure.code == "defect" else None,
+            extra={"event": "attempt.failed"},
         )
 
 

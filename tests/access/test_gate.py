@@ -29,6 +29,7 @@ from shared.errors import Unavailable
 from shared.runtime import clock
 from shared.runtime.log import End, Fill
 from shared.runtime.memory import MemoryLog
+from shared.runtime.metrics import Metrics
 from tests.access.entry import SHOWN, TOKEN, URL, created, entered, revoked, shown
 from tests.coordinator.story import OTHER, SOURCE, report
 from tests.dossier import Dossier, coordinating, run, working
@@ -102,7 +103,13 @@ async def house(data: Path, log: MemoryLog, rules: Rules, token: str | None) -> 
         entered(log, token=token) as access,
     ):
         app = Api(
-            memory, dossier.coordinator, access, digest_required=False, trouble=lambda: None, deliveries=MemoryLog()
+            memory,
+            dossier.coordinator,
+            access,
+            digest_required=False,
+            trouble=lambda: None,
+            deliveries=MemoryLog(),
+            metrics=Metrics("coordinator"),
         ).app()
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url=URL) as http:

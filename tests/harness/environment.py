@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 """The repository."""
 
-_OURS = ("DOSSIER_", "OPENAI_", "STUB_")
+_OURS = ("DOSSIER_", "OPENAI_", "OTEL_", "STUB_")
 
 
 def inherited(settings: Mapping[str, str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from shared.runtime.verdict import Policy
 def nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever runs the tests may have settings of their own."""
     for name in os.environ:  # noqa: TID251  it is the environment that is tested
-        if name.upper().startswith(("DOSSIER_", "OPENAI_")):
+        if name.upper().startswith(("DOSSIER_", "OPENAI_", "OTEL_")):
             monkeypatch.delenv(name)
 
 

@@ -33,6 +33,7 @@ Need = Action | Literal["anyone", "someone"]
 ROUTES: Final[Mapping[tuple[str, str], Need]] = {
     ("GET", "/livez"): ANYONE,
     ("GET", "/readyz"): ANYONE,
+    ("GET", "/metrics"): "read",
     ("GET", "/sign-in"): ANYONE,
     ("POST", "/sign-in"): ANYONE,
     ("POST", "/sign-out"): SOMEONE,

@@ -78,7 +78,9 @@ class Guard(AsyncNetworkBackend):
             raise Transient("unresolved", f"{host} could not be looked up.") from error
         for address in addresses:
             if not self._rules.permit(host, address, port):
-                logger.warning("Not connected to %s port %d: it is %s.", host, port, address)
+                logger.warning(
+                    "Not connected to %s port %d: it is %s.", host, port, address, extra={"event": "page.guarded"}
+                )
                 raise Terminal(
                     "address_refused",
                     f"{host} port {port} is not read: not a public address at a usual port, and not allowed besides.",

@@ -40,7 +40,7 @@ class Readers:
             except TimeoutError as error:
                 raise Terminal("slow_to_read", f"Reading it takes longer than {self._timeout_s:g} s.") from error
             except (EOFError, OSError, msgspec.MsgspecError) as error:
-                logger.warning("A reader of pages died of one: %s.", error)
+                logger.warning("A reader of pages died of one: %s.", error, extra={"event": "page.reader_died"})
                 raise Terminal("damaged", "It cannot be read: whoever tries, dies.") from error
             else:
                 if not reply.last:

@@ -1,0 +1,24 @@
+"""What the notifier measures."""
+
+from collections.abc import Sequence
+from typing import get_args
+
+from prometheus_client import Counter
+
+from shared.contracts.deliveries import Result
+from shared.runtime.metrics import Metrics
+
+
+class Tries:
+    """Tries to tell the endpoints, which the operator names."""
+
+    def __init__(self, metrics: Metrics, endpoints: Sequence[str]) -> None:
+        tries = Counter(
+            "dossier_deliveries", "Tries to tell, by result.", ["endpoint", "result"], registry=metrics.registry
+        )
+        results: tuple[Result, ...] = get_args(Result)
+        self._tries = {(name, result): tries.labels(name, result) for name in endpoints for result in results}
+
+    def count(self, endpoint: str, result: Result) -> None:
+        """One more."""
+        self._tries[endpoint, result].inc()

@@ -1,0 +1,41 @@
+"""What a process tells of itself: it measures always, and traces where somebody takes traces."""
+
+from shared.contracts.subjects import Kind
+from shared.runtime import tracing
+from shared.runtime.metrics import Attempts, Metrics
+from shared.runtime.observing import Attempted, span_of
+from shared.runtime.settings import Settings
+from shared.runtime.tracing import Tracer, Within
+
+
+class Telemetry:
+    """The metrics and the tracer of one process."""
+
+    def __init__(self, service: str, settings: Settings) -> None:
+        self.metrics = Metrics(service)
+        self.tracer: Tracer | None = tracing.started(service, settings)
+
+    def close(self) -> None:
+        """Export what is left, within a few seconds."""
+        if self.tracer:
+            self.tracer.close()
+
+
+class WorkerObserver:
+    """Measures attempts, and tells them as spans."""
+
+    def __init__(self, telemetry: Telemetry, kind: Kind) -> None:
+        self._attempts = Attempts(telemetry.metrics, kind)
+        self._tracer = telemetry.tracer
+
+    def begins(self, run: str, traceparent: str | None) -> Within:
+        """See `Observer`."""
+        self._attempts.began()
+        tracer = self._tracer
+        return Within(run, traceparent, [], tracer.content) if tracer else Within(run, traceparent)
+
+    def ended(self, attempted: Attempted) -> None:
+        """See `Observer`."""
+        self._attempts.ended(attempted)
+        if self._tracer:
+            self._tracer.tell(attempted.step.run, attempted.traceparent, span_of(attempted))
