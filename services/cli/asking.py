@@ -77,7 +77,9 @@ class Asking:
         async with AsyncExitStack() as stack:
             running = await self._somewhere(stack)
             api = await stack.enter_async_context(Api.open(running.api, self._question.key(running)))
-            inquiry = await stack.enter_async_context(Inquiry.open(running.nats, request))
+            inquiry = await stack.enter_async_context(
+                Inquiry.open(running.nats, request, self._question.setup.identity)
+            )
             seq = await self._publish(api, inquiry, request)
             self._terminal.say(self._heading(request))
             follower = Follower(api, inquiry.run_id, since=seq, changed=self._screen.changed)

@@ -1,27 +1,21 @@
 """The commands, as they are typed."""
 
-import asyncio
-import logging
-import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Final
 
 import typer
-from rich.text import Text
 
 from services.cli import deliveries as telling
 from services.cli import keyring, operating, recording, review, settings, starting, upgrade
 from services.cli.api import Api
 from services.cli.asking import Asking, Question
 from services.cli.folder import Folder, Running
+from services.cli.nats_commands import nats as nats_app
 from services.cli.refusal import FAILED, MISUSED, Refusal
-from services.cli.terminal import Terminal, printable
+from services.cli.running import run as _run
+from services.cli.terminal import Terminal
 from services.coordinator.failures import FAILURE_KINDS
-from shared.errors import DossierError
-
-_INTERRUPTED: Final = 130
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _DAYS: Final = "90d"
 
@@ -32,6 +26,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(nats_app)
 
 Data = Annotated[
     Path | None, typer.Option("--data", help="Data folder; .dossier or $DOSSIER_DATA where none is named.")
@@ -424,7 +420,7 @@ def _with_keys(
         known = settings.read()
         running = None if nats else Folder(data or known.data).running()
         servers = tuple(nats.split(",")) if nats else running.nats if running else known.nats_url
-        async with keyring.KeyStore.open(servers, known.limits) as ring:
+        async with keyring.KeyStore.open(servers, known.limits, settings.identity(known, nats=nats)) as ring:
             await work(ring, terminal)
         return 0
 
@@ -436,28 +432,6 @@ def _here(folder: Folder, data: Path | None) -> Running:
     if running is None:
         raise Refusal(f"Nothing runs in {folder.path}. To start it: dossier up{settings.options(data=data)}")
     return running
-
-
-def _run(work: Callable[[Terminal], Awaitable[int]], *, interrupted: int = _INTERRUPTED) -> NoReturn:
-    """Run a command to its end. Each signal cancels it once more: the first ends it well, the second at once."""
-    logging.getLogger().addHandler(logging.NullHandler())
-    terminal = Terminal()
-    try:
-        code = asyncio.run(_until_cancelled(work, terminal))
-    except asyncio.CancelledError:
-        code = interrupted
-    except DossierError as error:
-        terminal.say(Text.assemble(("dossier: ", "red"), printable(str(error))))
-        code = error.code if isinstance(error, Refusal) else FAILED
-    raise typer.Exit(code)
-
-
-async def _until_cancelled(work: Callable[[Terminal], Awaitable[int]], terminal: Terminal) -> int:
-    task = asyncio.current_task()
-    assert task
-    for number in _SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    return await work(terminal)
 
 
 def main() -> None:

@@ -7,16 +7,16 @@ from typing import Final
 
 import msgspec
 
-from services.cli.refusal import Refusal
+from services.cli.connecting import connected
 from shared.contracts import envelope
 from shared.contracts.facts import RequestRefused, RunCompleted
 from shared.contracts.requests import Request
 from shared.contracts.subjects import COMPLETED, INVALID, REQUESTED, Slot, invalid
 from shared.errors import InvalidMessage, Unavailable
+from shared.runtime.identity import NOBODY, Identity
 from shared.runtime.jetstream import JetStreamLog
-from shared.runtime.link import Incoming, Link
+from shared.runtime.link import Incoming
 
-_CONNECT_S: Final = 10.0
 _PUBLISH_TRIES: Final = 5
 
 
@@ -38,13 +38,11 @@ class Inquiry:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, servers: Sequence[str], request: Request) -> "AsyncGenerator[Inquiry]":
+    async def open(
+        cls, servers: Sequence[str], request: Request, identity: Identity = NOBODY
+    ) -> "AsyncGenerator[Inquiry]":
         """Connect and listen. Raises `Refusal` where no NATS answers."""
-        try:
-            async with asyncio.timeout(_CONNECT_S):
-                link = await Link.open(servers, name="dossier-ask")
-        except TimeoutError as error:
-            raise Refusal("NATS does not answer.") from error
+        link = await connected(servers, name="dossier-ask", identity=identity)
         log = JetStreamLog(link)
         try:
             inquiry = cls(log, request)

@@ -1,6 +1,5 @@
 """`dossier keys`: they are kept in the stream `ACCESS`, so whoever may write there may make them."""
 
-import asyncio
 import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ from msgspec import Struct
 from rich.table import Table
 from rich.text import Text
 
+from services.cli.connecting import connected
 from services.cli.refusal import MISUSED, Refusal
 from services.cli.terminal import Terminal, printable, user_name
 from services.coordinator.access import keys
@@ -24,12 +24,11 @@ from shared.contracts.requests import duration_s
 from shared.contracts.subjects import ACCESS, key_created, key_revoked
 from shared.errors import InvalidMessage
 from shared.runtime import clock, topology
+from shared.runtime.identity import NOBODY, Identity
 from shared.runtime.jetstream import JetStreamLog
-from shared.runtime.link import Link
 from shared.runtime.log import Fill, Full, Log, Stored
 from shared.runtime.topology import Limits
 
-_CONNECT_S: Final = 10.0
 _SOURCE: Final = "dossier/keys"
 _NAME: Final = re.compile(r"[^\W_]([\w.@+' -]{0,98}[\w.])?")
 
@@ -75,13 +74,11 @@ class KeyStore:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, servers: Sequence[str], limits: Limits) -> "AsyncGenerator[KeyStore]":
+    async def open(
+        cls, servers: Sequence[str], limits: Limits, identity: Identity = NOBODY
+    ) -> "AsyncGenerator[KeyStore]":
         """Connect, and make the stream where it is missing. Raises `Refusal` where no NATS answers."""
-        try:
-            async with asyncio.timeout(_CONNECT_S):
-                link = await Link.open(servers, name="dossier-keys")
-        except TimeoutError as error:
-            raise Refusal("NATS does not answer; --nats URL says where it is.") from error
+        link = await connected(servers, name="dossier-keys", identity=identity)
         log = JetStreamLog(link, ACCESS)
         try:
             await topology.ensure_access(link, limits)

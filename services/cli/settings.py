@@ -9,6 +9,7 @@ from services.cli.folder import Folder, Running
 from services.cli.refusal import MISUSED, Refusal
 from services.cli.supervisor import Setup
 from services.coordinator.access import local
+from shared.runtime.identity import NOBODY, Identity
 from shared.runtime.settings import Settings
 
 
@@ -60,7 +61,13 @@ def setup(
         public_url=settings.public_url if "public_url" in settings.model_fields_set else None,
         grace_s=settings.grace_s,
         log_format="json" if settings.log_format == "json" else "text",
+        identity=identity(settings, nats=nats),
     )
+
+
+def identity(settings: CliSettings, *, nats: str | None = None) -> Identity:
+    """Who we are to the NATS that was named; to an embedded one, which asks nobody and speaks no TLS, nobody."""
+    return settings.identity if nats or "nats_url" in settings.model_fields_set else NOBODY
 
 
 def elsewhere(settings: CliSettings, *, data: Path | None, nats: str | None, api: str | None) -> Running | None:

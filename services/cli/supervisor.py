@@ -21,6 +21,7 @@ from shared.contracts.deliveries import NOTICES
 from shared.contracts.subjects import RESEARCH
 from shared.errors import Refused, Unavailable
 from shared.runtime import topology
+from shared.runtime.identity import NOBODY, Identity
 from shared.runtime.link import Link, without_password
 
 NATS_PORT: Final = 4222
@@ -54,6 +55,8 @@ class Setup(Struct, frozen=True):
     grace_s: float = 20.0
     log_format: Literal["text", "json"] = "text"
     """Of what the services write to their files: lines for people, unless machines are to read them."""
+    identity: Identity = NOBODY
+    """Who the services are to that NATS; the embedded one asks nobody."""
 
     def environment(self, running: Running) -> Mapping[str, str]:
         """What the services get to know; not the key of whoever starts them."""
@@ -65,6 +68,8 @@ class Setup(Struct, frozen=True):
             | links
             | {
                 "DOSSIER_NATS_URL": ",".join(running.nats),
+                "DOSSIER_NATS_SEED": _path(self.identity.seed),
+                "DOSSIER_NATS_CA": _path(self.identity.ca),
                 "DOSSIER_DATA": str(self.folder.path.resolve()),
                 "DOSSIER_API_HOST": host,
                 "DOSSIER_API_PORT": port,
@@ -92,7 +97,7 @@ class Supervisor:
         """Start everything, and announce it when a question can be asked. Raises `Refusal` for what does not start."""
         self._start_embedded_nats()
         self._services = [self._child(program) for program in self._service_programs()]
-        link = await self._unless_fallen(asyncio.create_task(Link.open(self.running.nats, name="dossier-up")))
+        link = await self._unless_fallen(asyncio.create_task(self._linked()))
         try:
             await self._unless_fallen(asyncio.create_task(self._ready(link)))
         finally:
@@ -102,8 +107,11 @@ class Supervisor:
     async def start_nats(self) -> None:
         """Start the embedded NATS alone, and return when it takes connections. Raises `Refusal` where it does not."""
         self._start_embedded_nats()
-        link = await self._unless_fallen(asyncio.create_task(Link.open(self.running.nats, name="dossier-up")))
+        link = await self._unless_fallen(asyncio.create_task(self._linked()))
         await link.close()
+
+    async def _linked(self) -> Link:
+        return await Link.open(self.running.nats, name="dossier-up", identity=self._setup.identity)
 
     def _start_embedded_nats(self) -> None:
         if not self._setup.nats:
@@ -163,6 +171,10 @@ class Supervisor:
         finally:
             task.cancel()
         return task.result()
+
+
+def _path(file: Path | None) -> str:
+    return str(file.resolve()) if file else ""
 
 
 async def _missing(link: Link, http: httpx2.AsyncClient, tells: bool) -> str:

@@ -12,6 +12,7 @@ from msgspec import Struct
 from rich.table import Table
 from rich.text import Text
 
+from services.cli.connecting import connected
 from services.cli.folder import Folder
 from services.cli.refusal import MISUSED, Refusal
 from services.cli.supervisor import Setup, supervised
@@ -23,13 +24,12 @@ from services.coordinator.run import FOLD_VERSION, Recorded
 from shared.contracts.subjects import RUN, parse_slot
 from shared.errors import Refused, Unavailable
 from shared.runtime.dataref import whole
+from shared.runtime.identity import Identity
 from shared.runtime.jetstream import JetStreamLog
-from shared.runtime.link import Link, without_password
 from shared.runtime.log import Log
 
 _AT_ONCE: Final = 16
 """Runs that are read side by side; no more are in memory."""
-_CONNECTED_WITHIN_S: Final = 10.0
 
 
 class Checked(Struct, frozen=True):
@@ -109,22 +109,18 @@ async def log_of(setup: Setup) -> AsyncGenerator[Log]:
     running = setup.folder.running()
     servers = setup.nats or (running.nats if running else ())
     if servers:
-        async with _opened(servers) as log:
+        async with _opened(servers, setup.identity) as log:
             yield log
         return
     async with supervised(setup, lambda _: None) as supervisor:
         await supervisor.start_nats()
-        async with _opened(supervisor.running.nats) as log:
+        async with _opened(supervisor.running.nats, setup.identity) as log:
             yield log
 
 
 @asynccontextmanager
-async def _opened(servers: tuple[str, ...]) -> AsyncGenerator[Log]:
-    try:
-        async with asyncio.timeout(_CONNECTED_WITHIN_S):
-            log = JetStreamLog(await Link.open(servers, name="dossier-check"))
-    except TimeoutError as error:
-        raise Refusal(f"NATS does not answer at {without_password(servers)}.", code=MISUSED) from error
+async def _opened(servers: tuple[str, ...], identity: Identity) -> AsyncGenerator[Log]:
+    log = JetStreamLog(await connected(servers, name="dossier-check", identity=identity, code=MISUSED))
     try:
         yield log
     finally:

@@ -18,7 +18,8 @@ url_file = "/run/secrets/slack"   # the URL of an incoming webhook is itself a s
 
 import binascii
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
@@ -71,10 +72,30 @@ class _File(_Table):
 
 def load(path: Path) -> Webhooks:
     """What the file says. Raises `Misconfigured` with a sentence for whoever wrote it."""
-    try:
-        file = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    with _about(path):
+        file = _read_file(path)
         endpoints = tuple(_endpoint(name, table) for name, table in file.endpoints.items())
         return Webhooks(endpoints, tuple(map(_network, file.allow)), _near(file.deadline_near))
+
+
+def names(path: Path) -> list[str]:
+    """The endpoints in the file, for whoever has not their secrets. Raises `Misconfigured` like `load`."""
+    with _about(path):
+        return list(_read_file(path).endpoints)
+
+
+def _read_file(path: Path) -> _File:
+    file = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    if bad := next((name for name in file.endpoints if not is_token(name)), None):
+        raise Misconfigured(f"endpoints.{bad}: a name has 1 to 64 of A–Z, a–z, 0–9, _ and -.")
+    return file
+
+
+@contextmanager
+def _about(path: Path) -> Generator[None]:
+    """Say of everything that is wrong which file it is in."""
+    try:
+        yield
     except OSError as error:
         raise Misconfigured(f"{path}: it cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -89,8 +110,6 @@ def load(path: Path) -> Webhooks:
 
 def _endpoint(name: str, table: _Endpoint) -> Endpoint:
     where = f"endpoints.{name}"
-    if not is_token(name):
-        raise Misconfigured(f"{where}: a name has 1 to 64 of A–Z, a–z, 0–9, _ and -.")
     keys = tuple(_secrets(where, table))
     if table.kind == "standard" and not keys:
         raise Misconfigured(f"{where}: name a secret with secret_env or secret_file, or receivers can trust nothing.")

@@ -66,6 +66,17 @@ def task_filter(kind: Kind) -> str:
     return f"{RUN}.*.task.{kind}.>"
 
 
+def outcome_subjects(kind: Kind) -> str:
+    """The subjects of the outcomes of all tasks of a kind: what its workers write."""
+    box = _OUTCOME[kind]
+    return f"{RUN}.*.{box}.*" + (".*" if box == "fetch" else "")
+
+
+def attempt_subjects(kind: Kind) -> str:
+    """The subjects of all attempts of a kind that failed: what its workers write besides."""
+    return f"{RUN}.*.attempt.{kind}.*.*.*"
+
+
 def invalid(seq: int) -> str:
     """Where the refusal of the contract message at stream sequence `seq` is written, once."""
     return f"{INVALID}.{seq}"

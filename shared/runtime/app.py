@@ -143,7 +143,7 @@ def readiness(trouble: str | None) -> Response:
 
 async def connect(settings: Settings, name: str, stop: asyncio.Event) -> JetStreamLog | None:
     """The log, as soon as NATS is there; `None` when told to stop before."""
-    link = await unless(stop, Link.open(settings.nats_url, name=f"dossier-{name}"))
+    link = await unless(stop, Link.open(settings.nats_url, name=f"dossier-{name}", identity=settings.identity))
     return JetStreamLog(link) if link else None
 
 

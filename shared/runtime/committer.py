@@ -100,8 +100,6 @@ class Committer:
         self._queue: list[_Waiting] = []
         self._writing = False
         self._successor: asyncio.Task[None] | None = None
-        self._name = token()[:8]
-        self._batches = 0
 
     async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
         """Write each slot that is empty; an answer for each, in order."""
@@ -189,8 +187,7 @@ class Committer:
 
     async def _try_batch(self, fills: Sequence[Fill]) -> _Answer:
         """All or none, in one commit; `Stored` has the sequence of the last."""
-        self._batches += 1
-        batch, last = f"{self._name}{self._batches}", len(fills)
+        batch, last = token(), len(fills)
         try:
             for number, fill in enumerate(fills[:-1], 1):
                 await self._link.post(fill.subject, fill.data, self._batch_headers(batch, number))

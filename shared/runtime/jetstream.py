@@ -31,6 +31,7 @@ _PROGRESS: Final = b"+WPI"
 _REMEMBERED: Final = 10_000
 """Hashes of texts that this process knows to be stored."""
 _SUBJECTS_AT_ONCE: Final = 256
+_NOT_FOUND: Final = 404
 _PAGE: Final = 512
 _WINDOW: Final = 2_000
 _CONSUMER_LIVES_S: Final = 60
@@ -107,11 +108,27 @@ class JetStreamLog:
         if leader:
             found = await asyncio.gather(*(self.newest(subject) for subject in subjects))
             return {message.subject: message for message in found if message}
+        return await (self._in_batches(subjects) if any(map(_is_pattern, subjects)) else self._one_by_one(subjects))
+
+    async def _in_batches(self, patterns: Sequence[str]) -> dict[str, Message]:
+        messages: dict[str, Message] = {}
+        for start in range(0, len(patterns), _SUBJECTS_AT_ONCE):
+            some = patterns[start : start + _SUBJECTS_AT_ONCE]
+            for message in await self._get({"multi_last": list(some), "batch": 1_024}):
+                messages[message.subject] = message
+        return messages
+
+    async def _one_by_one(self, subjects: Sequence[str]) -> dict[str, Message]:
+        """In requests whose own subjects say what is read: that is what the permissions of workers are about."""
         messages: dict[str, Message] = {}
         for start in range(0, len(subjects), _SUBJECTS_AT_ONCE):
             some = subjects[start : start + _SUBJECTS_AT_ONCE]
-            for message in await self._get({"multi_last": list(some), "batch": 1_024}):
-                messages[message.subject] = message
+            asked = [await self.link.ask(f"$JS.API.DIRECT.GET.{self._stream}.{subject}", b"") for subject in some]
+            for subject, reply in zip(some, await asyncio.gather(*asked), strict=True):
+                if (code := status(reply)) == 0:
+                    messages[subject] = _gotten(reply)
+                elif code != _NOT_FOUND:
+                    raise Unavailable(f"Reading {subject} was answered {code}.")
         return messages
 
     async def history(self, pattern: str, *, after: int = 0) -> AsyncIterator[Message]:
@@ -355,6 +372,10 @@ def _gotten(reply: Incoming) -> Message:
 
 def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
+
+
+def _is_pattern(subject: str) -> bool:
+    return subject.endswith(".>") or ".*" in subject
 
 
 def _text(digest: str, chunks: Sequence[Message]) -> str | None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import takewhile
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -20,6 +20,7 @@ from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
 
 from shared.errors import TooLarge, Unavailable
+from shared.runtime.identity import NOBODY, Identity
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +96,18 @@ class _Client(Client):
         return {name: value.strip().decode("utf-8", "replace") for name, value in named if name is not None}
 
 
+class _Encrypted(_Client):
+    """A client that tells nobody anything in the clear.
+
+    nats-py would, TLS context or not, where the server's greeting asks for no TLS; and a greeting can be forged.
+    """
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        if initial_connection and not info.get("tls_required"):
+            raise NatsError("it does not speak TLS, which tls:// and DOSSIER_NATS_CA ask for")
+        await super()._process_info(info, initial_connection)
+
+
 class Link:
     """One connection, shared by all of a process."""
 
@@ -102,6 +115,7 @@ class Link:
         self._client = client
         self._servers = list(servers)
         self._said = False
+        self._hear: Callable[[str], None] | None = None
         self._waiting: dict[str, _Expected] = {}
         self._sweeping: asyncio.Task[None] | None = None
         self._count = 0
@@ -113,19 +127,28 @@ class Link:
         """How often the connection came back."""
 
     @classmethod
-    async def open(cls, servers: Sequence[str], *, name: str) -> "Link":
-        """Connect, however long it takes until a server is there."""
+    async def open(
+        cls,
+        servers: Sequence[str],
+        *,
+        name: str,
+        identity: Identity = NOBODY,
+        hear: Callable[[str], None] | None = None,
+    ) -> "Link":
+        """Connect, however long it takes until a server is there. `hear` is told why it was not, each time."""
+        encrypted = identity.ca or any(server.startswith("tls://") for server in servers)
         while True:
-            link = cls(_Client(), servers)
+            link = cls(_Encrypted() if encrypted else _Client(), servers)
+            link._hear = hear
             try:
-                await link._connect(name)
+                await link._connect(name, identity)
             except (OSError, NatsError, TimeoutError) as error:
                 await link._complained(error)
                 await asyncio.sleep(0.5)
             else:
                 return link
 
-    async def _connect(self, name: str) -> None:
+    async def _connect(self, name: str, identity: Identity) -> None:
         await self._client.connect(
             self._servers,
             name=name,
@@ -136,6 +159,8 @@ class Link:
             ping_interval=10,
             max_outstanding_pings=2,
             skip_subject_validation=True,
+            nkeys_seed=str(identity.seed) if identity.seed else None,
+            tls=identity.tls(),
             error_cb=self._complained,
             disconnected_cb=self._went_down,
             reconnected_cb=self._came_back,
@@ -332,6 +357,8 @@ class Link:
                 extra={"event": "nats.awaited"},
             )
             self._said = True
+        if not self._prefix and self._hear:
+            self._hear(_said(error))
         logger.debug("NATS: %s", _said(error), extra={"event": "nats.said"})
         if "permissions violation" in str(error).lower():
             logger.error("NATS refused: %s", error, extra={"event": "nats.forbidden"})

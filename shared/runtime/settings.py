@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.contracts.requests import duration_s
 from shared.errors import InvalidMessage
+from shared.runtime.identity import Identity, check_ca, check_seed
 from shared.runtime.topology import Limits
 from shared.runtime.verdict import Policy
 
@@ -25,6 +26,10 @@ class Settings(BaseSettings):
 
     nats_url: Annotated[tuple[str, ...], NoDecode] = ("nats://127.0.0.1:4222",)
     """Servers, separated by commas."""
+    nats_seed: Path | None = None
+    """File with the seed of the nkey user that this process is to NATS; `dossier nats init` writes one for each."""
+    nats_ca: Path | None = None
+    """File with the authority that NATS servers have their certificates from. With it, nothing is said in the clear."""
     data: Path = Path(".dossier")
     """Folder of the projection and of caches; everything in it can be made again from the log."""
     replicas: int = Field(default=1, ge=1, le=5)
@@ -134,6 +139,16 @@ class Settings(BaseSettings):
             raise ValueError(error.message) from error
         return value
 
+    @field_validator("nats_seed")
+    @classmethod
+    def _is_seed(cls, value: Path | None) -> Path | None:
+        return check_seed(value) if value else None
+
+    @field_validator("nats_ca")
+    @classmethod
+    def _is_authority(cls, value: Path | None) -> Path | None:
+        return check_ca(value) if value else None
+
     @field_validator("log_level")
     @classmethod
     def _is_level(cls, value: str) -> str:
@@ -170,6 +185,8 @@ class Settings(BaseSettings):
         return value.rstrip("/")
 
     @field_validator(
+        "nats_seed",
+        "nats_ca",
         "docs",
         "webhooks",
         "openai_api_key",
@@ -189,6 +206,11 @@ class Settings(BaseSettings):
         """Whether there is somebody to export spans to."""
         is_off = self.otel_disabled.strip().lower() == "true" or self.otel_traces_exporter.strip() == "none"
         return bool(self.otlp_endpoint or self.otlp_traces_endpoint) and not is_off
+
+    @property
+    def identity(self) -> Identity:
+        """What to show to NATS, and what to expect of it."""
+        return Identity(self.nats_seed, self.nats_ca)
 
     @property
     def openai_key(self) -> str | None:

@@ -87,6 +87,8 @@ def streams(limits: Limits) -> list[Config]:
             "subjects": ["evidence.*.*"],
             "allow_direct": True,
             "compression": "s2",
+            "max_msgs_per_subject": 1,
+            "discard_new_per_subject": True,
             "max_msg_size": MAX_BYTES,
         },
         common

@@ -1,0 +1,61 @@
+"""`dossier nats consumers`: what only an operator may make.
+
+Whoever makes a consumer says where it delivers to, and NATS does not ask whether they may publish there.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from services.cli.connecting import connected
+from services.cli.lockdown.permissions import SUBSCRIBER
+from services.cli.refusal import MISUSED, Refusal
+from services.cli.terminal import Terminal
+from services.notifier import configuration
+from services.notifier import consumers as notifier
+from services.notifier.configuration import Misconfigured
+from shared.contracts.deliveries import DELIVERIES
+from shared.contracts.subjects import COMPLETED, COMPLETIONS
+from shared.errors import Refused, Unavailable
+from shared.runtime import topology
+from shared.runtime.identity import Identity
+from shared.runtime.jetstream import JetStreamLog
+from shared.runtime.link import Link
+
+_ACK_WAIT_S: Final = 30
+_NS: Final = 1_000_000_000
+
+
+async def make(servers: Sequence[str], identity: Identity, webhooks: Path | None, terminal: Terminal) -> None:
+    """Make what is missing. Raises `Refusal` where that cannot be done."""
+    try:
+        names = configuration.names(webhooks) if webhooks else []
+    except Misconfigured as error:
+        raise Refusal(str(error), code=MISUSED) from error
+    log = JetStreamLog(await connected(servers, name="dossier-consumers", identity=identity))
+    try:
+        await _subscriber(log.link)
+        if webhooks:
+            await notifier.ensure(log.link, log.beside(DELIVERIES), names)
+    except (Unavailable, Refused) as error:
+        text = f"The consumers cannot be made: {error} It takes the operator's key, and a coordinator has to have run."
+        raise Refusal(text) from error
+    finally:
+        await log.close()
+    terminal.say(f"{COMPLETIONS} has the consumer {SUBSCRIBER}.")
+    if webhooks:
+        terminal.say(f"The notifier has its consumers; endpoints: {', '.join(names)}.")
+
+
+async def _subscriber(link: Link) -> None:
+    if await topology.consumer_exists(link, COMPLETIONS, SUBSCRIBER):
+        return
+    config: dict[str, Any] = {
+        "durable_name": SUBSCRIBER,
+        "filter_subject": COMPLETED,
+        "ack_policy": "explicit",
+        "ack_wait": _ACK_WAIT_S * _NS,
+        "max_deliver": -1,
+    }
+    call = f"CONSUMER.DURABLE.CREATE.{COMPLETIONS}.{SUBSCRIBER}"
+    await topology.api(link, call, {"stream_name": COMPLETIONS, "config": config})

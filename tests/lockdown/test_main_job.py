@@ -1,0 +1,101 @@
+"""The whole job, from a request to what others hear of its end, by processes that may do their own work and no more."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import nats
+import pytest
+from nats.aio.client import Client
+
+from tests.harness import http
+from tests.harness.locked import ROLES, Locked, dossier
+from tests.harness.receiver import Receiver
+from tests.harness.waiting import wait_until
+
+Json = dict[str, Any]
+WEBHOOKS = """\
+allow = ["127.0.0.1"]
+
+[endpoints.team]
+kind = "slack"
+url = "{url}"
+events = ["hold.opened"]
+"""
+
+
+@pytest.fixture(params=[1, 3], ids=["one-node", "three-nodes"])
+def locked(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Locked]:
+    with Locked(tmp_path, request.param) as locked:
+        yield locked
+        print(locked.told())
+
+
+@asynccontextmanager
+async def connected(locked: Locked, user: str) -> AsyncGenerator[Client]:
+    """Plain nats-py, as anybody outside would use it."""
+    refused: list[str] = []
+
+    async def hear(error: Exception) -> None:
+        refused.append(str(error))
+
+    client = await nats.connect(**locked.options(user), error_cb=hear)
+    try:
+        yield client
+    finally:
+        await client.close()
+        assert not refused
+
+
+def shown(locked: Locked, run: str) -> Json:
+    service = locked.services["coordinator"]
+    return http.ask(service.port, "GET", f"/v1/runs/{run}", headers=http.key(service.data)).body
+
+
+def test_a_request_is_planned_searched_held_approved_written_and_told_of(locked: Locked, tmp_path: Path):
+    with Receiver() as team:
+        file = tmp_path / "webhooks.toml"
+        file.write_text(WEBHOOKS.format(url=team.url))
+        locked.start(ROLES, {"DOSSIER_GRACE_S": "1"})
+        dossier("nats", "consumers", "--webhooks", str(file), settings=locked.settings("operator"))
+        locked.start(["notifier"], {"DOSSIER_WEBHOOKS": str(file)})
+        ended = asyncio.run(job(locked))
+        assert (ended["outcome"], ended["ok"]) == ("reported", True)
+        assert "[1]" in ended["report"]
+        [held] = team.wait_for(1)
+        assert "Evidence waits for a decision" in held.body.decode()
+    for service in locked.services.values():
+        assert "refused" not in service.said().lower(), service.said()
+
+
+async def job(locked: Locked) -> Json:
+    """Ask as the requester, approve as the approver, hear as the subscriber; what it hears."""
+    async with (
+        connected(locked, "requester") as requester,
+        connected(locked, "approver") as approver,
+        connected(locked, "subscriber") as subscriber,
+    ):
+        completed = await subscriber.subscribe("research.completed")
+        await subscriber.flush()
+        question = json.dumps({"q": "What is a context manager?"}).encode()
+        ack = await requester.jetstream().publish("research.requested", question)
+        run = f"r{ack.seq}"
+        await asyncio.to_thread(wait_until, lambda: shown(locked, run).get("status") == "hold", 30)
+        decision = json.dumps({"run_id": run, "by": "ada"}).encode()
+        await approver.jetstream().publish("research.approved", decision)
+        heard = json.loads((await completed.next_msg(timeout=30)).data)["data"]
+        assert heard["run_id"] == run
+        assert await missed(subscriber) == [heard]
+        return heard
+
+
+async def missed(subscriber: Client) -> list[Json]:
+    """What the durable consumer kept for the subscriber."""
+    order = await subscriber.jetstream().pull_subscribe_bind("subscriber", stream="COMPLETIONS")
+    messages = await order.fetch(1, timeout=10)
+    for message in messages:
+        await message.ack_sync()
+    return [json.loads(message.data)["data"] for message in messages]
