@@ -45,8 +45,8 @@ from shared.contracts.facts import (
 from shared.contracts.subjects import Slot, Step
 from shared.errors import UnknownType, Unreadable
 
-FOLD_VERSION: Final = 4
-"""Raised with every change to what `evolve` keeps; older projections are then rebuilt from the log."""
+FOLD_VERSION: Final = 5
+"""Raised with every change to what `evolve` or the projection keeps; older ones are then rebuilt from the log."""
 
 Stage = str
 F = TypeVar("F")
