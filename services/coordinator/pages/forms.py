@@ -52,8 +52,14 @@ def new_run(form: Form) -> NewRun:
     )
 
 
-def new_approval(form: Form, sources: Collection[str] = ()) -> NewApproval:
-    """The decision. Of these `sources` of the run, those that were not kept are left out."""
+def new_approval(form: Form, digest: str, sources: Collection[str] = ()) -> NewApproval:
+    """The decision on the evidence with this digest. Of these `sources` of the run, those not kept are left out.
+
+    Raises the problem of a form that does not say what it is on: the API may do without, a page never does.
+    """
+    if not digest:
+        text = "Nothing was decided: the decision did not say which evidence it is on."
+        raise ProblemError(428, "digest_required", text, field="digest")
     decision = form.text("decision")
     less = [] if decision == "reject" else sorted(set(sources) - set(form.all("keep")))
     revision = {
@@ -65,7 +71,7 @@ def new_approval(form: Form, sources: Collection[str] = ()) -> NewApproval:
         NewApproval,
         decision=decision,
         comment=form.text("comment"),
-        digest=form.text("digest") or None,
+        digest=digest,
         exclude=less,
         max_cost_usd=_dollars(form.text("max_cost_usd")) if decision != "reject" else None,
         **(revision if decision == "revise" else {}),

@@ -17,7 +17,7 @@ from services.coordinator.pages.hub import Hub
 from services.coordinator.pages.lists import PERIODS, Listed, Lists, Want
 from services.coordinator.pages.shell import Notice, Shell
 from services.coordinator.params import WAIT_S, Code, Cursor, Text
-from services.coordinator.problems import REFUSALS, ProblemError, problem_of
+from services.coordinator.problems import REFUSALS, ProblemError, problem_of, unknown_run
 from services.coordinator.rows import Show
 from services.coordinator.schemas import Accepted, NewApproval, NewRun, RunView
 from shared.contracts.requests import MAX_QUESTION
@@ -143,31 +143,30 @@ class Inbox:
     async def decide(self, request: Request, who: Caller) -> Response:
         """Decide on several runs, each on the evidence that was shown."""
         form = await forms.form_of(request)
-        picked = [tuple(value.split(" ")[:2]) for value in form.all("run") if value.count(" ") == 1]
-        if not picked or len(picked) > _AT_ONCE:
+        picked = [value.partition(" ") for value in form.all("run")]
+        if not 0 < len(picked) <= _AT_ONCE:
             text = f"Pick runs to decide on, {_AT_ONCE} at most." if picked else "No run was picked."
             raise ProblemError(422, "invalid_field", text, field="run")
-        decision = form.text("decision")
-        body = forms.new_approval(form)
-        ruled = await asyncio.gather(*(self._rule(run, body, digest, who) for run, digest in picked))
+        ruled = await asyncio.gather(*(self._rule(run_id, digest, form, who) for run_id, _, digest in picked))
         refused = tuple(said for said in ruled if said)
         seq = self._coordinator.fold.seq
         done = len(picked) - len(refused)
         if not refused:
-            query = urlencode({"show": "waiting", "done": decision, "count": done, "at": seq})
+            query = urlencode({"show": "waiting", "done": form.text("decision"), "count": done, "at": seq})
             return RedirectResponse(f"/?{query}", 303)
         text = f"{done} of {len(picked)} decided. Not these:"
         return self._page(request, _waiting(who), at=seq, notice=Notice("warn", text, refused), status=409)
 
-    async def _rule(self, run_id: str, body: NewApproval, digest: str, who: Principal) -> str:
+    async def _rule(self, run_id: str, digest: str, form: Form, who: Principal) -> str:
         """Decide on one of them; why not, where not."""
-        if not is_token(run_id):
-            return f"{run_id}: no run has such an id."
-        noted = Response()
         try:
-            ruled = await self._api.approve(run_id, body.model_copy(update={"digest": digest}), who, noted)
+            if not is_token(run_id):
+                raise unknown_run(run_id)
+            ruled = await self._api.approve(run_id, forms.new_approval(form, digest), who, Response())
         except REFUSALS as error:
-            return problem_of(error).problem.detail
+            known = self._coordinator.fold.peek(run_id)
+            asked = f"{known.accepted.fact.q}: " if known and known.accepted else ""
+            return f"{asked}{problem_of(error).problem.detail}"
         await self._coordinator.folded(ruled.sequence, within_s=WAIT_S)
         return ""
 

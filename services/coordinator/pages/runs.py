@@ -30,10 +30,7 @@ _DONE: Final = {
     "revise": "Sent back: the next round begins.",
     "cancel": "Cancelled.",
 }
-_AGAIN: Final = {
-    "stale_digest": "The evidence changed while you were looking, so nothing was decided. This is what there is now.",
-    "digest_required": "Nothing was decided: the decision did not say which evidence it is on.",
-}
+_CHANGED: Final = "The evidence changed while you were looking, so nothing was decided. This is what there is now."
 
 Sha256 = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
 Done = Annotated[str, Query(pattern=f"^({'|'.join(_DONE)})?$")]
@@ -127,7 +124,8 @@ class Runs:
         form, noted = await forms.form_of(request), Response()
         run = await self._known(run_id)
         try:
-            body = forms.new_approval(form, {source.sha256 for each in run.findings() for source in each.sources})
+            sources = {source.sha256 for finding in run.findings() for source in finding.sources}
+            body = forms.new_approval(form, form.text("digest"), sources)
             ruled = await self._api.approve(run_id, body, who, noted)
         except REFUSALS as error:
             return await self._undecided(request, run_id, form, problem_of(error))
@@ -136,11 +134,11 @@ class Runs:
 
     async def _undecided(self, request: Request, run_id: str, form: Form, problem: ProblemError) -> HTMLResponse:
         """The run as it is by now, why nothing was decided, and what was typed."""
-        digest = form.text("digest")
-        if problem.problem.winner or problem.problem.code in _AGAIN:
+        digest, winner = form.text("digest"), problem.problem.winner
+        is_stale = problem.problem.code == "stale_digest"
+        if winner or is_stale:
             await self._coordinator.wait_until(run_id, 0, lambda known: not _is_on(known, digest), within_s=WAIT_S)
-        winner = problem.problem.winner
-        text = f"You were not the first: this run is {winner}." if winner else _AGAIN.get(problem.problem.code, "")
+        text = f"You were not the first: this run is {winner}." if winner else _CHANGED if is_stale else ""
         notice = Notice("warn", text or problem.problem.detail)
         return self._page(request, await self._known(run_id), notice, typed=form, status=problem.status)
 
