@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from fastapi import FastAPI
 
 from services.coordinator.api import Api
 from services.coordinator.intake import Defaults
@@ -174,7 +175,7 @@ class Visitor:
 class Stage:
     """A Dossier with pages, and who comes to see them."""
 
-    def __init__(self, dossier: Dossier, app: Any, keys: MemoryLog, log: MemoryLog, workers: Workers) -> None:
+    def __init__(self, dossier: Dossier, app: FastAPI, keys: MemoryLog, log: MemoryLog, workers: Workers) -> None:
         self.dossier = dossier
         self.app = app
         self.log = log
@@ -211,12 +212,21 @@ Story = Callable[[Stage], Awaitable[None]]
 
 
 def tell(
-    data: Path, story: Story, *, rules: Rules = RELAXED, defaults: Defaults | None = None, rounds: int = 5
+    data: Path,
+    story: Story,
+    *,
+    rules: Rules = RELAXED,
+    defaults: Defaults | None = None,
+    rounds: int = 5,
+    log: MemoryLog | None = None,
 ) -> None:
     """A story over a coordinator with its pages and its workers."""
 
     async def told() -> None:
-        log, keys, workers = MemoryLog(), MemoryLog(), Workers()
+        await _told(log or MemoryLog())
+
+    async def _told(log: MemoryLog) -> None:
+        keys, workers = MemoryLog(), Workers()
         performs = dict.fromkeys(("plan", "fetch", "synthesize"), workers.perform)
         async with (
             coordinating(log, data, defaults=defaults or Defaults(rules=rules)) as dossier,
@@ -232,4 +242,4 @@ def tell(
             finally:
                 await stage.close()
 
-    run(told)
+    run(told, within_s=30)

@@ -10,7 +10,7 @@ import msgspec
 from services.coordinator.fold import Fold
 from shared.runtime.log import Message
 
-_GATHER_S: Final = 0.3
+GATHER_S: Final = 0.3
 _HEARTBEAT_S: Final = 15.0
 ALIVE: Final = ": alive\n\n"
 """What keeps a stream from being taken for dead, and finds out that nobody reads it any more."""
@@ -77,7 +77,7 @@ class Hub:
     async def _tell(self) -> None:
         while True:
             await self._news.wait()
-            await asyncio.sleep(_GATHER_S)
+            await asyncio.sleep(GATHER_S)
             self._news.clear()
             changed, self._changed = self._changed, set()
             for queue in self._pages:
