@@ -127,11 +127,11 @@ async def _finished(running: "asyncio.Task[None]") -> None:
     await running
 
 
-def run(story: Callable[[], Awaitable[None]]) -> None:
-    """Run a coroutine function to its end, within ten seconds."""
+def run(story: Callable[[], Awaitable[None]], *, within_s: float = 10) -> None:
+    """Run a coroutine function to its end, within ten seconds unless more is given."""
 
     async def bounded() -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(within_s):
             await story()
 
     asyncio.run(bounded())

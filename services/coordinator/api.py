@@ -22,6 +22,8 @@ from services.coordinator.forking import Forking
 from services.coordinator.judgement import no_auto
 from services.coordinator.loop import Coordinator
 from services.coordinator.observing import Observe, unobserved
+from services.coordinator.pages.shell import tell
+from services.coordinator.pages.site import site
 from services.coordinator.params import (
     SEQUENCE,
     WAIT_S,
@@ -39,6 +41,7 @@ from services.coordinator.params import (
 from services.coordinator.problems import ProblemError
 from services.coordinator.projection import Wanted
 from services.coordinator.publishing import Publisher, run_id_of
+from services.coordinator.reports import report_of
 from services.coordinator.run import Run
 from services.coordinator.schemas import (
     Accepted,
@@ -55,7 +58,6 @@ from services.coordinator.schemas import (
 from services.coordinator.standing import Late, late
 from services.coordinator.troubles import EXPECTED, Expected, Troubles
 from shared.contracts import requests
-from shared.contracts.facts import RunCompleted, SynthesisWritten
 from shared.contracts.requests import Asked, Revision, Ruling
 from shared.runtime.app import readiness
 from shared.runtime.log import Log
@@ -92,15 +94,17 @@ class Api:
         self._desk = Desk(log, coordinator, digest_required=digest_required, rounds=rounds, observe=observe)
         self._metrics = metrics
         self._trouble = trouble
+        self._rounds = rounds
 
     def app(self) -> FastAPI:
         """The application."""
         app = FastAPI(title="Dossier", version="1", docs_url=None, redoc_url=None)
-        problems.install(app)
+        problems.install(app, tell)
         app.middleware("http")(self._number)
-        app.add_middleware(Gate, access=self._access)
+        app.add_middleware(Gate, access=self._access, tell=tell)
         app.include_router(self._router())
         app.include_router(SignIn(self._access).router())
+        app.include_router(self._site())
         openapi.describe(app)
         app.add_api_route("/livez", self.livez, include_in_schema=False)
         app.add_api_route("/readyz", self.readyz, include_in_schema=False)
@@ -108,6 +112,10 @@ class Api:
             app.add_route("/metrics", self._metrics.answer, include_in_schema=False)
         rights.check(routes(app))
         return app
+
+    def _site(self) -> APIRouter:
+        late_after, rounds = self._late_after, self._rounds
+        return site(self._coordinator, self._log, self, self._forking, late_after=late_after, rounds=rounds)
 
     def _router(self) -> APIRouter:
         responses: dict[int | str, dict[str, object]] = {"default": {"model": Problem}}
@@ -131,7 +139,7 @@ class Api:
             response = await call(request)
         except Exception:
             logger.exception("%s %s failed", request.method, request.url.path, extra={"event": "request.failed"})
-            response = problems.answer(problems.defect())
+            response = tell(request, problems.defect())
         response.headers.setdefault(SEQUENCE, str(self._coordinator.fold.seq))
         return response
 
@@ -218,25 +226,10 @@ class Api:
 
     async def report(self, run_id: RunId, accept: Annotated[str, Header()] = "", since: Since = 0) -> Response:
         """The report, as Markdown, or as JSON with every claim, quote and offset where `application/json` is asked."""
-        run = await self._run(run_id, since)
-        ended = run.completed.fact if run.completed else None
-        written = run.current.synthesis.fact if run.current.synthesis else None
-        if ended is None or not ended.ok or not isinstance(written, SynthesisWritten):
-            text = f"Run {run_id} has no report: {ended.reason if ended else run.status}"
-            raise ProblemError(409, "no_report", text, run_id=run_id, state=run.status)
-        markdown = ended.report or await self._kept_report(ended)
+        written = await report_of(await self._run(run_id, since), self._log)
         if "application/json" in accept:
-            body = {"run_id": run_id, "digest": written.digest, "report": written.report, "markdown": markdown}
-            return Response(msgspec.json.encode(body), media_type="application/json")
-        return PlainTextResponse(markdown, media_type="text/markdown; charset=utf-8")
-
-    async def _kept_report(self, ended: RunCompleted) -> str:
-        """The report that was too large for its message."""
-        kept = await self._log.get(ended.report_sha256) if ended.report_sha256 else None
-        if kept is None:
-            text = f"The report is the text {ended.report_sha256}, which EVIDENCE does not have undamaged."
-            raise ProblemError(500, "report_missing", text, run_id=ended.run_id)
-        return kept
+            return Response(msgspec.json.encode(written), media_type="application/json")
+        return PlainTextResponse(written.markdown, media_type="text/markdown; charset=utf-8")
 
     async def approve(
         self,

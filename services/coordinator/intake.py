@@ -37,7 +37,7 @@ from shared.runtime.log import Message
 
 Verb = Literal["approve", "reject", "revise", "cancel"]
 VERBS: Final[dict[str, Verb]] = {APPROVED: "approve", REJECTED: "reject", CANCELLED: "cancel"}
-_WORDS: Final[dict[type, str]] = {
+WORDS: Final[dict[type, str]] = {
     DecisionApproved: "approved",
     DecisionRejected: "rejected",
     DecisionRevised: "sent back",
@@ -366,7 +366,7 @@ def winner(run: Run) -> str:
         return f"{ended.outcome}{f' by {ended.by}' if ended.by else ''} at {run.completed.at.isoformat()}"
     if decision is None:
         return run.status
-    return f"{_WORDS[type(decision.fact)]} by {decision.fact.by} at {decision.at.isoformat()}"
+    return f"{WORDS[type(decision.fact)]} by {decision.fact.by} at {decision.at.isoformat()}"
 
 
 def deadline_of(run: Run) -> datetime | None:

@@ -77,6 +77,11 @@ class Coordinator:
         return self._leads
 
     @property
+    def defaults(self) -> Defaults:
+        """What a request gets here that does not say."""
+        return self._defaults
+
+    @property
     def rules(self) -> Rules:
         """What is demanded of approvals here."""
         return self._defaults.rules

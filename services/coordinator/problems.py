@@ -1,20 +1,22 @@
 """Errors as RFC 9457 problem details."""
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
 
+from services.coordinator.access import rights
 from services.coordinator.access.rights import Principal
 from services.coordinator.intake import Refuse, winner
 from services.coordinator.run import Run
 from services.coordinator.schemas import Problem
-from shared.errors import InvalidMessage, NoRoom, Refused, TooLarge, Unavailable
+from shared.errors import DossierError, InvalidMessage, NoRoom, Refused, TooLarge, Unavailable
 
 STATUS: Final = {
     "unknown_run": 404,
@@ -98,40 +100,34 @@ def log_full(detail: str, **more: str | None) -> ProblemError:
     return ProblemError(507, "log_full", detail, **more)
 
 
-def install(app: FastAPI) -> None:
+Tell = Callable[[HTTPConnection, ProblemError], Response]
+"""How whoever asked is told of a problem."""
+
+
+def wants_page(http: HTTPConnection) -> bool:
+    """Whether somebody reads the answer with their own eyes."""
+    return "text/html" in http.headers.get("accept", "") and not http.scope["path"].startswith("/v1/")
+
+
+def install(app: FastAPI, tell: Tell) -> None:
     """Answer every error of `app` with a problem."""
-    known: dict[type[Exception], Callable[[Exception], ProblemError]] = {
-        ProblemError: _itself,
-        RequestValidationError: _invalid_body,
-        InvalidMessage: _invalid_message,
-        NoRoom: lambda error: log_full(f"{error} Nothing was written; repeat the request when there is room."),
-        TooLarge: lambda error: ProblemError(413, "too_large", str(error)),
-        Unavailable: lambda error: ProblemError(503, "nats_unavailable", f"{error} It is safe to repeat the request."),
-        Refused: lambda error: ProblemError(502, "nats_refused", str(error)),
-        HTTPException: _http,
-    }
-    for type_, convert in known.items():
-        app.add_exception_handler(type_, _answering(convert))
+    for type_ in _CONVERTED:
+        app.add_exception_handler(type_, _answering(tell))
 
 
-def _answering(convert: Callable[[Exception], ProblemError]) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
-    async def answered(request: Request, error: Exception) -> JSONResponse:
-        problem = convert(error)
+def problem_of(error: Exception) -> ProblemError:
+    """The problem that an error is to whoever asked."""
+    return next((convert(error) for type_, convert in _CONVERTED.items() if isinstance(error, type_)), defect())
+
+
+def _answering(tell: Tell) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def answered(request: Request, error: Exception) -> Response:
+        problem = problem_of(error)
         if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
-            problem.headers = {"Allow": ", ".join(_allowed(request))}
-        return answer(problem)
+            problem.headers = {"Allow": ", ".join(rights.methods(request.url.path))}
+        return tell(request, problem)
 
     return answered
-
-
-def _allowed(request: Request) -> list[str]:
-    """The methods that this path takes; several routes may share it."""
-    paths = request.app.openapi()["paths"]
-    for template, operations in paths.items():
-        pattern = re.sub(r"\\{[^/]*\\}", "[^/]+", re.escape(template))
-        if re.fullmatch(pattern, request.url.path):
-            return sorted(method.upper() for method in operations)
-    return ["GET"]
 
 
 def answer(error: ProblemError) -> JSONResponse:
@@ -153,8 +149,13 @@ def _itself(error: Exception) -> ProblemError:
 def _invalid_body(error: Exception) -> ProblemError:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"][1:])
-    return ProblemError(422, "invalid_field", f"{field or 'body'}: {first['msg']}.", field=field or None)
+    return invalid_field(first | {"loc": first["loc"][1:]})
+
+
+def invalid_field(error: Mapping[str, Any]) -> ProblemError:
+    """What pydantic says is wrong with a field."""
+    field = ".".join(str(part) for part in error["loc"])
+    return ProblemError(422, "invalid_field", f"{field or 'body'}: {error['msg']}.", field=field or None)
 
 
 def _invalid_message(error: Exception) -> ProblemError:
@@ -167,3 +168,18 @@ def _http(error: Exception) -> ProblemError:
     problem = ProblemError(error.status_code, HTTPStatus(error.status_code).name.lower(), error.detail)
     problem.headers = error.headers or {}
     return problem
+
+
+_CONVERTED: Final[dict[type[Exception], Callable[[Exception], ProblemError]]] = {
+    ProblemError: _itself,
+    RequestValidationError: _invalid_body,
+    InvalidMessage: _invalid_message,
+    NoRoom: lambda error: log_full(f"{error} Nothing was written; repeat the request when there is room."),
+    TooLarge: lambda error: ProblemError(413, "too_large", str(error)),
+    Unavailable: lambda error: ProblemError(503, "nats_unavailable", f"{error} It is safe to repeat the request."),
+    Refused: lambda error: ProblemError(502, "nats_refused", str(error)),
+    HTTPException: _http,
+}
+"""The first that fits."""
+REFUSALS: Final = (ProblemError, DossierError)
+"""What an operation may end with that its caller can be told."""

@@ -13,6 +13,8 @@ from msgspec import Struct
 from services.coordinator import failures
 from services.coordinator.failures import Failed
 from services.coordinator.intake import deadline_of
+from services.coordinator.rows import Row
+from services.coordinator.rows import row as brief
 from services.coordinator.run import FOLD_VERSION, Box, Run, pack, unpack
 from services.coordinator.standing import owed_since
 from shared.contracts.facts import HoldOpened
@@ -30,6 +32,7 @@ CREATE TABLE IF NOT EXISTS run (
   deadline REAL,
   wake_at REAL,
   owed_since REAL,
+  brief BLOB NOT NULL,
   state BLOB NOT NULL
 );
 CREATE INDEX IF NOT EXISTS run_wake ON run (wake_at) WHERE wake_at IS NOT NULL;
@@ -60,10 +63,11 @@ CREATE TABLE IF NOT EXISTS checkpoint (
 );
 """
 _SAVE_RUN: Final = """
-INSERT INTO run (id, place, status, q, created, deadline, wake_at, owed_since, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO run (id, place, status, q, created, deadline, wake_at, owed_since, brief, state)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET place = excluded.place, status = excluded.status, q = excluded.q,
   created = excluded.created, deadline = excluded.deadline, wake_at = excluded.wake_at,
-  owed_since = excluded.owed_since, state = excluded.state
+  owed_since = excluded.owed_since, brief = excluded.brief, state = excluded.state
 """
 _SAVE_FAILURE: Final = "INSERT OR REPLACE INTO failure VALUES (?, ?, ?, ?, ?, ?, ?)"
 _FORGET: Final = "".join(
@@ -78,6 +82,8 @@ _PAGES: Final = 8_192
 
 _encode_message: Final = msgspec.msgpack.Encoder().encode
 _decode_message: Final = msgspec.msgpack.Decoder(Message).decode
+_encode_row: Final = msgspec.msgpack.Encoder().encode
+_decode_row: Final = msgspec.msgpack.Decoder(Row).decode
 _encode_failed: Final = msgspec.msgpack.Encoder().encode
 _decode_failed: Final = msgspec.msgpack.Decoder(Failed).decode
 
@@ -206,19 +212,21 @@ class Projection:
 
     def select(self, wanted: Wanted, *, before: int | None = None, limit: int) -> list[Run]:
         """Runs, newest first, beyond the one at `before`."""
-        where = [
-            ("place < ?", before),
-            ("created >= ?", wanted.since.timestamp() if wanted.since else None),
-            ("owed_since <= ?", wanted.owed_before.timestamp() if wanted.owed_before else None),
-            ("id IN (SELECT run FROM failure WHERE code = ?)", wanted.code or None),
-        ]
-        if wanted.text:
-            where += [("(q LIKE ? ESCAPE '\\' OR id LIKE ? ESCAPE '\\')", (_containing(wanted.text),) * 2)]
-        if wanted.statuses:
-            where += [(f"status IN ({', '.join('?' * len(wanted.statuses))})", tuple(wanted.statuses))]
-        clause, values = _where(where)
+        clause, values = _wanting(wanted, before)
         rows = self._db.execute(f"SELECT state FROM run {clause} ORDER BY place DESC LIMIT ?", (*values, limit))  # noqa: S608
         return [unpack(state) for (state,) in rows]
+
+    def rows(self, wanted: Wanted, *, before: int | None = None, limit: int, by_deadline: bool = False) -> list[Row]:
+        """The same in brief; with `by_deadline` those with the least time left first."""
+        clause, values = _wanting(wanted, before)
+        order = "deadline IS NULL, deadline, place" if by_deadline else "place DESC"
+        rows = self._db.execute(f"SELECT brief FROM run {clause} ORDER BY {order} LIMIT ?", (*values, limit))  # noqa: S608
+        return [_decode_row(row) for (row,) in rows]
+
+    def count(self, statuses: Sequence[str]) -> int:
+        """How many runs have one of these statuses."""
+        clause, values = _wanting(Wanted(statuses), None)
+        return self._db.execute(f"SELECT count(*) FROM run {clause}", values).fetchone()[0]  # noqa: S608
 
     def failures(self, wanted: WantedFailures, *, before: int | None = None, limit: int) -> list[Failed]:
         """What failed, newest first, beyond the one at `before`."""
@@ -234,6 +242,20 @@ class Projection:
         clause, values = _where(where)
         rows = self._db.execute(f"SELECT failed FROM failure {clause} ORDER BY seq DESC LIMIT ?", (*values, limit))  # noqa: S608
         return [_decode_failed(failed) for (failed,) in rows]
+
+
+def _wanting(wanted: Wanted, before: int | None) -> tuple[str, tuple[object, ...]]:
+    where = [
+        ("place < ?", before),
+        ("created >= ?", wanted.since.timestamp() if wanted.since else None),
+        ("owed_since <= ?", wanted.owed_before.timestamp() if wanted.owed_before else None),
+        ("id IN (SELECT run FROM failure WHERE code = ?)", wanted.code or None),
+    ]
+    if wanted.text:
+        where += [("(q LIKE ? ESCAPE '\\' OR id LIKE ? ESCAPE '\\')", (_containing(wanted.text),) * 2)]
+    if wanted.statuses:
+        where += [(f"status IN ({', '.join('?' * len(wanted.statuses))})", tuple(wanted.statuses))]
+    return _where(where)
 
 
 def _where(conditions: Iterable[tuple[str, object]]) -> tuple[str, tuple[object, ...]]:
@@ -261,7 +283,7 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 def row(
     run: Run, wake_at: float | None
-) -> tuple[str, int, str, str, float | None, float | None, float | None, float | None, bytes]:
+) -> tuple[str, int, str, str, float | None, float | None, float | None, float | None, bytes, bytes]:
     """The run as a row of the table `run`."""
     deadline, owed = deadline_of(run), owed_since(run)
     return (
@@ -273,6 +295,7 @@ def row(
         deadline.timestamp() if deadline else None,
         wake_at,
         owed.timestamp() if owed else None,
+        _encode_row(brief(run)),
         pack(run),
     )
 

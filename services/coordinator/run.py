@@ -46,7 +46,7 @@ from shared.contracts.subjects import Slot, Step
 from shared.errors import UnknownType, Unreadable
 
 FOLD_VERSION: Final = 5
-"""Raised with every change to what `evolve` keeps; older projections are then rebuilt from the log."""
+"""Raised with every change to what `evolve` or the projection keeps; older ones are then rebuilt from the log."""
 
 Stage = str
 F = TypeVar("F")

@@ -5,7 +5,7 @@ HTML. The only links are the addresses that sources were read at.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
@@ -31,7 +31,7 @@ _ADDRESS: Final = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&()*+,;=%\[\]-]+")
 def markdown(question: str, report: Report) -> str:
     """The report as Markdown. Every sentence ends in the numbers of the sources it cites."""
     numbers = {source.sha256: source.n for source in report.sources}
-    blocks = [f"# {_plain(question)}", f"*{_byline(report)}*"]
+    blocks = [f"# {_plain(question)}", f"*{byline(report, plain=_plain)}*"]
     if report.degraded:
         blocks.append(f"*Degraded: {_plain(report.degraded)}*")
     if report.insufficient:
@@ -49,16 +49,17 @@ def markdown(question: str, report: Report) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _byline(report: Report) -> str:
+def byline(report: Report, *, plain: Callable[[str], str]) -> str:
+    """Who wrote it, how its claims fared, and what it rests on; `plain` makes names harmless where it is shown."""
     did = "Read" if report.insufficient else "Extracted verbatim" if report.writer == "offline" else "Written"
-    who = "the offline model; no language model took part" if report.writer == "offline" else _plain(report.writer)
+    who = "the offline model; no language model took part" if report.writer == "offline" else plain(report.writer)
     origins = len({source.origin or source.sha256 for source in report.sources})
     sources = f"{count(len(report.sources), 'source')} of {count(origins, 'origin')}"
     dropped = [f"{count(report.dropped, 'quote')} dropped"] if report.dropped else []
-    return " · ".join([f"{did} by {who}", *_fared(report), *dropped, *([sources] if report.sources else [])])
+    return " · ".join([f"{did} by {who}", *_fared(report, plain), *dropped, *([sources] if report.sources else [])])
 
 
-def _fared(report: Report) -> list[str]:
+def _fared(report: Report, plain: Callable[[str], str]) -> list[str]:
     """How many claims there are, and how their quotes bear them out."""
     claims = (*report.claims(), *report.unsupported)
     if not claims:
@@ -66,7 +67,7 @@ def _fared(report: Report) -> list[str]:
     verdicts = [claim.support for claim in claims]
     words = (("supported", "supported"), ("partial", "in part"), ("unsupported", "not borne out"))
     told = [f"{verdicts.count(support)} {word}" for support, word in words if support in verdicts]
-    by = f"by rule and by {_plain(report.judge)}" if report.judge else "by rule"
+    by = f"by rule and by {plain(report.judge)}" if report.judge else "by rule"
     said = count(len(claims), "claim")
     return [f"{said}: {', '.join(told)} (checked {by})" if told else said]
 

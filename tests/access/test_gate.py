@@ -37,6 +37,8 @@ from tests.dossier import Dossier, coordinating, run, working
 SITE = {"Sec-Fetch-Site": "same-origin", "Origin": URL}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 SESSION = "dossier"
+ENDLESS = {"/inbox/live": 0.05}
+"""Answers that go on once somebody is let in, and how long to listen to them."""
 
 
 async def perform(task: Task) -> StepOutcome:
@@ -155,10 +157,10 @@ def test_a_coordinator_with_a_route_that_nobody_listed_does_not_start(tmp_path: 
 
 def test_what_is_mounted_has_to_be_listed_too(tmp_path: Path):
     async def story(house: House) -> None:
-        house.app.mount("/static", PlainTextResponse("ok"))
-        with pytest.raises(Unlisted, match=r"GET /static/\{path:path\}"):
+        house.app.mount("/pictures", PlainTextResponse("ok"))
+        with pytest.raises(Unlisted, match=r"GET /pictures/\{path:path\}"):
             rights.check(routes(house.app))
-        is_refused(await house.http.get("/static/x.css"), 401, "unauthenticated")
+        is_refused(await house.http.get("/pictures/x.css"), 401, "unauthenticated")
 
     tell(tmp_path, story)
 
@@ -181,7 +183,12 @@ def test_each_role_passes_where_the_table_lets_it_and_nowhere_else(tmp_path: Pat
     async def story(house: House) -> None:
         who = await house.key(role)
         for (method, path), need in ROUTES.items():
-            answer = await house.http.request(method, filled(path), headers=who)
+            try:
+                async with asyncio.timeout(ENDLESS.get(path)):
+                    answer = await house.http.request(method, filled(path), headers=who)
+            except TimeoutError:
+                assert need == "read"
+                continue
             if need in (ANYONE, SOMEONE) or ROLES.index(role) >= ROLES.index(LEAST[need]):
                 assert answer.status_code != 403, (method, path)
             else:

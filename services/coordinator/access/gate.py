@@ -10,12 +10,11 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.coordinator import problems
 from services.coordinator.access import origin, rights
 from services.coordinator.access.access import Access, nobody
 from services.coordinator.access.rights import ANYONE, PROBES, SOMEONE, Need, Principal
 from services.coordinator.access.sessions import Session
-from services.coordinator.problems import ProblemError
+from services.coordinator.problems import ProblemError, Tell, wants_page
 from shared.errors import Unavailable
 
 CSRF_HEADER: Final = "X-CSRF-Token"
@@ -80,10 +79,11 @@ class Protected:
 class Gate:
     """Lets through who may. What it lets through finds `request.state.principal` and `.csrf`."""
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    def __init__(self, app: ASGIApp, access: Access, tell: Tell) -> None:
         self._app = Protected(app)
         self._refuse = Protected(_refusing)
         self._access = access
+        self._tell = tell
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -95,11 +95,11 @@ class Gate:
         try:
             principal, receive = await self._admitted(HTTPConnection(scope), receive)
         except ProblemError as error:
-            scope["refusal"] = _told(HTTPConnection(scope), error)
+            scope["refusal"] = self._told(HTTPConnection(scope), error)
             await self._refuse(scope, receive, send)
         except Unavailable as error:
             text = f"{error} Nobody is let in until it is known who may; it is safe to repeat the request."
-            scope["refusal"] = problems.answer(ProblemError(503, "nats_unavailable", text))
+            scope["refusal"] = self._tell(HTTPConnection(scope), ProblemError(503, "nats_unavailable", text))
             await self._refuse(scope, receive, send)
         else:
             await self._app(scope, receive, self._while_valid(principal, send) if principal else send)
@@ -123,6 +123,15 @@ class Gate:
         http.state.principal = principal
         self._allow(principal, need)
         return principal, receive
+
+    def _told(self, http: HTTPConnection, error: ProblemError) -> Response:
+        """The problem; who wants to read a page and is not known is sent to sign in instead."""
+        is_stranger = error.status == 401 and "authorization" not in http.headers
+        if is_stranger and http.scope["method"] == "GET" and wants_page(http):
+            query = http.scope.get("query_string", b"").decode("latin-1")
+            target = f"{http.scope['path']}{'?' if query else ''}{query}"
+            return RedirectResponse(f"/sign-in?next={quote(target, safe='')}", 303)
+        return self._tell(http, error)
 
     async def _known(self, http: HTTPConnection) -> tuple[Principal, Session | None]:
         address = http.client.host if http.client else ""
@@ -177,16 +186,6 @@ class Gate:
 async def _refusing(scope: Scope, receive: Receive, send: Send) -> None:
     refusal: Response = scope["refusal"]
     await refusal(scope, receive, send)
-
-
-def _told(http: HTTPConnection, error: ProblemError) -> Response:
-    """The problem; who wants to read a page and is not known is sent to sign in instead."""
-    path = http.scope["path"]
-    wants_page = "text/html" in http.headers.get("accept", "") and not path.startswith("/v1/")
-    if error.status == 401 and http.scope["method"] == "GET" and wants_page and "authorization" not in http.headers:
-        query = http.scope.get("query_string", b"").decode("latin-1")
-        return RedirectResponse(f"/sign-in?next={quote(path + ('?' if query else '') + query, safe='')}", 303)
-    return problems.answer(error)
 
 
 async def body_of(receive: Receive) -> bytes:

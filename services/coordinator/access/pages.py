@@ -1,6 +1,5 @@
-"""Signing in and out with a browser. The page is as plain as can be, and reads nothing from anywhere else."""
+"""Signing in and out with a browser."""
 
-from html import escape
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request
@@ -12,6 +11,7 @@ from services.coordinator.access.local import LOOPBACK_NAMES
 from services.coordinator.access.origin import name_of
 from services.coordinator.access.rights import Principal, local
 from services.coordinator.access.sessions import LIFE
+from services.coordinator.pages import render
 from services.coordinator.problems import ProblemError
 from services.coordinator.schemas import Link, NewLink
 from shared.runtime import clock
@@ -19,25 +19,6 @@ from shared.runtime import clock
 _HOME: Final = "/"
 _SENT_ALONG: Final = "lax"
 """A link in a chat opens its page; what changes anything takes the session's token, which no other site knows."""
-_PAGE: Final = """<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Sign in – Dossier</title></head>
-<body>
-<main>
-<h1>Sign in to Dossier</h1>
-{said}
-<form method="post" action="/sign-in">
-{fields}
-<input type="hidden" name="next" value="{next}">
-<button type="submit">Sign in</button>
-</form>
-</main>
-</body>
-</html>
-"""
-_KEY_FIELD: Final = (
-    '<label>Key <input type="password" name="key" autocomplete="current-password" required autofocus></label>'
-)
 
 
 class SignIn:
@@ -117,12 +98,7 @@ class SignIn:
 def _page(
     *, ticket: str = "", said: str = "", next_: str = _HOME, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
-    hidden = f'<input type="hidden" name="ticket" value="{escape(ticket)}">'
-    html = _PAGE.format(
-        said=f'<p role="alert">{escape(said)}</p>' if said else "",
-        fields=hidden if ticket else _KEY_FIELD,
-        next=escape(_within(next_)),
-    )
+    html = render.page("sign_in.html", now=clock.now(), said=said, ticket=ticket, next=_within(next_))
     return HTMLResponse(html, status, headers={"Referrer-Policy": "no-referrer"} | (headers or {}))
 
 

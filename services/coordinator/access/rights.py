@@ -52,6 +52,19 @@ ROUTES: Final[Mapping[tuple[str, str], Need]] = {
     ("POST", "/v1/forks"): "operate",
     ("GET", "/v1/deliveries"): "read",
     ("POST", "/v1/deliveries/{delivery_id}/resend"): "operate",
+    ("GET", "/"): "read",
+    ("GET", "/inbox/rows"): "read",
+    ("GET", "/inbox/live"): "read",
+    ("POST", "/ask"): "ask",
+    ("POST", "/decide"): "decide",
+    ("GET", "/runs/{run_id}"): "read",
+    ("GET", "/runs/{run_id}/live"): "read",
+    ("GET", "/runs/{run_id}/evidence/{sha256}"): "read",
+    ("GET", "/runs/{run_id}/report.{form}"): "read",
+    ("POST", "/runs/{run_id}/decide"): "decide",
+    ("POST", "/runs/{run_id}/cancel"): "cancel",
+    ("POST", "/runs/{run_id}/fork"): "operate",
+    ("GET", "/static/{path:path}"): ANYONE,
 }
 _STRICTNESS: Final[tuple[Need, ...]] = (ANYONE, SOMEONE, *ACTIONS)
 PROBES: Final = ("/livez", "/readyz")
@@ -100,6 +113,11 @@ def need(method: str, path: str) -> Need:
     method = "GET" if method == "HEAD" else method
     needs = [need for of, pattern, need in _PATTERNS if of == method and pattern.match(path)]
     return _STRICTNESS[max(map(_STRICTNESS.index, needs), default=_STRICTNESS.index(SOMEONE))]
+
+
+def methods(path: str) -> list[str]:
+    """The methods that a path takes."""
+    return sorted({method for method, pattern, _ in _PATTERNS if pattern.match(path)})
 
 
 def check(routes: Iterable[tuple[str, str]]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,7 @@ _HERE: Final = Path(__file__).parent
 STATIC: Final = _HERE / "static"
 
 
+@cache
 def environment() -> Environment:
     """The templates, strict about names and escaping always."""
     made = Environment(
@@ -24,6 +26,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=_inert,
+        auto_reload=False,
     )
     filters: dict[str, Callable[..., str]] = {
         "moment": words.moment,
@@ -31,10 +34,17 @@ def environment() -> Environment:
         "money": words.money,
         "count": words.count,
         "host": words.host,
+        "static": _static,
     }
     made.filters.update(filters)
-    made.globals["static"] = _static
     return made
+
+
+def page(template: str, *, now: datetime, csrf: str = "", who: object = None, **context: Any) -> Markup:
+    """The page, for `who`, whose forms bring `csrf` along."""
+    field = Markup('<input type="hidden" name="csrf" value="{}">').format(csrf) if csrf else Markup()
+    html = environment().get_template(template).render(now=now, who=who, csrf_field=field, **context)
+    return Markup(html)  # noqa: S704 - what a template with autoescape made
 
 
 def _inert(value: object) -> object:
@@ -46,28 +56,14 @@ def _inert(value: object) -> object:
 
 def _static(name: str) -> str:
     """Where a file is served: under a name that changes with it, so that it may be kept for ever."""
-    return f"/static/{_versions()[name]}/{name}"
+    assert name in FILES, name
+    return f"/static/{VERSION}/{name}"
 
 
-_known: dict[str, str] = {}
+def _read() -> Mapping[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(STATIC.iterdir())}
 
 
-def _versions() -> Mapping[str, str]:
-    if not _known:
-        whole = sha256(b"".join(path.read_bytes() for path in sorted(STATIC.iterdir()))).hexdigest()[:12]
-        _known.update({path.name: whole for path in STATIC.iterdir()})
-    return _known
-
-
-class Renderer:
-    """Renders pages. `shared` is known to every template."""
-
-    def __init__(self, **shared: Any) -> None:
-        self._environment = environment()
-        self._shared = shared
-
-    def page(self, template: str, *, now: datetime, **context: Any) -> str:
-        """The page."""
-        return self._environment.get_template(template).render(now=now, **self._shared, **context)
-
-
+FILES: Final = _read()
+"""What is served beside the pages, by name."""
+VERSION: Final = sha256(b"".join(FILES.values())).hexdigest()[:12]

@@ -1,38 +1,47 @@
-"""The pages and what their forms do. Everything works without a script; scripts make it live and quick."""
+"""The approval desk. Everything works without a script; scripts make it live and quick.
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from datetime import datetime
-from typing import Annotated, Any, Final, get_args
+What its forms do, the API's own functions do: there is no second judgement here.
+"""
 
-import msgspec
-from fastapi import APIRouter, Form, Path, Query, Request
-from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response, StreamingResponse
-from msgspec import Struct
-from starlette.datastructures import FormData
+import mimetypes
+from datetime import timedelta
+from typing import Final
 
-from services.coordinator.desk import Desk
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
 from services.coordinator.loop import Coordinator
-from services.coordinator.owed import decided_findings
+from services.coordinator.pages.downloads import Downloads
 from services.coordinator.pages.hub import Hub
-from services.coordinator.pages.passages import excerpt
-from services.coordinator.pages.render import STATIC, Renderer
-from services.coordinator.pages.rows import SHOWS, Show, by_deadline, row
-from services.coordinator.pages.timeline import bars, lines
-from services.coordinator.problems import ProblemError, unknown_run
-from services.coordinator.run import Run
-from shared.contracts.subjects import TOKEN
+from services.coordinator.pages.inbox import Inbox
+from services.coordinator.pages.lists import Lists
+from services.coordinator.pages.render import FILES, VERSION
+from services.coordinator.pages.runs import Acts, Forks, Runs
+from services.coordinator.pages.shell import Shell
+from services.coordinator.problems import ProblemError
+from shared.runtime.log import Evidence
 
-_TITLES: Final[dict[Show, str]] = {
-    "waiting": "Waiting for a decision",
-    "running": "Running",
-    "finished": "Finished",
-    "failed": "Failed",
-    "all": "All runs",
-}
-_TABS: Final[tuple[tuple[Show, str], ...]] = (
-    ("waiting", "Waiting"),
-    ("running", "Running"),
-    ("finished", "Finished"),
-    ("failed", "Failed"),
-    ("all", "All"),
-)
+_FOR_EVER: Final = "public, max-age=31536000, immutable"
+
+
+def site(
+    coordinator: Coordinator, evidence: Evidence, api: Acts, forking: Forks, *, late_after: timedelta, rounds: int
+) -> APIRouter:
+    """What to include in the application."""
+    router = APIRouter(include_in_schema=False, default_response_class=Response)
+    shell, hub = Shell(coordinator), Hub(coordinator.fold)
+    Inbox(coordinator, shell, hub, Lists(coordinator, late_after), api).add_to(router)
+    Runs(coordinator, evidence, shell, hub, api, forking, rounds=rounds).add_to(router)
+    Downloads(coordinator, evidence).add_to(router)
+    router.add_api_route("/static/{path:path}", static, methods=["GET"])
+    return router
+
+
+async def static(request: Request, path: str) -> Response:
+    """A file beside the pages. Under a name of another release it is served too, and not kept."""
+    version, _, name = path.partition("/")
+    if name not in FILES:
+        raise ProblemError(404, "not_found", f"There is no {request.url.path}.")
+    kept = {"Cache-Control": _FOR_EVER if version == VERSION else "no-cache"}
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return Response(FILES[name], media_type=kind, headers=kept)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -111,7 +112,10 @@ def _line(
     round_: Round,
     step: Step,
     name: str,
-    outcome: Box[PlanMade | PlanFailed] | Box[FetchFound | FetchFailed] | Box[SynthesisWritten | SynthesisFailed] | None,
+    outcome: Box[PlanMade | PlanFailed]
+    | Box[FetchFound | FetchFailed]
+    | Box[SynthesisWritten | SynthesisFailed]
+    | None,
     due: datetime | None,
 ) -> Iterator[Line]:
     """The line of a step, where it has begun."""
@@ -139,7 +143,10 @@ def _line(
 def _attempts(
     round_: Round,
     step: Step,
-    outcome: Box[PlanMade | PlanFailed] | Box[FetchFound | FetchFailed] | Box[SynthesisWritten | SynthesisFailed] | None,
+    outcome: Box[PlanMade | PlanFailed]
+    | Box[FetchFound | FetchFailed]
+    | Box[SynthesisWritten | SynthesisFailed]
+    | None,
 ) -> Iterator[Attempt]:
     number = 1
     while issued := round_.issued.get(step.task(number).path):
@@ -194,7 +201,7 @@ class _Scale:
         waits = sorted((line.begins, line.ends or now) for line in drawn if line.key.startswith("hold."))
         marks = [start, *(mark for wait in waits for mark in wait), max(end, start)]
         self._marks = [max(mark, marks[0]) for mark in marks]
-        lengths = [max(0.0, (after - before).total_seconds()) for before, after in zip(marks, marks[1:], strict=False)]
+        lengths = [max(0.0, (after - before).total_seconds()) for before, after in pairwise(marks)]
         work = sum(lengths[::2]) or 1.0
         left = 1 - _WAIT_SHARE * len(waits)
         self._widths = [left * length / work if n % 2 == 0 else _WAIT_SHARE for n, length in enumerate(lengths)]

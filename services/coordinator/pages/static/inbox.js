@@ -1,47 +1,41 @@
 // The inbox: rows come and change without a reload; everything can be done from the keyboard.
 
-import { fetched, keepTime, keys, listen } from "./live.js";
+import { fetched, keepTime, keys, listen, refreshing, settle } from "./live.js";
 
 const rows = document.getElementById("rows");
 const bulk = document.getElementById("bulk");
 const tick = keepTime();
-let wanted = false;
-let busy = false;
 
-async function refresh() {
-  wanted = true;
-  if (busy) return;
-  busy = true;
-  while (wanted) {
-    wanted = false;
-    const page = await fetched(location.href).catch(() => null);
-    if (page) take(page);
-    await new Promise((resolve) => setTimeout(resolve, 400));
-  }
-  busy = false;
-}
+const refresh = refreshing(async () => {
+  const page = await fetched(rows.dataset.rows);
+  if (page) take(page);
+}, 400);
 
 function take(page) {
   const fresh = page.getElementById("rows");
-  if (!fresh) return location.reload();
+  if (!fresh) return;
   const old = new Map([...rows.children].map((row) => [row.dataset.run, row]));
-  const now = [...fresh.children].map((row) => {
-    const before = old.get(row.dataset.run);
-    if (before && before.dataset.seq === row.dataset.seq) return before;
-    if (row.dataset.run) row.classList.add("fresh");
-    const picked = before?.querySelector("[name=run]");
-    const digest = (box) => box?.value.split(" ")[1];
-    if (picked?.checked && digest(picked) === digest(row.querySelector("[name=run]"))) row.querySelector("[name=run]").checked = true;
-    if (before?.classList.contains("at")) row.classList.add("at");
-    return row;
-  });
+  const focused = document.activeElement?.closest?.("[data-run]")?.dataset.run;
+  const now = [...fresh.children].map((row) => renewed(row, old.get(row.dataset.run)));
   rows.replaceChildren(...now);
+  rows.dataset.seq = fresh.dataset.seq;
+  if (focused) rows.querySelector(`[data-run="${focused}"] a`)?.focus({ preventScroll: true });
   for (const count of page.querySelectorAll("[data-count]")) {
-    const here = document.querySelector(`[data-count="${count.dataset.count}"]`);
-    if (here) here.textContent = count.textContent;
+    for (const here of document.querySelectorAll(`[data-count="${count.dataset.count}"]`)) here.textContent = count.textContent;
   }
   pick();
   tick();
+}
+
+/** The row as it is by now; picked still if it was, and if it is still the same evidence. */
+function renewed(row, before) {
+  if (before && before.dataset.seq === row.dataset.seq && row.dataset.run) return before;
+  if (!before && row.dataset.run) row.classList.add("fresh");
+  const was = before?.querySelector("[name=run]");
+  const is = row.querySelector("[name=run]");
+  if (was?.checked && is?.value === was.value) is.checked = true;
+  if (before?.classList.contains("at")) row.classList.add("at");
+  return row;
 }
 
 function pick() {
@@ -62,6 +56,8 @@ function move(by) {
   to.scrollIntoView({ block: "nearest" });
 }
 
+const narrowed = new URLSearchParams(rows.dataset.rows.split("?")[1]);
+settle(narrowed.get("show") === "waiting" && narrowed.size === 1 ? "/" : `/?${narrowed}`);
 rows.addEventListener("change", pick);
 keys({
   j: () => move(1),
@@ -76,4 +72,4 @@ keys({
   },
 });
 pick();
-listen(rows.dataset.live, refresh, refresh);
+listen(() => `/inbox/live?seen=${rows.dataset.seq}`, refresh);

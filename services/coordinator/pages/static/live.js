@@ -1,30 +1,59 @@
-// One stream of events that opens again by itself, and says when it cannot.
+// What the pages share: a stream of events that opens again by itself, times that stay true, and keys.
 
 const offline = document.getElementById("offline");
 
-/** Call `heard` with each event's data; `again` after the stream had to be opened anew. */
-export function listen(url, heard, again = () => {}) {
-  const source = new EventSource(url);
-  let lost = false;
-  source.onopen = () => {
-    offline.hidden = true;
-    if (lost) again();
-    lost = false;
+/**
+ * Call `heard` with each event of a stream. `url` gives its address anew each time that it is opened. A page that
+ * nobody looks at does not listen: browsers allow few connections to one host.
+ */
+export function listen(url, heard) {
+  let source = null;
+  const open = () => {
+    if (source || document.hidden) return;
+    source = new EventSource(url());
+    source.onopen = () => (offline.hidden = true);
+    source.onerror = () => {
+      offline.hidden = false;
+      if (source?.readyState === EventSource.CLOSED) {
+        close();
+        setTimeout(open, 2000);
+      }
+    };
+    for (const name of ["changed", "writing"]) {
+      source.addEventListener(name, (event) => heard(name, JSON.parse(event.data)));
+    }
   };
-  source.onerror = () => {
-    lost = true;
-    offline.hidden = false;
+  const close = () => {
+    source?.close();
+    source = null;
   };
-  for (const name of ["changed", "token", "ended"]) {
-    source.addEventListener(name, (event) => heard(name, JSON.parse(event.data)));
-  }
-  addEventListener("pagehide", () => source.close());
-  return source;
+  addEventListener("pagehide", close);
+  addEventListener("pageshow", open);
+  document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+  open();
 }
 
-/** The HTML at a URL, as a document; `null` where there is none. */
+/** `look` again as often as is asked for, one at a time, and at most every `pause` milliseconds. */
+export function refreshing(look, pause) {
+  let wanted = false;
+  let busy = false;
+  return async () => {
+    wanted = true;
+    if (busy) return;
+    busy = true;
+    while (wanted) {
+      wanted = false;
+      await look().catch(() => {});
+      await new Promise((resolve) => setTimeout(resolve, pause));
+    }
+    busy = false;
+  };
+}
+
+/** The HTML at a URL, as a document; `null` where there is none. Whoever is signed out is sent to sign in. */
 export async function fetched(url) {
   const response = await fetch(url, { headers: { Accept: "text/html" } });
+  if (response.redirected && new URL(response.url).pathname === "/sign-in") location.reload();
   return response.ok ? new DOMParser().parseFromString(await response.text(), "text/html") : null;
 }
 
@@ -47,28 +76,37 @@ export function keepTime() {
       const moment = new Date(time.dateTime);
       const seconds = (moment - Date.now()) / 1000;
       if (time.classList.contains("left")) {
-        time.textContent = seconds > 0 ? `${span(seconds)} left` : "time is up";
+        say(time, seconds > 0 ? `${span(seconds)} left` : "time is up");
         time.classList.toggle("urgent", seconds < 1800);
-      } else if (time.classList.contains("since")) time.textContent = span(Math.max(0, -seconds));
-      else if (time.classList.contains("ago")) time.textContent = `${span(Math.max(0, -seconds))} ago`;
+      } else if (time.classList.contains("since")) say(time, span(Math.max(0, -seconds)));
+      else if (time.classList.contains("ago")) say(time, `${span(Math.max(0, -seconds))} ago`);
       else if (!time.dataset.said) {
-        time.textContent = time.textContent.replace(/\d.*UTC$/, exact.format(moment));
+        say(time, time.textContent.replace(/\d.*UTC$/, exact.format(moment)));
         time.dataset.said = "1";
       }
     }
   };
   tick();
-  setInterval(tick, 5000);
+  setInterval(tick, 1000);
   return tick;
+}
+
+function say(time, text) {
+  if (time.textContent !== text) time.textContent = text;
 }
 
 /** Keys that do something, unless somebody is typing. */
 export function keys(bindings) {
   addEventListener("keydown", (event) => {
-    const typing = event.target.closest("input:not([type=checkbox]), textarea, select");
+    const typing = event.target.closest?.("input:not([type=checkbox]), textarea, select");
     if (event.key === "Escape" && typing) typing.blur();
     if (event.ctrlKey || event.metaKey || event.altKey || (typing && event.key !== "Escape")) return;
-    const act = bindings[event.key];
+    const act = Object.hasOwn(bindings, event.key) && bindings[event.key];
     if (act && act(event) !== false) event.preventDefault();
   });
+}
+
+/** The address of what the page shows, whatever brought it here: a form that was sent, or a word that was said. */
+export function settle(path) {
+  history.replaceState(null, "", path);
 }

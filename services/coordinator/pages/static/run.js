@@ -1,25 +1,16 @@
 // One run: its parts change as it goes on, a citation opens its passage beside the report, and keys decide.
 
-import { fetched, keepTime, keys, listen } from "./live.js";
+import { fetched, keepTime, keys, listen, refreshing, settle } from "./live.js";
 
 const run = document.getElementById("run");
 const passage = document.getElementById("passage");
+const here = `/runs/${run.dataset.run}`;
 const tick = keepTime();
-let wanted = false;
-let busy = false;
 
-async function refresh() {
-  wanted = true;
-  if (busy) return;
-  busy = true;
-  while (wanted) {
-    wanted = false;
-    const page = await fetched(location.href).catch(() => null);
-    if (page) take(page);
-    await new Promise((resolve) => setTimeout(resolve, 300));
-  }
-  busy = false;
-}
+const refresh = refreshing(async () => {
+  const page = await fetched(here);
+  if (page) take(page);
+}, 300);
 
 /** While somebody decides, nothing on which they decide is changed under their hands: they are told instead. */
 function take(page) {
@@ -27,51 +18,84 @@ function take(page) {
   if (!fresh) return;
   const deciding = document.getElementById("decide");
   const same = fresh.dataset.digest === run.dataset.digest && fresh.dataset.status === run.dataset.status;
-  if (deciding && !same) {
-    document.getElementById("changed").hidden = false;
-    for (const button of deciding.querySelectorAll("button")) button.disabled = true;
-    if (fresh.dataset.digest === run.dataset.digest) tell(fresh.dataset.status);
-    return;
-  }
+  if (deciding && !same) stop(deciding, fresh);
   if (!deciding && !same) {
-    const parts = ["body", "side"].map((name) => [run.querySelector(`.columns > .${name}`), fresh.querySelector(`.columns > .${name}`)]);
-    for (const [here, there] of parts) here.replaceChildren(...there.children);
+    for (const name of ["body", "side"]) {
+      run.querySelector(`.columns > .${name}`).replaceChildren(...fresh.querySelector(`.columns > .${name}`).children);
+    }
   }
-  for (const name of ["head", "timeline", "record"]) swap(name, fresh);
+  for (const name of ["head", "record", "costs", "timeline"]) swap(name, fresh);
   if (!deciding && same) swap("evidence", fresh);
-  Object.assign(run.dataset, { seq: fresh.dataset.seq, status: fresh.dataset.status, digest: fresh.dataset.digest });
+  run.dataset.seq = fresh.dataset.seq;
+  if (!deciding) Object.assign(run.dataset, { status: fresh.dataset.status, digest: fresh.dataset.digest });
+  document.title = page.title;
   tick();
 }
 
-function tell(status) {
-  document.querySelector("#changed span").textContent = status === "expired" ? "The time to decide is over." : "This run was decided meanwhile.";
+/** Somebody else was first, or time was, or there is more evidence: what was typed stays, and decides nothing. */
+function stop(deciding, fresh) {
+  const changed = document.getElementById("changed");
+  for (const button of deciding.querySelectorAll("button")) button.disabled = true;
+  if (fresh.dataset.status !== "hold") {
+    const word = fresh.querySelector('[data-part="record"] dl:last-of-type');
+    const who = word?.querySelector("dd b")?.textContent;
+    const what = word?.querySelector("dt").textContent ?? fresh.dataset.status;
+    changed.querySelector("span").textContent =
+      what === "expired" ? "The time to decide is over." : `This run was decided meanwhile: ${what}${who ? ` by ${who}` : ""}.`;
+  }
+  changed.hidden = false;
 }
 
 function swap(name, fresh) {
-  const here = run.querySelector(`[data-part="${name}"]`);
+  const part = run.querySelector(`[data-part="${name}"]`);
   const there = fresh.querySelector(`[data-part="${name}"]`);
-  if (!there || here?.querySelector(".menu[open]")) return;
-  const open = new Set([...(here?.querySelectorAll("details[open][data-key]") ?? [])].map((each) => each.dataset.key));
+  if (!there || !part || part.querySelector(".menu[open]") || part.isEqualNode(there)) return;
+  const open = new Set([...part.querySelectorAll("details[open][data-key]")].map((each) => each.dataset.key));
   for (const each of there.querySelectorAll("details[data-key]")) each.open = open.has(each.dataset.key);
-  if (here) here.replaceWith(there);
-  else if (name === "timeline") run.append(there);
+  const focused = part.contains(document.activeElement) && document.activeElement.closest("details")?.dataset.key;
+  part.replaceWith(there);
+  if (focused) there.querySelector(`details[data-key="${focused}"] > summary`)?.focus({ preventScroll: true });
 }
 
+/** What is written of the report so far. It is not checked yet, so it cites nothing. */
+function write(text) {
+  const live = document.getElementById("live");
+  if (!live || run.dataset.status !== "writing") return;
+  live.hidden = false;
+  live.querySelector(".tokens").textContent = text;
+}
+
+let opener = null;
+
 async function show(link) {
-  const page = await fetched(link.href);
+  const page = await fetched(link.href).catch(() => null);
   const part = page?.querySelector("section.passage");
   if (!part) return location.assign(link.href);
   const place = document.getElementById("passage");
+  if (!place.contains(link)) opener = link;
   place.replaceChildren(...part.childNodes);
   place.hidden = false;
   for (const other of document.querySelectorAll("[data-passage][aria-current]")) other.removeAttribute("aria-current");
   link.setAttribute("aria-current", "true");
+  const title = place.querySelector("h1");
+  const smaller = document.createElement("h2");
+  smaller.textContent = title.textContent;
+  title.replaceWith(smaller);
   place.scrollIntoView({ block: "nearest" });
   const frozen = place.querySelector(".frozen");
   const quote = place.querySelector("mark");
   if (quote) frozen.scrollTop = quote.offsetTop - frozen.offsetTop - frozen.clientHeight / 3;
   place.focus({ preventScroll: true });
   tick();
+}
+
+function shut() {
+  const place = document.getElementById("passage");
+  if (place.hidden) return false;
+  place.hidden = true;
+  opener?.removeAttribute("aria-current");
+  opener?.focus();
+  return false;
 }
 
 run.addEventListener("click", (event) => {
@@ -82,23 +106,18 @@ run.addEventListener("click", (event) => {
 });
 
 run.addEventListener("change", (event) => {
-  if (event.target.name !== "keep") return;
-  for (const twin of run.querySelectorAll(`[name=keep][value="${event.target.value}"]`)) twin.checked = event.target.checked;
-  const kept = new Set([...run.querySelectorAll("[name=keep]:checked")].map((box) => box.value));
+  if (event.target.name === "keep") keep(event.target);
+});
+
+function keep(box) {
+  for (const twin of run.querySelectorAll(`[name=keep][value="${box.value}"]`)) twin.checked = box.checked;
+  count();
+}
+
+function count() {
+  const kept = new Set([...run.querySelectorAll("[name=keep]:checked")].map((each) => each.value));
   document.getElementById("kept").textContent = kept.size;
   document.querySelector("#decide [value=approve]").disabled = kept.size === 0;
-});
-
-run.addEventListener("click", (event) => {
-  const opener = event.target.closest("[data-opens]");
-  if (opener) reveal(opener.dataset.opens);
-});
-
-function reveal(id) {
-  const part = document.getElementById(id);
-  if (!part) return false;
-  part.hidden = false;
-  part.querySelector("textarea").focus();
 }
 
 function press(decision) {
@@ -107,33 +126,33 @@ function press(decision) {
   button.focus();
 }
 
+function reveal() {
+  const part = document.getElementById("revise");
+  if (!part) return false;
+  part.open = true;
+  part.querySelector("textarea").focus();
+}
+
+/** To the next source or citation, or back. */
+function step(by) {
+  const all = [...run.querySelectorAll(".report .cite, .evidence [name=keep]")];
+  if (!all.length) return false;
+  const at = all.indexOf(document.activeElement);
+  all[Math.min(all.length - 1, Math.max(0, at + by))].focus();
+}
+
+// A browser that comes back to a page fills in what was there before, perhaps on other evidence.
+const deciding = document.getElementById("decide");
+deciding?.reset();
+if (deciding) count();
+settle(here);
 keys({
   a: () => press("approve"),
   x: () => press("reject"),
-  s: () => reveal("revise"),
+  s: reveal,
   c: () => document.getElementById("comment")?.focus(),
   j: () => step(1),
   k: () => step(-1),
-  Escape: () => {
-    document.getElementById("passage").hidden = true;
-    return false;
-  },
+  Escape: shut,
 });
-
-function step(by) {
-  const all = [...run.querySelectorAll(".report .cite, .evidence [name=keep], .evidence .title a")].filter((each) => each.name === "keep" || each.className === "cite");
-  const at = all.indexOf(document.activeElement);
-  all[Math.min(all.length - 1, Math.max(0, at + by))]?.focus();
-}
-
-listen(
-  run.dataset.live,
-  (name, data) => {
-    const live = document.getElementById("live");
-    if (name === "token" && live) {
-      live.hidden = false;
-      live.querySelector(".tokens").append(data.text);
-    } else refresh();
-  },
-  refresh,
-);
+listen(() => `${here}/live?seen=${run.dataset.seq}`, (name, data) => (name === "writing" ? write(data.text) : refresh()));

@@ -1,13 +1,14 @@
-"""Runs as the inbox lists them. Pure."""
+"""Runs as lists show them, made when a run is saved, so that a list reads no run. Pure."""
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from msgspec import Struct
 
 from services.coordinator.intake import deadline_of
+from services.coordinator.origins import origins
 from services.coordinator.run import STATUSES, Run
+from services.coordinator.voting import votes
 
 Show = Literal["waiting", "running", "finished", "failed", "all"]
 SHOWS: Final[dict[Show, tuple[str, ...]]] = {
@@ -18,14 +19,18 @@ SHOWS: Final[dict[Show, tuple[str, ...]]] = {
     "all": STATUSES,
 }
 _SOON: Final = timedelta(minutes=30)
+_MAX_TEXT: Final = 1_000
+"""Characters of a question or reason that a list shows at most."""
 
 
-class Row(Struct, frozen=True):
-    """One run in a list. `left` is what remains until its deadline, where it waits for a decision."""
+class Row(Struct, frozen=True, array_like=True):
+    """One run in a list. `deadline` is until when it waits for a decision, where it does; `seq` its newest fact."""
 
     run_id: str
-    q: str
+    place: int
+    seq: int
     status: str
+    q: str
     asked_by: str
     asked_at: datetime | None
     ended_at: datetime | None
@@ -35,50 +40,45 @@ class Row(Struct, frozen=True):
     sources: int
     origins: int
     cost_usd: float | None
-    is_free: bool
+    calls: int
     deadline: datetime | None
-    left: timedelta | None
     digest: str
+    quorum: int
+    voted: int
     reason: str
-    seq: int
 
-    @property
-    def is_urgent(self) -> bool:
+    def is_urgent(self, now: datetime) -> bool:
         """Whether there is little time left to decide."""
-        return self.left is not None and self.left < _SOON
+        return self.deadline is not None and self.deadline - now < _SOON
 
 
-def row(run: Run, now: datetime) -> Row:
-    """The run in a list, as of `now`."""
+def row(run: Run) -> Row:
+    """The run in a list."""
     accepted, findings, usage = run.accepted, run.findings(), run.usage()
     sources = [source for finding in findings for source in finding.sources]
-    deadline = deadline_of(run)
     hold = run.current.hold
     return Row(
         run_id=run.id,
-        q=accepted.fact.q if accepted else "",
+        place=accepted.seq if accepted else run.seq,
+        seq=run.seq,
         status=run.status,
+        q=accepted.fact.q[:_MAX_TEXT] if accepted else "",
         asked_by=accepted.fact.requested_by if accepted else "",
         asked_at=accepted.at if accepted else None,
         ended_at=run.completed.at if run.completed else None,
-        queries=len(findings),
+        queries=sum(len(run.queries(number)) for number in run.rounds),
         answered=sum(bool(finding.sources) for finding in findings),
         failed=sum(not finding.sources for finding in findings),
         sources=len({source.sha256 for source in sources}),
-        origins=len({source.origin or source.sha256 for source in sources}),
+        origins=origins(sources),
         cost_usd=usage.cost_usd,
-        is_free=usage.calls == 0,
-        deadline=deadline,
-        left=deadline - now if deadline else None,
+        calls=usage.calls,
+        deadline=deadline_of(run),
         digest=hold.fact.digest if hold else "",
-        reason=_reason(run),
-        seq=run.seq,
+        quorum=hold.fact.quorum if hold else 1,
+        voted=len(votes(run.current)),
+        reason=_reason(run)[:_MAX_TEXT],
     )
-
-
-def by_deadline(rows: Sequence[Row]) -> list[Row]:
-    """Those with the least time left first."""
-    return sorted(rows, key=lambda row: (row.left is None, row.left or timedelta(), row.run_id))
 
 
 def _reason(run: Run) -> str:
