@@ -19,7 +19,8 @@ from services.coordinator.fork import copied
 from services.coordinator.intake import Defaults, Inbound, Refuse, Said, Take, judge, refusal
 from services.coordinator.owed import Owed, owed
 from services.coordinator.projection import Projection
-from services.coordinator.run import Recorded, Run, written
+from services.coordinator.run import Recorded, Run
+from services.coordinator.stored import written
 from services.coordinator.voting import Rules
 from services.coordinator.writing import Write, refuse, write
 from shared.contracts.facts import RequestRefused, RunCompleted

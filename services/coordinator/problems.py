@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from services.coordinator.access.rights import Principal
-from services.coordinator.intake import Refuse, winner
+from services.coordinator.judgement import Refuse, winner
 from services.coordinator.run import Run
 from services.coordinator.schemas import Problem
 from shared.errors import InvalidMessage, NoRoom, Refused, TooLarge, Unavailable
@@ -21,6 +21,8 @@ STATUS: Final = {
     "not_held": 409,
     "decided": 409,
     "too_late": 409,
+    "not_later": 409,
+    "too_long": 422,
     "stale_digest": 412,
     "digest_required": 428,
     "unknown_source": 422,

@@ -37,7 +37,9 @@ COORDINATOR_LEAD: Final = "lead"
 
 Kind = Literal["plan", "fetch", "synthesize"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-Box = Literal["accepted", "task", "attempt", "plan", "fetch", "hold", "vote", "decision", "synthesis", "completed"]
+Box = Literal[
+    "accepted", "task", "attempt", "plan", "fetch", "hold", "extension", "vote", "decision", "synthesis", "completed"
+]
 
 ACCESS_SECRET = "access.secret"  # noqa: S105  a subject
 ACCESS_SUBJECTS = ("access.key.*.*", ACCESS_SECRET)
@@ -96,7 +98,10 @@ def live_cancelled(run: str) -> str:
 
 
 class Slot(Struct, frozen=True):
-    """One write-once place of one run. Fields that a box does not use are 0 or `None`."""
+    """One write-once place of one run. Fields that a box does not use are 0 or `None`.
+
+    `index` counts fetches from 0 and extensions of a hold from 1.
+    """
 
     run: str
     box: Box
@@ -115,8 +120,8 @@ class Slot(Struct, frozen=True):
                 return self.box
             case "task" | "attempt":
                 return f"{self.box}.{self.kind}.{self.round}.{self.index}.{self.attempt}"
-            case "fetch":
-                return f"fetch.{self.round}.{self.index}"
+            case "fetch" | "extension":
+                return f"{self.box}.{self.round}.{self.index}"
             case "vote":
                 return f"vote.{self.round}.{self.voter}"
             case "plan" | "hold" | "decision" | "synthesis":
@@ -165,8 +170,8 @@ def _slot(run: str, box: str, rest: list[str]) -> Slot | None:
             return Slot(run, box)
         case (("task" | "attempt"), [("plan" | "fetch" | "synthesize") as kind, round_, index, attempt]):
             return Slot(run, box, _number(round_), _number(index), _number(attempt), kind)
-        case "fetch", [round_, index]:
-            return Slot(run, "fetch", _number(round_), _number(index))
+        case (("fetch" | "extension"), [round_, index]):
+            return Slot(run, box, _number(round_), _number(index))
         case "vote", [round_, voter] if _VOTER.fullmatch(voter):
             return Slot(run, "vote", _number(round_), voter=voter)
         case (("plan" | "hold" | "decision" | "synthesis"), [round_]):

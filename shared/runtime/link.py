@@ -235,7 +235,7 @@ class Link:
         await self._up.wait()
 
     async def close(self) -> None:
-        """Send what is waiting to be sent, and end the connection; within three seconds, whatever the other side does."""
+        """Send what is waiting to be sent, and end the connection: within 4 s, whatever the other side does."""
         self._closed = True
         if self._sweeping:
             self._sweeping.cancel()

@@ -21,7 +21,8 @@ from services.coordinator import loop as coordinator_loop
 from services.coordinator import owed as coordinator_owed
 from services.coordinator.access.rights import local
 from services.coordinator.desk import Desk
-from services.coordinator.intake import Defaults, Inbound, Judgement, Said, Verb, judge, winner
+from services.coordinator.intake import Defaults, Inbound, Judgement, Said, Verb, judge
+from services.coordinator.judgement import winner
 from services.coordinator.loop import Coordinator
 from services.coordinator.owed import Owed
 from services.coordinator.projection import Projection
