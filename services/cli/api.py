@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Final, Literal, TypeVar
 from urllib.parse import quote
 
@@ -140,6 +141,12 @@ class Api:
             body |= {"decision": verb, "exclude": list(exclude)} | dict(more or {})
         headers = {"If-Match": f'"{digest}"'} if digest else {}
         request = self._http.build_request("POST", _path(run_id, path), json=body, headers=headers)
+        return _read(RunView, await self._answer(request))
+
+    async def extend(self, run_id: str, deadline: datetime, *, by: str, comment: str) -> RunView:
+        """Have a run on hold wait until `deadline`. Raises `Refused` for who was too late."""
+        body = {"deadline": deadline.isoformat(), "comment": comment} | self._named("by", by)
+        request = self._http.build_request("POST", _path(run_id, "extension"), json=body)
         return _read(RunView, await self._answer(request))
 
     async def deliveries(self, wanted: Mapping[str, str | Sequence[str] | None]) -> tuple[DeliveryPage, bytes]:

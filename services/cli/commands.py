@@ -200,6 +200,18 @@ def reject(run: RunId, comment: Comment = "", data: Data = None, api: ApiUrl = N
 
 
 @app.command()
+def extend(
+    run: RunId,
+    more: Annotated[str, typer.Argument(metavar="DURATION", help="How much longer than now, as in 2h or 3d.")],
+    comment: Comment = "",
+    data: Data = None,
+    api: ApiUrl = None,
+) -> None:
+    """Give whoever decides on a run more time: its deadline is later by so much."""
+    _with_api(lambda there, terminal: review.extend(there, terminal, run, more, comment=comment), data, api)
+
+
+@app.command()
 def cancel(run: RunId, comment: Comment = "", data: Data = None, api: ApiUrl = None) -> None:
     """End a run now, wherever it is."""
     _with_api(lambda there, terminal: review.cancel(there, terminal, run, comment=comment), data, api)

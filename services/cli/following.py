@@ -9,8 +9,9 @@ import msgspec
 
 from services.cli.api import Api
 from services.cli.terminal import printable
-from services.coordinator.run import Recorded, Run, Unknown, evolve, salvaged
+from services.coordinator.run import Recorded, Run, Unknown, evolve
 from services.coordinator.schemas import EventView
+from services.coordinator.stored import salvaged
 from shared.contracts.facts import Fact
 from shared.contracts.subjects import RUN, parse_slot
 

@@ -89,7 +89,10 @@ def _steps_of(run: Run, number: int) -> Iterator[Step]:
             state, _DECIDED[type(fact)], who, fact.feedback if isinstance(fact, DecisionRevised) else fact.comment
         )
     elif round_.hold:
-        yield Step("held", "on hold", "waiting for a decision", f"until {_moment(round_.hold.fact.deadline)}")
+        assert round_.deadline
+        yield Step("held", "on hold", "waiting for a decision", f"until {moment(round_.deadline)}")
+        for more in round_.extended():
+            yield Step("held", "extended", f"by {more.fact.by}", more.fact.comment)
         if estimate := round_.hold.fact.estimate:
             most = "unpriced" if estimate.cost_usd is None else f"{_price(estimate.cost_usd)} at most"
             yield Step("held", "estimate", f"{most} to write the report", _spent(run))
@@ -174,6 +177,6 @@ def _unfinished(name: str, text: str, round_: Round, work: Work) -> Step:
     return Step("works" if work.task(1).path in round_.issued else "waits", name, text, detail)
 
 
-def _moment(time: datetime) -> str:
+def moment(time: datetime) -> str:
     """A moment on this machine's clock."""
     return f"{time.astimezone():%H:%M on %d %B}"

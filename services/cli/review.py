@@ -1,16 +1,19 @@
 """The commands that look at runs and decide on them, wherever Dossier runs."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final, Literal
 
 from services.cli import pages
 from services.cli.api import Api, Verb
 from services.cli.following import Follower, fold
-from services.cli.progress import short
+from services.cli.progress import moment, short
 from services.cli.refusal import FAILED, MISUSED, Refusal
 from services.cli.screen import Screen
 from services.cli.terminal import Terminal, user_name
 from services.coordinator.schemas import RunView
+from shared.contracts.requests import duration_s
+from shared.errors import InvalidMessage
 from shared.runtime import clock
 
 _RULED: Final[dict[Verb, str]] = {
@@ -99,6 +102,18 @@ async def revise(
     ruled = await api.rule("revise", run_id, by=user_name(), digest=run.digest, exclude=hashes, more=more)
     _say_ruled(terminal, "revise", run, ruled, less=hashes)
     terminal.say(f"Round {run.round + 1} keeps what was found. To follow it: dossier watch {run_id}")
+
+
+async def extend(api: Api, terminal: Terminal, run_id: str, more: str, *, comment: str) -> None:
+    """Give a run on hold so much more time than it has."""
+    run = await _held(api, run_id)
+    assert run.deadline
+    try:
+        deadline = run.deadline + timedelta(seconds=duration_s(more, "DURATION"))
+    except (InvalidMessage, OverflowError) as error:
+        raise Refusal(str(error), code=MISUSED) from error
+    extended = await api.extend(run_id, deadline, by=user_name(), comment=comment)
+    terminal.say(f"Extended: {run.q}\nIt waits until {moment(extended.deadline or deadline)}.")
 
 
 def costing(max_cost: float | None) -> dict[str, object]:

@@ -48,17 +48,17 @@ from services.coordinator.schemas import (
     EventPage,
     NewApproval,
     NewCancel,
+    NewExtension,
     NewRun,
     Problem,
     RunPage,
     RunView,
-    summary,
-    view,
 )
+from services.coordinator.shown import summary, view
 from services.coordinator.standing import Late, late
 from services.coordinator.troubles import EXPECTED, Expected, Troubles
 from shared.contracts import requests
-from shared.contracts.requests import Asked, Revision, Ruling
+from shared.contracts.requests import Asked, Extension, Revision, Ruling
 from shared.runtime.app import readiness
 from shared.runtime.log import Log
 from shared.runtime.metrics import Metrics
@@ -127,6 +127,7 @@ class Api:
         router.add_api_route("/runs/{run_id}/events", self.events, methods=["GET"], response_model=EventPage)
         router.add_api_route("/runs/{run_id}/report", self.report, methods=["GET"], response_model=None)
         router.add_api_route("/runs/{run_id}/approvals", self.approve, methods=["POST"], response_model=RunView)
+        router.add_api_route("/runs/{run_id}/extension", self.extend, methods=["POST"], response_model=RunView)
         router.add_api_route("/runs/{run_id}/cancel", self.cancel, methods=["POST"], response_model=RunView)
         self._troubles.add_to(router)
         self._forking.add_to(router)
@@ -243,6 +244,18 @@ class Api:
         digest = if_match.strip().removeprefix("W/").strip('"') if if_match else body.digest
         ruling = _ruling(run_id, body, digest, by=problems.speaking(who, body.by, "by"))
         refusal, run = await self._desk.rule(body.decision, ruling, who)
+        return self._ruled(run_id, refusal, run, response)
+
+    async def extend(self, run_id: RunId, body: NewExtension, who: Caller, response: Response) -> RunView:
+        """Give a run on hold more time to be decided on, until `deadline`."""
+        wish = Extension(
+            run_id=run_id,
+            by=problems.speaking(who, body.by, "by"),
+            deadline=body.deadline,
+            comment=body.comment,
+            digest=body.digest,
+        )
+        refusal, run = await self._desk.extend(wish, who)
         return self._ruled(run_id, refusal, run, response)
 
     async def cancel(self, run_id: RunId, who: Caller, response: Response, body: NewCancel | None = None) -> RunView:

@@ -1,20 +1,23 @@
 """The one place where a person's word is taken over HTTP: read what is recorded, judge, fill the box, tell who won."""
 
 import asyncio
+from datetime import timedelta
 from typing import Final
 
 from services.coordinator.access.rights import Principal, may_cancel_any
+from services.coordinator.extending import judge_extension, next_box
 from services.coordinator.fold import read
 from services.coordinator.intake import Judgement, Refuse, Said, Take, Verb, judge_ruling
 from services.coordinator.loop import Coordinator
 from services.coordinator.observing import Observe, unobserved
-from services.coordinator.run import Run, evolve, recorded
+from services.coordinator.run import Run, evolve
+from services.coordinator.stored import recorded
 from services.coordinator.voting import person, voter
 from services.coordinator.writing import SOURCE
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.facts import RunCompleted
-from shared.contracts.requests import Ruling
+from shared.contracts.requests import Extension, Ruling
 from shared.contracts.subjects import Slot, live_cancelled, parse_slot
 from shared.errors import NoRoom, Refused, Unavailable
 from shared.runtime import clock
@@ -25,6 +28,9 @@ _DEADLINE_PASSES_S: Final = 2.0
 _FOLDED_S: Final = 2.0
 """How long a decision waits for the evidence that it is on to be folded here."""
 _ANSWER_WITHIN_S: Final = 5.0
+_TRIES: Final = 5
+_EXPIRES_WITHIN_S: Final = 1.0
+"""So long after its deadline the leader may still let a hold expire on an end of the log that it read before."""
 _NOT_KNOWN: Final = "NATS has not answered in time; whether this is recorded is not known."
 
 
@@ -50,14 +56,51 @@ class Desk:
         """Take the decision, or say why not. The run is as the stream's leader has it, the decision included."""
         run, judgement = await self._judged(verb, ruling, who)
         if isinstance(judgement, Refuse) and judgement.code == "too_late":
-            await self._coordinator.wait_until(
-                ruling.run_id, 0, lambda known: known.current.decision is not None, within_s=_DEADLINE_PASSES_S
-            )
+            await self._expiry(ruling.run_id)
             return await self._lost(verb, ruling, who)
         if isinstance(judgement, Refuse):
             return judgement, run
         assert isinstance(judgement, Take)
         return await self._fill(verb, ruling, judgement, run, who)
+
+    async def extend(self, wish: Extension, who: Principal) -> tuple[Refuse | None, Run | None]:
+        """Have a hold wait until `wish.deadline`, or say why not. The run is as the stream's leader has it.
+
+        Said twice it is done once: the answer is read back, never taken from the write. So it is true whoever was
+        first in the box, and however late the write was stored.
+        """
+        for _ in range(_TRIES):
+            run, judgement = await self._judged_extension(wish, who)
+            if not isinstance(judgement, Take):
+                break
+            await self._extended(judgement, run)
+        else:
+            raise Unavailable(_NOT_KNOWN)
+        if isinstance(judgement, Refuse) and judgement.code == "too_late":
+            await self._expiry(wish.run_id)
+            run, judgement = await self._judged_extension(wish, who)
+        return judgement if isinstance(judgement, Refuse) else None, run
+
+    async def _judged_extension(self, wish: Extension, who: Principal) -> tuple[Run | None, Judgement]:
+        run, end = await asyncio.gather(self._as_recorded(wish.run_id, who), self._log.end())
+        return run, judge_extension(wish, run, at=end.time, auth=who.auth)
+
+    async def _extended(self, take: Take, run: Run | None) -> None:
+        """Write it. In the deadline's last moment, wait as well for a leader who has read the log already."""
+        assert run
+        assert run.current.deadline
+        event = Event(take.fact, SOURCE, clock.now(), run.traceparent)
+        filled = await self._written(Fill(take.slot.subject, envelope.encode(take.slot, event)))
+        if isinstance(filled, Refused):
+            raise filled
+        if run.current.deadline - self._coordinator.now() < timedelta(seconds=_EXPIRES_WITHIN_S):
+            await asyncio.sleep(_EXPIRES_WITHIN_S)
+
+    async def _expiry(self, run_id: str) -> None:
+        """Wait a moment for what is bound to be written, now that the deadline has passed."""
+        await self._coordinator.wait_until(
+            run_id, 0, lambda known: known.current.decision is not None, within_s=_DEADLINE_PASSES_S
+        )
 
     async def _fill(
         self, verb: Verb, ruling: Ruling, take: Take, run: Run | None, who: Principal
@@ -134,13 +177,9 @@ class Desk:
     async def _with_decisions(self, run_id: str, who: Principal) -> Run | None:
         """The run as the projection knows it, with what it may not know of decisions, holds and their own vote."""
         run = self._coordinator.fold.peek(run_id)
-        number = 0
-        while number != (number := run.round if run else 1):
-            slots = [Slot(run_id, "accepted"), Slot(run_id, "completed")]
-            slots += [Slot(run_id, box, round_) for round_ in (number, number + 1) for box in ("hold", "decision")]
-            if name := person(who.name, who.auth, trusts_nats=False):
-                slots.append(Slot(run_id, "vote", number, voter=voter(name)))
-            messages = await self._log.last([slot.subject for slot in slots], leader=True)
+        read_: list[Slot] = []
+        while read_ != (read_ := _deciding(run or Run(run_id), who)):
+            messages = await self._log.last([slot.subject for slot in read_], leader=True)
             run = run or (Run(run_id) if messages else None)
             for message in messages.values():
                 slot = parse_slot(message.subject)
@@ -148,6 +187,16 @@ class Desk:
                 assert run
                 run = evolve(run, read(slot, await whole(self._log, message)))
         return run
+
+
+def _deciding(run: Run, who: Principal) -> list[Slot]:
+    """What decides on a run as far as it is known, and may have been filled since."""
+    rounds = (run.round, run.round + 1)
+    slots = [Slot(run.id, "accepted"), Slot(run.id, "completed"), next_box(run)]
+    slots += [Slot(run.id, box, number) for number in rounds for box in ("hold", "decision")]
+    if name := person(who.name, who.auth, trusts_nats=False):
+        slots.append(Slot(run.id, "vote", run.round, voter=voter(name)))
+    return slots
 
 
 def _may_cancel(run: Run, who: Principal) -> bool:

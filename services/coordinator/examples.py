@@ -8,8 +8,10 @@ import msgspec
 from services.coordinator.deliveries import DeliveryPage
 from services.coordinator.deliveries import view as delivery_view
 from services.coordinator.feed import event_view
-from services.coordinator.run import Run, evolve, recorded
-from services.coordinator.schemas import Accepted, EventPage, RunPage, summary, view
+from services.coordinator.run import Run, evolve
+from services.coordinator.schemas import Accepted, EventPage, RunPage
+from services.coordinator.shown import summary, view
+from services.coordinator.stored import recorded
 from shared.contracts import envelope, samples
 from shared.contracts.facts import HoldOpened, SynthesisWritten
 from shared.runtime.deliveries import Story
@@ -69,6 +71,7 @@ def _examples() -> Json:
     return {name: model.model_dump(mode="json") for name, model in shown.items()} | {
         "NewRun": {"q": samples.QUESTION, "approval_timeout": "2h", "requested_by": "ann"},
         "NewApproval": {"decision": "approve", "comment": "Good enough.", "by": "bob", "digest": samples.DIGEST},
+        "NewExtension": {"deadline": "2026-01-05T09:00:00Z", "comment": "Ann is back on Monday.", "by": "bob"},
         "NewCancel": {"comment": "No longer needed.", "by": "bob"},
         "NewResend": {"by": "bob"},
     }

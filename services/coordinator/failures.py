@@ -52,7 +52,7 @@ class Failed(Struct, frozen=True):
 
 
 class Try(Struct, frozen=True):
-    """One attempt that failed; `duration_s` is not known of the last."""
+    """One attempt that failed; `duration_s` is `None` where nobody worked on it, or nobody kept how long."""
 
     attempt: int
     at: datetime
@@ -132,7 +132,13 @@ def tries(run: Run, failed: Failed) -> list[Try]:
     last = attempt_of(round_, step)
     earlier = [(number, round_.attempts[step.task(number).path]) for number in range(1, last.slot.attempt)]
     made = [_try(number, box.at, box.fact) for number, box in earlier]
-    return [*made, Try(last.slot.attempt, failed.at, failed.error)]
+    return [*made, Try(last.slot.attempt, failed.at, failed.error, _worked_s(round_, step))]
+
+
+def _worked_s(round_: Round, step: Step) -> float | None:
+    """How long the attempt took that filled the step's box."""
+    outcome = {"plan": round_.plan, "fetch": round_.fetches.get(step.index), "synthesize": round_.synthesis}[step.kind]
+    return outcome.fact.duration_s if outcome else None
 
 
 def _try(number: int, at: datetime, fact: AttemptFailed) -> Try:

@@ -11,7 +11,8 @@ from typing import Final
 from services.coordinator.failures import Failed, of_refusal
 from services.coordinator.inbox import Inbox
 from services.coordinator.projection import Checkpoint, Projection
-from services.coordinator.run import Recorded, Run, evolve, recorded
+from services.coordinator.run import Recorded, Run, evolve
+from services.coordinator.stored import recorded
 from shared.contracts.subjects import INBOUND, Slot, parse_slot, refused_seq
 from shared.runtime.log import Log, Message
 

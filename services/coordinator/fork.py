@@ -240,16 +240,16 @@ def plan_due(run: Run, fork: Forked) -> tuple[Slot, Fact] | None:
 
 
 def copied(copy: Copy, source: Run | None) -> Fact:
-    """The fact for `copy`: what its origin says, at no cost of its own, and where it is from.
+    """The fact for `copy`: what its origin says, at no cost and no time of its own, and where it is from.
 
     Where the log no longer has the origin, that is a failure of the step.
     """
     outcome = _outcome(source, copy.origin)
     match outcome:
         case PlanMade():
-            return replace(outcome, usage=Usage(), calls=(), copied_from=copy.origin.subject)
+            return replace(outcome, usage=Usage(), calls=(), duration_s=None, copied_from=copy.origin.subject)
         case FetchFound() | FetchFailed():
-            return replace(outcome, copied_from=copy.origin.subject)
+            return replace(outcome, duration_s=None, copied_from=copy.origin.subject)
         case _:
             error = Failure("origin_missing", f"{copy.origin.subject}, which was to be reused, is not in the log.")
             return PlanFailed(error=error) if copy.slot.box == "plan" else FetchFailed(query="", error=error)

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from services.coordinator import fork
-from services.coordinator.judgement import Judgement, Refuse, Said, Take, no_auto
+from services.coordinator.judgement import Judgement, Refuse, Said, Take, no_auto, stale, too_late, winner
 from services.coordinator.owed import decided_findings
 from services.coordinator.run import Run
 from services.coordinator.spending import Writer, limit, with_usage, within
@@ -21,7 +21,6 @@ from shared.contracts.evidence import Failure
 from shared.contracts.facts import (
     Decision,
     DecisionApproved,
-    DecisionExpired,
     DecisionRejected,
     DecisionRevised,
     RequestRefused,
@@ -37,12 +36,6 @@ from shared.runtime.log import Message
 
 Verb = Literal["approve", "reject", "revise", "cancel"]
 VERBS: Final[dict[str, Verb]] = {APPROVED: "approve", REJECTED: "reject", CANCELLED: "cancel"}
-WORDS: Final[dict[type, str]] = {
-    DecisionApproved: "approved",
-    DecisionRejected: "rejected",
-    DecisionRevised: "sent back",
-    DecisionExpired: "expired",
-}
 
 
 class Defaults(Struct, frozen=True):
@@ -253,18 +246,11 @@ def _unheld(run: Run, message_seq: int | None) -> Refuse | None:
 
 def _untimely(run: Run, ruling: Ruling, at: datetime, digest_required: bool) -> Refuse | None:
     """Why a decision cannot be taken now: too late, or on other evidence."""
-    hold = run.current.hold.fact if run.current.hold else None
-    if hold and at >= hold.deadline:
-        return Refuse("too_late", f"The time to decide on run {run.id} ended at {hold.deadline.isoformat()}.")
-    if ruling.digest is None:
-        if digest_required:
-            return Refuse("digest_required", "Decisions must name the digest of the evidence they are on.", "digest")
-        return None
-    if hold is None or ruling.digest != hold.digest:
-        have = hold.digest if hold else "none yet"
-        text = f"The evidence of run {run.id} is not what this was decided on; its digest is {have}."
-        return Refuse("stale_digest", text, "digest")
-    return None
+    if late := too_late(run, at):
+        return late
+    if ruling.digest is None and digest_required:
+        return Refuse("digest_required", "Decisions must name the digest of the evidence they are on.", "digest")
+    return stale(run, ruling.digest)
 
 
 def _overdone(verb: Verb, run: Run, ruling: Ruling) -> Refuse | None:
@@ -358,17 +344,6 @@ def _cancelled(run: Run, ruling: Ruling, message_seq: int | None, auth: str) -> 
     return Take(Slot(run.id, "completed"), with_usage(fact, run))
 
 
-def winner(run: Run) -> str:
-    """Who won, in words: what a run was decided or ended by."""
-    decision = run.current.decision
-    if run.completed and run.completed.fact.outcome in ("cancelled", "failed"):
-        ended = run.completed.fact
-        return f"{ended.outcome}{f' by {ended.by}' if ended.by else ''} at {run.completed.at.isoformat()}"
-    if decision is None:
-        return run.status
-    return f"{WORDS[type(decision.fact)]} by {decision.fact.by} at {decision.at.isoformat()}"
-
-
 def deadline_of(run: Run) -> datetime | None:
     """Until when the run waits for a decision; `None` where it does not."""
-    return run.current.hold.fact.deadline if run.status == "hold" and run.current.hold else None
+    return run.current.deadline if run.status == "hold" else None

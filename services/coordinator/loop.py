@@ -20,7 +20,8 @@ from services.coordinator.intake import Defaults, Inbound, Refuse, Said, Take, j
 from services.coordinator.observing import Observe, unobserved
 from services.coordinator.owed import Owed, owed
 from services.coordinator.projection import Projection
-from services.coordinator.run import Recorded, Run, written
+from services.coordinator.run import Recorded, Run
+from services.coordinator.stored import written
 from services.coordinator.voting import Rules
 from services.coordinator.writing import Write, refuse, write
 from shared.contracts.facts import RequestRefused, RunCompleted

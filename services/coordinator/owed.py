@@ -121,9 +121,10 @@ def _hold(run: Run, request: RunAccepted, number: int, round_: Round, now: datet
     if decided_by_policy(run):
         fact = DecisionApproved(by="auto", via="policy", comment="Asked for with the request.", digest=hold.digest)
         return Owed(((slot, fact),))
-    if now >= hold.deadline:
+    assert round_.deadline
+    if now >= round_.deadline:
         return Owed(((slot, DecisionExpired(by="deadline", via="deadline", digest=hold.digest)),))
-    return Owed(wake_at=hold.deadline)
+    return Owed(wake_at=round_.deadline)
 
 
 def _open_hold(run: Run, request: RunAccepted, number: int, now: datetime) -> Owed:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from services.coordinator.access import rights
 from services.coordinator.access.rights import Principal
-from services.coordinator.intake import Refuse, winner
+from services.coordinator.judgement import Refuse, winner
 from services.coordinator.run import Run
 from services.coordinator.schemas import Problem
 from shared.errors import DossierError, InvalidMessage, NoRoom, Refused, TooLarge, Unavailable
@@ -23,6 +23,8 @@ STATUS: Final = {
     "not_held": 409,
     "decided": 409,
     "too_late": 409,
+    "not_later": 409,
+    "too_long": 422,
     "stale_digest": 412,
     "digest_required": 428,
     "unknown_source": 422,

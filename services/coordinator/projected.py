@@ -120,8 +120,13 @@ def _read(state: bytes) -> tuple[frozenset[str] | None, dict[int, str] | None]:
     return frozenset(filled), digests
 
 
+_SINCE: Final = {"vote": "votes", "extension": "extensions"}
+"""Boxes that a release may not know yet, and what a round calls them."""
+
+
 def _filled(number: int, round_: Readable) -> set[str]:
     filled = {f"{name}.{number}" for name in ("plan", "hold", "decision", "synthesis") if round_[name]}
     filled |= {f"fetch.{number}.{index}" for index in round_["fetches"]}
+    filled |= {f"{box}.{number}.{key}" for box, name in _SINCE.items() for key in round_.get(name, ())}
     filled |= set(round_["issued"])
     return filled | {str(path).replace("task.", "attempt.", 1) for path in round_["attempts"]}

@@ -62,6 +62,7 @@ def boxes(run: Run) -> set[str]:
     for number, round_ in run.rounds.items():
         filled |= {f"{name}.{number}" for name in ("plan", "hold", "decision", "synthesis") if getattr(round_, name)}
         filled |= {f"fetch.{number}.{index}" for index in round_.fetches}
+        filled |= {f"extension.{number}.{index}" for index in round_.extensions}
         filled |= {f"vote.{number}.{voter}" for voter in round_.votes}
         filled |= set(round_.issued) | {path.replace("task.", "attempt.", 1) for path in round_.attempts}
     return filled

@@ -13,10 +13,9 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from shared.contracts import envelope
-from shared.contracts.envelope import Event
-from shared.contracts.evidence import Call, Failure, Finding, Usage, usage_of
+from shared.contracts.evidence import Call, Finding, Usage, usage_of
 from shared.contracts.facts import (
+    AboutHold,
     AttemptFailed,
     Decision,
     DecisionApproved,
@@ -27,6 +26,7 @@ from shared.contracts.facts import (
     FetchFailed,
     FetchFound,
     FetchOutcome,
+    HoldExtended,
     HoldOpened,
     Outcome,
     PlanFailed,
@@ -34,6 +34,7 @@ from shared.contracts.facts import (
     PlanOutcome,
     RunAccepted,
     RunCompleted,
+    StepOutcome,
     SynthesisFailed,
     SynthesisOutcome,
     SynthesisWritten,
@@ -43,9 +44,8 @@ from shared.contracts.facts import (
     finding,
 )
 from shared.contracts.subjects import Slot, Step
-from shared.errors import UnknownType, Unreadable
 
-FOLD_VERSION: Final = 5
+FOLD_VERSION: Final = 6
 """Raised with every change to what `evolve` or the projection keeps; older ones are then rebuilt from the log."""
 
 Stage = str
@@ -83,16 +83,34 @@ class Box(Struct, Generic[F], frozen=True):
 
 
 class Round(Struct, frozen=True):
-    """The boxes of one round: `fetches` by sub-query, `votes` by voter, `issued` and `attempts` by the task's path."""
+    """The boxes of one round: `fetches` by sub-query, `extensions` by their number, `votes` by voter, `issued` and
+    `attempts` by the task's path."""
 
     plan: Box[PlanOutcome] | None = None
     fetches: dict[int, Box[FetchOutcome]] = {}
     hold: Box[HoldOpened] | None = None
+    extensions: dict[int, Box[HoldExtended]] = {}
     votes: dict[str, Box[VoteCast]] = {}
     decision: Box[Decision] | None = None
     synthesis: Box[SynthesisOutcome] | None = None
     issued: dict[str, Box[None]] = {}
     attempts: dict[str, Box[AttemptFailed]] = {}
+
+    def extended(self) -> list[Box[HoldExtended]]:
+        """What extended the hold, in order. One that was stored when the deadline had passed came too late."""
+        until = self.hold.fact.deadline if self.hold else None
+        counted: list[Box[HoldExtended]] = []
+        for box in sorted(self.extensions.values(), key=lambda box: box.seq):
+            if until and box.at < until < box.fact.deadline:
+                counted.append(box)
+                until = box.fact.deadline
+        return counted
+
+    @property
+    def deadline(self) -> datetime | None:
+        """Until when the hold waits: as it says, or as it was extended; `None` where there is none."""
+        extended = self.extended()
+        return extended[-1].fact.deadline if extended else self.hold.fact.deadline if self.hold else None
 
 
 EMPTY_ROUND: Final = Round()
@@ -205,67 +223,6 @@ OPEN: Final = ("planning", "fetching", "hold", "writing", "parked")
 STATUSES: Final = (*OPEN, *get_args(Outcome))
 
 
-def recorded(slot: Slot, data: bytes, *, seq: int, stored_at: datetime, text: bytes | None = None) -> Recorded:
-    """The fact in these bytes, or in the `text` that they refer to.
-
-    Never raises: what cannot be read is a failure of its step, or parks its run.
-    """
-    try:
-        event = envelope.decode(data, text)
-    except Unreadable as error:
-        return Recorded(slot, seq, stored_at, _hash(slot, data), salvaged(slot, str(error)), stored_at)
-    except UnknownType as error:
-        return Recorded(slot, seq, stored_at, _hash(slot, data), Unknown(str(error)), stored_at)
-    if _fits(slot, event.fact):
-        return written(slot, data, event, seq=seq, stored_at=stored_at)
-    misfit = Unknown(f"{slot.path} holds a {type(event.fact).__name__}.")
-    return Recorded(slot, seq, stored_at, _hash(slot, data), misfit, event.time)
-
-
-def written(slot: Slot, data: bytes, event: Event, *, seq: int, stored_at: datetime) -> Recorded:
-    """The fact `event`, which these bytes are known to hold."""
-    return Recorded(slot, seq, stored_at, _hash(slot, data), event.fact, event.time, event.traceparent)
-
-
-def _hash(slot: Slot, data: bytes) -> str:
-    return sha256(data).hexdigest() if slot.box in _DIGESTED else ""
-
-
-def salvaged(slot: Slot, reason: str) -> Fact | Unknown:
-    """What becomes of a slot that cannot be read: a failure of its step, or what parks its run."""
-    error = Failure("unreadable", f"What was written to {slot.path} cannot be read: {reason}")
-    match slot.box:
-        case "plan":
-            return PlanFailed(error=error)
-        case "fetch":
-            return FetchFailed(query="", error=error)
-        case "synthesis":
-            return SynthesisFailed(error=error)
-        case "attempt":
-            return AttemptFailed(error=error, duration_s=0)
-        case _:
-            return Unknown(error.message)
-
-
-_DIGESTED: Final = ("accepted", "plan", "fetch")
-_BOXES: Final[dict[str, tuple[type, ...]]] = {
-    "accepted": (RunAccepted,),
-    "task": (TaskIssued,),
-    "attempt": (AttemptFailed,),
-    "plan": get_args(PlanOutcome),
-    "fetch": get_args(FetchOutcome),
-    "hold": (HoldOpened,),
-    "vote": (VoteCast,),
-    "decision": get_args(Decision),
-    "synthesis": get_args(SynthesisOutcome),
-    "completed": (RunCompleted,),
-}
-
-
-def _fits(slot: Slot, fact: Fact) -> bool:
-    return isinstance(fact, _BOXES[slot.box])
-
-
 def evolve(run: Run, it: Recorded) -> Run:
     """Fill the fact's box; a full box stays as it is. Never raises."""
     seq = max(run.seq, it.seq)
@@ -285,7 +242,7 @@ def evolve(run: Run, it: Recorded) -> Run:
             return replace(run, seq=seq, rounds=rounds)
 
 
-_InRound = TaskIssued | AttemptFailed | PlanOutcome | FetchOutcome | HoldOpened | VoteCast | Decision | SynthesisOutcome
+_InRound = TaskIssued | AttemptFailed | StepOutcome | AboutHold | Decision
 
 
 def _evolve_round(round_: Round, it: Recorded, fact: _InRound) -> Round:
@@ -302,6 +259,8 @@ def _evolve_round(round_: Round, it: Recorded, fact: _InRound) -> Round:
             return replace(round_, fetches=_with(round_.fetches, slot.index, it, fact))
         case HoldOpened():
             return replace(round_, hold=_first(round_.hold, it, fact))
+        case HoldExtended():
+            return replace(round_, extensions=_with(round_.extensions, slot.index, _by_the_servers_clock(it), fact))
         case VoteCast():
             return replace(round_, votes=_with(round_.votes, slot.voter, it, fact))
         case DecisionApproved() | DecisionRejected() | DecisionRevised() | DecisionExpired():
@@ -324,7 +283,7 @@ def _with(boxes: dict[K, Box[F]], key: K, it: Recorded, fact: F) -> dict[K, Box[
 
 
 def _by_the_servers_clock(it: Recorded) -> Recorded:
-    """When the next attempt is due follows from this moment, so no worker's clock may set it."""
+    """When the next attempt is due, and whether an extension came in time, follows from this moment and no other."""
     return replace(it, time=it.stored_at)
 
 

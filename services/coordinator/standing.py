@@ -77,8 +77,8 @@ def owed_since(run: Run) -> datetime | None:
     """Since when the run has been due to move; a moment to come where it may rest until then, `None` for ever."""
     if run.accepted is None or run.completed or run.unknown:
         return None
-    if waits_for_person(run) and run.current.hold:
-        return run.current.hold.fact.deadline
+    if waits_for_person(run):
+        return run.current.deadline
     steps = open_steps(run)
     if not steps:
         return last_moved(run)

@@ -22,7 +22,7 @@ class ErrorView(BaseModel):
 
 
 class TryView(BaseModel):
-    """One attempt that failed; `duration_s` is not known of the last."""
+    """One attempt that failed; `duration_s` is null where nobody worked on it, or nobody kept how long."""
 
     attempt: int
     at: datetime

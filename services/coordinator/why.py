@@ -69,8 +69,8 @@ def why(run: Run, seen: Seen) -> tuple[Wait, ...]:
         return (Wait(code="parked", since=run.unknown.at, text=text),)
     if run.accepted is None or seen.messages:
         return (_unread(run, seen),)
-    if waits_for_person(run) and run.current.hold and seen.now < run.current.hold.fact.deadline:
-        return (_person(run, seen),)
+    if waits_for_person(run) and (deadline := run.current.deadline) and seen.now < deadline:
+        return (_person(run, deadline, seen),)
     if steps := open_steps(run):
         return tuple(_open(run, step, attempt_of(run.in_round(step.round), step), seen) for step in steps)
     return (_unwritten(last_moved(run), "Its next fact is due", seen),)
@@ -93,16 +93,22 @@ def _unread(run: Run, seen: Seen) -> Wait:
     return _unwritten(since, f"The message on {subject} at {seq} is still to be judged", seen)
 
 
-def _person(run: Run, seen: Seen) -> Wait:
+def _person(run: Run, deadline: datetime, seen: Seen) -> Wait:
     assert run.current.hold
     hold, rights = run.current.hold, deciders(run)
     text = (
         f"It waits for a person to decide on its evidence{_although(run)}, since {span(seen.now - hold.at)}; in "
-        f"{span(hold.fact.deadline - seen.now)} it expires. Who may decide: {rights}."
+        f"{span(deadline - seen.now)} it expires{_extended(run)}. Who may decide: {rights}."
     )
     if over_budget(run):
         text += " Its report could cost more than the run may; an approval has to raise max_cost_usd."
-    return Wait(code="person", since=hold.at, deadline=hold.fact.deadline, may_decide=rights, text=text)
+    return Wait(code="person", since=hold.at, deadline=deadline, may_decide=rights, text=text)
+
+
+def _extended(run: Run) -> str:
+    """Who gave it more time."""
+    names = dict.fromkeys(box.fact.by for box in run.current.extended())
+    return f", as extended by {', '.join(names)}" if names else ""
 
 
 def _although(run: Run) -> str:

@@ -21,10 +21,14 @@ _NO_STREAM: Final = 10059
 
 
 async def ensure(link: Link, deliveries: Log, endpoints: Iterable[str]) -> None:
-    """Make what is missing. Raises `Unavailable` while there is no coordinator that has set up the streams."""
+    """Make what is missing, and what an earlier release made as it is now.
+
+    Raises `Unavailable` while there is no coordinator that has set up the streams.
+    """
     try:
         if not await topology.consumer_exists(link, RESEARCH, NOTICES):
             await _create(link, RESEARCH, notices(await deliveries.newest(first_asked())))
+        await topology.hears(link, RESEARCH, NOTICES, NOTICED)
         for endpoint in endpoints:
             if not await topology.consumer_exists(link, DELIVERIES, teller(endpoint)):
                 await _create(link, DELIVERIES, telling(endpoint))

@@ -15,7 +15,7 @@ from services.notifier.telling import SOURCE
 from shared.contracts import envelope
 from shared.contracts.deliveries import ENDED, NOTICES, Delivery, DeliveryAsked, Told, hold_event, near_event
 from shared.contracts.envelope import Event
-from shared.contracts.facts import HoldOpened, RunAccepted, RunCompleted
+from shared.contracts.facts import HoldExtended, HoldOpened, RunAccepted, RunCompleted
 from shared.contracts.subjects import Slot, parse_slot
 from shared.errors import ContractError, DossierError, Refused
 from shared.runtime.deliveries import fill
@@ -27,7 +27,8 @@ logger = logging.getLogger(__name__)
 AT_ONCE: Final = 32
 _AGAIN_S: Final = 1.0
 _SETTLED_S: Final = 3.0
-"""So long after a hold opened it is clear whether it waits for a person, where the request asked for none."""
+"""So long after a hold opened it is clear whether it waits for a person, where the request asked for none; and so long
+after an extension, whether it came in time."""
 
 
 class Noticer:
@@ -113,6 +114,10 @@ def asked_of(
     match event.fact:
         case HoldOpened() as hold:
             return list(_of_hold(slot, hold, message, request, near))
+        case HoldExtended(deadline=deadline, digest=digest):
+            told = _waiting(slot, request, deadline, digest)
+            due = max(deadline - near, message.time + timedelta(seconds=_SETTLED_S))
+            return [(near_event(slot.round, slot.index), _asked(told, message, due))]
         case RunCompleted() as ended:
             told = Told(
                 run_id=slot.run,
@@ -132,17 +137,21 @@ def asked_of(
 def _of_hold(
     slot: Slot, hold: HoldOpened, message: Message, request: RunAccepted, near: timedelta
 ) -> Iterable[tuple[str, DeliveryAsked]]:
-    told = Told(
+    told = _waiting(slot, request, hold.deadline, hold.digest)
+    yield hold_event(slot.round), _asked(told, message, message.time)
+    if (due := hold.deadline - near) > message.time:
+        yield near_event(slot.round), _asked(told, message, due)
+
+
+def _waiting(slot: Slot, request: RunAccepted, deadline: datetime, digest: str | None) -> Told:
+    return Told(
         run_id=slot.run,
         q=request.q,
         requested_by=request.requested_by,
         round=slot.round,
-        deadline=hold.deadline,
-        digest=hold.digest,
+        deadline=deadline,
+        digest=digest,
     )
-    yield hold_event(slot.round), _asked(told, message, message.time)
-    if (due := hold.deadline - near) > message.time:
-        yield near_event(slot.round), _asked(told, message, due)
 
 
 def _asked(told: Told, message: Message, due: datetime) -> DeliveryAsked:

@@ -146,15 +146,19 @@ class Teller:
                 return tried.due
 
     async def _is_moot(self, story: Story) -> bool:
-        """Whether a deadline need not be told of: nobody can decide any more, or somebody has."""
+        """Whether a deadline need not be told of: nobody can decide any more, somebody has, or it is another by now."""
         delivery = story.delivery
         if delivery.event_type != "deadline.near" or story.ask != 1:
             return False
         deadline = story.asked[1].told.deadline
         if deadline and self._where.now() >= deadline:
             return True
-        decided = [Slot(delivery.run, "decision", delivery.round).subject, Slot(delivery.run, "completed").subject]
-        return bool(await self._where.research.last(decided, leader=True))
+        over = (
+            Slot(delivery.run, "decision", delivery.round),
+            Slot(delivery.run, "completed"),
+            Slot(delivery.run, "extension", delivery.round, delivery.extension + 1),
+        )
+        return bool(await self._where.research.last([slot.subject for slot in over], leader=True))
 
     async def _is_disabled(self) -> bool:
         """Whether the last that was heard of this endpoint is that it is gone."""

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from shared.contracts import envelope, samples
 from shared.contracts.deliveries import Delivery, DeliveryAsked, DeliveryTried, Record
-from shared.contracts.facts import Fact, RequestRefused
+from shared.contracts.facts import Fact, HoldExtended, RequestRefused
 from shared.contracts.requests import Request, Ruling
 from shared.contracts.subjects import APPROVED, CANCELLED, COMPLETED, INVALID, REJECTED, REQUESTED, RUN, Box
 
@@ -27,6 +27,7 @@ _PATHS: Final[Mapping[str, str]] = {
     "task": "task.{kind}.{round}.{index}.{attempt}",
     "attempt": "attempt.{kind}.{round}.{index}.{attempt}",
     "fetch": "fetch.{round}.{index}",
+    "extension": "extension.{round}.{index}",
     "vote": "vote.{round}.{voter}",
 }
 """The path of each box within its run; of those that are not named, the box and its round."""
@@ -34,12 +35,12 @@ _PARAMETERS: Final[Mapping[str, Json]] = {
     "run": {"description": "The run's id: 1 to 64 of A–Z, a–z, 0–9, _ and -."},
     "kind": {"description": "The kind of work.", "enum": ["plan", "fetch", "synthesize"]},
     "round": {"description": "From 1; each revision by a reviewer starts another."},
-    "index": {"description": "The sub-query within the round, from 0; 0 for planning and writing."},
+    "index": {"description": "The sub-query in its round, from 0; 0 for planning and writing. Of extensions, from 1."},
     "attempt": {"description": "From 1."},
     "voter": {"description": "32 hex digits of the hash of who approves."},
     "sequence": {"description": "The stream sequence of the message that is refused."},
     "endpoint": {"description": "The endpoint's name in the file of webhooks."},
-    "event": {"description": "hold-<round>, near-<round> or ended."},
+    "event": {"description": "hold-<round>, near-<round>, near-<round>-<extension> or ended."},
     "ask": {"description": "1 for the first time, one more for each time that a person wants it sent again."},
     "n": {"description": "The attempt, from 1."},
 }
@@ -101,6 +102,8 @@ def _outbound() -> Iterable[tuple[str, str, str, list[type[Struct]]]]:
 
 def _box(fact: type[Struct]) -> str:
     """The box that a type of fact fills: `run.accepted.v1` is in `accepted`, `plan.made.v1` in `plan`."""
+    if fact is HoldExtended:
+        return "extension"
     first, second, *_ = _tag(fact).split(".")
     return second if first == "run" else first
 

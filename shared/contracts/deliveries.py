@@ -19,7 +19,7 @@ DELIVERIES: Final = "DELIVERIES"
 DELIVERY_SUBJECTS: Final = ("delivery.>",)
 NOTICES: Final = "notices"
 """The durable consumer of `RESEARCH` that hands out what others are told of."""
-NOTICED: Final = (f"{RUN}.*.hold.*", f"{RUN}.*.completed")
+NOTICED: Final = (f"{RUN}.*.hold.*", f"{RUN}.*.extension.*.*", f"{RUN}.*.completed")
 
 EventType = Literal["hold.opened", "deadline.near", "run.ended"]
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
@@ -27,13 +27,16 @@ Result = Literal["delivered", "failed", "gave_up", "moot", "disabled"]
 """`failed` is tried again; `moot` was not sent, for nobody waits; `disabled`: the endpoint has said that it is gone."""
 
 _EVENTS: Final[dict[str, EventType]] = {"hold": "hold.opened", "near": "deadline.near", "ended": "run.ended"}
-_EVENT: Final = re.compile(r"(?:(hold|near)-([1-9][0-9]{0,8})|(ended))")
+_EVENT: Final = re.compile(r"hold-{0}|near-{0}(?:-{0})?|ended".format("[1-9][0-9]{0,8}"))
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,8}")
 _Moment = Annotated[datetime, Meta(tz=True)]
 
 
 class Delivery(Struct, frozen=True):
-    """Which event is told to which endpoint. `event` is `hold-<round>`, `near-<round>` or `ended`."""
+    """Which event is told to which endpoint.
+
+    `event` is `hold-<round>`, `near-<round>`, `ended`, or `near-<round>-<n>` of the deadline of its `n`-th extension.
+    """
 
     endpoint: str
     run: str
@@ -52,7 +55,16 @@ class Delivery(Struct, frozen=True):
     @property
     def round(self) -> int:
         """The round that it happened in; 0 for the end."""
-        return int(self.event.partition("-")[2] or 0)
+        return int(self._numbers[0]) if self._numbers else 0
+
+    @property
+    def extension(self) -> int:
+        """Which extension of the hold made the deadline what it is; 0 for none."""
+        return int(self._numbers[1]) if len(self._numbers) > 1 else 0
+
+    @property
+    def _numbers(self) -> list[str]:
+        return self.event.split("-")[1:]
 
     @property
     def event_id(self) -> str:
@@ -151,9 +163,9 @@ def hold_event(round_: int) -> str:
     return f"hold-{round_}"
 
 
-def near_event(round_: int) -> str:
-    """The event that the deadline of this round's hold is near."""
-    return f"near-{round_}"
+def near_event(round_: int, extension: int = 0) -> str:
+    """The event that the deadline of this round's hold is near, as it was extended for the `extension`-th time."""
+    return f"near-{round_}-{extension}" if extension else f"near-{round_}"
 
 
 ENDED: Final = "ended"

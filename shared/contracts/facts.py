@@ -97,6 +97,8 @@ class PlanMade(_Fact, frozen=True, kw_only=True, tag="plan.made.v1"):
     calls: tuple[Call, ...] = ()
     copied_from: str = ""
     """The slot (subject) of another run that this was taken from, whose the work and its cost were."""
+    duration_s: float | None = None
+    """Seconds of work of the attempt that filled this box; `None` where none did, or from before it was kept."""
 
 
 class PlanFailed(_Fact, frozen=True, kw_only=True, tag="plan.failed.v1"):
@@ -104,6 +106,8 @@ class PlanFailed(_Fact, frozen=True, kw_only=True, tag="plan.failed.v1"):
 
     error: Failure
     calls: tuple[Call, ...] = ()
+    duration_s: float | None = None
+    """As in `PlanMade`."""
 
 
 class FetchFound(_Fact, frozen=True, kw_only=True, tag="fetch.found.v1"):
@@ -114,6 +118,8 @@ class FetchFound(_Fact, frozen=True, kw_only=True, tag="fetch.found.v1"):
     skipped: tuple[Skipped, ...] = ()
     copied_from: str = ""
     """As in `PlanMade`."""
+    duration_s: float | None = None
+    """As in `PlanMade`."""
 
 
 class FetchFailed(_Fact, frozen=True, kw_only=True, tag="fetch.failed.v1"):
@@ -123,6 +129,8 @@ class FetchFailed(_Fact, frozen=True, kw_only=True, tag="fetch.failed.v1"):
     error: Failure
     skipped: tuple[Skipped, ...] = ()
     copied_from: str = ""
+    """As in `PlanMade`."""
+    duration_s: float | None = None
     """As in `PlanMade`."""
 
 
@@ -161,6 +169,12 @@ class VoteCast(_Decided, frozen=True, kw_only=True, tag="vote.cast.v1"):
     exclude: tuple[str, ...] = ()
     max_cost_usd: float | None = None
     """What the run may cost from here on, as far as it is up to this voter; see `DecisionApproved`."""
+
+
+class HoldExtended(_Decided, frozen=True, kw_only=True, tag="hold.extended.v1"):
+    """The hold waits until `deadline` instead. It counts if it was stored before the deadline that it extends."""
+
+    deadline: Annotated[datetime, Meta(tz=True)]
 
 
 class DecisionApproved(_Decided, frozen=True, kw_only=True, tag="decision.approved.v1"):
@@ -202,6 +216,8 @@ class SynthesisWritten(_Fact, frozen=True, kw_only=True, tag="synthesis.written.
     usage: Usage = Usage()
     """The sum of `calls`."""
     calls: tuple[Call, ...] = ()
+    duration_s: float | None = None
+    """As in `PlanMade`."""
 
 
 class SynthesisFailed(_Fact, frozen=True, kw_only=True, tag="synthesis.failed.v1"):
@@ -209,6 +225,8 @@ class SynthesisFailed(_Fact, frozen=True, kw_only=True, tag="synthesis.failed.v1
 
     error: Failure
     calls: tuple[Call, ...] = ()
+    duration_s: float | None = None
+    """As in `PlanMade`."""
 
 
 class RunCompleted(_Fact, frozen=True, kw_only=True, tag="run.completed.v1"):
@@ -256,7 +274,8 @@ FetchOutcome = FetchFound | FetchFailed
 SynthesisOutcome = SynthesisWritten | SynthesisFailed
 Decision = DecisionApproved | DecisionRejected | DecisionRevised | DecisionExpired
 StepOutcome = PlanOutcome | FetchOutcome | SynthesisOutcome
-Fact = RunAccepted | TaskIssued | AttemptFailed | StepOutcome | HoldOpened | VoteCast | Decision | RunCompleted
+AboutHold = HoldOpened | HoldExtended | VoteCast
+Fact = RunAccepted | TaskIssued | AttemptFailed | StepOutcome | AboutHold | Decision | RunCompleted
 
 
 def finding(outcome: FetchOutcome) -> Finding:

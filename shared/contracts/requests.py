@@ -7,6 +7,7 @@ Everything here is strict. A field that nobody knows is more likely a misspelt w
 """
 
 import re
+from datetime import datetime
 from hashlib import sha256
 from typing import Final, TypeVar
 
@@ -80,6 +81,16 @@ class Revision(Ruling, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     feedback: str
     queries_add: tuple[str, ...] = ()
     queries_drop: tuple[str, ...] = ()
+
+
+class Extension(Struct, frozen=True, kw_only=True):
+    """More time for a hold, until `deadline`. It comes over HTTP alone: no subject carries it."""
+
+    run_id: str
+    by: str
+    deadline: datetime
+    comment: str = ""
+    digest: str | None = None
 
 
 def duration_s(text: str, field: str = "approval_timeout") -> float:

@@ -38,7 +38,9 @@ COORDINATOR_LEAD: Final = "lead"
 
 Kind = Literal["plan", "fetch", "synthesize"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-Box = Literal["accepted", "task", "attempt", "plan", "fetch", "hold", "vote", "decision", "synthesis", "completed"]
+Box = Literal[
+    "accepted", "task", "attempt", "plan", "fetch", "hold", "extension", "vote", "decision", "synthesis", "completed"
+]
 
 ACCESS_SECRET = "access.secret"  # noqa: S105  a subject
 ACCESS_SUBJECTS = ("access.key.*.*", ACCESS_SECRET)
@@ -109,7 +111,10 @@ def live_cancelled(run: str) -> str:
 
 
 class Slot(Struct, frozen=True):
-    """One write-once place of one run. Fields that a box does not use are 0 or `None`."""
+    """One write-once place of one run. Fields that a box does not use are 0 or `None`.
+
+    `index` counts fetches from 0 and extensions of a hold from 1.
+    """
 
     run: str
     box: Box
@@ -128,8 +133,8 @@ class Slot(Struct, frozen=True):
                 return self.box
             case "task" | "attempt":
                 return f"{self.box}.{self.kind}.{self.round}.{self.index}.{self.attempt}"
-            case "fetch":
-                return f"fetch.{self.round}.{self.index}"
+            case "fetch" | "extension":
+                return f"{self.box}.{self.round}.{self.index}"
             case "vote":
                 return f"vote.{self.round}.{self.voter}"
             case "plan" | "hold" | "decision" | "synthesis":
@@ -191,8 +196,8 @@ def _placed(box: str, rest: list[str]) -> _Place | None:
             return box, 0, 0, 0, None, ""
         case (("task" | "attempt"), [("plan" | "fetch" | "synthesize") as kind, round_, index, attempt]):
             return box, _number(round_), _number(index), _number(attempt), kind, ""
-        case "fetch", [round_, index]:
-            return "fetch", _number(round_), _number(index), 0, None, ""
+        case (("fetch" | "extension"), [round_, index]):
+            return box, _number(round_), _number(index), 0, None, ""
         case "vote", [round_, voter] if _VOTER.fullmatch(voter):
             return "vote", _number(round_), 0, 0, None, voter
         case (("plan" | "hold" | "decision" | "synthesis"), [round_]):

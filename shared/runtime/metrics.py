@@ -127,7 +127,7 @@ class Attempts:
             "dossier_attempts_in_flight", "Attempts under way in this process.", ["kind"], registry=registry
         ).labels(kind)
         self._calls = _Calls(registry)
-        self._seen = set(_URGENT)
+        self._seen: set[str] = set(_URGENT)
         for code in _URGENT:
             self._codes.labels(kind, code)
 

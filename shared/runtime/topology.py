@@ -7,7 +7,7 @@ user who may write one subject can forge or wipe the others.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -174,6 +174,14 @@ async def wait_for_consumer(link: Link, consumer: str, *, stream: str = RESEARCH
 async def consumer_exists(link: Link, stream: str, consumer: str) -> bool:
     """Whether there is such a consumer, of a stream that exists."""
     return await _exists(link, f"CONSUMER.INFO.{stream}.{consumer}", _CONSUMER_NOT_FOUND)
+
+
+async def hears(link: Link, stream: str, consumer: str, subjects: Sequence[str]) -> None:
+    """Have an existing consumer hand out these subjects, from where it is on; a release before may have said fewer."""
+    info = await api(link, f"CONSUMER.INFO.{stream}.{consumer}")
+    if sorted(info["config"].get("filter_subjects", ())) != sorted(subjects):
+        config = info["config"] | {"filter_subjects": list(subjects)}
+        await api(link, f"CONSUMER.DURABLE.CREATE.{stream}.{consumer}", {"stream_name": stream, "config": config})
 
 
 def refuse_old(link: Link) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Final, TypeVar
 
+from msgspec.structs import replace
+
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.evidence import Call, Failure
@@ -173,14 +175,7 @@ class Worker:
         transcript.begin()
         watch = Watch(job, self._observer)
         try:
-            await self._log.room()
-            slot, fact = await self._done(job, watch)
-            self._performing.discard(job)
-            watch.recorded(await self._record(job, slot, fact))
-            await job.delivery.ack()
-        except asyncio.CancelledError:
-            if self._stopping and job in self._performing:
-                await self._interrupt(job, watch)
+            await self._bring_to_its_end(job, watch)
         except DossierError as error:
             logger.error(
                 "%s attempt %d could not be recorded: %s",
@@ -189,12 +184,34 @@ class Worker:
                 error,
                 extra={"event": "attempt.unrecorded"},
             )
+        except Exception as error:
+            await self._own_up(job, error, watch)
         finally:
             self._performing.discard(job)
             watch.over(self._paid.pop(job))
             await tasks.release()
 
-    async def _done(self, job: Job, watch: Watch) -> tuple[Slot, Fact]:
+    async def _bring_to_its_end(self, job: Job, watch: Watch) -> None:
+        try:
+            await self._log.room()
+            slot, fact = await self._done(job, watch)
+            self._performing.discard(job)
+            watch.recorded(await self._record(job, slot, fact))
+            await job.delivery.ack()
+        except asyncio.CancelledError:
+            if self._stopping and job in self._performing:
+                await self._interrupt(job, watch)
+
+    async def _own_up(self, job: Job, error: Exception, watch: Watch) -> None:
+        """After a defect of the worker itself the task comes again, and fails when others would have died on it."""
+        self._performing.discard(job)
+        self._log_failure(job, error)
+        if abandoned(job.delivery.deliveries, self._policy):
+            fact = having_paid(failed(job.issued.task, failure_of(error)), self._paid[job])
+            watch.recorded(await self._record(job, job.step.outcome, fact))
+            await job.delivery.ack()
+
+    async def _done(self, job: Job, watch: Watch) -> tuple[Slot, StepOutcome | AttemptFailed]:
         """Perform the task, as often as it is throttled; the box to fill and what with."""
         if given_up := abandoned(job.delivery.deliveries, self._policy):
             return job.step.outcome, failed(job.issued.task, given_up.error)
@@ -202,7 +219,7 @@ class Worker:
         while True:
             try:
                 outcome = fitting(self._kind, await self._perform(less(job.issued.task, self._paid[job])))
-                return job.step.outcome, having_paid(outcome, self._paid[job])
+                return job.step.outcome, self._worked(job, outcome, began)
             except Exception as error:
                 self._paid[job] += paid_for(error)
                 follows = verdict(error, failures=job.issued.failures, waited_s=waited_s, policy=self._policy)
@@ -213,13 +230,16 @@ class Worker:
                     watch.throttled += 1
                     await asyncio.sleep(seconds)
                 case Again(error=failure):
-                    duration = round(asyncio.get_running_loop().time() - began, 3)
-                    fact = AttemptFailed(error=failure, duration_s=duration, calls=self._paid[job])
+                    fact = AttemptFailed(error=failure, duration_s=_since(began), calls=self._paid[job])
                     return job.step.attempt(job.attempt), fact
                 case GiveUp(error=failure):
-                    return job.step.outcome, having_paid(failed(job.issued.task, failure), self._paid[job])
+                    return job.step.outcome, self._worked(job, failed(job.issued.task, failure), began)
 
-    async def _record(self, job: Job, slot: Slot, fact: Fact) -> Fact:
+    def _worked(self, job: Job, outcome: StepOutcome, began: float) -> StepOutcome:
+        """The outcome with all that was paid for it and the time that it took since `began`."""
+        return replace(having_paid(outcome, self._paid[job]), duration_s=_since(began))
+
+    async def _record(self, job: Job, slot: Slot, fact: StepOutcome | AttemptFailed) -> StepOutcome | AttemptFailed:
         """Write it, however long that takes; instead of what can never be written, that this is so. Returns it."""
         while True:
             try:
@@ -232,7 +252,8 @@ class Worker:
                 if slot == job.step.outcome and isinstance(fact, GIVEN_UP):
                     await asyncio.sleep(_REFUSED_AGAIN_S)
                 lost = failed(job.issued.task, unwritable(error))
-                slot, fact = job.step.outcome, having_paid(lost, calls_of(fact))
+                slot = job.step.outcome
+                fact = replace(having_paid(lost, calls_of(fact)), duration_s=fact.duration_s)
 
     async def _write(self, job: Job, slot: Slot, fact: Fact) -> None:
         await transcript.freeze(self._log)
@@ -308,6 +329,11 @@ class Worker:
             exc_info=error if failure.code == "defect" else None,
             extra={"event": "attempt.failed"},
         )
+
+
+def _since(began: float) -> float:
+    """Seconds since then, by the loop's clock."""
+    return round(asyncio.get_running_loop().time() - began, 3)
 
 
 async def _renewed(job: Job) -> bool:

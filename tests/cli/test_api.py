@@ -3,6 +3,7 @@
 import asyncio
 import json
 from contextlib import aclosing
+from datetime import datetime, timedelta
 
 import httpx2
 import msgspec
@@ -11,15 +12,18 @@ import pytest
 from services.cli import review
 from services.cli.api import Api, Away, Refused
 from services.cli.following import Follower, fold
+from services.cli.progress import moment
 from services.cli.refusal import FAILED, MISUSED, Refusal
 from services.cli.terminal import Terminal
 from services.coordinator.access import keys
-from services.coordinator.schemas import EventPage, view
+from services.coordinator.schemas import EventPage
+from services.coordinator.shown import view
 from shared.contracts.facts import VoteCast
 from shared.contracts.requests import Request
 from shared.contracts.subjects import Slot
 from tests.cli.api_events import HELD, events
 from tests.coordinator.story import (
+    DEADLINE,
     OTHER,
     RUN,
     SOURCE,
@@ -280,3 +284,41 @@ def test_a_finding_whose_text_is_gone_is_a_failure_and_not_a_newer_release():
     run = fold(RUN, [*before, gone.model_copy(update={"data": None}), hold])
     assert run.status == "hold"
     assert "EVIDENCE" in run.findings()[1].failure.message
+
+
+# More time
+
+
+def held_until(deadline):
+    return httpx2.Response(
+        200, text=view(given(*HELD[:-1], hold(deadline=deadline)).run).model_dump_json(by_alias=True)
+    )
+
+
+def extend(more):
+    return lambda api: review.extend(api, Terminal(), RUN, more, comment="At lunch.")
+
+
+def test_an_extension_is_counted_from_the_deadline_that_there_is(capsys):
+    server = Server(held_until(DEADLINE), held_until(DEADLINE + timedelta(minutes=90)))
+    with_api(server, extend("1h30m"))
+    sent = json.loads(server.asked[1].content)
+    assert datetime.fromisoformat(sent["deadline"]) == DEADLINE + timedelta(minutes=90)
+    assert sent["comment"] == "At lunch."
+    assert server.asked[1].url.path == f"/v1/runs/{RUN}/extension"
+    assert moment(DEADLINE + timedelta(minutes=90)) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", ["soon", "0s", "-2h", "900d"])
+def test_what_is_no_duration_extends_nothing(more):
+    server = Server(held_until(DEADLINE))
+    with pytest.raises(Refusal, match="DURATION") as refused:
+        with_api(server, extend(more))
+    assert refused.value.code == MISUSED
+    assert len(server.asked) == 1
+
+
+def test_a_run_that_is_not_on_hold_is_not_extended():
+    server = Server(httpx2.Response(200, text=view(given(accepted()).run).model_dump_json(by_alias=True)))
+    with pytest.raises(Refusal, match="not on hold"):
+        with_api(server, extend("2h"))

@@ -12,7 +12,8 @@ from services.cli.operating import Edits
 from services.cli.refusal import FAILED, MISUSED, Refusal
 from services.cli.terminal import Terminal
 from services.coordinator.failures import input_of, of_run, tries
-from services.coordinator.schemas import LateView, RunPage, summary, view
+from services.coordinator.schemas import LateView, RunPage
+from services.coordinator.shown import summary, view
 from services.coordinator.standing import late
 from services.coordinator.views import FailurePage, ForkedRow, WhyView, failure_view, wait_view
 from services.coordinator.why import Seen, why

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from services.coordinator.extending import judge_extension
 from services.coordinator.fork import copied
 from services.coordinator.intake import Defaults, Inbound, Refuse, Take, judge, refusal
 from services.coordinator.intake import read as read_message
@@ -30,6 +31,7 @@ from shared.contracts.facts import (
     Fact,
     FetchFailed,
     FetchFound,
+    HoldExtended,
     PlanFailed,
     PlanMade,
     RequestRefused,
@@ -37,6 +39,7 @@ from shared.contracts.facts import (
     SynthesisWritten,
     VoteCast,
 )
+from shared.contracts.requests import Extension
 from shared.contracts.subjects import APPROVED, CANCELLED, INBOUND, REJECTED, REQUESTED, Slot, Step, parse_slot
 from shared.runtime.log import Fill, Message, Stored
 from shared.runtime.memory import MemoryLog
@@ -369,11 +372,37 @@ async def voted_apart(story: Story) -> None:
     await story.work(*votes)
 
 
+async def extend(story: Story, until: datetime, **more: object) -> None:
+    """More time for the hold, as the API writes it."""
+    wish = Extension(run_id=NAME, by="ada", deadline=until, **more)  # type: ignore[arg-type]
+    taken = judge_extension(wish, story.run(), at=story.at, auth="session:local")
+    assert isinstance(taken, Take)
+    await story.work((taken.slot, taken.fact))
+
+
+async def extended(story: Story) -> None:
+    """Twice, and past both of the deadlines before."""
+    await held(story, approval_timeout="90s")
+    await extend(story, START + timedelta(minutes=5), comment="Ann is at lunch.")
+    await story.wait(minutes=3)
+    await extend(story, START + timedelta(minutes=10), digest=digest_of(story))
+    await story.wait(minutes=3)
+    await story.wait(minutes=6)
+
+
+async def extended_late(story: Story) -> None:
+    """Stored when the deadline had passed, and before anybody looked."""
+    await held(story, approval_timeout="90s")
+    story.at += timedelta(minutes=3)
+    late = HoldExtended(by="ada", via="api", deadline=story.at + timedelta(hours=1))
+    await story.work((Slot(NAME, "extension", 1, 1), late))
+
+
 STORIES: tuple[Told, ...] = (
     *(reported, automatic, rejected, expired, on_hold, cancelled, plan_failed, fetch_failed, nothing_found),
     *(synthesis_failed, beyond_the_evidence, retried, interrupted, revised, excluded, decided_early, decided_twice),
     *(refused, unreadable, unknown_type, referring, text_missing, forked),
-    *(voted, voted_apart),
+    *(voted, voted_apart, extended, extended_late),
 )
 
 

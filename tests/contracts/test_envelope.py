@@ -86,6 +86,7 @@ def test_a_message_is_a_cloudevent_whose_id_is_its_slot():
             },
             "calls": [],
             "copied_from": "",
+            "duration_s": None,
         },
     }
 

@@ -43,6 +43,7 @@ from shared.contracts.facts import (
     FetchFailed,
     FetchFound,
     Forked,
+    HoldExtended,
     HoldOpened,
     PlanFailed,
     PlanMade,
@@ -374,6 +375,33 @@ COSTS: dict[str, tuple[Slot, Fact]] = {
 }
 """What a run says of its cost, of its limit and of another round, which earlier writers did not."""
 V1 |= COSTS
+TIMES: dict[str, tuple[Slot, Fact]] = {
+    "plan.made.timed": (Slot(RUN, "plan", 1), PlanMade(queries=("threads",), planner="gpt-4o", duration_s=1.204)),
+    "plan.failed.timed": (Slot(RUN, "plan", 1), PlanFailed(error=FAILURE, duration_s=60.0)),
+    "fetch.found.timed": (
+        Slot(RUN, "fetch", 1, 3),
+        FetchFound(query="asyncio TaskGroup", sources=(SOURCE,), duration_s=0.25),
+    ),
+    "fetch.failed.timed": (Slot(RUN, "fetch", 1, 3), FetchFailed(query="threads", error=FAILURE, duration_s=12.345)),
+    "synthesis.written.timed": (
+        Slot(RUN, "synthesis", 1),
+        SynthesisWritten(digest=DIGEST, report=REPORT, duration_s=31.5),
+    ),
+    "synthesis.failed.timed": (Slot(RUN, "synthesis", 1), SynthesisFailed(error=FAILURE, duration_s=0.0)),
+    "hold.extended": (
+        Slot(RUN, "extension", 1, 2),
+        HoldExtended(
+            by="bob",
+            via="api",
+            comment="Ann is back on Monday.",
+            digest=DIGEST,
+            auth="session:0123456789ab",
+            deadline=datetime(2026, 1, 5, 5, 4, 5, 678901, UTC),
+        ),
+    ),
+}
+"""How long steps took, and how long a hold was given, which earlier writers did not say."""
+V1 |= TIMES
 RECORDED = {f"v1/{name}.json": written for name, written in V1.items()}
 REFUSED = RequestRefused(
     seq=7, subject="research.requested", run_id="golden", field="q", error=Failure("invalid_field", "q: it is empty.")

@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 from functools import reduce
 
 from services.coordinator.owed import Owed, owed
-from services.coordinator.run import Recorded, Run, evolve, recorded
+from services.coordinator.run import Recorded, Run, evolve
 from services.coordinator.spending import Writer
+from services.coordinator.stored import recorded
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.evidence import (

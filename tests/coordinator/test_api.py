@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -695,6 +695,58 @@ def test_a_run_at_its_limit_holds_until_an_approval_raises_it(tmp_path: Path, ap
         assert write.budget_usd == 0.5
 
     tell(tmp_path, story, writer=WRITER)
+
+
+def test_a_hold_is_given_more_time_and_shows_who_gave_it(tmp_path: Path):
+    async def story(user: User) -> None:
+        run_id = await user.held()
+        before = (await user.get(f"/v1/runs/{run_id}")).json()
+        later = datetime.fromisoformat(before["deadline"]) + timedelta(hours=2)
+        body = {"deadline": later.isoformat(), "comment": "At lunch.", "by": "ada", "digest": before["digest"]}
+        answer = await user.post(f"/v1/runs/{run_id}/extension", body)
+        assert answer.status_code == 200
+        assert datetime.fromisoformat(answer.json()["deadline"]) == later
+        [extension] = answer.json()["extensions"]
+        assert (extension["by"], extension["auth"], extension["comment"]) == ("ada", "local", "At lunch.")
+        again = await user.post(f"/v1/runs/{run_id}/extension", body)
+        assert again.json()["extensions"] == [extension]
+        shown = await user.get(f"/v1/runs/{run_id}", **{SEQUENCE: answer.headers[SEQUENCE]})
+        assert datetime.fromisoformat(shown.json()["deadline"]) == later
+        assert (await user.get("/v1/runs")).json()["runs"][0]["deadline"] == shown.json()["deadline"]
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({}, 422, "invalid_field"),
+        ({"deadline": "2999-01-01T00:00:00"}, 422, "invalid_field"),
+        ({"deadline": "2h"}, 422, "invalid_field"),
+        ({"deadline": "2999-01-01T00:00:00Z"}, 422, "too_long"),
+        ({"deadline": "2000-01-01T00:00:00Z"}, 409, "not_later"),
+        ({"deadline": "2999-01-01T00:00:00Z", "digest": "0" * 64}, 412, "stale_digest"),
+    ],
+)
+def test_an_extension_is_refused_by_name(tmp_path: Path, body: Mapping[str, str], status: int, code: str):
+    async def story(user: User) -> None:
+        run_id = await user.held()
+        answer = await user.post(f"/v1/runs/{run_id}/extension", body)
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+        assert (await user.get(f"/v1/runs/{run_id}")).json()["extensions"] == []
+
+    tell(tmp_path, story)
+
+
+def test_an_extension_after_a_decision_is_told_who_won(tmp_path: Path):
+    async def story(user: User) -> None:
+        run_id = await user.held()
+        await user.approve(run_id)
+        answer = await user.post(f"/v1/runs/{run_id}/extension", {"deadline": "2999-01-01T00:00:00Z"})
+        assert (answer.status_code, answer.json()["code"]) == (409, "decided")
+        assert answer.json()["winner"].startswith("approved by ada")
+
+    tell(tmp_path, story)
 
 
 @pytest.mark.parametrize("body", [None, {}, {"by": "ada", "comment": "Not now."}])

@@ -6,7 +6,8 @@ import pytest
 
 from services.coordinator.failures import input_of, of_refusal, of_run, tries
 from services.coordinator.projection import Checkpoint, Projection, Wanted, WantedFailures
-from services.coordinator.run import evolve, recorded
+from services.coordinator.run import evolve
+from services.coordinator.stored import recorded
 from shared.contracts import envelope
 from shared.contracts.evidence import Failure
 from shared.contracts.facts import FetchFailed, RequestRefused

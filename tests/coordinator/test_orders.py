@@ -4,12 +4,15 @@ Seven things happen, in each of their 5,040 orders: the evidence is complete, so
 same approval again, a rejection and a cancel are said; the deadline passes; and the coordinator goes away, to be back
 only after the next thing has happened. Runs share nothing, so all orders in which it goes away at the same place are
 runs of one log, and take each step together, in virtual time.
+
+And six, in each of their 720 orders, where the hold may be extended: the deadline passes, and later the one that it is
+extended to.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import permutations
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -21,7 +24,8 @@ from services.coordinator import loop as coordinator_loop
 from services.coordinator import owed as coordinator_owed
 from services.coordinator.access.rights import local
 from services.coordinator.desk import Desk
-from services.coordinator.intake import Defaults, Inbound, Judgement, Said, Verb, judge, winner
+from services.coordinator.intake import Defaults, Inbound, Judgement, Said, Verb, judge
+from services.coordinator.judgement import winner
 from services.coordinator.loop import Coordinator
 from services.coordinator.owed import Owed
 from services.coordinator.projection import Projection
@@ -29,7 +33,7 @@ from services.coordinator.run import Round, Run
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.facts import Fact, FetchFound, PlanMade, RunAccepted, RunCompleted
-from shared.contracts.requests import Ruling
+from shared.contracts.requests import Extension, Ruling
 from shared.contracts.subjects import Slot, invalid
 from shared.runtime.log import Fill
 from shared.runtime.memory import MemoryLog
@@ -37,10 +41,12 @@ from tests.coordinator.story import SOURCE
 from tests.dossier import SUBJECTS, nothing_to_set_up
 from tests.simulation.loop import BEGAN, moment, virtual
 
-Happening = Literal["hold", "approve", "again", "reject", "cancel", "deadline", "away"]
+Happening = Literal["hold", "approve", "again", "reject", "cancel", "extend", "deadline", "later", "away"]
 Order = tuple[Happening, ...]
 HAPPENINGS: Final[Order] = ("hold", "approve", "again", "reject", "cancel", "deadline", "away")
 ORDERS: Final = tuple(permutations(HAPPENINGS))
+EXTENDING: Final[Order] = ("hold", "approve", "extend", "deadline", "later", "away")
+EXTENDED_ORDERS: Final = tuple(permutations(EXTENDING))
 SAID: Final[Mapping[str, tuple[Verb, str]]] = {
     "approve": ("approve", "ann"),
     "again": ("approve", "ann"),
@@ -77,14 +83,19 @@ class Expected(msgspec.Struct, frozen=True):
 
 def expected(order: Order, way: Way) -> Expected:
     """What must come of an order: read from the order alone."""
-    decided, outcome, held = "", "", False
+    decided, outcome, held, extended = "", "", False, False
     told: dict[str, str] = {}
     for what in order:
         before = "cancelled by carl" if outcome == "cancelled" else decided
         if what == "hold":
             held = True
-        elif what == "deadline" and held and not decided and not outcome:
+        elif what == "deadline" and held and not extended and not decided and not outcome:
             decided, outcome = "expired by deadline", "expired"
+        elif what == "later" and extended and not decided:
+            decided, outcome = "expired by deadline", "expired"
+        elif what == "extend":
+            told[what] = before or ("not on hold" if not held else "" if _is_longer(order) else "not longer")
+            extended = not told[what]
         elif what == "cancel":
             told[what] = decided if outcome else ""
             outcome = outcome or "cancelled"
@@ -98,6 +109,12 @@ def expected(order: Order, way: Way) -> Expected:
     return Expected(decided, outcome, told)
 
 
+def _is_longer(order: Order) -> bool:
+    """Whether what the hold is to be extended to is later than its deadline."""
+    place = order.index
+    return place("hold") < place("deadline") < place("later")
+
+
 class Trial:
     """All orders in which the coordinator goes away at the same place, each as a run of one log."""
 
@@ -105,6 +122,7 @@ class Trial:
         self.runs = {f"run-{number}": order for number, order in enumerate(orders)}
         self.told: dict[tuple[str, Happening], str] = {}
         self._away = orders[0].index("away")
+        self._steps = len(orders[0])
         self._way = way
         self._folder = folder
         self._desk: Desk | None = None
@@ -118,18 +136,18 @@ class Trial:
             await leader.enter_async_context(self._coordinating("first"))
             for number in range(1, self._way.coordinators):
                 await others.enter_async_context(self._coordinating(f"other-{number}"))
-            for step in range(len(HAPPENINGS)):
+            for step in range(self._steps):
                 await self._at(step)
                 if step == self._away:
                     await leader.aclose()
                 await self._step(step)
-                if step in (self._away + 1, len(HAPPENINGS) - 1) and self._away < step:
+                if step in (self._away + 1, self._steps - 1) and self._away < step:
                     await self._at(step, 2.0)
                     if step == self._away + 1:
                         await leader.enter_async_context(self._coordinating(self._name_of_the_second))
-            if self._away == len(HAPPENINGS) - 1:
+            if self._away == self._steps - 1:
                 await leader.enter_async_context(self._coordinating(self._name_of_the_second))
-            await self._at(len(HAPPENINGS))
+            await self._at(self._steps)
 
     @property
     def _name_of_the_second(self) -> str:
@@ -175,8 +193,12 @@ class Trial:
     async def _call(self, run: str, what: Happening) -> None:
         """Say it over the API. The answer is nothing where the word is taken, else the winner, or why not."""
         assert self._desk
-        verb, by = SAID[what]
-        refusal, known = await self._desk.rule(verb, Ruling(run_id=run, by=by), local())
+        if what == "extend":
+            until = BEGAN + timedelta(seconds=(self.runs[run].index("later") + 0.5) * _STEP_S)
+            refusal, known = await self._desk.extend(Extension(run_id=run, by="ed", deadline=until), local())
+        else:
+            verb, by = SAID[what]
+            refusal, known = await self._desk.rule(verb, Ruling(run_id=run, by=by), local())
         decided = known and (known.current.decision or known.completed)
         reason = winner(known) if known and decided else refusal.message if refusal else ""
         self.told[run, what] = reason if refusal else ""
@@ -202,7 +224,7 @@ class Trial:
                 yield f"{', '.join(order)}:\n  must be {must}\n  and is  {came}"
 
     def _came(self, run: str, order: Order, stored: Mapping[str, bytes]) -> Expected:
-        told = {what: self._heard(self.told[run, what], stored) for what in order if what in SAID}
+        told = {what: self._heard(self.told[run, what], stored) for what in order if (run, what) in self.told}
         decided, ended = stored.get(Slot(run, "decision", 1).subject), stored.get(Slot(run, "completed").subject)
         outcome = str(msgspec.json.decode(ended)["data"]["outcome"]) if ended else ""
         return Expected(_words(msgspec.json.decode(decided)) if decided else "", outcome, told)
@@ -212,6 +234,7 @@ class Trial:
         if told.startswith("research.invalid."):
             refused = stored.get(told)
             told = msgspec.json.decode(refused)["data"]["error"]["message"].partition(": ")[2] if refused else ""
+        told = "not longer" if "it can wait longer, not shorter" in told else told
         return "not on hold" if "is not on hold yet" in told else told.partition(" at ")[0]
 
 
@@ -219,11 +242,13 @@ def _words(event: Mapping[str, Any]) -> str:
     return f"{event['type'].split('.')[1]} by {event['data']['by']}"
 
 
-def tried(way: Way, folder: Path, *, away: Iterable[int] = range(len(HAPPENINGS))) -> list[str]:
+def tried(
+    way: Way, folder: Path, *, away: Iterable[int] = range(len(HAPPENINGS)), orders: Sequence[Order] = ORDERS
+) -> list[str]:
     """Every order in which the coordinator goes away at one of these places: what came otherwise than it must."""
     wrong: list[str] = []
     for place in away:
-        trial = Trial([order for order in ORDERS if order.index("away") == place], way, folder)
+        trial = Trial([order for order in orders if order.index("away") == place], way, folder)
         with virtual("orders") as loop:
             loop.run_until_complete(trial.tell())
         wrong += trial.wrong(way)
@@ -238,6 +263,24 @@ def test_all_orders_are_tried():
 def test_in_every_order_exactly_one_wins_and_all_learn_which(tmp_path: Path, way: Way):
     wrong = tried(way, tmp_path)
     assert not wrong, f"{len(wrong)} of {len(ORDERS)} orders, as in\n" + "\n".join(wrong[:3])
+
+
+EXTENDING_WAY: Final = Way(over_desk=("extend",), coordinators=2)
+
+
+def test_in_every_order_a_hold_that_was_extended_in_time_does_not_expire_before(tmp_path: Path):
+    wrong = tried(EXTENDING_WAY, tmp_path, away=range(len(EXTENDING)), orders=EXTENDED_ORDERS)
+    assert not wrong, f"{len(wrong)} of {len(EXTENDED_ORDERS)} orders, as in\n" + "\n".join(wrong[:3])
+
+
+def test_a_hold_that_expires_although_it_was_extended_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    hold = coordinator_owed._hold
+
+    def as_it_opened(run: Run, request: RunAccepted, number: int, round_: Round, now: datetime) -> Owed:
+        return hold(run, request, number, msgspec.structs.replace(round_, extensions={}), now)
+
+    monkeypatch.setattr(coordinator_owed, "_hold", as_it_opened)
+    assert tried(EXTENDING_WAY, tmp_path, away=[3], orders=EXTENDED_ORDERS)
 
 
 def test_a_late_word_that_hears_nothing_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -7,7 +7,8 @@ from hypothesis import given as for_all
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from services.coordinator.run import STATUSES, Run, Unknown, digest, evolve, pack, recorded, unpack
+from services.coordinator.run import STATUSES, Run, Unknown, digest, evolve, pack, unpack
+from services.coordinator.stored import recorded
 from shared.contracts.evidence import Estimate
 from shared.contracts.facts import AttemptFailed, FetchFailed, PlanFailed, SynthesisFailed
 from shared.contracts.subjects import Slot, Step

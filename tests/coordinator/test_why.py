@@ -6,8 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from services.coordinator.rights import deciders
-from services.coordinator.run import Run, evolve, recorded
+from services.coordinator.run import Run, evolve
 from services.coordinator.standing import late, open_steps, owed_since
+from services.coordinator.stored import recorded
 from services.coordinator.why import Seen, Wait, span, why
 from shared.contracts.evidence import Estimate
 from shared.contracts.subjects import Step

@@ -18,7 +18,7 @@ from services.notifier.telling import Teller, Where
 from shared.contracts import envelope
 from shared.contracts.deliveries import EVENT_TYPES, NOTICED, NOTICES, asked_of, parse_delivery, teller
 from shared.contracts.envelope import Event
-from shared.contracts.facts import DecisionApproved, Fact, HoldOpened, RunAccepted, RunCompleted
+from shared.contracts.facts import DecisionApproved, Fact, HoldExtended, HoldOpened, RunAccepted, RunCompleted
 from shared.contracts.subjects import Slot
 from shared.runtime.deliveries import Story, fill, stories
 from shared.runtime.log import Fill
@@ -105,6 +105,11 @@ class World:
         await self.accept(run, **asked)
         deadline = now() + timedelta(seconds=for_s)
         await self.record(Slot(run, "hold", round_), HoldOpened(digest="d" * 64, deadline=deadline))
+
+    async def extend(self, number: int = 1, *, by_s: float, run: str = "r1") -> None:
+        """Its hold waits until so long from now."""
+        fact = HoldExtended(by="ada", via="api", deadline=now() + timedelta(seconds=by_s))
+        await self.record(Slot(run, "extension", 1, number), fact)
 
     async def decide(self, run: str = "r1") -> None:
         await self.record(Slot(run, "decision", 1), DecisionApproved(by="ada", via="api"))

@@ -4,7 +4,7 @@ its own. On virtual time, over logs in memory."""
 import asyncio
 import base64
 import hmac
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -246,6 +246,55 @@ def test_retries_of_a_near_deadline_end_with_the_hold():
             await asyncio.sleep(DAY)
         assert world.told() == ["r1-hold-1", "r1-near-1"]
         assert (await world.story("ops.r1.near-1")).state == "moot"
+
+    run(story)
+
+
+def test_the_deadline_that_is_called_near_is_the_one_that_it_was_extended_to_last():
+    async def story() -> None:
+        world = World()
+        async with world.notifying():
+            await world.hold()
+            await asyncio.sleep(600)
+            await world.extend(by_s=36_000)
+            await asyncio.sleep(600)
+            await world.extend(2, by_s=72_000)
+            said_at = now()
+            await asyncio.sleep(DAY)
+        assert world.told() == ["r1-hold-1", "r1-near-1-2"]
+        near = world.sent[-1]
+        assert timedelta(0) <= near.at - (said_at + timedelta(seconds=72_000 - 1_800)) < timedelta(seconds=2)
+        assert near.event["type"] == "deadline.near"
+        assert datetime.fromisoformat(near.event["data"]["deadline"]) - said_at == timedelta(seconds=72_000)
+        assert [(await world.story(f"ops.r1.near-{which}")).state for which in ("1", "1-1")] == ["moot", "moot"]
+
+    run(story)
+
+
+def test_a_hold_that_is_given_little_more_time_is_called_near_its_deadline_again():
+    async def story() -> None:
+        world = World()
+        async with world.notifying():
+            await world.hold()
+            await asyncio.sleep(7_000)
+            await world.extend(by_s=900)
+            await asyncio.sleep(DAY)
+        assert world.told() == ["r1-hold-1", "r1-near-1", "r1-near-1-1"]
+        assert world.sent[-1].at - world.sent[0].at < timedelta(seconds=7_010)
+
+    run(story)
+
+
+def test_an_extension_that_came_too_late_is_not_told():
+    async def story() -> None:
+        world = World()
+        async with world.notifying():
+            await world.hold()
+            await asyncio.sleep(7_201)
+            await world.extend(by_s=900)
+            await world.decide()
+            await asyncio.sleep(DAY)
+        assert world.told() == ["r1-hold-1", "r1-near-1"]
 
     run(story)
 

@@ -9,6 +9,7 @@ from typing import ParamSpec
 import msgspec
 import pytest
 
+from shared.contracts import envelope
 from shared.contracts.envelope import MAX_BYTES, MAX_TEXT_BYTES, Event
 from shared.contracts.evidence import Call, Failure, Finding, usage_of
 from shared.contracts.facts import (
@@ -28,7 +29,7 @@ from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.errors import StepError, Terminal, Throttled, Transient
 from shared.runtime import clock, dataref, transcript
 from shared.runtime import worker as worker_module
-from shared.runtime.log import Consumer, Delivery, Fill, Tasks
+from shared.runtime.log import Consumer, Delivery, Fill, Filled, Tasks
 from shared.runtime.memory import MemoryLog
 from shared.runtime.verdict import Policy
 from shared.runtime.worker import Perform, Worker, performing
@@ -759,6 +760,58 @@ async def test_what_four_workers_died_on_is_given_up_untried(before: int, perfor
     assert len(work.performed) == performed
     said = log.said(PLAN.outcome)
     assert said == MADE if performed else isinstance(said, PlanFailed) and said.error.code == "abandoned"
+
+
+class Defective(Witness):
+    """A log that goes wrong whenever somebody but itself asks it for room."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fills = 0
+
+    async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
+        self.fills += 1
+        try:
+            return await super().fill(fills)
+        finally:
+            self.fills -= 1
+
+    async def room(self) -> None:
+        if not self.fills:
+            raise TypeError("no room")
+
+
+@pytest.mark.parametrize("before", [3, 4], ids=["fourth", "fifth"])
+@runs
+async def test_a_defect_of_the_worker_itself_fails_the_step_at_the_fifth_delivery(before: int):
+    log = Defective()
+    event = Event(TaskIssued(task=PlanTask("q")), "test", clock.now(), TRACE)
+    await log.fill([Fill(PLAN.task(1).subject, envelope.encode(PLAN.task(1), event))])
+    await hand_out(log, before)
+    work = Work(MADE)
+    async with working(log, work):
+        await (wait_until(lambda: "ack" in log.done) if before == 4 else a_while())
+    assert not work.performed
+    failed = PlanFailed(error=Failure("defect", "TypeError: no room"))
+    assert log.said(PLAN.outcome) == (failed if before == 4 else None)
+
+
+@runs
+async def test_an_outcome_says_how_long_the_work_took_and_not_how_long_it_waited():
+    log = Witness()
+    await issue(log)
+    hold = asyncio.Event()
+    work = Work(hold)
+    began = asyncio.get_running_loop().time()
+    async with working(log, work):
+        await wait_until(lambda: work.at_once == 1)
+        await a_while()
+        asyncio.get_running_loop().call_later(0.05, hold.set)
+        await wait_until(lambda: "ack" in log.done)
+    said = log.stored(PLAN.outcome)
+    assert isinstance(said, PlanMade)
+    assert said.duration_s
+    assert 0.04 < said.duration_s < asyncio.get_running_loop().time() - began
 
 
 # Cancelled

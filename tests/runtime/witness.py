@@ -5,9 +5,11 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+from msgspec.structs import replace
+
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
-from shared.contracts.facts import Fact
+from shared.contracts.facts import Fact, StepOutcome
 from shared.contracts.subjects import Slot
 from shared.errors import Refused, Unavailable
 from shared.runtime import clock
@@ -61,7 +63,12 @@ class Witness(MemoryLog):
             yield Witnessed(tasks, self)
 
     def said(self, slot: Slot) -> Fact | None:
-        """What is in a slot."""
+        """What is in a slot; of an outcome all but the time that it took."""
+        fact = self.stored(slot)
+        return replace(fact, duration_s=None) if isinstance(fact, StepOutcome) else fact
+
+    def stored(self, slot: Slot) -> Fact | None:
+        """All that is in a slot."""
         data = {message.subject: message.data for message in self.messages}.get(slot.subject)
         return envelope.decode(data, self.text_of(data)).fact if data else None
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from services.coordinator.access.rights import local
 from services.coordinator.desk import Desk
-from services.coordinator.intake import Refuse, winner
+from services.coordinator.judgement import Refuse, winner
 from services.coordinator.run import Run
 from shared.contracts import envelope
 from shared.contracts.envelope import Event

@@ -45,6 +45,7 @@ ROUTES: Final[Mapping[tuple[str, str], Need]] = {
     ("GET", "/v1/runs/{run_id}/events"): "read",
     ("GET", "/v1/runs/{run_id}/report"): "read",
     ("POST", "/v1/runs/{run_id}/approvals"): "decide",
+    ("POST", "/v1/runs/{run_id}/extension"): "decide",
     ("POST", "/v1/runs/{run_id}/cancel"): "cancel",
     ("GET", "/v1/runs/{run_id}/why"): "read",
     ("GET", "/v1/failures"): "read",

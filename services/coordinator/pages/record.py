@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from services.coordinator.intake import WORDS
+from services.coordinator.judgement import WORDS
 from services.coordinator.run import Box, Run
 from services.coordinator.voting import LOCAL, votes
 from shared.contracts.facts import Decision, DecisionApproved, DecisionRevised, Via, VoteCast

@@ -15,7 +15,8 @@ from services.coordinator.reports import written
 from services.coordinator.rights import deciders
 from services.coordinator.rows import row
 from services.coordinator.run import Run
-from services.coordinator.schemas import FindingView, PassageView, SourceView, view
+from services.coordinator.schemas import FindingView, PassageView, SourceView
+from services.coordinator.shown import view
 from services.coordinator.spending import limit, over_budget
 from services.coordinator.voting import Rules, objection
 from shared.contracts.evidence import Report, Usage

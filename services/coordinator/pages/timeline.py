@@ -40,12 +40,12 @@ class Attempt(Struct, frozen=True):
     @property
     def began(self) -> datetime:
         """When work on it began, as far as is known; else when it was asked for."""
-        return max(self.issued, self.ended - self.worked) if self.ended and self.worked else self.issued
+        return max(self.issued, self.ended - self.worked) if self.ended and self.worked is not None else self.issued
 
     @property
     def queued(self) -> timedelta | None:
-        """How long it waited for a worker."""
-        return self.began - self.issued if self.ended and self.worked else None
+        """How long it waited for a worker: from when it was asked for until work on what filled its box began."""
+        return self.began - self.issued if self.ended and self.worked is not None else None
 
 
 class Line(Struct, frozen=True):
@@ -156,15 +156,9 @@ def _attempts(
             yield Attempt(number, issued.at, max(failed.at, issued.at), worked, failed.fact.error)
         else:
             ended = max(outcome.at, issued.at) if outcome else None
-            yield Attempt(number, issued.at, ended, _worked(outcome) if outcome else None)
+            seconds = outcome.fact.duration_s if outcome else None
+            yield Attempt(number, issued.at, ended, None if seconds is None else timedelta(seconds=seconds))
         number += 1
-
-
-def _worked(
-    outcome: Box[PlanMade | PlanFailed] | Box[FetchFound | FetchFailed] | Box[SynthesisWritten | SynthesisFailed],
-) -> timedelta | None:
-    seconds = getattr(outcome.fact, "duration_s", None)
-    return None if seconds is None else timedelta(seconds=seconds)
 
 
 def _brought(fact: _Outcome | None) -> str:
