@@ -276,6 +276,13 @@ def test_the_servers_are_named_as_their_chart_names_them(chart: Path):
     assert url(SETS["NATS elsewhere"]) == "tls://a.example.com:4222,tls://b.example.com:4222"
 
 
+def test_a_release_is_rolled_out_to_the_coordinators_first(chart: Path):
+    half = helm.rendered(chart, {"image": {"tag": "old"}, "coordinator": {"imageTag": "new"}})
+    images = {pod["containers"][0]["name"]: pod["containers"][0]["image"] for pod in pods(half)}
+    assert images.pop("coordinator") == "dossier:new"
+    assert set(images.values()) == {"dossier:old"}
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [

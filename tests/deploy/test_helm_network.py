@@ -158,6 +158,8 @@ def test_nats_is_reached_by_dossier_its_own_nodes_keda_and_those_named(network: 
     assert selects(dossier["podSelector"], labels("planner"))
     assert others == PEER
     assert network.peers(NATS_LABELS, "ingress", 6222) == [{"podSelector": {"matchLabels": NATS_LABELS}}]
+    monitoring = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "keda"}}}]
+    assert network.peers(NATS_LABELS, "ingress", 8222) == monitoring
     assert network.ports(NATS_LABELS, "egress") == {53, 6222}
     assert Network(helm.rendered(chart, {})).ports(NATS_LABELS, "ingress") == {4222, 6222}
 

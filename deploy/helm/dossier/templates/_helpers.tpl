@@ -31,6 +31,14 @@ app.kubernetes.io/component: nats
 {{- end -}}
 {{- end -}}
 
+{{- define "dossier.coordinatorImage" -}}
+{{- if .Values.coordinator.imageTag -}}
+{{ .Values.image.repository }}:{{ .Values.coordinator.imageTag }}
+{{- else -}}
+{{ include "dossier.image" . }}
+{{- end -}}
+{{- end -}}
+
 {{/* The name of NATS's headless Service, which gives each of its pods a name. */}}
 {{- define "dossier.natsHost" -}}
 {{- $nats := .Values.nats.fullnameOverride | default (printf "%s-nats" .Release.Name) -}}
