@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from services.cli.lockdown.permissions import STORE
 from shared.contracts.subjects import KINDS, RESEARCH
 from shared.runtime.settings import Settings
 from tests.deploy.charted import CHART_YAML, SETS, USERS, VALUES, environment, pods, selects, services, workloads
@@ -115,7 +116,7 @@ def test_each_service_runs_a_module_that_exists(chart: Path, values: Mapping[str
 def test_each_variable_is_a_setting(chart: Path, values: Mapping[str, Any]):
     known = {field.validation_alias or f"DOSSIER_{name.upper()}" for name, field in Settings.model_fields.items()}
     for pod in pods(helm.rendered(chart, values)):
-        assert set(environment(pod["containers"][0])) <= known | NOT_SETTINGS | {"DOSSIER_NATS_SEED", "DOSSIER_NATS_CA"}
+        assert set(environment(pod["containers"][0])) <= known | NOT_SETTINGS
 
 
 @every_set
@@ -204,7 +205,7 @@ def test_keda_scales_each_worker_by_its_own_queue(everything: list[Manifest]):
         [trigger] = spec["triggers"]
         asked = trigger["metadata"]
         assert trigger["type"] == "nats-jetstream"
-        assert asked["stream"] == RESEARCH
+        assert (asked["account"], asked["stream"]) == (STORE, RESEARCH)
         assert asked["natsServerMonitoringEndpoint"] == "dossier-nats-headless.research.svc.cluster.local:8222"
         assert all(isinstance(value, str) for value in asked.values())
         consumers.add(asked["consumer"])

