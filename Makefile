@@ -19,7 +19,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_VENV_CLEAR := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint evals chaos contracts bench lock environment
+.PHONY: help setup demo run test lint evals chaos soak contracts bench lock environment
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ evals: $(ready) ## Replay recorded runs and ask a corpus with today's prompts an
 chaos: $(ready) ## Kill everything at random for a while, then check the log; SECONDS=, SEED=, SCENARIO=single|cluster
 	@$(bin)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(SCENARIO),--scenario $(SCENARIO))
+
+soak: $(ready) ## Replace every service while 500 runs are in flight and 500 on hold, then check the log; RUNS=
+	@$(bin)/python -m tests.upgrade $(if $(RUNS),--runs $(RUNS))
 
 contracts: $(ready) ## Describe the API and the subjects again, from the types, in docs/
 	@$(bin)/python -m tests.contracts.documents

@@ -1,7 +1,7 @@
 """All that can be killed: one server or a cluster of three, two coordinators, two of each worker."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,10 +15,14 @@ _READY_S: Final = 60.0
 
 
 class World:
-    """Servers and services in one folder. `nodes` is 1 or, for a cluster whose streams are on each, 3."""
+    """Servers and services in one folder. `nodes` is 1 or, for a cluster whose streams are on each, 3.
 
-    def __init__(self, folder: Path, *, nodes: int) -> None:
+    `settings` take precedence over those that suit a world in which everything dies.
+    """
+
+    def __init__(self, folder: Path, *, nodes: int, settings: Mapping[str, str] | None = None) -> None:
         self.folder = folder
+        self._settings = settings or {}
         self.journal = folder / "journal.jsonl"
         self.servers: list[NatsServer] = cluster(folder, nodes)
         self.urls = [server.url for server in self.servers]
@@ -40,7 +44,7 @@ class World:
             "STUB_JOURNAL": str(self.journal),
             "STUB_DELAY_MS": "40",
             "STUB_FAILS_EVERY": "97",
-        }
+        } | dict(self._settings)
         return Service(role, name, folder=self.folder, settings=settings)
 
     @property

@@ -19,7 +19,7 @@ from shared.runtime import clock
 NODES: Final = (1, 3)
 _LOOPBACK: Final = "127.0.0.1"
 _EVERYWHERE: Final = "0.0.0.0"  # noqa: S104  whoever connects has to show an nkey
-_HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:]{2,39}")
+_HOST: Final = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:]{2,39}")
 _SIZE: Final = re.compile(r"[1-9][0-9]*(MB|GB|TB)")
 _NAMES: Final = (*(user.name for user in USERS), OPERATOR, SYSTEM)
 
@@ -42,6 +42,8 @@ class Wanted(Struct, frozen=True):
             raise Refusal(f"--host: name all {self.nodes} nodes, or none for this machine alone.", code=MISUSED)
         if bad := next((host for host in self.hosts if not _HOST.fullmatch(host)), None):
             raise Refusal(f"--host {bad}: it is no host name and no address.", code=MISUSED)
+        if self.nodes > 1 and any(host.startswith("*") for host in self.hosts):
+            raise Refusal("--host *.…: nodes find each other by name, so each needs one of its own.", code=MISUSED)
         if not _SIZE.fullmatch(self.store):
             raise Refusal(f"--store {self.store}: it is no size such as 500MB or 20GB.", code=MISUSED)
         names = [f"n{n}" for n in range(1, self.nodes + 1)] if self.nodes > 1 else ["node"]

@@ -109,6 +109,7 @@ def _reader(stream: str) -> Iterator[May]:
 
 def _reading(stream: str) -> Iterator[May]:
     yield May(_direct(stream), "read the stream", answers="many")
+    yield May(_direct(stream, ">"), "read what a subject has")
     yield May(f"$JS.API.STREAM.MSG.GET.{stream}", "read what its leader has")
     yield May(f"$JS.API.STREAM.INFO.{stream}", "where the stream ends")
 
