@@ -89,9 +89,9 @@ def expected(order: Order, way: Way) -> Expected:
         before = "cancelled by carl" if outcome == "cancelled" else decided
         if what == "hold":
             held = True
-        elif what == "deadline" and held and not extended and not decided and not outcome:
-            decided, outcome = "expired by deadline", "expired"
-        elif what == "later" and extended and not decided:
+        elif not decided and (
+            (what == "deadline" and held and not extended and not outcome) or (what == "later" and extended)
+        ):
             decided, outcome = "expired by deadline", "expired"
         elif what == "extend":
             told[what] = before or ("not on hold" if not held else "" if _is_longer(order) else "not longer")
