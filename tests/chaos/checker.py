@@ -133,6 +133,7 @@ def check(
         _check_course(run, found)
         if texts is not None:
             _check_texts(run, texts, found)
+            _check_words(run, texts, found)
     found.wrong += forks.strange_copies(runs)
     _check_answers(log, runs, named or {}, found)
     again, after_all = _performances(runs, journal)
@@ -230,6 +231,14 @@ def _check_texts(run: Run, texts: Mapping[str, str], found: Findings) -> None:
             text, start, quote = texts.get(citation["sha256"], ""), citation["start"], citation["quote"]
             if text[start : start + len(quote)] != quote:
                 found.wrong.append(f"{run.name}.{slot} quotes {quote!r}, which does not stand there")
+
+
+def _check_words(run: Run, texts: Mapping[str, str], found: Findings) -> None:
+    """Everything that was said in a model call is frozen."""
+    for slot, paid in run.under("attempt", "plan", "synthesis"):
+        named = {call.get(name) for call in paid.fact.get("calls", []) for name in ("prompt_sha256", "reply_sha256")}
+        for sha256 in sorted(named - {None, "", *texts}):
+            found.wrong.append(f"{run.name}.{slot} names {sha256} as said in a model call, which is not frozen")
 
 
 def _citations(report: Json | None) -> Iterable[Json]:

@@ -140,6 +140,19 @@ def test_a_fork_may_have_what_it_took_over_and_nothing_else():
     assert "b.fetch.1.0 was never asked for" in forked(reuses="fetch.1.1")
 
 
+def test_what_was_said_in_a_model_call_and_is_not_frozen_is_seen():
+    def paying(reply: str) -> Log:
+        calls = [{"prompt_sha256": SHA256, "reply_sha256": reply}, {"prompt_sha256": "", "reply_sha256": ""}]
+        plan = event("plan.made", queries=["how"], calls=calls)
+        return saying("research.run.a.plan.1", plan)(good())
+
+    def wrong(reply: str) -> list[str]:
+        return [what for what in judged(paying(reply))[1].wrong if "model call" in what]
+
+    assert wrong(SHA256) == []
+    assert wrong("f" * 64) == [f"a.plan.1 names {'f' * 64} as said in a model call, which is not frozen"]
+
+
 def test_a_text_that_was_found_and_is_not_frozen_is_seen():
     _, found = check(good(), [], acknowledged=[], texts={})
     assert any("is not frozen" in wrong for wrong in found.wrong)

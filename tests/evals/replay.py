@@ -6,7 +6,6 @@ Nothing reaches a network: the client of a model's endpoint has the recording in
 
 import re
 from collections.abc import Callable, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +16,7 @@ from services.cli.case import Case, Recording, Said, readable
 from services.coordinator.fold import read
 from services.coordinator.intake import Defaults
 from services.coordinator.replay import folded
-from services.coordinator.run import Run
+from services.coordinator.run import Round, Run
 from services.coordinator.spending import Writer
 from services.planner.perform import Planner
 from services.synthesizer.perform import Synthesizer
@@ -68,8 +67,8 @@ class Deviations:
 class RecordedModel:
     """Answers as the model of `agent` did, call by call for each purpose, and notes what is asked otherwise today."""
 
-    def __init__(self, said: Sequence[Said], deviations: Deviations) -> None:
-        self._said = _by_purpose(said)
+    def __init__(self, said: Sequence[Said], run: Run, deviations: Deviations) -> None:
+        self._said = _by_purpose(said, run)
         self._deviations = deviations
 
     async def answer(self, ask: Ask[Reply]) -> Answer[Reply]:
@@ -127,22 +126,35 @@ def purpose_of(agent: str, prompt: str) -> str:
     return f"{agent} {prompt.partition('.')[0]}"
 
 
-def _by_purpose(said: Sequence[Said]) -> dict[str, list[list[Said]]]:
-    """The calls for each purpose, by step: an answer has those of one step. Calls without a reply are the endpoint's
-    weather, and left out."""
+def _by_purpose(said: Sequence[Said], run: Run) -> dict[str, list[list[Said]]]:
+    """The calls for each purpose, by step, also of steps that made none: an answer has those of one step.
+
+    Calls to which nothing came back are the endpoint's weather, and left out.
+    """
+    plans = [number for number, each in sorted(run.rounds.items()) if each.plan and not _copied(each)]
+    reports = [number for number, each in sorted(run.rounds.items()) if each.synthesis]
     found: dict[str, list[list[Said]]] = {}
-    for purpose in dict.fromkeys(purpose_of(each.call.agent, each.call.prompt) for each in said):
-        mine = [each for each in said if purpose_of(each.call.agent, each.call.prompt) == purpose]
-        found[purpose] = [
-            [each for each in step if each.reply is not None] for _, step in groupby(mine, key=lambda each: _step(each))
-        ]
+    for each in said:
+        purpose, rounds = purpose_of(each.call.agent, each.call.prompt), plans if _is_plan(each) else reports
+        steps = found.setdefault(purpose, [[] for _ in rounds])
+        if each.reply is not None:
+            steps[rounds.index(_round(each))].append(each)
     return found
 
 
-def _step(said: Said) -> tuple[str, str]:
-    """Kind and round of what a slot records: `plan.2`, and `attempt.plan.2.0.1` as well."""
-    parts = said.slot.removeprefix("attempt.").split(".")
-    return parts[0][:4], parts[1]
+def _copied(round_: Round) -> PlanMade | None:
+    """The plan of a round that was taken from another run, where it was: nobody was asked for it."""
+    plan = round_.plan.fact if round_.plan else None
+    return plan if isinstance(plan, PlanMade) and plan.copied_from else None
+
+
+def _is_plan(said: Said) -> bool:
+    return said.slot.startswith(("plan.", "attempt.plan."))
+
+
+def _round(said: Said) -> int:
+    """The round of what a slot records: of `plan.2`, and of `attempt.plan.2.0.1`."""
+    return int(said.slot.removeprefix("attempt.").split(".")[1])
 
 
 def tariff(calls: Sequence[Call], model: str) -> Tariff:
@@ -183,26 +195,25 @@ def _key(query: str) -> str:
     return " ".join(query.casefold().split())
 
 
-class RecordedPlanner:
-    """Plans what was planned then: in a run that took its plan from another, nobody was asked for it."""
+class TakenOver:
+    """Gives the first round the plan that the run took from another; the others are planned."""
 
-    def __init__(self, plan: PlanMade) -> None:
+    def __init__(self, plan: PlanMade, planner: Planner) -> None:
         self._plan = plan
+        self._planner = planner
 
     async def perform(self, task: PlanTask) -> PlanMade:
-        """The recorded plan."""
+        """A plan."""
+        if task.feedback:
+            return await self._planner.perform(task)
         return msgspec.structs.replace(self._plan, copied_from="")
 
 
 def performs(recording: Recording, run: Run, deviations: Deviations) -> dict[Kind, Perform]:
     """Workers with today's code, and recorded answers."""
     said, case = recording.said, recording.case
-    copied = [box.fact for _, each in sorted(run.rounds.items()) if (box := each.plan)]
-    planner: Planner | RecordedPlanner = Planner(
-        _model("planner", run, recording, deviations), room=_room(case, "planner")
-    )
-    if copied and isinstance(copied[0], PlanMade) and copied[0].copied_from:
-        planner = RecordedPlanner(copied[0])
+    planner = Planner(_model("planner", run, recording, deviations), room=_room(case, "planner"))
+    copied = _copied(run.in_round(1))
     judged = any(each.call.agent == "judge" for each in said)
     synthesizer = Synthesizer(
         _model("writer", run, recording, deviations),
@@ -211,7 +222,7 @@ def performs(recording: Recording, run: Run, deviations: Deviations) -> dict[Kin
         judge_room=_room(case, "judge"),
     )
     return {
-        "plan": performing(PlanTask, planner.perform),
+        "plan": performing(PlanTask, (TakenOver(copied, planner) if copied else planner).perform),
         "fetch": performing(FetchTask, RecordedSearch(run, deviations).perform),
         "synthesize": performing(SynthesizeTask, synthesizer.perform),
     }
@@ -221,7 +232,7 @@ def _model(agent: Agent, run: Run, recording: Recording, deviations: Deviations)
     """The model of an agent; by rule where the whole run was made by rule, and nobody was asked."""
     if not run.calls() and not recording.case.degraded:
         return OfflineModel()
-    return RecordedModel([each for each in recording.said if each.call.agent == agent], deviations)
+    return RecordedModel([each for each in recording.said if each.call.agent == agent], run, deviations)
 
 
 def _room(case: Case, agent: Agent) -> Room:
