@@ -123,9 +123,11 @@ class Attempts:
         self._throttled = Counter(
             "dossier_throttled", "Times that somebody asked to wait.", ["kind"], registry=registry
         ).labels(kind)
-        self._in_flight = Gauge(
+        self._under_way = 0
+        in_flight = Gauge(
             "dossier_attempts_in_flight", "Attempts under way in this process.", ["kind"], registry=registry
-        ).labels(kind)
+        )
+        in_flight.labels(kind).set_function(lambda: self._under_way)
         self._calls = _Calls(registry)
         self._seen: set[str] = set(_URGENT)
         for code in _URGENT:
@@ -133,11 +135,11 @@ class Attempts:
 
     def began(self) -> None:
         """One more is under way."""
-        self._in_flight.inc()
+        self._under_way += 1
 
     def ended(self, attempted: Attempted) -> None:
         """One is over."""
-        self._in_flight.dec()
+        self._under_way -= 1
         self._results[attempted.result].inc()
         self._duration.observe(attempted.took_s)
         if attempted.deliveries == 1:
