@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from services.coordinator.run import Recorded, Run, evolve
 from services.coordinator.spans import spans
 from shared.contracts import traces
 from shared.errors import Unavailable
-from shared.runtime.log import Queue
+from shared.runtime.log import Fill, Filled, Full, Queue
 from shared.runtime.memory import MemoryLog
 from shared.runtime.settings import Settings
 from shared.runtime.telemetry import Telemetry
@@ -41,7 +42,7 @@ from tests.coordinator.story import (
     stored,
     written,
 )
-from tests.dossier import Dossier, coordinating
+from tests.dossier import Dossier, coordinating, performers, working
 
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 ROOT = traces.root_of(TRACE_ID, RUN)
@@ -206,6 +207,38 @@ def test_figures_are_looked_up_once_for_many_who_ask_and_left_out_where_nats_doe
         assert {"dossier_leader", "dossier_runs"} <= left
 
     asyncio.run(story())
+
+
+class Forgetful(MemoryLog):
+    """A log whose server stores every decision, and whose answer is lost: what is tried again finds its box full."""
+
+    async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
+        filled = await super().fill(fills)
+        return [Full() if ".decision." in fill.subject else one for fill, one in zip(fills, filled, strict=True)]
+
+
+@pytest.mark.parametrize("log", [MemoryLog, Forgetful])
+def test_of_several_coordinators_exactly_one_tells_of_each_fact(tmp_path: Path, log: type[MemoryLog]):
+    heard: list[str] = []
+
+    def observe(_: Run, it: Recorded) -> None:
+        heard.append(it.slot.path)
+
+    async def story(log: MemoryLog) -> None:
+        performs = performers(log, None, tmp_path)
+        async with (
+            coordinating(log, tmp_path, observe=observe) as it,
+            coordinating(log, tmp_path, name="other", observe=observe),
+            working(log, performs),
+        ):
+            run = await it.ask("What is a context manager?")
+            await it.until(run, "hold")
+            await it.say("approve", run)
+            await it.until(run, "reported")
+
+    asyncio.run(asyncio.wait_for(story(log()), 20))
+    assert len(heard) == len(set(heard))
+    assert {"accepted", "task.plan.1.0.1", "hold.1", "decision.1", "completed"} <= set(heard)
 
 
 def test_each_fact_that_is_written_is_counted_once_whoever_writes_it(tmp_path: Path):
