@@ -20,7 +20,7 @@ from shared.runtime import clock
 from shared.runtime.telemetry import Telemetry
 
 Observe = Callable[[Run, Recorded], None]
-"""Hears of a fact that is recorded now, and of its run with it. Never raises, never waits."""
+"""Hears of a fact that is recorded, and of its run with it. Never raises, never waits."""
 
 _RUN_S: Final = (1, 5, 15, 60, 300, 900, 3_600, 14_400, 86_400, 604_800)
 
@@ -42,9 +42,10 @@ class Observer:
         self._decisions = Counter(
             "dossier_decisions", "Decisions, by how they came.", ["decision", "via"], registry=registry
         )
-        self._took = Histogram(
+        took = Histogram(
             "dossier_run_duration_seconds", "From request to end.", ["outcome"], buckets=_RUN_S, registry=registry
         )
+        self._took = {outcome: took.labels(outcome) for outcome in outcomes}
         self._waited = Histogram(
             "dossier_hold_duration_seconds", "From a hold to its decision.", buckets=_RUN_S, registry=registry
         )
@@ -62,7 +63,7 @@ class Observer:
             case RunCompleted(outcome=outcome):
                 self._completed[outcome].inc()
                 if run.accepted:
-                    self._took.labels(outcome).observe(max(0.0, (it.time - run.accepted.at).total_seconds()))
+                    self._took[outcome].observe(max(0.0, (it.time - run.accepted.at).total_seconds()))
             case DecisionApproved() | DecisionRejected() | DecisionRevised() | DecisionExpired():
                 self._decisions.labels(DECIDED[type(it.fact)], it.fact.via).inc()
                 if hold := run.in_round(it.slot.round).hold:

@@ -225,17 +225,19 @@ def test_of_several_coordinators_exactly_one_tells_of_each_fact(tmp_path: Path, 
         heard.append(it.slot.path)
 
     async def story(log: MemoryLog) -> None:
-        performs = performers(log, None, tmp_path)
+        performs = performers(log, tmp_path / "docs", tmp_path)
         async with (
             coordinating(log, tmp_path, observe=observe) as it,
             coordinating(log, tmp_path, name="other", observe=observe),
             working(log, performs),
         ):
-            run = await it.ask("What is a context manager?")
+            run = await it.ask("What raises a tide?")
             await it.until(run, "hold")
             await it.say("approve", run)
             await it.until(run, "reported")
 
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "tides.md").write_text("# Tides\n\nThe Moon pulls the oceans and so raises a tide.\n")
     asyncio.run(asyncio.wait_for(story(log()), 20))
     assert len(heard) == len(set(heard))
     assert {"accepted", "task.plan.1.0.1", "hold.1", "decision.1", "completed"} <= set(heard)
