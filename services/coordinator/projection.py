@@ -180,10 +180,15 @@ class Projection:
 
     def _save_holds(self, runs: Sequence[Run]) -> None:
         """Of runs that have had a hold, those that are on hold now."""
-        holds = [(run.id, run.current.hold if run.status == "hold" else None) for run in runs]
-        opened = [(run, hold.at.timestamp(), hold.fact.deadline.timestamp()) for run, hold in holds if hold]
-        self._db.executemany("INSERT OR REPLACE INTO hold VALUES (?, ?, ?)", opened)
-        self._db.executemany("DELETE FROM hold WHERE run = ?", [(run,) for run, hold in holds if not hold])
+        deadlines = [(run, deadline_of(run)) for run in runs]
+        held = [
+            (run.id, run.current.hold.at.timestamp(), deadline.timestamp())
+            for run, deadline in deadlines
+            if deadline and run.current.hold
+        ]
+        self._db.executemany("INSERT OR REPLACE INTO hold VALUES (?, ?, ?)", held)
+        over = [(run.id,) for run, deadline in deadlines if not deadline]
+        self._db.executemany("DELETE FROM hold WHERE run = ?", over)
 
     def load(self, run: str) -> Run | None:
         """The run as it was saved."""

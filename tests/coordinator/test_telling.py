@@ -17,6 +17,8 @@ from services.coordinator.projection import Checkpoint, Projection
 from services.coordinator.run import Recorded, Run, evolve
 from services.coordinator.spans import spans
 from shared.contracts import traces
+from shared.contracts.facts import HoldExtended
+from shared.contracts.subjects import Slot
 from shared.errors import Unavailable
 from shared.runtime.log import Fill, Filled, Full, Queue
 from shared.runtime.memory import MemoryLog
@@ -150,6 +152,12 @@ def test_the_census_counts_open_runs_by_where_they_stand_and_forgets_those_that_
     assert counted.open == {"planning": 2, "fetching": 0, "hold": 2, "writing": 1, "parked": 0}
     assert counted.held == 2
     assert (counted.oldest, counted.nearest) == (START.timestamp(), after(9).timestamp())
+
+
+def test_a_hold_that_was_extended_expires_when_it_then_does(tmp_path: Path):
+    later = HoldExtended(by="ada", via="api", deadline=after(600))
+    counted = taken(tmp_path, named("a", *HELD, (Slot(RUN, "extension", 1, 1), later)))
+    assert (counted.held, counted.nearest) == (1, after(600).timestamp())
 
 
 def test_late_is_what_was_due_before_that_moment(tmp_path: Path):
