@@ -11,6 +11,7 @@ from services.coordinator.access.rights import local
 from services.coordinator.desk import Desk
 from services.coordinator.intake import Defaults
 from services.coordinator.loop import Coordinator
+from services.coordinator.observing import Observe, unobserved
 from services.coordinator.projection import Projection
 from services.coordinator.run import Run
 from services.fetcher.perform import Fetcher
@@ -92,11 +93,18 @@ async def nothing_to_set_up() -> None:
 
 @asynccontextmanager
 async def coordinating(
-    log: MemoryLog, data: Path, *, defaults: Defaults | None = None, name: str = "projection"
+    log: MemoryLog,
+    data: Path,
+    *,
+    defaults: Defaults | None = None,
+    name: str = "projection",
+    observe: Observe = unobserved,
 ) -> AsyncGenerator[Dossier]:
     """A coordinator over `log`, with its projection in `data`."""
     projection = Projection(data / f"{name}.db")
-    coordinator = Coordinator(log, projection, defaults=defaults or Defaults(), set_up=nothing_to_set_up)
+    coordinator = Coordinator(
+        log, projection, defaults=defaults or Defaults(), set_up=nothing_to_set_up, observe=observe
+    )
     running = asyncio.create_task(coordinator.run())
     try:
         yield Dossier(log, coordinator)

@@ -117,7 +117,7 @@ class Desk:
             await self._log.hint(live_cancelled(ruling.run_id), b"")
         it = recorded(take.slot, data, seq=seq, stored_at=clock.now())
         decided = evolve(run or Run(ruling.run_id), it)
-        self._observe(decided, it, clock.now())
+        self._observe(decided, it)
         return None, decided
 
     async def _seq_of(self, slot: Slot, data: bytes) -> int | None:

@@ -342,7 +342,7 @@ class Coordinator:
     def _tell(self, it: Recorded) -> None:
         """This process wrote it, and so it is this one that tells of it."""
         if run := self.fold.run(it.slot.run):
-            self._observe(run, it, clock.now())
+            self._observe(run, it)
 
     async def _tell_workers(self, it: Recorded) -> None:
         if isinstance(it.fact, RunCompleted) and it.fact.outcome == "cancelled":

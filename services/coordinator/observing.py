@@ -1,7 +1,6 @@
 """Who hears of every fact that this coordinator has written, each once: it is counted, and told as spans."""
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Final, get_args
 
 from prometheus_client import Counter, Histogram
@@ -17,15 +16,16 @@ from shared.contracts.facts import (
     RunAccepted,
     RunCompleted,
 )
+from shared.runtime import clock
 from shared.runtime.telemetry import Telemetry
 
-Observe = Callable[[Run, Recorded, datetime], None]
-"""Hears of a fact that is recorded now, and of its run with it. Never raises, never waits."""
+Observe = Callable[[Run, Recorded], None]
+"""Hears of a fact that is recorded, and of its run with it. Never raises, never waits."""
 
 _RUN_S: Final = (1, 5, 15, 60, 300, 900, 3_600, 14_400, 86_400, 604_800)
 
 
-def unobserved(_run: Run, _it: Recorded, _now: datetime) -> None:
+def unobserved(_run: Run, _it: Recorded) -> None:
     """Nobody hears."""
 
 
@@ -42,18 +42,19 @@ class Observer:
         self._decisions = Counter(
             "dossier_decisions", "Decisions, by how they came.", ["decision", "via"], registry=registry
         )
-        self._took = Histogram(
+        took = Histogram(
             "dossier_run_duration_seconds", "From request to end.", ["outcome"], buckets=_RUN_S, registry=registry
         )
+        self._took = {outcome: took.labels(outcome) for outcome in outcomes}
         self._waited = Histogram(
             "dossier_hold_duration_seconds", "From a hold to its decision.", buckets=_RUN_S, registry=registry
         )
 
-    def __call__(self, run: Run, it: Recorded, now: datetime) -> None:
+    def __call__(self, run: Run, it: Recorded) -> None:
         """See `Observe`."""
         self._count(run, it)
         if self._tracer:
-            self._tracer.tell(run.id, run.traceparent, *spans(run, it, now))
+            self._tracer.tell(run.id, run.traceparent, *spans(run, it, clock.now()))
 
     def _count(self, run: Run, it: Recorded) -> None:
         match it.fact:
@@ -62,7 +63,7 @@ class Observer:
             case RunCompleted(outcome=outcome):
                 self._completed[outcome].inc()
                 if run.accepted:
-                    self._took.labels(outcome).observe(max(0.0, (it.time - run.accepted.at).total_seconds()))
+                    self._took[outcome].observe(max(0.0, (it.time - run.accepted.at).total_seconds()))
             case DecisionApproved() | DecisionRejected() | DecisionRevised() | DecisionExpired():
                 self._decisions.labels(DECIDED[type(it.fact)], it.fact.via).inc()
                 if hold := run.in_round(it.slot.round).hold:

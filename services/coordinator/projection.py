@@ -15,9 +15,8 @@ from services.coordinator.failures import Failed
 from services.coordinator.intake import deadline_of
 from services.coordinator.rows import Row
 from services.coordinator.rows import row as brief
-from services.coordinator.run import FOLD_VERSION, Box, Run, pack, unpack
+from services.coordinator.run import FOLD_VERSION, Run, pack, unpack
 from services.coordinator.standing import owed_since
-from shared.contracts.facts import HoldOpened
 from shared.runtime.log import Message
 
 logger = logging.getLogger(__name__)
@@ -51,8 +50,6 @@ CREATE TABLE IF NOT EXISTS failure (
 CREATE INDEX IF NOT EXISTS failure_run ON failure (run, seq);
 CREATE INDEX IF NOT EXISTS failure_code ON failure (code, seq);
 CREATE TABLE IF NOT EXISTS hold (run TEXT PRIMARY KEY, opened REAL NOT NULL, deadline REAL NOT NULL) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS hold_opened ON hold (opened);
-CREATE INDEX IF NOT EXISTS hold_deadline ON hold (deadline);
 CREATE TABLE IF NOT EXISTS unanswered (seq INTEGER PRIMARY KEY, message BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS checkpoint (
   one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -183,10 +180,15 @@ class Projection:
 
     def _save_holds(self, runs: Sequence[Run]) -> None:
         """Of runs that have had a hold, those that are on hold now."""
-        held = [(run.id, hold.at.timestamp(), hold.fact.deadline.timestamp()) for run in runs if (hold := _held(run))]
-        over = [(run.id,) for run in runs if not _held(run)]
-        self._db.executemany("DELETE FROM hold WHERE run = ?", over)
+        deadlines = [(run, deadline_of(run)) for run in runs]
+        held = [
+            (run.id, run.current.hold.at.timestamp(), deadline.timestamp())
+            for run, deadline in deadlines
+            if deadline and run.current.hold
+        ]
         self._db.executemany("INSERT OR REPLACE INTO hold VALUES (?, ?, ?)", held)
+        over = [(run.id,) for run, deadline in deadlines if not deadline]
+        self._db.executemany("DELETE FROM hold WHERE run = ?", over)
 
     def load(self, run: str) -> Run | None:
         """The run as it was saved."""
@@ -298,10 +300,6 @@ def row(
         _encode_row(brief(run)),
         pack(run),
     )
-
-
-def _held(run: Run) -> Box[HoldOpened] | None:
-    return run.current.hold if run.status == "hold" else None
 
 
 def _failure_row(failed: Failed) -> tuple[object, ...]:

@@ -15,7 +15,7 @@ from shared.contracts.facts import (
     RunCompleted,
     TaskIssued,
 )
-from shared.contracts.subjects import COMPLETED, REQUESTED, Slot, Step
+from shared.contracts.subjects import ASKED, COMPLETED, REQUESTED, Slot, Step
 from shared.runtime import genai
 from shared.runtime.observing import messaging
 from shared.runtime.tracing import Attribute, Span
@@ -27,13 +27,15 @@ DECIDED: Final[dict[type, str]] = {
     DecisionExpired: "expired",
 }
 """Decisions by the names that they are counted and told under."""
+_OVER_NATS: Final = ("", "nats")
+"""How a requester signed in who did not ask over HTTP."""
 
 
 def spans(run: Run, it: Recorded, now: datetime) -> Iterator[Span]:
     """What is over with the fact `it`, which is recorded `now` and part of `run`; its writing began at `it.time`."""
     match it.fact:
-        case RunAccepted():
-            yield _message("process", REQUESTED, it, now)
+        case RunAccepted(auth=auth):
+            yield _message("process", REQUESTED if auth in _OVER_NATS else ASKED, it, now)
         case TaskIssued():
             assert it.slot.kind
             step = Step(run.id, it.slot.kind, it.slot.round, it.slot.index)

@@ -5,6 +5,7 @@ Nothing is registered globally: libraries that would trace their calls, and with
 
 import logging
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -56,10 +57,16 @@ class OtlpTracer:
         self._tracer = self._provider.get_tracer("dossier", version)
 
     def tell(self, run: str, traceparent: str | None, *spans: Span) -> None:
-        """See `Tracer`."""
+        """See `Tracer`. A run matters more than its trace, so a defect in here is logged and that is all."""
         trace = traces.parse(traceparent)
-        if trace is None:
+        if trace is None or not spans:
             return
+        try:
+            self._tell_all(run, trace, spans)
+        except Exception:
+            logger.exception("Spans of %s are lost", run, extra={"event": "traces.lost", "run_id": run})
+
+    def _tell_all(self, run: str, trace: traces.Trace, spans: Sequence[Span]) -> None:
         root = traces.root_of(trace.trace_id, run)
         is_made = trace.span_id == root
         is_sampled = self._samples(trace) if is_made else trace.is_sampled

@@ -1,7 +1,8 @@
 """What a process tells of itself: it measures always, and traces where somebody takes traces."""
 
+from importlib.metadata import version
+
 from shared.contracts.subjects import Kind
-from shared.runtime import tracing
 from shared.runtime.metrics import Attempts, Metrics
 from shared.runtime.observing import Attempted, span_of
 from shared.runtime.settings import Settings
@@ -13,12 +14,21 @@ class Telemetry:
 
     def __init__(self, service: str, settings: Settings) -> None:
         self.metrics = Metrics(service)
-        self.tracer: Tracer | None = tracing.started(service, settings)
+        self.tracer = tracer(service, settings)
 
     def close(self) -> None:
         """Export what is left, within a few seconds."""
         if self.tracer:
             self.tracer.close()
+
+
+def tracer(service: str, settings: Settings) -> Tracer | None:
+    """The tracer of this process; `None` where OpenTelemetry's variables name nobody to export to."""
+    if not settings.exports_traces:
+        return None
+    from shared.runtime.otlp import OtlpTracer
+
+    return OtlpTracer(service, version("dossier"), content=settings.trace_content)
 
 
 class WorkerObserver:
@@ -31,8 +41,9 @@ class WorkerObserver:
     def begins(self, run: str, traceparent: str | None) -> Within:
         """See `Observer`."""
         self._attempts.began()
-        tracer = self._tracer
-        return Within(run, traceparent, [], tracer.content) if tracer else Within(run, traceparent)
+        if self._tracer is None:
+            return Within(run, traceparent)
+        return Within(run, traceparent, [], self._tracer.content)
 
     def ended(self, attempted: Attempted) -> None:
         """See `Observer`."""

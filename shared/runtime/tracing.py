@@ -7,12 +7,9 @@ speaks OpenTelemetry is `otlp.py`, which is not even imported unless traces are 
 from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import datetime
-from importlib.metadata import version
 from typing import Final, Literal, Protocol
 
 from msgspec import Struct
-
-from shared.runtime.settings import Settings
 
 Attribute = str | int | float | bool
 
@@ -63,12 +60,3 @@ class Within(Struct, eq=False):
 
 WITHIN: Final[ContextVar[Within | None]] = ContextVar("within", default=None)
 """Set by whoever begins work on a run, in the asyncio task that does it."""
-
-
-def started(service: str, settings: Settings) -> Tracer | None:
-    """The tracer of this process; `None` where OpenTelemetry's variables name nobody to export to."""
-    if not settings.exports_traces:
-        return None
-    from shared.runtime.otlp import OtlpTracer
-
-    return OtlpTracer(service, version("dossier"), content=settings.trace_content)

@@ -45,5 +45,6 @@ async def freeze(evidence: Evidence) -> None:
         try:
             await evidence.put(said[name])
         except Refused as error:
-            logger.warning("What was said in a model call, %s, is not kept: %s", name, error)
+            text = "What was said in a model call, %s, is not kept: %s"
+            logger.warning(text, name, error, extra={"event": "transcript.refused"})
         del said[name]

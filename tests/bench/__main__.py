@@ -26,16 +26,19 @@ def main() -> None:
             case = case._replace(runs=arguments.runs or case.runs)
             turns = arguments.turns or (_TURNS_BESIDE if arguments.floor else 1)
             line = {"case": case.name, "sync": case.sync, "concurrency": case.concurrency, "runs": case.runs}
-            print(json.dumps(line | _measure(case, arguments.floor, turns)), flush=True)
+            print(json.dumps(line | _measure(case, arguments, turns)), flush=True)
     if arguments.only in (None, _PARKED):
         runs = arguments.runs or parked.RUNS
         print(json.dumps({"case": _PARKED, "runs": runs} | rounded(parked.measure(runs))), flush=True)
 
 
-def _measure(case: Case, script: Path | None, turns: int) -> Measured:
-    if script is None:
-        return medians([product.measure(case) for _ in range(turns)])
-    return medians([product.measure(case) | floor.measure(script, case) for _ in range(turns)])
+def _measure(case: Case, arguments: argparse.Namespace, turns: int) -> Measured:
+    script: Path | None = arguments.floor
+    measured = [
+        product.measure(case, traces=arguments.traces) | (floor.measure(script, case) if script else {})
+        for _ in range(turns)
+    ]
+    return medians(measured)
 
 
 def _arguments() -> argparse.Namespace:
@@ -44,6 +47,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--floor", type=Path, metavar="PATH", help="a script to measure beside, in turns")
     parser.add_argument("--runs", type=int, metavar="N", help="runs a measurement, instead of each case's own number")
     parser.add_argument("--turns", type=int, metavar="N", help="measurements a case; 5 beside a floor, else 1")
+    parser.add_argument("--traces", action="store_true", help="export a trace of every run, to a receiver beside")
     parser.add_argument("--only", choices=[*(case.name for case in CASES), _PARKED], help="this case alone")
     return parser.parse_args()
 

@@ -11,20 +11,30 @@ from tests.bench.case import Case, Measured
 from tests.bench.driver import Driver
 from tests.bench.meter import cpu_seconds, peak_rss_mb
 from tests.harness.deployment import Deployment
+from tests.harness.receiver import Receiver
 
 _WARM_UP: Final = 50
 _SETTINGS: Final = {"DOSSIER_LOG_LEVEL": "WARNING", "DOSSIER_MODEL_LIMIT": "2000", "DOSSIER_FETCH_LIMIT": "2000"}
 
 
-def measure(case: Case) -> Measured:
-    """One case from a fresh start, after a warm-up that does not count."""
+def measure(case: Case, *, traces: bool = False) -> Measured:
+    """One case from a fresh start, after a warm-up that does not count; with `traces` all of them are exported."""
     with (
         TemporaryDirectory(prefix="dossier-bench-") as folder,
-        Deployment(Path(folder), sync_interval=case.sync, settings=_SETTINGS) as deployment,
+        Receiver() as collector,
+        Deployment(
+            Path(folder), sync_interval=case.sync, settings=_SETTINGS | (_exporting(collector) if traces else {})
+        ) as deployment,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         deployment.start()
         return runner.run(_load(case, deployment))
+
+
+def _exporting(collector: Receiver) -> dict[str, str]:
+    """Export to somebody who takes it all, and reads nothing of it; room for what a burst leaves behind."""
+    endpoint = f"http://127.0.0.1:{collector.port}"
+    return {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_BSP_MAX_QUEUE_SIZE": "100000"}
 
 
 async def _load(case: Case, deployment: Deployment) -> Measured:

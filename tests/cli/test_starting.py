@@ -104,12 +104,18 @@ def test_services_get_to_know_what_was_chosen_and_nothing_of_the_loopback_leaves
         "DOSSIER_API_PORT": "8400",
         "DOSSIER_HEALTH_PORT": "0",
         "DOSSIER_API_KEY": "",
+        "DOSSIER_LOG_FORMAT": "text",
         "DOSSIER_DOCS": str(tmp_path),
     }
 
 
 def test_documents_that_only_the_environment_names_are_left_to_it(tmp_path):
     assert "DOSSIER_DOCS" not in Setup(Folder(tmp_path)).environment(RUNNING)
+
+
+def test_services_write_for_people_into_their_files_unless_machines_are_to_read_them(tmp_path):
+    assert Setup(Folder(tmp_path)).environment(RUNNING)["DOSSIER_LOG_FORMAT"] == "text"
+    assert Setup(Folder(tmp_path), log_format="json").environment(RUNNING)["DOSSIER_LOG_FORMAT"] == "json"
 
 
 @pytest.mark.parametrize(
@@ -121,6 +127,11 @@ def test_documents_that_only_the_environment_names_are_left_to_it(tmp_path):
         ("[7] 2026/01/01 10:00:00.123456 [WRN] Slow.", ("warning", "Slow.")),
         ("[7] 2026/01/01 10:00:00.123456 [FTL] No room.", ("error", "No room.")),
         ("[7] 2026/01/01 10:00:00.123456 [INF] Server is ready", None),
+        ('{"level": "warning", "service": "planner", "message": "It is down."}', ("warning", "It is down.")),
+        ('{"level": "error", "message": "It broke."}', ("error", "It broke.")),
+        ('{"level": "info", "message": "It works."}', None),
+        ('{"queries": []}', None),
+        ("{no JSON", None),
         ("Traceback (most recent call last):", None),
         ("", None),
     ],

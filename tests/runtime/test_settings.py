@@ -62,6 +62,9 @@ def test_the_defaults_suit_one_machine():
         ("DOSSIER_API_PORT", "0", "api_port", 0),
         ("DOSSIER_GRACE_S", "0", "grace_s", 0.0),
         ("DOSSIER_LOG_LEVEL", "debug", "log_level", "debug"),
+        ("DOSSIER_LOG_FORMAT", "json", "log_format", "json"),
+        ("DOSSIER_TRACE_CONTENT", "true", "trace_content", True),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318", "exports_traces", True),
         ("OPENAI_API_KEY", "sk-1", "openai_key", "sk-1"),
         ("OPENAI_API_KEY", "", "openai_key", None),
         ("OPENAI_BASE_URL", "http://localhost/v1", "openai_base_url", "http://localhost/v1"),
@@ -98,6 +101,7 @@ def test_a_variable_is_the_setting(
         ("DOSSIER_PLANNER_PRICE", "nan/1"),
         ("DOSSIER_MODEL_TIMEOUT_S", "0"),
         ("DOSSIER_LOG_LEVEL", "loud"),
+        ("DOSSIER_LOG_FORMAT", "xml"),
         ("DOSSIER_NATS_URL", ""),
     ],
 )

@@ -5,17 +5,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx2
 import pytest
+from msgspec.structs import replace
 from pydantic import BaseModel
 
 from shared.contracts import traces
 from shared.models.openai import OpenAIModel
 from shared.models.protocol import Ask
-from shared.runtime import clock, tracing
+from shared.runtime import clock, telemetry
 from shared.runtime.otlp import OtlpTracer
 from shared.runtime.settings import Settings
 from shared.runtime.tracing import WITHIN, Span, Within
@@ -104,11 +105,19 @@ def test_what_the_operator_calls_a_service_counts(collector: Collector, monkeypa
 def test_a_process_that_stops_does_not_wait_long_for_a_collector_that_does_not_answer(monkeypatch: pytest.MonkeyPatch):
     with Receiver(usual=Reply(after_s=30)) as dead:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{dead.port}")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "4")
         tracer = OtlpTracer("planner", "1", content=False)
         tracer.tell("r1", WANTED, span("work"))
         began = time.monotonic()
         tracer.close()
         assert time.monotonic() - began < 5
+
+
+def test_a_span_that_cannot_be_told_harms_nobody(collector: Collector, caplog: pytest.LogCaptureFixture):
+    without_zone = replace(span("odd"), began=datetime(2026, 1, 1))  # noqa: DTZ001  that is what is wrong with it
+    got = exported(collector, ("r1", WANTED, without_zone), ("r1", WANTED, span("work")))
+    assert [one.name for one in got] == ["work"]
+    assert "Spans of r1 are lost" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -126,7 +135,7 @@ def test_it_is_off_unless_there_is_somebody_to_export_to(
 ):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    tracer = tracing.started("planner", Settings())
+    tracer = telemetry.tracer("planner", Settings())
     assert (tracer is not None) == is_on
     if tracer:
         tracer.close()
