@@ -96,7 +96,7 @@ class Endpoint:
     async def complete(self, prompt: Prompt, *, hear: Hear | None = None) -> bytes:
         """What the endpoint answers, as it came, and `hear` of it as it comes. Raises `StepError`s.
 
-        What was streamed is put together as if it had come at once. An endpoint that streams nothing answers all the same.
+        What was streamed is put together as if it had come at once; an endpoint that streams nothing answers too.
         """
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -171,10 +171,9 @@ class Endpoint:
             stream_options={"include_usage": True},
         )
         async with creating as response:
-            if "text/event-stream" not in response.headers.get("Content-Type", ""):
-                return await response.read()
+            is_stream = "text/event-stream" in response.headers.get("Content-Type", "")
             try:
-                return await self._listen(response.iter_lines(), hear)
+                return await (self._listen(response.iter_lines(), hear) if is_stream else response.read())
             except HTTPError as error:
                 raise Transient("bad_response", f"The endpoint of {self._name} broke off its reply.") from error
 
