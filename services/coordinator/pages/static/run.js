@@ -3,7 +3,6 @@
 import { fetched, keepTime, keys, listen, refreshing, settle } from "./live.js";
 
 const run = document.getElementById("run");
-const passage = document.getElementById("passage");
 const here = `/runs/${run.dataset.run}`;
 const tick = keepTime();
 
@@ -81,6 +80,11 @@ async function show(link) {
   const smaller = document.createElement("h2");
   smaller.textContent = title.textContent;
   title.replaceWith(smaller);
+  const close = document.createElement("button");
+  close.className = "plain close";
+  close.textContent = "Close";
+  close.addEventListener("click", shut);
+  smaller.parentElement.append(close);
   place.scrollIntoView({ block: "nearest" });
   const frozen = place.querySelector(".frozen");
   const quote = place.querySelector("mark");
