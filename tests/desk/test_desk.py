@@ -125,6 +125,33 @@ def test_a_deadline_that_passes_on_an_open_page_is_said(desk: Desk, page: Page):
     expect(page.locator(".head .chip")).to_have_text("expired")
 
 
+def test_the_enter_key_in_a_field_decides_nothing(desk: Desk, page: Page):
+    run_id = desk.run()
+    opened(page, run_id)
+    page.get_by_text("More time").click()
+    page.get_by_label("Wait").press("Enter")
+    page.goto("/")
+    page.locator(f'[data-run="{run_id}"] [name=run]').check()
+    page.get_by_label("Comment, for the record").press("Enter")
+    page.reload()
+    expect(page.locator(f'[data-run="{run_id}"]')).to_be_visible()
+    assert desk.until(run_id, "hold")["decision"] is None
+
+
+def test_more_time_is_given_while_somebody_else_decides(desk: Desk, page: Page):
+    run_id = desk.run(approval_timeout="10m")
+    opened(page, run_id)
+    bob = opened(desk.open("bob"), run_id)
+    bob.keyboard.press("t")
+    bob.get_by_label("Wait").fill("2d")
+    bob.get_by_role("button", name="Extend").click()
+    expect(bob.locator(".notice.good")).to_have_text("There is more time now.")
+    expect(page.locator(".head .left")).to_contain_text("2 d")
+    expect(page.get_by_role("region", name="Decisions")).to_contain_text("more time")
+    page.get_by_role("button", name="Approve").click()
+    expect(page.locator(".head .chip")).to_have_text("reported")
+
+
 def test_several_runs_are_decided_at_once(desk: Desk, page: Page):
     runs = [desk.run() for _ in range(2)]
     page.goto("/")
