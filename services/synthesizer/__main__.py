@@ -9,6 +9,7 @@ from shared.contracts.tasks import SynthesizeTask
 from shared.models.choice import configured
 from shared.models.offline import OfflineModel
 from shared.runtime.app import run_worker
+from shared.runtime.live import aloud
 from shared.runtime.log import Log
 from shared.runtime.settings import Settings
 from shared.runtime.worker import Perform, performing
@@ -19,7 +20,7 @@ async def _compose(settings: Settings, log: Log, stack: AsyncExitStack) -> Perfo
     doubting, judge_room = configured(settings, JUDGE) if settings.judge else (OfflineModel(), room)
     stack.push_async_callback(model.aclose)
     stack.push_async_callback(doubting.aclose)
-    writer = Synthesizer(model, room=room, judge=doubting, judge_room=judge_room)
+    writer = Synthesizer(model, room=room, judge=doubting, judge_room=judge_room, aloud=aloud(log))
     return performing(SynthesizeTask, writer.perform)
 
 

@@ -1,10 +1,12 @@
 """One writing step: ask, check every citation, and publish only what stands."""
 
 import logging
+from dataclasses import replace
 from typing import Final
 
 from services.synthesizer import correction, judge
 from services.synthesizer.citations import Draft, corrected, draft, lost, publish
+from services.synthesizer.draft_text import so_far
 from services.synthesizer.extract import extract
 from services.synthesizer.prompt import DEFAULT_ROOM, ask
 from services.synthesizer.reply import WriterReply
@@ -15,6 +17,7 @@ from shared.errors import StepError
 from shared.models.offline import OFFLINE, OfflineModel
 from shared.models.protocol import Answer, Ask, Model, Reply
 from shared.models.room import Room
+from shared.runtime.live import Aloud, silent
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +26,10 @@ Calls = tuple[Call, ...]
 
 
 class Synthesizer:
-    """Writes reports with `model`, which has so much `room`; `judge` doubts them, within a room of its own."""
+    """Writes reports with `model`, which has so much `room`; `judge` doubts them, within a room of its own.
+
+    What the model writes is read out while it comes, where anybody may hear it (`aloud`).
+    """
 
     def __init__(
         self,
@@ -32,11 +38,13 @@ class Synthesizer:
         room: Room = DEFAULT_ROOM,
         judge: Model = _NO_JUDGE,
         judge_room: Room = judge.DEFAULT_ROOM,
+        aloud: Aloud = silent,
     ) -> None:
         self._model = model
         self._room = room
         self._judge = judge
         self._judge_room = judge_room
+        self._aloud = aloud
 
     async def perform(self, task: SynthesizeTask) -> SynthesisWritten:
         """A report whose every citation stands in the task's findings, written under the task's digest.
@@ -46,7 +54,8 @@ class Synthesizer:
         insufficient. Raises whatever `StepError` the model raises at first; once it has written, what it wrote is
         published without the further calls that fail.
         """
-        answer = await self._model.answer(ask(task, self._room))
+        async with self._aloud(so_far) as say:
+            answer = await self._model.answer(replace(ask(task, self._room), hear=say))
         reply, calls = await self._corrected(task, answer)
         drafted, judged_by, further = await self._judged(draft(task, reply), less(task, calls))
         made = publish(task, drafted, writer=answer.model, degraded=answer.degraded, judge=judged_by)

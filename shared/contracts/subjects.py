@@ -29,6 +29,7 @@ INVALID = "research.invalid"
 RUN = "research.run"
 LEAD = "research.lead"
 LIVE_CANCELLED = "live.*.cancelled"
+LIVE_WRITING = "live.*.writing"
 """Core NATS, not stored: a hint to workers that a run has no more use for their work."""
 
 RESEARCH_SUBJECTS = (*INBOUND, f"{INVALID}.*", f"{RUN}.>", LEAD)
@@ -108,6 +109,11 @@ def key_revoked(key: str) -> str:
 def live_cancelled(run: str) -> str:
     """Where the hint is published that `run` was cancelled."""
     return f"live.{run}.cancelled"
+
+
+def live_writing(run: str) -> str:
+    """Where the hint is published of what is written so far of the report of `run`: `{"text"}`."""
+    return f"live.{run}.writing"
 
 
 class Slot(Struct, frozen=True):

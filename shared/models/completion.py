@@ -62,6 +62,57 @@ class Completion(BaseModel):
         return Tokens(input_, output, min(cached, input_)), into is None or out is None
 
 
+class _Delta(BaseModel):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Part(BaseModel):
+    index: int = 0
+    delta: _Delta = _Delta()
+    finish_reason: str | None = None
+
+
+class Chunk(BaseModel):
+    """The part of one event of a streamed response that is read here."""
+
+    choices: list[_Part] = []
+    usage: _Tokens | None = None
+    error: object = None
+
+
+class Heard:
+    """A streamed response, as far as it has come."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.is_broken = False
+        """Whether the endpoint said that something went wrong."""
+        self._refusal = ""
+        self._finish: str | None = None
+        self._usage: _Tokens | None = None
+
+    def add(self, chunk: Chunk) -> None:
+        """The next event."""
+        self.is_broken = self.is_broken or chunk.error is not None
+        self._usage = chunk.usage or self._usage
+        for part in chunk.choices:
+            if part.index == 0:
+                self.text += part.delta.content or ""
+                self._refusal += part.delta.refusal or ""
+                self._finish = part.finish_reason or self._finish
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the endpoint said that this is all."""
+        return self._finish is not None and not self.is_broken
+
+    def completion(self) -> Completion:
+        """The same as if it had come at once."""
+        message = _Message(content=self.text, refusal=self._refusal or None)
+        return Completion(choices=[_Choice(message=message, finish_reason=self._finish)], usage=self._usage)
+
+
 Fault = Literal["empty", "thinking", "refused", "truncated", "malformed"]
 
 

@@ -6,23 +6,26 @@ own retries are off: an attempt is the run's, recorded and counted there.
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from httpx2 import AsyncClient
+from httpx2 import AsyncClient, HTTPError
 from openai import AsyncOpenAI, BadRequestError, OpenAIError, Timeout, omit
 from openai.types.chat import ChatCompletionMessageParam as Message
 from openai.types.shared_params import ResponseFormatJSONSchema
 from pydantic import BaseModel, ValidationError
 
 from shared.errors import Transient
-from shared.models.completion import Completion, schema, schema_text
+from shared.models.completion import Chunk, Completion, Heard, schema, schema_text
 from shared.models.faults import TOO_LONG, step_error, timed_out
 from shared.models.prices import OPENAI_URL, is_official
 
 _NO_KEY: Final = "none"
 _CONNECT_S: Final = 10.0
+_DONE: Final = "[DONE]"
+Hear = Callable[[str], None]
+"""Told of a reply as it comes, all of it so far each time."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class Endpoint:
         self._name = name
         self._secret = api_key or ""
         self._timeout_s = timeout_s
+        self._streams = True
         self._dialects = _OFFICIAL if is_official(base_url) else _COMPATIBLE
         self._client = AsyncOpenAI(
             api_key=api_key or _NO_KEY,
@@ -89,11 +93,14 @@ class Endpoint:
         """Let go of connections."""
         await self._client.close()
 
-    async def complete(self, prompt: Prompt) -> bytes:
-        """What the endpoint answers, as it came. Raises `StepError`s."""
+    async def complete(self, prompt: Prompt, *, hear: Hear | None = None) -> bytes:
+        """What the endpoint answers, as it came, and `hear` of it as it comes. Raises `StepError`s.
+
+        What was streamed is put together as if it had come at once; an endpoint that streams nothing answers too.
+        """
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._in_some_dialect(prompt)
+                return await self._heard_or_not(prompt, hear)
         except TimeoutError as error:
             raise timed_out(self._name) from error
         except OpenAIError as error:
@@ -111,7 +118,19 @@ class Endpoint:
         text = body.decode("utf-8", "replace")
         return text.replace(self._secret, "…") if self._secret else text
 
-    async def _in_some_dialect(self, prompt: Prompt) -> bytes:
+    async def _heard_or_not(self, prompt: Prompt, hear: Hear | None) -> bytes:
+        if hear is None or not self._streams:
+            return await self._in_some_dialect(prompt, None)
+        try:
+            return await self._in_some_dialect(prompt, hear)
+        except BadRequestError as error:
+            if step_error(error, model=self._name).code in _NOT_THE_DIALECT:
+                raise
+        body = await self._in_some_dialect(prompt, None)
+        self._streams = False
+        return body
+
+    async def _in_some_dialect(self, prompt: Prompt, hear: Hear | None) -> bytes:
         """The response in the first dialect that the endpoint takes, which is the one to begin with from then on.
 
         A 400 costs nothing and names its reason differently everywhere, so the next dialect is simply
@@ -120,26 +139,64 @@ class Endpoint:
         refusals: list[BadRequestError] = []
         for index, dialect in enumerate(self._dialects):
             try:
-                body = await self._post(prompt, dialect)
+                said = await (self._post(prompt, dialect) if hear is None else self._stream(prompt, dialect, hear))
             except BadRequestError as error:
                 refusals.append(error)
                 if step_error(error, model=self._name).code in _NOT_THE_DIALECT:
                     break
             else:
                 self._dialects = self._dialects[index:]
-                return body
+                return said
         raise refusals[0]
 
     async def _post(self, prompt: Prompt, dialect: _Dialect) -> bytes:
         # The raw response, because the parsed one is not checked: it may be a string, or lack its choices.
         response = await self._client.chat.completions.with_raw_response.create(
             model=self._name,
-            messages=prompt.messages if dialect.binding else [*prompt.messages, user(in_form(prompt.form))],
+            messages=_messages(prompt, dialect),
             response_format=_response_format(prompt.form) if dialect.binding else omit,
             max_tokens=prompt.max_tokens if dialect.limit == "max_tokens" else omit,
             max_completion_tokens=prompt.max_tokens if dialect.limit == "max_completion_tokens" else omit,
         )
         return response.content
+
+    async def _stream(self, prompt: Prompt, dialect: _Dialect, hear: Hear) -> bytes:
+        creating = self._client.chat.completions.with_streaming_response.create(
+            model=self._name,
+            messages=_messages(prompt, dialect),
+            response_format=_response_format(prompt.form) if dialect.binding else omit,
+            max_tokens=prompt.max_tokens if dialect.limit == "max_tokens" else omit,
+            max_completion_tokens=prompt.max_tokens if dialect.limit == "max_completion_tokens" else omit,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+        async with creating as response:
+            is_stream = "text/event-stream" in response.headers.get("Content-Type", "")
+            try:
+                return await (self._listen(response.iter_lines(), hear) if is_stream else response.read())
+            except HTTPError as error:
+                raise Transient("bad_response", f"The endpoint of {self._name} broke off its reply.") from error
+
+    async def _listen(self, lines: AsyncIterator[str], hear: Hear) -> bytes:
+        heard = Heard()
+        async for line in lines:
+            data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
+            if data and data != _DONE:
+                heard.add(self._chunk(data))
+                hear(heard.text)
+        if not heard.is_whole:
+            raise Transient("bad_response", f"The endpoint of {self._name} broke off its reply.")
+        return heard.completion().model_dump_json().encode()
+
+    def _chunk(self, data: str) -> Chunk:
+        try:
+            return Chunk.model_validate_json(data)
+        except ValidationError as error:
+            raise Transient("bad_response", f"The endpoint of {self._name} sent no chat completion.") from error
+
+
+def _messages(prompt: Prompt, dialect: _Dialect) -> Sequence[Message]:
+    return prompt.messages if dialect.binding else [*prompt.messages, user(in_form(prompt.form))]
 
 
 def in_form(form: type[BaseModel]) -> str:

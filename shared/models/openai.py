@@ -129,7 +129,7 @@ class _Exchange:
         expected = _expected(prompt)
         tracing = Tracing(self._name, ask, prompt, is_openai=self._is_openai)
         try:
-            body = await self._endpoint.complete(prompt)
+            body = await self._endpoint.complete(prompt, hear=ask.hear)
             completion = self._endpoint.completion(body)
         except StepError as error:
             tracing.failed(error.code)

@@ -32,6 +32,8 @@ class Ask(Generic[Reply]):
     agent: str = ""
     prompt: str = ""
     budget_usd: float | None = None
+    hear: Callable[[str], None] | None = None
+    """Told of the reply as it comes, all of it so far each time, as the model writes it and unchecked."""
     shorter: "Callable[[], Ask[Reply]] | None" = None
     """The same question in fewer words, for a model that has no room for this many; `None` where there is none."""
 

@@ -17,7 +17,7 @@ from shared.errors import Refused, Unavailable
 from shared.runtime import clock, topology
 from shared.runtime.committer import Committer, judge
 from shared.runtime.link import Incoming, Link, status
-from shared.runtime.log import Consumer, End, Fill, Filled, Message, Queue, Stored
+from shared.runtime.log import Consumer, End, Fill, Filled, Hint, Message, Queue, Stored
 from shared.runtime.pull import Pull
 from shared.runtime.room import Room
 from shared.runtime.stopping import unless
@@ -222,10 +222,10 @@ class JetStreamLog:
     async def hint(self, subject: str, data: bytes) -> None:
         await self.link.post(subject, data)
 
-    async def hints(self, pattern: str) -> AsyncGenerator[str]:
+    async def hints(self, pattern: str) -> AsyncGenerator[Hint]:
         async with aclosing(self.link.listen(pattern)) as messages:
             async for message in messages:
-                yield message.subject
+                yield Hint(message.subject, message.data)
 
     async def _get(self, request: object, stream: str = "") -> list[Message]:
         """A batched direct get: its messages, in order."""

@@ -62,6 +62,13 @@ class End(Struct, frozen=True):
     created: datetime
 
 
+class Hint(Struct, frozen=True):
+    """What is told to whoever listens just then."""
+
+    subject: str
+    data: bytes
+
+
 class Queue(Struct, frozen=True):
     """How the tasks of a shared consumer stand.
 
@@ -189,8 +196,8 @@ class Log(Evidence, Protocol):
         """Tell whoever listens; not stored, perhaps lost."""
         ...
 
-    def hints(self, pattern: str) -> AsyncGenerator[str]:
-        """The subjects of hints as they come."""
+    def hints(self, pattern: str) -> AsyncGenerator[Hint]:
+        """Hints as they come."""
         ...
 
 

@@ -14,7 +14,7 @@ from shared.contracts.envelope import MAX_BYTES
 from shared.contracts.subjects import KINDS, LEAD, task_filter
 from shared.errors import NoRoom, Refused
 from shared.runtime import clock
-from shared.runtime.log import Consumer, Delivery, End, Fill, Filled, Full, Message, Queue, Stored
+from shared.runtime.log import Consumer, Delivery, End, Fill, Filled, Full, Hint, Message, Queue, Stored
 from shared.runtime.topology import ACK_WAIT_S, LEAD_WAIT_S, Limits
 
 _NO_HEADERS: Final[Mapping[str, str]] = {}
@@ -31,7 +31,7 @@ class MemoryLog:
         self._messages: list[Message] = []
         self._newest: dict[str, Message] = {}
         self._texts: dict[str, str] = {}
-        self._hints: defaultdict[str, dict[asyncio.Queue[str], None]] = defaultdict(dict)
+        self._hints: defaultdict[str, dict[asyncio.Queue[Hint], None]] = defaultdict(dict)
         self._grown = asyncio.Event()
         self._trouble: str | None = None
         self._emptied = asyncio.Event()
@@ -138,10 +138,10 @@ class MemoryLog:
         for pattern, queues in self._hints.items():
             if matches(pattern, subject):
                 for queue in queues:
-                    queue.put_nowait(subject)
+                    queue.put_nowait(Hint(subject, data))
 
-    async def hints(self, pattern: str) -> AsyncGenerator[str]:
-        queue: asyncio.Queue[str] = asyncio.Queue()
+    async def hints(self, pattern: str) -> AsyncGenerator[Hint]:
+        queue: asyncio.Queue[Hint] = asyncio.Queue()
         self._hints[pattern][queue] = None
         try:
             while True:

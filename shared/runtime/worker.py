@@ -24,7 +24,7 @@ from shared.contracts.facts import (
 from shared.contracts.subjects import LIVE_CANCELLED, Kind, Slot, Step, parse_slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task, less
 from shared.errors import DossierError, Refused, Terminal, Unavailable
-from shared.runtime import clock, dataref, transcript
+from shared.runtime import clock, dataref, live, transcript
 from shared.runtime.job import FAILURES, GIVEN_UP, Job, boxes, failed, fitting, is_fresh, opened, refers, unsaid
 from shared.runtime.log import Delivery, Fill, Log, Message, Tasks
 from shared.runtime.observing import Nobody, Observer, Watch
@@ -218,6 +218,7 @@ class Worker:
         waited_s, began = 0.0, asyncio.get_running_loop().time()
         while True:
             try:
+                live.working_on(job.step)
                 outcome = fitting(self._kind, await self._perform(less(job.issued.task, self._paid[job])))
                 return job.step.outcome, self._worked(job, outcome, began)
             except Exception as error:
@@ -308,9 +309,9 @@ class Worker:
     async def _heed_cancels(self) -> None:
         """Abort the jobs of a run as soon as it is said to be cancelled. Only economy: a missed hint costs work."""
         async with aclosing(self._log.hints(LIVE_CANCELLED)) as hints:
-            async for subject in hints:
+            async for hint in hints:
                 for task, job in list(self._jobs.items()):
-                    if job.step.run == subject.split(".")[1] and self._abort(task):
+                    if job.step.run == hint.subject.split(".")[1] and self._abort(task):
                         await job.delivery.ack()
 
     def _abort(self, task: asyncio.Task[None]) -> bool:

@@ -1,6 +1,7 @@
 """The desk without a script: what its pages show, and what their forms do."""
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -318,6 +319,29 @@ def test_the_deadline_that_was_first_is_named_as_well(tmp_path: Path):
         page = await ada.send(page, f"/runs/{run_id}/decide", decision="approve")
         assert ada.status == 409
         assert "expired" in page.notice
+
+    tell(tmp_path, story)
+
+
+def test_more_time_is_given_from_the_deadline_on_that_is_shown_and_once_however_often_it_is_sent(tmp_path: Path):
+    async def story(stage: Stage) -> None:
+        run_id = await stage.held(approval_timeout="1h")
+        before = (await stage.dossier.until(run_id, "hold")).current.deadline
+        ada = await stage.visitor()
+        page = await ada.open(f"/runs/{run_id}")
+        for _ in range(2):
+            after = await ada.send(page, f"/runs/{run_id}/decide", decision="extend", more="1d", comment="On Monday.")
+            assert after.notice == "There is more time now."
+        run = await stage.dossier.until(run_id, "hold")
+        assert before
+        assert run.current.deadline == before + timedelta(days=1)
+        record = after.one("section", class_="record").text
+        assert record.count("more time") == 1
+        assert "On Monday." in record
+        page = await ada.send(after, f"/runs/{run_id}/decide", decision="extend", more="soon")
+        assert ada.status == 422
+        assert "more:" in page.notice
+        assert "open" in page.one("details", id="extend").attributes
 
     tell(tmp_path, story)
 

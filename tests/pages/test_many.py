@@ -20,7 +20,7 @@ from services.coordinator.run import Run
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.facts import RunCompleted
-from shared.contracts.subjects import REQUESTED, Slot
+from shared.contracts.subjects import REQUESTED, Slot, live_writing
 from shared.runtime import clock
 from shared.runtime.app import serve_http
 from shared.runtime.log import Fill, Message
@@ -105,11 +105,14 @@ class OpenPage:
         self.listens = asyncio.Event()
         self.changes = 0
         self.shown = ""
+        self.heard: list[object] = []
 
     async def stay(self) -> None:
         async with self._http.stream("GET", self._live, headers=SHOWN, timeout=None) as answer:
             async for line in answer.aiter_lines():
                 self.listens.set()
+                if line.startswith('data: {"text"'):
+                    self.heard.append(msgspec.json.decode(line.removeprefix("data: ")))
                 if line == "event: changed":
                     self.changes += 1
                     self.shown = (await self._http.get(self._looks, headers=SHOWN, timeout=20)).text
@@ -189,6 +192,22 @@ def test_a_page_hears_of_its_own_run_alone_and_at_once_where_it_is_behind(tmp_pa
             assert (page.changes, behind.changes) == (0, 1)
             await stage.dossier.say("reject", mine)
             await wait_until(lambda: page.changes and behind.changes > 1 and "rejected" in page.shown)
+
+    tell(tmp_path, story)
+
+
+def test_what_is_being_written_is_told_to_the_pages_of_that_run_with_nothing_hidden_in_it(tmp_path: Path):
+    async def story(stage: Stage) -> None:
+        mine, other = await stage.held("Mine?"), await stage.held("Other?")
+        async with (
+            looked_at(stage, 1, f"/runs/{mine}/live?seen=1000", "/") as [page],
+            looked_at(stage, 1, f"/runs/{other}/live?seen=1000", "/") as [another],
+        ):
+            await stage.log.hint(live_writing(mine), b"{")
+            await stage.log.hint(live_writing(mine), msgspec.json.encode({"text": "The Moon\u202e <b>"}))
+            await wait_until(lambda: page.heard)
+            assert page.heard == [{"text": "The Moon⟨U+202E⟩ <b>"}]
+            assert not another.heard
 
     tell(tmp_path, story)
 

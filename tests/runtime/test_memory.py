@@ -56,8 +56,8 @@ def test_a_hint_reaches_all_who_listen_and_nobody_later():
 
         async def listen(ear: list[str], pattern: str) -> None:
             async with aclosing(log.hints(pattern)) as hints:
-                async for subject in hints:
-                    ear.append(subject)
+                async for hint in hints:
+                    ear.append(hint.subject)
 
         await log.hint("live.r0.cancelled", b"")
         listening = [

@@ -12,7 +12,7 @@ from random import Random  # noqa: TID251  seeded
 from typing import Any, Final, TypeVar
 
 from shared.errors import Refused, Unavailable
-from shared.runtime.log import Consumer, End, Fill, Filled, Full, Message
+from shared.runtime.log import Consumer, End, Fill, Filled, Full, Hint, Message
 from shared.runtime.memory import MemoryLog
 from shared.runtime.topology import Limits
 from tests.simulation.faults import Hit, OnMessage
@@ -324,11 +324,11 @@ class Connection:
     async def hint(self, subject: str, data: bytes) -> None:
         await self.post(f"hint {subject}", lambda: at_once(self._log.hint(subject, data)))
 
-    async def hints(self, pattern: str) -> AsyncGenerator[str]:
-        async with aclosing(self._log.hints(pattern)) as subjects:
-            async for subject in subjects:
+    async def hints(self, pattern: str) -> AsyncGenerator[Hint]:
+        async with aclosing(self._log.hints(pattern)) as hints:
+            async for hint in hints:
                 if self.up:
-                    yield subject
+                    yield hint
 
     @asynccontextmanager
     async def tasks(self, consumer: Consumer, *, at_most: int) -> "AsyncGenerator[Order]":

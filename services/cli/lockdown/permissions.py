@@ -28,6 +28,7 @@ from shared.contracts.subjects import (
     KINDS,
     LEAD,
     LIVE_CANCELLED,
+    LIVE_WRITING,
     REJECTED,
     REQUESTED,
     RESEARCH,
@@ -83,6 +84,8 @@ def _worker(kind: Kind) -> Iterator[May]:
     yield May(attempt_subjects(kind), "attempts that failed")
     for boxes in (outcome_subjects(kind), attempt_subjects(kind), COMPLETED_SLOTS):
         yield May(_direct(RESEARCH, boxes), "whether a task that comes again is done already")
+    if kind == "synthesize":
+        yield May(LIVE_WRITING, "what is written of a report so far, for whoever watches", answers="none")
     yield from _texts()
 
 
@@ -152,6 +155,7 @@ def _notifier() -> Iterator[May]:
     yield May("delivery.*.*.*.tried.*.*", "what came of it")
 
 
+_WRITING: Final = (Hears(LIVE_WRITING, "what is written of reports so far, for the pages of their runs"),)
 _CANCELS: Final = (Hears(LIVE_CANCELLED, "hints that a run has no more use for its work"),)
 _ABOUT: Final[dict[Kind, tuple[str, str]]] = {
     "plan": ("planner", "plans sub-queries"),
@@ -160,7 +164,7 @@ _ABOUT: Final[dict[Kind, tuple[str, str]]] = {
 }
 
 USERS: Final = (
-    User("coordinator", "writes what is owed, decides, serves the API", tuple(_coordinator())),
+    User("coordinator", "writes what is owed, decides, serves the API", tuple(_coordinator()), _WRITING),
     *(User(name, about, tuple(_worker(kind)), _CANCELS) for kind, (name, about) in _ABOUT.items()),
     User("notifier", "tells others of holds, deadlines and ends", tuple(_notifier())),
     User("requester", "asks, and hears that the request is stored", (May(REQUESTED, "ask"),)),

@@ -1,6 +1,7 @@
 """What people send with forms, as what the API takes: the same checks, and the same words for what is wrong."""
 
 from collections.abc import Collection
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final, TypeVar
 
@@ -9,8 +10,9 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData
 
 from services.coordinator.problems import ProblemError, invalid_field
-from services.coordinator.schemas import NewApproval, NewRun
+from services.coordinator.schemas import NewApproval, NewExtension, NewRun
 from services.coordinator.views import NewFork
+from shared.contracts import requests
 
 _FIELDS: Final = 2_000
 Body = TypeVar("Body", bound=BaseModel)
@@ -57,9 +59,6 @@ def new_approval(form: Form, digest: str, sources: Collection[str] = ()) -> NewA
 
     Raises the problem of a form that does not say what it is on: the API may do without, a page never does.
     """
-    if not digest:
-        text = "Nothing was decided: the decision did not say which evidence it is on."
-        raise ProblemError(428, "digest_required", text, field="digest")
     decision = form.text("decision")
     less = [] if decision == "reject" else sorted(set(sources) - set(form.all("keep")))
     revision = {
@@ -71,11 +70,23 @@ def new_approval(form: Form, digest: str, sources: Collection[str] = ()) -> NewA
         NewApproval,
         decision=decision,
         comment=form.text("comment"),
-        digest=digest,
+        digest=_digest(digest),
         exclude=less,
         max_cost_usd=_dollars(form.text("max_cost_usd")) if decision != "reject" else None,
         **(revision if decision == "revise" else {}),
     )
+
+
+def new_extension(form: Form) -> NewExtension:
+    """More time, from the deadline on that the page shows: sent twice, it is given once."""
+    digest = _digest(form.text("digest"))
+    more = timedelta(seconds=requests.duration_s(form.text("more"), "more"))
+    try:
+        deadline = datetime.fromisoformat(form.text("deadline")) + more
+    except (ValueError, OverflowError) as error:
+        text = "deadline: the form does not say until when the run waits."
+        raise ProblemError(422, "invalid_field", text, field="deadline") from error
+    return _checked(NewExtension, deadline=deadline, comment=form.text("comment"), digest=digest)
 
 
 def new_fork(form: Form) -> NewFork:
@@ -90,6 +101,13 @@ def key_of(form: Form) -> str | None:
         return None
     said = "\0".join((key, form.text("q"), form.text("from")))
     return sha256(said.encode("utf-8", "replace")).hexdigest()
+
+
+def _digest(digest: str) -> str:
+    if not digest:
+        text = "Nothing was decided: the decision did not say which evidence it is on."
+        raise ProblemError(428, "digest_required", text, field="digest")
+    return digest
 
 
 def _dollars(text: str) -> str | None:

@@ -34,6 +34,7 @@ class Said(Struct, frozen=True):
     added: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     max_cost_usd: float | None = None
+    until: datetime | None = None
 
 
 def said(run: Run) -> list[Said]:
@@ -46,6 +47,9 @@ def _in_round(run: Run, number: int) -> Iterator[Said]:
     round_ = run.in_round(number)
     for vote in votes(round_):
         yield _said("voted to approve", number, vote)
+    for box in round_.extended():
+        fact = box.fact
+        yield Said("more time", number, fact.by, how(fact.via, fact.auth), box.at, fact.comment, until=fact.deadline)
     if round_.decision:
         yield _said(WORDS[type(round_.decision.fact)], number, round_.decision)
 

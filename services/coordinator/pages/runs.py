@@ -18,7 +18,7 @@ from services.coordinator.pages.shown import shown
 from services.coordinator.params import WAIT_S, RunId
 from services.coordinator.problems import REFUSALS, ProblemError, problem_of, unknown_run
 from services.coordinator.run import Run
-from services.coordinator.schemas import NewCancel, RunView
+from services.coordinator.schemas import NewCancel, NewExtension, RunView
 from services.coordinator.views import ForkAccepted, NewFork
 from shared.contracts.evidence import Source
 from shared.runtime.log import Evidence
@@ -28,6 +28,7 @@ _DONE: Final = {
     "vote": "Your approval counts; others have to approve as well.",
     "reject": "Rejected.",
     "revise": "Sent back: the next round begins.",
+    "extend": "There is more time now.",
     "cancel": "Cancelled.",
 }
 _CHANGED: Final = "The evidence changed while you were looking, so nothing was decided. This is what there is now."
@@ -41,6 +42,10 @@ class Acts(Asks, Protocol):
 
     async def cancel(self, run_id: str, who: Principal, response: Response, body: NewCancel | None = None) -> RunView:
         """Cancel."""
+        ...
+
+    async def extend(self, run_id: str, body: NewExtension, who: Principal, response: Response) -> RunView:
+        """Give more time."""
         ...
 
 
@@ -121,16 +126,22 @@ class Runs:
 
     async def decide(self, request: Request, run_id: RunId, who: Caller) -> Response:
         """Decide on the evidence that the form names."""
-        form, noted = await forms.form_of(request), Response()
-        run = await self._known(run_id)
+        form, run = await forms.form_of(request), await self._known(run_id)
         try:
-            sources = {source.sha256 for finding in run.findings() for source in finding.sources}
-            body = forms.new_approval(form, form.text("digest"), sources)
-            ruled = await self._api.approve(run_id, body, who, noted)
+            ruled, done = await self._decided(run, form, who)
         except REFUSALS as error:
             return await self._undecided(request, run_id, form, problem_of(error))
-        done = "vote" if body.decision == "approve" and ruled.decision is None else body.decision
         return RedirectResponse(f"/runs/{run_id}?done={done}&at={ruled.sequence}", 303)
+
+    async def _decided(self, run: Run, form: Form, who: Principal) -> tuple[RunView, str]:
+        """Do what the form says; how the run stands then, and what was done."""
+        if form.text("decision") == "extend":
+            return await self._api.extend(run.id, forms.new_extension(form), who, Response()), "extend"
+        sources = {source.sha256 for finding in run.findings() for source in finding.sources}
+        body = forms.new_approval(form, form.text("digest"), sources)
+        ruled = await self._api.approve(run.id, body, who, Response())
+        is_vote = body.decision == "approve" and ruled.decision is None
+        return ruled, "vote" if is_vote else body.decision
 
     async def _undecided(self, request: Request, run_id: str, form: Form, problem: ProblemError) -> HTMLResponse:
         """The run as it is by now, why nothing was decided, and what was typed."""

@@ -19,20 +19,20 @@ from services.coordinator.pages.render import FILES, VERSION
 from services.coordinator.pages.runs import Acts, Forks, Runs
 from services.coordinator.pages.shell import Shell
 from services.coordinator.problems import ProblemError
-from shared.runtime.log import Evidence
+from shared.runtime.log import Log
 
 _FOR_EVER: Final = "public, max-age=31536000, immutable"
 
 
 def site(
-    coordinator: Coordinator, evidence: Evidence, api: Acts, forking: Forks, *, late_after: timedelta, rounds: int
+    coordinator: Coordinator, log: Log, api: Acts, forking: Forks, *, late_after: timedelta, rounds: int
 ) -> APIRouter:
     """What to include in the application."""
     router = APIRouter(include_in_schema=False, default_response_class=Response)
-    shell, hub = Shell(coordinator), Hub(coordinator.fold)
+    shell, hub = Shell(coordinator), Hub(coordinator.fold, log)
     Inbox(coordinator, shell, hub, Lists(coordinator, late_after), api).add_to(router)
-    Runs(coordinator, evidence, shell, hub, api, forking, rounds=rounds).add_to(router)
-    Downloads(coordinator, evidence).add_to(router)
+    Runs(coordinator, log, shell, hub, api, forking, rounds=rounds).add_to(router)
+    Downloads(coordinator, log).add_to(router)
     router.add_api_route("/static/{path:path}", static, methods=["GET"])
     return router
 

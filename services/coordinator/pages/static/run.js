@@ -3,7 +3,6 @@
 import { fetched, keepTime, keys, listen, refreshing, settle } from "./live.js";
 
 const run = document.getElementById("run");
-const passage = document.getElementById("passage");
 const here = `/runs/${run.dataset.run}`;
 const tick = keepTime();
 
@@ -24,6 +23,9 @@ function take(page) {
       run.querySelector(`.columns > .${name}`).replaceChildren(...fresh.querySelector(`.columns > .${name}`).children);
     }
   }
+  const deadline = deciding?.querySelector("[name=deadline]");
+  const later = fresh.querySelector("#decide [name=deadline]");
+  if (deadline && later) deadline.value = later.value;
   for (const name of ["head", "record", "costs", "timeline"]) swap(name, fresh);
   if (!deciding && same) swap("evidence", fresh);
   run.dataset.seq = fresh.dataset.seq;
@@ -81,6 +83,11 @@ async function show(link) {
   const smaller = document.createElement("h2");
   smaller.textContent = title.textContent;
   title.replaceWith(smaller);
+  const close = document.createElement("button");
+  close.className = "plain close";
+  close.textContent = "Close";
+  close.addEventListener("click", shut);
+  smaller.parentElement.append(close);
   place.scrollIntoView({ block: "nearest" });
   const frozen = place.querySelector(".frozen");
   const quote = place.querySelector("mark");
@@ -126,11 +133,11 @@ function press(decision) {
   button.focus();
 }
 
-function reveal() {
-  const part = document.getElementById("revise");
+function reveal(id) {
+  const part = document.getElementById(id);
   if (!part) return false;
   part.open = true;
-  part.querySelector("textarea").focus();
+  part.querySelector("textarea, input:not([type=hidden])").focus();
 }
 
 /** To the next source or citation, or back. */
@@ -149,7 +156,8 @@ settle(here);
 keys({
   a: () => press("approve"),
   x: () => press("reject"),
-  s: reveal,
+  s: () => reveal("revise"),
+  t: () => reveal("extend"),
   c: () => document.getElementById("comment")?.focus(),
   j: () => step(1),
   k: () => step(-1),

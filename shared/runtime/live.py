@@ -1,0 +1,90 @@
+"""What a worker lets others see while it works: told to whoever listens, kept nowhere. Nothing depends on it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import ContextVar
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from shared.contracts.subjects import Step, live_writing
+from shared.errors import Unavailable
+from shared.runtime.log import Hint, Log
+
+_PAUSE_S: Final = 0.2
+_MOST: Final = 50_000
+"""Characters that are told at most."""
+
+Say = Callable[[str], None]
+Aloud = Callable[[Callable[[str], str]], AbstractAsyncContextManager[Say | None]]
+"""Opens a way to be heard: what is said, all of it so far each time, is told in the form that is given."""
+
+_step: ContextVar[Step | None] = ContextVar("step", default=None)
+
+
+class Writing(Struct, frozen=True):
+    """What is written of a report so far."""
+
+    text: str
+
+
+def working_on(step: Step) -> None:
+    """Whatever this task of the event loop says from now on is about this step."""
+    _step.set(step)
+
+
+def writing(hint: Hint) -> Writing | None:
+    """What a hint on `live.<run>.writing` says; `None` where it cannot be read."""
+    with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return msgspec.json.decode(hint.data, type=Writing)
+    return None
+
+
+@asynccontextmanager
+async def silent(_: Callable[[str], str]) -> AsyncGenerator[None]:
+    """Nobody hears anything, and nobody has to say anything."""
+    yield None
+
+
+def aloud(log: Log) -> Aloud:
+    """To be heard on `live.<run>.writing`, a few times a second."""
+
+    @asynccontextmanager
+    async def opened(form: Callable[[str], str]) -> AsyncGenerator[Say]:
+        voice = _Voice(log, form)
+        telling = asyncio.create_task(voice.tell())
+        try:
+            yield voice.say
+        finally:
+            telling.cancel()
+
+    return opened
+
+
+class _Voice:
+    def __init__(self, log: Log, form: Callable[[str], str]) -> None:
+        self._log = log
+        self._form = form
+        self._step = _step.get()
+        self._said = ""
+        self._news = asyncio.Event()
+
+    def say(self, text: str) -> None:
+        """All of it so far."""
+        self._said = text
+        self._news.set()
+
+    async def tell(self) -> None:
+        told = ""
+        while self._step:
+            await self._news.wait()
+            self._news.clear()
+            text = self._form(self._said)[:_MOST]
+            if text != told:
+                with contextlib.suppress(Unavailable):
+                    await self._log.hint(live_writing(self._step.run), msgspec.json.encode(Writing(text)))
+                told = text
+            await asyncio.sleep(_PAUSE_S)
