@@ -19,7 +19,7 @@ class UsageView(BaseModel):
 
 
 class EstimateView(BaseModel):
-    """What writing the report takes at most; null where no price is known. `cost_usd` is of the one call that writes it,
+    """What writing the report takes at most; null where no price is known. `cost_usd` is of the call that writes it,
     `most_usd` of all that may follow: corrections of the reply and of its quotes, and the judge."""
 
     model: str
