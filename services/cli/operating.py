@@ -68,6 +68,26 @@ async def why(api: Api, terminal: Terminal, run_id: str, *, as_json: bool) -> No
         terminal.out.print(trouble_pages.why_page(said))
 
 
+async def fork_these(
+    api: Api,
+    terminal: Terminal,
+    run_id: str | None,
+    wanted: Filters,
+    edits: Edits,
+    *,
+    dry_run: bool,
+    key: str | None,
+    as_json: bool,
+) -> bool | None:
+    """Do over the run that is named, or all that fit; whether all of these could be."""
+    if bool(run_id) == bool(wanted) or (run_id and dry_run):
+        text = "Name one run, or say which by --status, --code, --text or --since; --dry-run goes with these."
+        raise Refusal(text, code=MISUSED)
+    if run_id:
+        return await fork(api, terminal, run_id, edits, key=key, as_json=as_json)
+    return await fork_all(api, terminal, wanted, edits, dry_run=dry_run, key=key, as_json=as_json)
+
+
 async def fork(api: Api, terminal: Terminal, run_id: str, edits: Edits, *, key: str | None, as_json: bool) -> None:
     """Do one run over."""
     body = edits.body()

@@ -95,7 +95,8 @@ def _steps_of(run: Run, number: int) -> Iterator[Step]:
             yield Step("held", "extended", f"by {more.fact.by}", more.fact.comment)
         if estimate := round_.hold.fact.estimate:
             most = "unpriced" if estimate.cost_usd is None else f"{_price(estimate.cost_usd)} at most"
-            yield Step("held", "estimate", f"{most} to write the report", _spent(run))
+            more = "" if estimate.most_usd is None else f", {_price(estimate.most_usd)} with every correction"
+            yield Step("held", "estimate", f"{most} to write the report{more}", _spent(run))
     if round_.decision and isinstance(round_.decision.fact, DecisionApproved):
         yield _report(round_, Work(run.id, "synthesize", number))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from shared.contracts.requests import duration_s
 from shared.contracts.subjects import ACCESS
 from shared.errors import DossierError, ServerTooOld
 from shared.models.roles import tariff
-from shared.models.room import MOST_CONTEXT, room
+from shared.models.room import MOST_CONTEXT, Agent, room
 from shared.models.tokens import Tokens
 from shared.runtime import clock, topology
 from shared.runtime.app import Health, connect, probes, run, serve_health, serve_http, trouble
@@ -169,9 +170,14 @@ def _refuse_if_nobody_may(settings: Settings, access: Access) -> None:
 
 
 def _writer(settings: Settings) -> Writer:
-    """What prices reports: the writer's model at its price. It takes no key to know that."""
-    priced = tariff(settings, "writer")
-    fits = room("writer", settings.writer_context or MOST_CONTEXT)
+    """What prices reports: the models of writer and judge at their prices. It takes no key to know them."""
+    judge = _priced(settings, "judge", settings.planner_context) if settings.judge else None
+    return replace(_priced(settings, "writer", settings.writer_context), judge=judge)
+
+
+def _priced(settings: Settings, agent: Agent, context: int | None) -> Writer:
+    priced = tariff(settings, agent)
+    fits = room(agent, context or MOST_CONTEXT)
     return Writer(priced.model, fits.reply, lambda into, out: priced.cost(Tokens(into, out), clock.now()))
 
 

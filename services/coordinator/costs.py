@@ -19,12 +19,14 @@ class UsageView(BaseModel):
 
 
 class EstimateView(BaseModel):
-    """What writing the report takes at most, but for a correction; `cost_usd` is null where no price is known."""
+    """What writing the report takes at most; null where no price is known. `cost_usd` is of the call that writes it,
+    `most_usd` of all that may follow: corrections of the reply and of its quotes, and the judge."""
 
     model: str
     input_tokens: int
     output_tokens: int
     cost_usd: float | None
+    most_usd: float | None = None
 
 
 def usage_view(usage: Usage) -> UsageView:

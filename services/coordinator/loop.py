@@ -299,10 +299,10 @@ class Coordinator:
             if not due:
                 self.fold.looked(run_id, due.wake_at)
             for slot, fact in due.facts:
-                yield write(slot, fact, run.traceparent, time=clock.now())
+                yield write(slot, fact, run.traceparent, time=clock.now(), run=run)
             for copy in due.copies:
                 fact = copied(copy, self.fold.run(copy.origin.run))
-                yield write(copy.slot, fact, run.traceparent, time=clock.now())
+                yield write(copy.slot, fact, run.traceparent, time=clock.now(), run=run)
 
     def _due(self, run: Run) -> Owed:
         """What `run` is owed; no decision by policy or time while a person's may wait that is not looked at yet."""

@@ -98,7 +98,7 @@ def _unexplained(states: Sequence[Run], it: Recorded, fact: Fact) -> str | None:
 def _otherwise(run: Run, it: Recorded, fact: Fact) -> str | None:
     """How this code, asked at that moment, differs from what was written; `None` where it does not."""
     due = owed(run, it.stored_at)
-    writes = (write(slot, owes, run.traceparent, time=it.time) for slot, owes in due.facts)
+    writes = (write(slot, owes, run.traceparent, time=it.time, run=run) for slot, owes in due.facts)
     would = {each.slot.path: each.event.fact for each in writes if each.slot and each.event}
     if mine := would.get(it.slot.path):
         return _contrast(_essence(fact), _essence(mine))

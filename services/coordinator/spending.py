@@ -17,6 +17,10 @@ _BESIDE: Final = 10_000
 _PER_SOURCE: Final = 250
 _PER_PASSAGE: Final = 40
 _MAX_LABEL: Final = 200
+_JUDGED: Final = 44_000
+"""Bytes of a judge's prompt at most."""
+_TRIES: Final = 2
+"""Calls for one answer: a reply that is invalid is corrected once."""
 _BY_RULE: Final = "offline"
 
 
@@ -27,6 +31,20 @@ class Writer:
     model: str
     reply: int
     cost: Callable[[int, int], float | None]
+    judge: "Writer | None" = None
+    """The model that judges what was written, where one does."""
+
+    def most(self, tokens: int) -> float | None:
+        """What all calls cost that a report from a prompt of so many tokens may take: it is asked for, its lost quotes
+        are asked for, it is judged; each time an invalid reply is corrected, which is asked with the reply before it.
+        """
+        calls = [(self, tokens), *[(self, tokens + 2 * self.reply)] * (2 * _TRIES - 1)]
+        if self.judge:
+            told = -(-_JUDGED // BYTES_PER_TOKEN)
+            calls += [(self.judge, told), (self.judge, told + 2 * self.judge.reply)]
+        costs = [model.cost(into, model.reply) for model, into in calls]
+        known = [cost for cost in costs if cost is not None]
+        return sum(known) if len(known) == len(costs) else None
 
 
 def limit(run: Run) -> float | None:
@@ -86,7 +104,7 @@ def with_usage(fact: RunCompleted, run: Run) -> RunCompleted:
 
 
 def estimate(run: Run, findings: tuple[Finding, ...], writer: Writer | None) -> Estimate | None:
-    """What writing the report from `findings` takes at most, but for a correction; `None` where no model writes.
+    """What writing the report from `findings` takes at most, once and with all corrections; `None` where no model does.
 
     A run that was planned by the offline model is written by it as well: they are set up together.
     """
@@ -94,7 +112,8 @@ def estimate(run: Run, findings: tuple[Finding, ...], writer: Writer | None) -> 
         return None
     question = run.accepted.fact.q if run.accepted else ""
     tokens = -(-_prompt_bytes(question, findings) // BYTES_PER_TOKEN)
-    return Estimate(writer.model, tokens, writer.reply, writer.cost(tokens, writer.reply))
+    cost = writer.cost(tokens, writer.reply)
+    return Estimate(writer.model, tokens, writer.reply, cost, writer.most(tokens))
 
 
 def _is_offline(run: Run) -> bool:

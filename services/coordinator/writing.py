@@ -7,6 +7,8 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from services.coordinator.run import Run
+from services.coordinator.spending import with_usage
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.facts import Fact, RequestRefused, RunCompleted
@@ -29,8 +31,10 @@ class Write(Struct, frozen=True):
     """What the fact refers to: it must be in `EVIDENCE` before the fact is written."""
 
 
-def write(slot: Slot, fact: Fact, trace: str | None, *, time: datetime, answers: int | None = None) -> Write:
-    """The fact for its slot, or what may be said instead where it is too large."""
+def write(
+    slot: Slot, fact: Fact, trace: str | None, *, time: datetime, answers: int | None = None, run: Run | None = None
+) -> Write:
+    """The fact for its slot, or what may be said instead where it is too large: that `run` failed, at what it cost."""
     event = Event(fact, SOURCE, time, trace)
     try:
         return Write(Fill(slot.subject, envelope.encode(slot, event)), slot, event, answers)
@@ -42,7 +46,9 @@ def write(slot: Slot, fact: Fact, trace: str | None, *, time: datetime, answers:
         reference = envelope.refer(slot, event)
         return Write(Fill(slot.subject, reference.message), slot, event, answers, reference.text)
     except TooLarge as error:
-        failed = RunCompleted(run_id=slot.run, ok=False, outcome="failed", reason=str(error))
+        decided = fact.digest if isinstance(fact, RunCompleted) else None
+        failed = RunCompleted(run_id=slot.run, ok=False, outcome="failed", reason=str(error), digest=decided)
+        failed = with_usage(failed, run) if run else failed
         return write(Slot(slot.run, "completed"), failed, trace, time=time, answers=answers)
 
 

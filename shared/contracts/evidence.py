@@ -81,6 +81,9 @@ class Estimate(Struct, frozen=True):
     input_tokens: int
     output_tokens: int
     cost_usd: float | None = None
+    most_usd: float | None = None
+    """What all calls take at most that may follow from it: an invalid reply and lost quotes are corrected, a judge is
+    asked. `None` where no price is known, or before it was kept."""
 
 
 class Passage(Struct, frozen=True):

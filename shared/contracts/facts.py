@@ -140,7 +140,7 @@ class HoldOpened(_Fact, frozen=True, kw_only=True, tag="hold.opened.v1"):
     digest: str
     deadline: Annotated[datetime, Meta(tz=True)]
     estimate: Estimate | None = None
-    """What writing the report takes at most, but for corrections; `None` where no model would write it."""
+    """What writing the report takes at most; `None` where no model would write it."""
     spent_usd: float = 0.0
     """What the run has cost so far, as far as prices are known."""
     quorum: int = 1

@@ -18,9 +18,10 @@ import nats
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
-from tests.chaos.checker import Findings, Json, check_server, say
+from tests.chaos.checker import Findings, check_server, say
 from tests.chaos.faults import Faults
 from tests.chaos.load import Load
+from tests.chaos.stored import Json
 from tests.chaos.world import World
 
 _NODES: Final = {"single": 1, "cluster": 3}

@@ -18,73 +18,25 @@ import asyncio
 import hashlib
 import json
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import nats
 from nats.aio.client import Client
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
-from tests.chaos import forks
+from tests.chaos import deadlines, forks
+from tests.chaos.performances import performances
+from tests.chaos.stored import Json, Run, Stored, frozen, runs_of
 
-Json = dict[str, Any]
 _PAGE: Final = 500
-_FRESH_S: Final = 1.0
 _CONTRACT: Final = ("research.requested", "research.approved", "research.rejected", "research.cancelled")
+_NAMES: Final = ("lost", "completed_twice", "outcomes_twice", "decisions_twice", "wrong")
 _OUTCOME_OF: Final = {"decision.rejected.v1": "rejected", "decision.expired.v1": "expired"}
-
-
-class Stored(NamedTuple):
-    """One message of a stream."""
-
-    subject: str
-    seq: int
-    at: datetime
-    data: bytes
-    text: str | None = None
-    """The frozen text that has its data, where it refers to one."""
-
-    @property
-    def event(self) -> Json:
-        """What it says, decoded."""
-        return json.loads(self.data)
-
-    @property
-    def fact(self) -> Json:
-        """The data of its event; nothing where that is in a text which is not there."""
-        return self.event.get("data", {}) if self.text is None else json.loads(self.text)
-
-    @property
-    def reference(self) -> str | None:
-        """The SHA-256 of the text that has its data."""
-        return self.event["dataref"].removeprefix("evidence:") if b'"dataref"' in self.data else None
-
-    def whole(self, texts: Mapping[str, str]) -> "Stored":
-        """The same message with the text that it refers to."""
-        if self.text is not None or (reference := self.reference) is None:
-            return self
-        return self._replace(text=texts.get(reference))
-
-
-class Run:
-    """What is stored of one run: its messages by slot, each slot with all that were ever written to it."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.slots: defaultdict[str, list[Stored]] = defaultdict(list)
-
-    def first(self, slot: str) -> Stored | None:
-        """The message that counts."""
-        return self.slots[slot][0] if self.slots.get(slot) else None
-
-    def under(self, *boxes: str) -> list[tuple[str, Stored]]:
-        """The slots of these boxes that are filled."""
-        return [(slot, found[0]) for slot, found in self.slots.items() if found and slot.split(".")[0] in boxes]
 
 
 class Findings:
@@ -118,16 +70,11 @@ def check(
     `named` are the runs of requests, by sequence, that do not name theirs themselves.
     """
     log = [message.whole(texts or {}) for message in log]
-    runs = _runs(log)
-    found = Findings()
+    runs = runs_of(log)
+    announced = Counter(message.fact["run_id"] for message in completions)
     taken = {run.name for run in runs.values() if run.first("accepted")}
     asked = taken if acknowledged is None else set(acknowledged)
-    announced = Counter(message.fact["run_id"] for message in completions)
-    found.lost = sorted(run for run in asked if not (run in runs and runs[run].first("completed") and announced[run]))
-    found.completed_twice = [
-        *(f"{run}, in COMPLETIONS" for run, times in announced.items() if times > 1),
-        *(f"{run}, in its log" for run in runs if len(runs[run].slots["completed"]) > 1),
-    ]
+    found = _found(runs, asked, announced)
     for run in runs.values():
         _check_boxes(run, found)
         _check_course(run, found)
@@ -136,33 +83,32 @@ def check(
             _check_words(run, texts, found)
     found.wrong += forks.strange_copies(runs)
     _check_answers(log, runs, named or {}, found)
-    again, after_all = _performances(runs, journal)
+    again, after_all = performances(runs, journal)
     ended = [run.first("completed") for run in runs.values()]
     line = {
         "acknowledged": len(asked),
         "completed": len(announced),
-        "lost": len(found.lost),
-        "completed_twice": len(found.completed_twice),
+        **{name: len(getattr(found, name)) for name in _NAMES},
         "heard_twice": sum(times > 1 for times in (heard or {}).values()),
-        "outcomes_twice": len(found.outcomes_twice),
-        "decisions_twice": len(found.decisions_twice),
         "performed_again": again,
         "performed_after_all": after_all,
         "longest_stall_s": _longest_stall(log),
         "outcomes": dict(Counter(message.fact.get("outcome") for message in ended if message)),
         "refused": sum(message.subject.startswith("research.invalid.") for message in log),
-        "wrong": len(found.wrong),
     }
     return line, found
 
 
-def _runs(log: list[Stored]) -> dict[str, Run]:
-    runs: dict[str, Run] = {}
-    for message in log:
-        if message.subject.startswith("research.run."):
-            _, _, name, slot = message.subject.split(".", 3)
-            runs.setdefault(name, Run(name)).slots[slot].append(message)
-    return runs
+def _found(runs: Mapping[str, Run], asked: Iterable[str], announced: Mapping[str, int]) -> Findings:
+    """Runs that were asked for and are lost, or that ended twice."""
+    found = Findings()
+    ended = {run.name for run in runs.values() if run.first("completed")}
+    found.lost = sorted(run for run in asked if run not in ended or not announced.get(run))
+    found.completed_twice = [
+        *(f"{run}, in COMPLETIONS" for run, times in announced.items() if times > 1),
+        *(f"{run}, in its log" for run in runs if len(runs[run].slots["completed"]) > 1),
+    ]
+    return found
 
 
 def _check_boxes(run: Run, found: Findings) -> None:
@@ -188,6 +134,7 @@ def _check_course(run: Run, found: Findings) -> None:
         decision = run.first(slot.replace("synthesis", "decision"))
         if decision is None or decision.seq > synthesis.seq or decision.event["type"] != "decision.approved.v1":
             found.wrong.append(f"{run.name}.{slot} was written without an approval")
+    found.wrong += deadlines.expired_early(run)
     if completed:
         _check_end(run, completed, found)
 
@@ -282,32 +229,6 @@ def _says_again(message: Stored, runs: Mapping[str, Run], named: Mapping[int, st
     return message.subject == _CONTRACT[0] and name in runs
 
 
-def _performances(runs: Mapping[str, Run], journal: Iterable[Json]) -> tuple[int, int]:
-    """How many tasks were begun that need not have been, and how many of those with the outcome long there."""
-    begun: defaultdict[tuple[str, str], list[datetime]] = defaultdict(list)
-    for line in journal:
-        begun[line["kind"], line["about"]].append(datetime.fromisoformat(line["at"]))
-    again = after_all = 0
-    for run in runs.values():
-        for kind, about, slot in _steps(run):
-            times = begun.get((kind, about), [])
-            attempts = 1 + sum(path.startswith(f"attempt.{kind}.{slot.split('.', 1)[1]}.") for path in run.slots)
-            again += max(0, len(times) - attempts)
-            stored = run.first(slot)
-            after_all += sum(bool(stored) and (at - stored.at).total_seconds() > _FRESH_S for at in times)
-    return again, after_all
-
-
-def _steps(run: Run) -> Iterable[tuple[str, str, str]]:
-    """What the journal calls each step of the first round, and its slot."""
-    accepted, plan = run.first("accepted"), run.first("plan.1")
-    if accepted:
-        yield "plan", accepted.fact["q"], "plan.1"
-        yield "synthesize", accepted.fact["q"], "synthesis.1"
-    for index, query in enumerate(plan.fact.get("queries", []) if plan else []):
-        yield "fetch", query, f"fetch.1.{index}"
-
-
 def _longest_stall(log: list[Stored]) -> float:
     asked = [message.at for message in log if message.subject == "research.requested"]
     if not asked:
@@ -350,19 +271,9 @@ async def check_server(
     return check(log, completions, acknowledged=acknowledged, heard=heard, journal=journal, texts=texts)
 
 
-def frozen(chunks: Iterable[Stored]) -> dict[str, str]:
-    """The whole texts among these chunks, by their SHA-256."""
-    parts: defaultdict[str, dict[int, bytes]] = defaultdict(dict)
-    for chunk in chunks:
-        _, sha256, number = chunk.subject.split(".")
-        parts[sha256][int(number)] = chunk.data
-    whole = {sha256: b"".join(data for _, data in sorted(chunks.items())) for sha256, chunks in parts.items()}
-    return {sha256: data.decode() for sha256, data in whole.items() if hashlib.sha256(data).hexdigest() == sha256}
-
-
 def say(found: Findings) -> None:
     """Name everything that is wrong, for a person."""
-    for name in ("lost", "completed_twice", "outcomes_twice", "decisions_twice", "wrong"):
+    for name in _NAMES:
         for what in getattr(found, name):
             print(f"{name}: {what}", file=sys.stderr)
 

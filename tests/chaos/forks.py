@@ -1,13 +1,12 @@
 """The part of the checker that is about forks: what a run took over from another one is what that one says."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    from tests.chaos.checker import Run, Stored
+from tests.chaos.stored import Run, Stored
 
 
-def takes(accepted: "Stored", slot: str, outcome: "Stored") -> bool:
+def takes(accepted: Stored, slot: str, outcome: Stored) -> bool:
     """Whether the run was accepted to take this over from another one, or to plan so."""
     fork = accepted.fact.get("fork") or {}
     if slot == "plan.1" and fork.get("queries"):
@@ -16,8 +15,8 @@ def takes(accepted: "Stored", slot: str, outcome: "Stored") -> bool:
     return slot in origins and outcome.fact.get("copied_from") == origins[slot]
 
 
-def strange_copies(runs: Mapping[str, "Run"]) -> Iterator[str]:
-    """What differs from its origin in anything but what it cost."""
+def strange_copies(runs: Mapping[str, Run]) -> Iterator[str]:
+    """What differs from its origin in anything but what it cost and how long it took."""
     for run in runs.values():
         for slot, outcome in run.under("plan", "fetch", "synthesis"):
             if origin := outcome.fact.get("copied_from"):
@@ -27,5 +26,8 @@ def strange_copies(runs: Mapping[str, "Run"]) -> Iterator[str]:
                     yield f"{run.name}.{slot} is not what {origin} says"
 
 
-def _said(outcome: "Stored") -> dict[str, Any]:
-    return {name: value for name, value in outcome.fact.items() if name not in ("copied_from", "usage", "calls")}
+_OF_THE_WORK: Final = ("copied_from", "usage", "calls", "duration_s")
+
+
+def _said(outcome: Stored) -> dict[str, Any]:
+    return {name: value for name, value in outcome.fact.items() if name not in _OF_THE_WORK}

@@ -11,7 +11,9 @@ from typing import Any
 import nats
 import pytest
 
-from tests.chaos.checker import Findings, Json, Stored, check, check_server, frozen
+from tests.chaos.checker import Findings, check, check_server
+from tests.chaos.deadlines import expired_early
+from tests.chaos.stored import Json, Stored, frozen, runs_of
 from tests.harness.server import NatsServer
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -86,6 +88,29 @@ def test_a_good_log_is_good():
     line, found = judged(good())
     assert found.ok, found.wrong
     assert (line["acknowledged"], line["completed"], line["refused"], line["lost"]) == (1, 1, 1, 0)
+
+
+def expired(at_s: float, *extended: tuple[float, float]) -> list[str]:
+    """What is found of a hold until 10 s that expires then; each extension is stored at a time, until another."""
+    told = [("hold.1", 0.0, event("hold.opened", deadline=(BEGAN + timedelta(seconds=10)).isoformat()))]
+    for number, (stored_s, until_s) in enumerate(extended, 1):
+        until = (BEGAN + timedelta(seconds=until_s)).isoformat()
+        told.append((f"extension.1.{number}", stored_s, event("hold.extended", deadline=until)))
+    told.append(("decision.1", at_s, event("decision.expired")))
+    log = [
+        Stored(f"research.run.a.{slot}", seq, BEGAN + timedelta(seconds=at), data)
+        for seq, (slot, at, data) in enumerate(told, 1)
+    ]
+    return list(expired_early(runs_of(log)["a"]))
+
+
+def test_a_hold_that_expires_before_its_last_deadline_is_seen():
+    assert expired(9.9)
+    assert not expired(10.0)
+    assert expired(10.0, (9.9, 20))
+    assert not expired(10.0, (10.0, 20))
+    assert expired(20.0, (5, 20), (19.9, 30))
+    assert not expired(20.0, (5, 20), (20.0, 30))
 
 
 @pytest.mark.parametrize(

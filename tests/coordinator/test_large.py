@@ -11,7 +11,7 @@ from services.coordinator.api import Api
 from services.coordinator.run import digest
 from shared.contracts import envelope
 from shared.contracts.envelope import MAX_BYTES, MAX_TEXT_BYTES
-from shared.contracts.evidence import Citation, CitedSource, Claim, Passage, Report, Section, Source
+from shared.contracts.evidence import Call, Citation, CitedSource, Claim, Passage, Report, Section, Source, usage_of
 from shared.contracts.facts import FetchFound, PlanMade, StepOutcome, SynthesisWritten
 from shared.contracts.subjects import KINDS, Kind, Slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
@@ -20,6 +20,8 @@ from shared.runtime.worker import Perform
 from tests.access.entry import entered
 from tests.dossier import coordinating, run, working
 from tests.waiting import wait_until
+
+CALL = Call("planner", "m-planner", "plan.v1", 100, 10, 0.25, 1.5)
 
 
 class Large:
@@ -34,7 +36,7 @@ class Large:
         self.tasks.append(task)
         match task:
             case PlanTask(q=q):
-                return PlanMade(queries=(q, "dogs"), planner="test")
+                return PlanMade(queries=(q, "dogs"), planner="test", calls=(CALL,), usage=usage_of((CALL,)))
             case FetchTask(query=query):
                 text = f"{query} purr. {'x' * self._finding}"
                 source = Source(sha256(text.encode()).hexdigest(), query, "l", "docs", (Passage(text, 0),))
@@ -119,8 +121,10 @@ def test_above_its_bound_a_run_fails_by_name(tmp_path: Path, work: Large, reason
         async with coordinating(log, tmp_path) as it, working(log, work.performs):
             await it.ask("What do cats do? " * 100, run_id="cats", approval="auto")
             await it.ask("And dogs?", run_id="dogs")
-            ended = (await it.until("cats", "failed")).completed.fact
+            failed = await it.until("cats", "failed")
+            ended = failed.completed.fact
             assert reason in ended.reason
+            assert (ended.usage, ended.agents) == (failed.usage(), {"planner": usage_of((CALL,))})
             await it.until("dogs", "hold")
 
     run(story)

@@ -4,8 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.coordinator.spending import Writer, estimate
+from services.synthesizer import correction, judge
+from services.synthesizer.citations import Draft, Lost
 from services.synthesizer.prompt import ask
-from shared.contracts.evidence import Finding, Passage, Source
+from services.synthesizer.reply import WrittenQuote
+from shared.contracts.evidence import Citation, Claim, Finding, Passage, Section, Source
 from shared.contracts.tasks import SynthesizeTask
 from shared.models.endpoint import Prompt
 from shared.models.room import MOST_CONTEXT, room
@@ -42,3 +45,39 @@ def test_an_estimate_covers_the_prompt_that_is_written_in_the_end(found: tuple[F
     messages = [{"role": "system", "content": asked.system}, {"role": "user", "content": asked.user}]
     assert at_most(Prompt(messages, asked.reply, asked.max_tokens).text) <= about.input_tokens
     assert asked.max_tokens <= about.output_tokens
+
+
+def test_with_every_correction_it_covers_a_second_look_at_the_quotes_and_a_judge():
+    """Priced by the token, the calls that may follow cost no more than the hold says."""
+    priced = Writer("m-1", 6_000, lambda into, out: into + out, Writer("m-2", 4_000, lambda into, out: into + out))
+    run = told(accepted(), planned(planner="m-planner")).run
+    source = Source("a" * 64, "Cats", "l", "docs", (Passage("Cats purr. " * 3_000, 0),))
+    found = (Finding("cats", (source,)),)
+    about = estimate(run, found, priced)
+    assert about
+    assert about.cost_usd
+    task = SynthesizeTask(run.accepted.fact.q, "d" * 64, found)
+    lost = [Lost(n, "Cats bark. " * 10, (WrittenQuote(source=1, quote="Cats bark. " * 20),)) for n in range(20)]
+    again = correction.ask(task, lost, room("writer", MOST_CONTEXT))
+    citation = Citation(source.sha256, "Cats purr. " * 20, 0)
+    claims = tuple(Claim(f"Cats do {n}.", (citation,), "partial") for n in range(500))
+    doubted = judge.doubtful(Draft((Section("", claims),)), room("judge", MOST_CONTEXT))
+    judged = judge.ask(doubted, room("judge", MOST_CONTEXT))
+    once = 0
+    for question in (ask(task, room("writer", MOST_CONTEXT)), again, judged):
+        messages = [{"role": "system", "content": question.system}, {"role": "user", "content": question.user}]
+        into = at_most(Prompt(messages, question.reply, question.max_tokens).text)
+        once += 2 * (into + question.max_tokens) + question.max_tokens
+    assert len(doubted) > 50
+    assert about.cost_usd < once <= about.most_usd
+
+
+def test_what_a_judge_of_unknown_price_takes_nobody_knows():
+    unpriced = Writer("m-2", 4_000, lambda into, out: None)
+    run = told(accepted(), planned(planner="m-planner")).run
+    about = estimate(run, (), Writer("m-1", 6_000, lambda into, out: 1.0, unpriced))
+    assert about
+    assert (about.cost_usd, about.most_usd) == (1.0, None)
+    alone = estimate(run, (), Writer("m-1", 6_000, lambda into, out: 1.0))
+    assert alone
+    assert alone.most_usd == 4.0

@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Coroutine, Sequence
-from datetime import datetime
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, Final, Protocol
 
@@ -15,13 +15,13 @@ from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.evidence import Failure
 from shared.contracts.facts import DecisionRevised, Fact, FetchFailed, PlanMade
-from shared.contracts.requests import Ruling
+from shared.contracts.requests import Extension, Ruling
 from shared.contracts.subjects import Slot
 from shared.errors import Unavailable
 from shared.runtime.log import Fill, Message
+from tests.simulation.journal import Answer, Journal
 from tests.simulation.loop import BEGAN, Host, VirtualLoop
 from tests.simulation.network import Connection, Network
-from tests.simulation.promises import Answer, Journal
 from tests.simulation.scenario import PEOPLE, TROUBLE_ENDS, Ask, Say, Scenario
 from tests.simulation.work import UNNAMED, source
 
@@ -36,6 +36,9 @@ _BAD_WORDS: Final = (b'{"run_id": "run-0"}', b'{"run_id": "a b", "by": "eve"}', 
 _AGAIN_S: Final = 0.5
 _PATIENCE_S: Final = 20.0
 _ANSWERED_WITHIN_S: Final = 8.0
+
+
+Asking = Callable[[Desk], Coroutine[Any, Any, tuple[Refuse | None, Run | None]]]
 
 
 class Office(Protocol):
@@ -146,6 +149,9 @@ class People:
             return
         hold = self._stored(f"research.run.{run}.hold.1")
         held = json.loads(hold.data)["data"]["digest"] if hold else None
+        if say.verb == "extend":
+            await self._extend(say, run, hold)
+            return
         digest = {"none": None, "right": held, "stale": "f" * 64}[say.digest]
         exclude = {"none": (), "one": (source("everywhere").sha256,), "stranger": ("e" * 64,)}[say.exclude]
         if say.verb == "revise":
@@ -153,7 +159,7 @@ class People:
             return
         ruling = Ruling(run_id=run, by=say.by, digest=digest, exclude=() if say.verb == "cancel" else exclude)
         if say.over == "desk":
-            await self._call(say, ruling)
+            await self._call(say, run, lambda desk: desk.rule(say.verb, ruling, local()))  # type: ignore[arg-type]
             return
         content = {"run_id": run, "by": say.by}
         content |= {"digest": digest} if digest else {}
@@ -182,8 +188,7 @@ class People:
                 return None
             await self._network.log.grown()
         if say.after == "deadline":
-            deadline = datetime.fromisoformat(json.loads(hold.data)["data"]["deadline"])
-            until = (deadline - BEGAN).total_seconds() + say.seconds
+            until = (_deadline(hold) - BEGAN).total_seconds() + say.seconds
             if until > 3 * TROUBLE_ENDS:
                 return None
             await asyncio.sleep(max(0.0, until - self._loop.time()))
@@ -201,7 +206,14 @@ class People:
         fact = DecisionRevised(by=say.by, via="api", feedback="More.", exclude=exclude[:1], digest=held)
         await connection.fill([_fill(Slot(run, "decision", 1), fact, hold.time)])
 
-    async def _call(self, say: Say, ruling: Ruling) -> None:
+    async def _extend(self, say: Say, run: str, hold: Message | None) -> None:
+        """Want more time for a hold that is open."""
+        if hold:
+            until = _deadline(hold) + timedelta(seconds=say.more)
+            wish = Extension(run_id=run, by=say.by, deadline=until)
+            await self._call(say, run, lambda desk: desk.extend(wish, local()), until)
+
+    async def _call(self, say: Say, run: str, ask: Asking, until: datetime | None = None) -> None:
         """Ask a coordinator, another one where that does not answer, until one does."""
         number = say.desk
         unheard = False
@@ -210,21 +222,22 @@ class People:
             number += 1
             if office.alive:
                 asked_at = self._loop.time()
-                asked = office.host.begin(office.desk.rule(say.verb, ruling, local()))  # type: ignore[arg-type]
+                asked = office.host.begin(ask(office.desk))
                 await asyncio.wait({asked}, timeout=_ANSWERED_WITHIN_S)
                 if asked.done() and not asked.cancelled() and not isinstance(asked.exception(), Unavailable):
-                    self._hear(say, ruling.run_id, *asked.result(), asked_at=asked_at, unheard=unheard)
+                    told = self._told(say, run, *asked.result())
+                    heard = Answer(say.by, say.verb, run, *told, asked_at, self._loop.time(), unheard, until)
+                    self.journal.answers.append(heard)
                     return
                 unheard = True
             await asyncio.sleep(_AGAIN_S)
 
-    def _hear(
-        self, say: Say, run: str, refusal: Refuse | None, known: Run | None, *, asked_at: float, unheard: bool
-    ) -> None:
+    def _told(self, say: Say, run: str, refusal: Refuse | None, known: Run | None) -> tuple[str, str]:
+        """Why not, as a code, and who won."""
         lost = refusal and known and (known.current.decision or known.completed)
         told, code = winner(known) if known and lost else "", refusal.code if refusal else ""
-        self.journal.answers.append(Answer(say.by, say.verb, run, code, told, asked_at, self._loop.time(), unheard))
         self._network.say(say.by, f"asks to {say.verb} {run} → {code or 'done'} {told}")
+        return code, told
 
     # Where there should be nobody
 
@@ -246,6 +259,10 @@ class People:
 
     def _stored(self, subject: str) -> Message | None:
         return self._network.stored(subject)
+
+
+def _deadline(hold: Message) -> datetime:
+    return datetime.fromisoformat(json.loads(hold.data)["data"]["deadline"])
 
 
 def _fill(slot: Slot, fact: Fact, at: datetime) -> Fill:

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from shared.runtime.log import Message
 from shared.runtime.memory import MemoryLog
-from tests.chaos import checker
+from tests.chaos import checker, deadlines
+from tests.chaos.stored import Stored
 from tests.simulation.book import CONTRACT, asked_in
+from tests.simulation.journal import Answer, Journal
 from tests.simulation.loop import BEGAN
 from tests.simulation.work import UNNAMED, Begun
 
@@ -27,31 +29,6 @@ _WORD: Final = {
     "decision.revised.v1": "sent back",
     "decision.expired.v1": "expired",
 }
-
-
-class Answer(Struct, frozen=True):
-    """What a coordinator told a person over the API; `code` is empty where the word was taken."""
-
-    by: str
-    verb: str
-    run: str
-    code: str
-    winner: str
-    asked_at: float
-    answered_at: float
-    unheard: bool
-    """Whether the person had asked before, and has not heard what came of it."""
-
-
-class Journal(Struct):
-    """What those know who were there, and the log does not say."""
-
-    acknowledged: set[int] = field(default_factory=set)
-    malformed: set[bytes] = field(default_factory=set)
-    forged: set[bytes] = field(default_factory=set)
-    """What somebody wrote to boxes that were full, without the guard."""
-    answers: list[Answer] = field(default_factory=list)
-    crashes: list[str] = field(default_factory=list)
 
 
 class Fact(Struct, frozen=True):
@@ -143,11 +120,11 @@ class _Story:
         """The winner had the right to win, and nobody was before."""
         number = int(slot.rsplit(".", 1)[1])
         took = decision.data.get("message_seq")
-        if took and hold and self.messages[took].time >= _deadline(hold):
+        if took and hold and self.messages[took].time >= self._deadline(run, hold):
             yield f"{run}.{slot} took the message at {took}, which came too late"
         if took and number > 1 and (hold is None or took < hold.seq):
             yield f"{run}.{slot} took the message at {took}, which came before there was anything to decide on"
-        if decision.data["via"] == "deadline" and (hold is None or decision.at < _deadline(hold)):
+        if decision.data["via"] == "deadline" and (hold is None or decision.at < self._deadline(run, hold)):
             yield f"{run}.{slot} expired before its time"
         for seq, (message, word) in self.words.items():
             if word["run_id"] == run and self._was_passed_over(seq, message, decision, hold, number):
@@ -161,7 +138,7 @@ class _Story:
             return False
         by_order = took is not None or decision.data["via"] == "deadline"
         in_round = number == 1 or (hold is not None and seq > hold.seq)
-        in_time = hold is None or message.time < _deadline(hold)
+        in_time = hold is None or message.time < self._deadline(decision.subject.split(".")[2], hold)
         lost = refusal.data["error"]["code"] in ("decided", "too_late", "not_held")
         return by_order and in_round and in_time and lost and seq < (took or decision.seq)
 
@@ -179,9 +156,16 @@ class _Story:
         slots = self.runs.get(word["run_id"], {})
         return _unfounded(code, text, message, word, slots, before=refusal.seq)
 
+    def _deadline(self, run: str, hold: Fact) -> datetime:
+        return _deadline(hold, self.runs.get(run, {}))
+
     def _mistold(self, answer: Answer) -> str | None:
         """Why what a person was told over the API is not so."""
         slots = self.runs.get(answer.run, {})
+        if answer.until and answer.code in ("", "not_later"):
+            ends = [self._deadline(answer.run, fact) for slot, fact in slots.items() if slot.startswith("hold.")]
+            is_so = any(end > answer.until if answer.code else end >= answer.until for end in ends)
+            return None if is_so else f"its holds wait until {', '.join(map(str, ends))}"
         boxes = [fact for slot, fact in slots.items() if slot == "completed" or slot.startswith("decision.")]
         took = [fact for fact in boxes if fact.data.get("by") == answer.by]
         if not answer.code:
@@ -195,8 +179,8 @@ class _Story:
         if answer.code == "not_held" and _seconds(slots.get("hold.1")) < answer.asked_at:
             return None if any(fact.type == "decision.revised.v1" for fact in boxes) else "it was on hold"
         if answer.code == "too_late":
-            deadlines = [_deadline(fact) for slot, fact in slots.items() if slot.startswith("hold.")]
-            passed = any((deadline - BEGAN).total_seconds() <= answer.answered_at for deadline in deadlines)
+            ends = [self._deadline(answer.run, fact) for slot, fact in slots.items() if slot.startswith("hold.")]
+            passed = any((end - BEGAN).total_seconds() <= answer.answered_at for end in ends)
             return None if passed else "it came in time"
         return None
 
@@ -224,7 +208,7 @@ def _unfounded(
                 return "nothing was decided then"
             return None if _names(text, boxes) else f"it does not say who won: {text}"
         case "too_late":
-            return None if any(message.time >= _deadline(hold) for hold in holds) else "it came in time"
+            return None if any(message.time >= _deadline(hold, slots) for hold in holds) else "it came in time"
         case "stale_digest":
             digests = {hold.data["digest"] for hold in holds}
             return None if word.get("digest") and digests != {word["digest"]} else "its digest is right"
@@ -330,12 +314,15 @@ def _sources(data: Json) -> Sequence[Json]:
     return data.get("sources", ())
 
 
-def _deadline(hold: Fact) -> datetime:
-    return datetime.fromisoformat(hold.data["deadline"])
+def _deadline(hold: Fact, slots: Mapping[str, Fact]) -> datetime:
+    """Until when a hold waits, as it was extended."""
+    number = hold.subject.rsplit(".", 1)[1]
+    given = (fact for slot, fact in slots.items() if slot.startswith(f"extension.{number}."))
+    return deadlines.waits_until(hold.data, ((fact.seq, fact.at, fact.data) for fact in given))
 
 
-def _stored(message: Message) -> checker.Stored:
-    return checker.Stored(message.subject, message.seq, message.time, message.data)
+def _stored(message: Message) -> Stored:
+    return Stored(message.subject, message.seq, message.time, message.data)
 
 
 def _event(message: Message) -> Json:

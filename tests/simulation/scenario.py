@@ -18,7 +18,7 @@ TROUBLE_ENDS: Final = 30.0
 """Seconds into the story after which no fault begins any more."""
 
 How = Literal["request", "again", "other", "malformed"]
-Verb = Literal["approve", "reject", "cancel", "revise"]
+Verb = Literal["approve", "reject", "cancel", "revise", "extend"]
 
 
 class Ask(Struct, frozen=True):
@@ -47,6 +47,8 @@ class Say(Struct, frozen=True):
     exclude: Literal["none", "one", "stranger"] = "none"
     desk: int = 0
     """Which coordinator is asked first."""
+    more: float = 0.0
+    """To extend the hold: to so many seconds after its first deadline."""
 
 
 class Temper(Struct, frozen=True):
@@ -79,6 +81,7 @@ def scenario(seed: int) -> Scenario:
     """The story of a seed."""
     rng = Random(seed)
     asks, words = _asked(rng)
+    words += _extensions(Random(f"{seed} extends"), asks)
     processes = (*COORDINATORS, *COORDINATORS, *WORKERS)
     return Scenario(
         seed=seed,
@@ -114,6 +117,25 @@ def _asked(rng: Random) -> tuple[tuple[Ask, ...], tuple[Say, ...]]:
     for number in range(rng.choice((0, 0, 1, 2))):
         asks.append(Ask(round(rng.uniform(0.0, 10.0), 3), f"bad-{number}", "malformed", fault=rng.randrange(100)))
     return tuple(asks), tuple(words)
+
+
+def _extensions(rng: Random, asks: tuple[Ask, ...]) -> tuple[Say, ...]:
+    """Who wants more time for a hold, drawn apart from all else: a story is the same but for that."""
+    held = [ask.run for ask in asks if ask.how == "request"]
+    return tuple(
+        Say(
+            run=run,
+            verb="extend",
+            after=(after := rng.choice(("hold", "deadline", "deadline"))),
+            seconds=round(rng.uniform(0.0, 4.0) if after == "hold" else rng.uniform(-0.4, 0.1), 3),
+            by=f"x{number}{place}",
+            over="desk",
+            desk=rng.randrange(2),
+            more=rng.choice((0.2, 1.0, 5.0, 20.0)),
+        )
+        for number, run in enumerate(held)
+        for place in range(rng.choice((0, 0, 1, 2)))
+    )
 
 
 def _word(rng: Random, run: str, by: str) -> Say:

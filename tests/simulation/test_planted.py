@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import pytest
+from msgspec.structs import replace
 
 from services.coordinator import inbox, intake, loop, owed, run
 from services.coordinator.desk import Desk
@@ -23,7 +24,7 @@ from tests.simulation.telling import first_broken
 
 WITHIN: Final = 100
 """Stories, at most, until a bug is seen. Most are seen in the first few."""
-RARE: Final = {"tell_everybody_that_they_won": 200, "judge_a_decision_by_when_it_is_read": 30, "never_let_go": 60}
+RARE: Final = {"tell_everybody_that_they_won": 145, "judge_a_decision_by_when_it_is_read": 30, "never_let_go": 60}
 """Where to begin with those that take a coincidence, to be quicker."""
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -98,7 +99,7 @@ def refuse_an_early_decision(patch: pytest.MonkeyPatch) -> None:
 def expire_before_folding_to_the_end(patch: pytest.MonkeyPatch) -> None:
     async def impatient(self: Coordinator) -> bool:
         self._is_set_up = True
-        self._proven = max(self._proven, self._now())
+        self._proven = max(self._proven, self.now())
         self._ring()
         return True
 
@@ -157,6 +158,32 @@ def forget_the_deadline(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Fold, "looked", lambda self, of, wake_at: looked(self, of, None))
 
 
+def expire_at_the_first_deadline(patch: pytest.MonkeyPatch) -> None:
+    hold = owed._hold
+
+    def hasty(of: Run, request: Any, number: int, round_: Round, now: Any) -> Owed:
+        return hold(of, request, number, replace(round_, extensions={}), now)
+
+    patch.setattr(owed, "_hold", hasty)
+
+
+def count_an_extension_that_came_too_late(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Round, "extended", lambda self: sorted(self.extensions.values(), key=lambda box: box.seq))
+
+
+def answer_an_extension_without_reading_it_back(patch: pytest.MonkeyPatch) -> None:
+    judged = Desk._judged_extension
+    asked: set[tuple[Desk, str]] = set()
+
+    async def once(self: Desk, wish: Any, who: Any) -> tuple[Run | None, Judgement]:
+        of, follows = await judged(self, wish, who)
+        said = (self, wish.by) in asked
+        asked.add((self, wish.by))
+        return of, Said() if said else follows
+
+    patch.setattr(Desk, "_judged_extension", once)
+
+
 PLANTS: Final[tuple[Plant, ...]] = (
     acknowledge_before_writing,
     fold_only_what_comes_in_order,
@@ -175,6 +202,9 @@ PLANTS: Final[tuple[Plant, ...]] = (
     open_the_hold_on_other_evidence,
     tell_everybody_that_they_won,
     forget_the_deadline,
+    expire_at_the_first_deadline,
+    count_an_extension_that_came_too_late,
+    answer_an_extension_without_reading_it_back,
 )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from tests.chaos.checker import Stored
+from tests.chaos.stored import Stored
 from tests.upgrade.load import EXPIRING, FLYING, HELD
 
 _NONE = timedelta()

@@ -10,7 +10,8 @@ from typing import Final
 import nats
 
 from shared.runtime import clock
-from tests.chaos.checker import Findings, Json, Stored, check_server, read
+from tests.chaos.checker import Findings, check_server, read
+from tests.chaos.stored import Json, Stored
 from tests.chaos.world import World
 from tests.harness import http
 from tests.harness.deployment import Service

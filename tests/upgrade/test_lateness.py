@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.chaos.checker import Stored
+from tests.chaos.stored import Stored
 from tests.upgrade.lateness import Course, Restart, expiries, flights, late, on_their_way, undisturbed
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
