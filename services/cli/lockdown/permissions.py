@@ -45,7 +45,7 @@ OPERATOR: Final = "operator"
 SYSTEM: Final = "system"
 """Sees the servers themselves (`$SYS.>`), and nothing that is stored."""
 
-Answers = Literal["one", "many", "none"]
+Answers = Literal["one", "many"]
 
 
 class May(Struct, frozen=True):
@@ -57,10 +57,14 @@ class May(Struct, frozen=True):
 
 
 class Hears(Struct, frozen=True):
-    """A subject that a user may subscribe to, and what it is for."""
+    """A subject that a user may subscribe to, what it is for, and the account that it comes from.
+
+    What a coordinator says comes from there: NATS passes nothing on that came into the store from another account.
+    """
 
     subject: str
     why: str
+    source: str = STORE
 
 
 class User(Struct, frozen=True):
@@ -70,6 +74,8 @@ class User(Struct, frozen=True):
     about: str
     may: tuple[May, ...] = ()
     hears: tuple[Hears, ...] = ()
+    says: tuple[May, ...] = ()
+    """What it may publish to besides, for others to hear, in its own account."""
 
     @property
     def account(self) -> str:
@@ -138,7 +144,6 @@ def _coordinator() -> Iterator[May]:
     yield May(LEAD, "the message that is the leadership")
     yield May("delivery.*.*.*.asked.*", "have something told again")
     yield May(ACCESS_SECRET, "what sessions are signed with; keys are the operator's to make")
-    yield May(LIVE_CANCELLED, "hint to workers that a run was cancelled", answers="none")
 
 
 def _notifier() -> Iterator[May]:
@@ -152,7 +157,13 @@ def _notifier() -> Iterator[May]:
     yield May("delivery.*.*.*.tried.*.*", "what came of it")
 
 
-_CANCELS: Final = (Hears(LIVE_CANCELLED, "hints that a run has no more use for its work"),)
+_COORDINATOR: Final = User(
+    "coordinator",
+    "writes what is owed, decides, serves the API",
+    tuple(_coordinator()),
+    says=(May(LIVE_CANCELLED, "hint to workers that a run was cancelled"),),
+)
+_CANCELS: Final = (Hears(LIVE_CANCELLED, "hints that a run has no more use for its work", _COORDINATOR.account),)
 _ABOUT: Final[dict[Kind, tuple[str, str]]] = {
     "plan": ("planner", "plans sub-queries"),
     "fetch": ("fetcher", "searches and reads pages"),
@@ -160,7 +171,7 @@ _ABOUT: Final[dict[Kind, tuple[str, str]]] = {
 }
 
 USERS: Final = (
-    User("coordinator", "writes what is owed, decides, serves the API", tuple(_coordinator())),
+    _COORDINATOR,
     *(User(name, about, tuple(_worker(kind)), _CANCELS) for kind, (name, about) in _ABOUT.items()),
     User("notifier", "tells others of holds, deadlines and ends", tuple(_notifier())),
     User("requester", "asks, and hears that the request is stored", (May(REQUESTED, "ask"),)),
@@ -176,7 +187,10 @@ USERS: Final = (
             *_consumer(COMPLETIONS, SUBSCRIBER, "completions, also those it missed"),
             May(_direct(RESEARCH, COMPLETED_SLOTS), "how one run ended"),
         ),
-        (Hears(COMPLETED, "completions as they come"), Hears(f"{INVALID}.*", "why messages were not taken")),
+        (
+            Hears(COMPLETED, "completions as they come"),
+            Hears(f"{INVALID}.*", "why messages were not taken", _COORDINATOR.account),
+        ),
     ),
 )
 """All but the operator and the system user, who need no list."""
@@ -186,7 +200,7 @@ WHOAMI: Final = "$SYS.REQ.USER.INFO"
 ACCOUNT_INFO: Final = "$JS.API.INFO"
 """Every account imports it, though few users may ask: without it, the server would put in a `$JS.API.>` that leads
 nowhere and answers first that the account has no JetStream."""
-INFORMED: Final = ("coordinator",)
+INFORMED: Final = (_COORDINATOR.name,)
 
 
 def named(name: str) -> User | None:
@@ -194,10 +208,20 @@ def named(name: str) -> User | None:
     return next((user for user in USERS if user.name == name), None)
 
 
-def exported(users: Iterable[User] = USERS) -> dict[str, tuple[Answers, list[str]]]:
-    """Each subject that leads into the store: how it is answered, and the users that may publish to it."""
+def services(users: Iterable[User] = USERS) -> dict[str, tuple[Answers, list[str]]]:
+    """Each subject that leads into the store: how it is answered, and the accounts that it leads from."""
     subjects: dict[str, tuple[Answers, list[str]]] = {}
     for user in users:
         for may in user.may:
-            subjects.setdefault(may.subject, (may.answers, []))[1].append(user.name)
+            subjects.setdefault(may.subject, (may.answers, []))[1].append(user.account)
+    return subjects
+
+
+def heard(source: str, users: Iterable[User] = USERS) -> dict[str, list[str]]:
+    """Each subject that is heard of what is said in an account, and the accounts that hear it."""
+    subjects: dict[str, list[str]] = {}
+    for user in users:
+        for hears in user.hears:
+            if hears.source == source:
+                subjects.setdefault(hears.subject, []).append(user.account)
     return subjects
