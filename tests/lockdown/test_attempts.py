@@ -413,6 +413,15 @@ def test_nobody_takes_or_acknowledges_what_is_anothers_to_do(people: People, str
     assert people.info(stream, name)["num_ack_pending"] == unacknowledged - 1, "its owner has acknowledged it"
 
 
+@pytest.mark.parametrize("who", ["planner", "subscriber", "notifier"])
+def test_no_acknowledgement_of_anothers_work_is_dressed_up_as_ones_own(people: People, who: str):
+    """The newer form of an ack has a stream and a consumer where the older has numbers."""
+    stream, name = next(owned for owned, owner in OWNERS.items() if owner == who)
+    for others in ("DELIVERIES.tell-ops", "RESEARCH.fetch", "RESEARCH.lead"):
+        if who != "notifier" or others.startswith("RESEARCH"):
+            assert people.say(who, f"$JS.ACK.{others}.{stream}.{name}.1.1.1.0").denied
+
+
 # What is heard
 
 HEARD = {

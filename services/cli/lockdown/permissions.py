@@ -99,11 +99,15 @@ def _texts() -> Iterator[May]:
 
 
 def _consumer(stream: str, consumer: str, why: str) -> Iterator[May]:
-    """What it takes to work off a consumer that somebody else made. Acks have two forms, the newer with a domain."""
+    """What it takes to work off a consumer that somebody else made.
+
+    Acks have two forms. The newer begins with a domain, `_` for none, and a hash of the account; were the domain left
+    open, the older ack of another stream could be made to fit.
+    """
     yield May(f"$JS.API.CONSUMER.INFO.{stream}.{consumer}", f"{why}: is the consumer there yet")
     yield May(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", why, answers="many")
     yield May(f"$JS.ACK.{stream}.{consumer}.>", f"{why}: acknowledge, renew, give back")
-    yield May(f"$JS.ACK.*.*.{stream}.{consumer}.>", f"{why}: the same, as newer servers say it")
+    yield May(f"$JS.ACK._.*.{stream}.{consumer}.>", f"{why}: the same, as newer servers say it")
 
 
 def _reader(stream: str) -> Iterator[May]:
@@ -132,7 +136,7 @@ def _coordinator() -> Iterator[May]:
         yield May(f"$JS.API.CONSUMER.DURABLE.CREATE.{RESEARCH}.{consumer}", "set up the consumer")
     yield May(f"$JS.API.CONSUMER.INFO.{RESEARCH}.*", "how long the queues are")
     yield May(f"$JS.ACK.{RESEARCH}.{COORDINATOR_LEAD}.>", "keep the leadership, hand it over")
-    yield May(f"$JS.ACK.*.*.{RESEARCH}.{COORDINATOR_LEAD}.>", "the same, as newer servers say it")
+    yield May(f"$JS.ACK._.*.{RESEARCH}.{COORDINATOR_LEAD}.>", "the same, as newer servers say it")
     for stream in (RESEARCH, ACCESS):
         yield from _reader(stream)
     for stream in (RESEARCH, DELIVERIES, ACCESS):
