@@ -10,6 +10,7 @@ from services.cli import deliveries as telling
 from services.cli import keyring, operating, recording, review, settings, starting, upgrade
 from services.cli.api import Api
 from services.cli.asking import Asking, Question
+from services.cli.doctor.command import doctor
 from services.cli.folder import Folder, Running
 from services.cli.nats_commands import nats as nats_app
 from services.cli.refusal import FAILED, MISUSED, Refusal
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 
 app.add_typer(nats_app)
+app.command()(doctor)
 
 Data = Annotated[
     Path | None, typer.Option("--data", help="Data folder; .dossier or $DOSSIER_DATA where none is named.")
