@@ -6,6 +6,7 @@ from itertools import combinations
 from pathlib import Path, PurePath
 
 import pytest
+from cryptography import x509
 
 from services.cli.lockdown import nkey
 from services.cli.lockdown.init import Wanted
@@ -82,6 +83,13 @@ def test_the_command_takes_all_of_it(tmp_path: Path):
     assert all(part in conf for part in ("nats-1.example.com:7222", "/etc/dossier", "20GB", "0.0.0.0:5222"))
 
 
+def test_one_certificate_may_be_for_all_names_of_a_domain(tmp_path: Path):
+    initialized(Wanted(tmp_path, hosts=("*.nats.svc.cluster.local",)))
+    certificate = x509.load_pem_x509_certificate((tmp_path / "tls" / "node.pem").read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["*.nats.svc.cluster.local"]
+
+
 def test_no_seed_is_ever_shown(tmp_path: Path):
     locked = Locked(tmp_path, 1)
     assert "operator.nk" in locked.said
@@ -124,9 +132,10 @@ def test_a_key_that_is_none_is_neither_used_nor_overwritten(tmp_path: Path):
         (Wanted(Path("f"), nodes=2), "one, or three"),
         (Wanted(Path("f"), nodes=3, hosts=("a", "b")), "name all 3 nodes"),
         (Wanted(Path("f"), hosts=('a"; }',)), "no host name"),
+        (Wanted(Path("f"), nodes=3, hosts=("*.a", "b", "c")), "one of its own"),
         (Wanted(Path("f"), store="much"), "no size"),
     ],
-    ids=["two-nodes", "too-few-hosts", "bad-host", "bad-size"],
+    ids=["two-nodes", "too-few-hosts", "bad-host", "a-star-among-three", "bad-size"],
 )
 def test_what_cannot_be_set_up_is_refused_before_anything_is_written(wanted: Wanted, says: str):
     with pytest.raises(Refusal, match=says):

@@ -24,7 +24,7 @@ _ACK: Final = "$JS.ACK."
 _NO_RESPONDERS: Final = 503
 
 
-_BOXES: Final = ("accepted", "task.>", "hold.*", "vote.*.*", "decision.*", "completed")
+_BOXES: Final = ("accepted", "task.>", "hold.*", "extension.*.*", "vote.*.*", "decision.*", "completed")
 """Of a run; what is the coordinator's alone to fill, which its own list says in one word."""
 
 
