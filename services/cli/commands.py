@@ -6,6 +6,7 @@ import typer
 
 from services.cli import review, settings, starting
 from services.cli.asking import Asking, Question
+from services.cli.doctor.command import doctor
 from services.cli.folder import Folder
 from services.cli.key_commands import keys
 from services.cli.nats_commands import nats as nats_app
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 
 app.add_typer(nats_app)
+app.command()(doctor)
 
 
 @app.command()

@@ -1,7 +1,8 @@
 """The durable consumers that a notifier takes its work from. It makes its own: they follow from its file."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from typing import Any, Final
 
 from shared.contracts import envelope
@@ -23,15 +24,19 @@ _NO_STREAM: Final = 10059
 async def ensure(link: Link, deliveries: Log, endpoints: Iterable[str]) -> None:
     """Make what is missing, and what an earlier release made as it is now.
 
-    Raises `Unavailable` while there is no coordinator that has set up the streams.
+    Raises `Unavailable` while there is no coordinator that has set up the streams. Where NATS is locked down a notifier
+    may not make them, and is not even answered: the operator does.
     """
     try:
         if not await topology.consumer_exists(link, RESEARCH, NOTICES):
-            await _create(link, RESEARCH, notices(await deliveries.newest(first_asked())))
-        await topology.hears(link, RESEARCH, NOTICES, NOTICED)
+            with _by_the_operator(NOTICES):
+                await _create(link, RESEARCH, notices(await deliveries.newest(first_asked())))
+        with _by_the_operator(NOTICES):
+            await topology.hears(link, RESEARCH, NOTICES, NOTICED)
         for endpoint in endpoints:
             if not await topology.consumer_exists(link, DELIVERIES, teller(endpoint)):
-                await _create(link, DELIVERIES, telling(endpoint))
+                with _by_the_operator(teller(endpoint)):
+                    await _create(link, DELIVERIES, telling(endpoint))
     except Refused as error:
         if error.code != _NO_STREAM:
             raise
@@ -61,6 +66,16 @@ def _fact_seq(last: Message | None) -> int:
     except ContractError:
         return 0
     return record.fact_seq if isinstance(record, DeliveryAsked) else 0
+
+
+@contextmanager
+def _by_the_operator(consumer: str) -> Generator[None]:
+    """Say who can help, where there was no answer."""
+    try:
+        yield
+    except Unavailable as error:
+        text = f"{error} Where NATS is locked down, the consumer {consumer} is its operator's to make:"
+        raise Unavailable(f"{text} dossier nats consumers --webhooks FILE") from error
 
 
 async def _create(link: Link, stream: str, config: dict[str, Any]) -> None:

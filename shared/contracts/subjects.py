@@ -29,8 +29,9 @@ INVALID = "research.invalid"
 RUN = "research.run"
 LEAD = "research.lead"
 LIVE_CANCELLED = "live.*.cancelled"
-LIVE_WRITING = "live.*.writing"
 """Core NATS, not stored: a hint to workers that a run has no more use for their work."""
+LIVE_WRITING = "live.*.writing"
+"""Core NATS, not stored: what is written of a report so far, for whoever watches its page."""
 
 RESEARCH_SUBJECTS = (*INBOUND, f"{INVALID}.*", f"{RUN}.>", LEAD)
 COMPLETED_SLOTS = f"{RUN}.*.completed"

@@ -185,6 +185,11 @@ class Link:
             raise Unavailable("The connection to NATS is down, so its version is not known.")
         return known
 
+    @property
+    def max_payload(self) -> int:
+        """Bytes that the server takes in one message, headers included."""
+        return self._client.max_payload
+
     def on_reconnect(self, call: Callable[[], None]) -> None:
         """Call this after each reconnection: the server has forgotten what it was asked."""
         self._reconnected.append(call)

@@ -4,12 +4,17 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from rich.console import Console
+
 from services.cli.lockdown.config import MONITOR_OFFSET, ROUTE_OFFSET
+from services.cli.lockdown.init import Wanted, init
 from services.cli.ports import is_free
+from services.cli.terminal import Terminal
 from shared.runtime.identity import Identity
 from tests.harness.children import Child
 from tests.harness.deployment import Service
@@ -43,7 +48,7 @@ class Locked:
     def __init__(self, folder: Path, nodes: int) -> None:
         self.folder = folder / "locked"
         base = free_block(nodes)
-        self.said = dossier("nats", "init", str(self.folder), "--nodes", str(nodes), "--port", str(base)).stderr
+        self.said = initialized(Wanted(self.folder, nodes=nodes, port=base))
         names = [f"n{n}" for n in range(1, nodes + 1)] if nodes > 1 else ["node"]
         self.nodes = [Node(self.folder, name, base + n) for n, name in enumerate(names)]
         self.urls = [f"tls://127.0.0.1:{base + n}" for n in range(nodes)]
@@ -104,6 +109,15 @@ class Locked:
         """What every process wrote, for whoever reads about a failed test."""
         children = (*self.nodes, *self.services.values())
         return "\n".join(f"=== {child.name}\n{child.said()[-6_000:]}" for child in children if child.log.exists())
+
+
+def initialized(wanted: Wanted) -> str:
+    """What `dossier nats init` says, done in this process."""
+    terminal = Terminal()
+    terminal.err = Console(file=StringIO(), width=200)
+    init(wanted, terminal)
+    assert isinstance(terminal.err.file, StringIO)
+    return terminal.err.file.getvalue()
 
 
 def free_block(nodes: int) -> int:

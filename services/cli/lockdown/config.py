@@ -17,7 +17,8 @@ from services.cli.lockdown.permissions import (
     WHOAMI,
     Answers,
     User,
-    exported,
+    heard,
+    services,
 )
 
 ACCOUNTS: Final = "accounts.conf"
@@ -25,7 +26,7 @@ ROUTE_OFFSET: Final = 2_000
 MONITOR_OFFSET: Final = 4_000
 """From a node's port for clients to that for its peers and that for its monitoring: 4222, 6222, 8222."""
 
-_RESPONSES: Final[Mapping[Answers, str]] = {"one": "", "none": "", "many": ', response_type: "stream"'}
+_RESPONSES: Final[Mapping[Answers, str]] = {"one": "", "many": ', response_type: "stream"'}
 
 
 class Node(Struct, frozen=True):
@@ -129,17 +130,16 @@ def _store(key: str) -> Iterator[str]:
     yield f"    users: [{{nkey: {key}}}]"
     yield "    exports: ["
     yield f"      {{service: {_quoted(ACCOUNT_INFO)}}}"
-    for subject, (answers, users) in exported().items():
-        names = ", ".join(user.upper() for user in users)
-        yield f"      {{service: {_quoted(subject)}, accounts: [{names}]{_RESPONSES[answers]}}}"
-    heard: dict[str, list[str]] = {}
-    for user in USERS:
-        for hears in user.hears:
-            heard.setdefault(hears.subject, []).append(user.account)
-    for subject, names in heard.items():
-        yield f"      {{stream: {_quoted(subject)}, accounts: [{', '.join(names)}]}}"
+    for subject, (answers, names) in services().items():
+        yield f"      {{service: {_quoted(subject)}, accounts: [{', '.join(names)}]{_RESPONSES[answers]}}}"
+    yield from _heard(STORE)
     yield "    ]"
     yield "  }"
+
+
+def _heard(source: str) -> Iterator[str]:
+    for subject, names in heard(source).items():
+        yield f"      {{stream: {_quoted(subject)}, accounts: [{', '.join(names)}]}}"
 
 
 def _account(user: User, key: str) -> Iterator[str]:
@@ -150,7 +150,7 @@ def _account(user: User, key: str) -> Iterator[str]:
     yield f"      nkey: {key}"
     yield "      permissions: {"
     yield "        publish: ["
-    for may in user.may:
+    for may in (*user.may, *user.says):
         yield f"          {_quoted(may.subject)}  # {may.why}"
     if user.name in INFORMED:
         yield f"          {_quoted(ACCOUNT_INFO)}  # how much room there is"
@@ -167,8 +167,12 @@ def _account(user: User, key: str) -> Iterator[str]:
     for subject in (ACCOUNT_INFO, *(may.subject for may in user.may)):
         yield f"      {{service: {{account: {STORE}, subject: {_quoted(subject)}}}}}"
     for hears in user.hears:
-        yield f"      {{stream: {{account: {STORE}, subject: {_quoted(hears.subject)}}}}}"
+        yield f"      {{stream: {{account: {hears.source}, subject: {_quoted(hears.subject)}}}}}"
     yield "    ]"
+    if heard(user.account):
+        yield "    exports: ["
+        yield from _heard(user.account)
+        yield "    ]"
     yield "  }"
 
 

@@ -46,7 +46,7 @@ OPERATOR: Final = "operator"
 SYSTEM: Final = "system"
 """Sees the servers themselves (`$SYS.>`), and nothing that is stored."""
 
-Answers = Literal["one", "many", "none"]
+Answers = Literal["one", "many"]
 
 
 class May(Struct, frozen=True):
@@ -58,10 +58,14 @@ class May(Struct, frozen=True):
 
 
 class Hears(Struct, frozen=True):
-    """A subject that a user may subscribe to, and what it is for."""
+    """A subject that a user may subscribe to, what it is for, and the account that it comes from.
+
+    What a coordinator says comes from there: NATS passes nothing on that came into the store from another account.
+    """
 
     subject: str
     why: str
+    source: str = STORE
 
 
 class User(Struct, frozen=True):
@@ -71,6 +75,8 @@ class User(Struct, frozen=True):
     about: str
     may: tuple[May, ...] = ()
     hears: tuple[Hears, ...] = ()
+    says: tuple[May, ...] = ()
+    """What it may publish to besides, for others to hear, in its own account."""
 
     @property
     def account(self) -> str:
@@ -84,8 +90,6 @@ def _worker(kind: Kind) -> Iterator[May]:
     yield May(attempt_subjects(kind), "attempts that failed")
     for boxes in (outcome_subjects(kind), attempt_subjects(kind), COMPLETED_SLOTS):
         yield May(_direct(RESEARCH, boxes), "whether a task that comes again is done already")
-    if kind == "synthesize":
-        yield May(LIVE_WRITING, "what is written of a report so far, for whoever watches", answers="none")
     yield from _texts()
 
 
@@ -96,11 +100,15 @@ def _texts() -> Iterator[May]:
 
 
 def _consumer(stream: str, consumer: str, why: str) -> Iterator[May]:
-    """What it takes to work off a consumer that somebody else made. Acks have two forms, the newer with a domain."""
+    """What it takes to work off a consumer that somebody else made.
+
+    Acks have two forms. The newer begins with a domain, `_` for none, and a hash of the account; were the domain left
+    open, the older ack of another stream could be made to fit.
+    """
     yield May(f"$JS.API.CONSUMER.INFO.{stream}.{consumer}", f"{why}: is the consumer there yet")
     yield May(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", why, answers="many")
     yield May(f"$JS.ACK.{stream}.{consumer}.>", f"{why}: acknowledge, renew, give back")
-    yield May(f"$JS.ACK.*.*.{stream}.{consumer}.>", f"{why}: the same, as newer servers say it")
+    yield May(f"$JS.ACK._.*.{stream}.{consumer}.>", f"{why}: the same, as newer servers say it")
 
 
 def _reader(stream: str) -> Iterator[May]:
@@ -129,7 +137,7 @@ def _coordinator() -> Iterator[May]:
         yield May(f"$JS.API.CONSUMER.DURABLE.CREATE.{RESEARCH}.{consumer}", "set up the consumer")
     yield May(f"$JS.API.CONSUMER.INFO.{RESEARCH}.*", "how long the queues are")
     yield May(f"$JS.ACK.{RESEARCH}.{COORDINATOR_LEAD}.>", "keep the leadership, hand it over")
-    yield May(f"$JS.ACK.*.*.{RESEARCH}.{COORDINATOR_LEAD}.>", "the same, as newer servers say it")
+    yield May(f"$JS.ACK._.*.{RESEARCH}.{COORDINATOR_LEAD}.>", "the same, as newer servers say it")
     for stream in (RESEARCH, ACCESS):
         yield from _reader(stream)
     for stream in (RESEARCH, DELIVERIES, ACCESS):
@@ -141,7 +149,6 @@ def _coordinator() -> Iterator[May]:
     yield May(LEAD, "the message that is the leadership")
     yield May("delivery.*.*.*.asked.*", "have something told again")
     yield May(ACCESS_SECRET, "what sessions are signed with; keys are the operator's to make")
-    yield May(LIVE_CANCELLED, "hint to workers that a run was cancelled", answers="none")
 
 
 def _notifier() -> Iterator[May]:
@@ -155,8 +162,17 @@ def _notifier() -> Iterator[May]:
     yield May("delivery.*.*.*.tried.*.*", "what came of it")
 
 
-_WRITING: Final = (Hears(LIVE_WRITING, "what is written of reports so far, for the pages of their runs"),)
-_CANCELS: Final = (Hears(LIVE_CANCELLED, "hints that a run has no more use for its work"),)
+_COORDINATOR: Final = User(
+    "coordinator",
+    "writes what is owed, decides, serves the API",
+    tuple(_coordinator()),
+    hears=(Hears(LIVE_WRITING, "what is written of reports so far, for the pages of their runs", "SYNTHESIZER"),),
+    says=(May(LIVE_CANCELLED, "hint to workers that a run was cancelled"),),
+)
+_CANCELS: Final = (Hears(LIVE_CANCELLED, "hints that a run has no more use for its work", _COORDINATOR.account),)
+_SAYS: Final[dict[Kind, tuple[May, ...]]] = {
+    "synthesize": (May(LIVE_WRITING, "what is written of a report so far, for whoever watches its page"),)
+}
 _ABOUT: Final[dict[Kind, tuple[str, str]]] = {
     "plan": ("planner", "plans sub-queries"),
     "fetch": ("fetcher", "searches and reads pages"),
@@ -164,8 +180,8 @@ _ABOUT: Final[dict[Kind, tuple[str, str]]] = {
 }
 
 USERS: Final = (
-    User("coordinator", "writes what is owed, decides, serves the API", tuple(_coordinator()), _WRITING),
-    *(User(name, about, tuple(_worker(kind)), _CANCELS) for kind, (name, about) in _ABOUT.items()),
+    _COORDINATOR,
+    *(User(name, about, tuple(_worker(kind)), _CANCELS, _SAYS.get(kind, ())) for kind, (name, about) in _ABOUT.items()),
     User("notifier", "tells others of holds, deadlines and ends", tuple(_notifier())),
     User("requester", "asks, and hears that the request is stored", (May(REQUESTED, "ask"),)),
     User(
@@ -180,7 +196,10 @@ USERS: Final = (
             *_consumer(COMPLETIONS, SUBSCRIBER, "completions, also those it missed"),
             May(_direct(RESEARCH, COMPLETED_SLOTS), "how one run ended"),
         ),
-        (Hears(COMPLETED, "completions as they come"), Hears(f"{INVALID}.*", "why messages were not taken")),
+        (
+            Hears(COMPLETED, "completions as they come"),
+            Hears(f"{INVALID}.*", "why messages were not taken", _COORDINATOR.account),
+        ),
     ),
 )
 """All but the operator and the system user, who need no list."""
@@ -190,7 +209,7 @@ WHOAMI: Final = "$SYS.REQ.USER.INFO"
 ACCOUNT_INFO: Final = "$JS.API.INFO"
 """Every account imports it, though few users may ask: without it, the server would put in a `$JS.API.>` that leads
 nowhere and answers first that the account has no JetStream."""
-INFORMED: Final = ("coordinator",)
+INFORMED: Final = (_COORDINATOR.name,)
 
 
 def named(name: str) -> User | None:
@@ -198,10 +217,20 @@ def named(name: str) -> User | None:
     return next((user for user in USERS if user.name == name), None)
 
 
-def exported(users: Iterable[User] = USERS) -> dict[str, tuple[Answers, list[str]]]:
-    """Each subject that leads into the store: how it is answered, and the users that may publish to it."""
+def services(users: Iterable[User] = USERS) -> dict[str, tuple[Answers, list[str]]]:
+    """Each subject that leads into the store: how it is answered, and the accounts that it leads from."""
     subjects: dict[str, tuple[Answers, list[str]]] = {}
     for user in users:
         for may in user.may:
-            subjects.setdefault(may.subject, (may.answers, []))[1].append(user.name)
+            subjects.setdefault(may.subject, (may.answers, []))[1].append(user.account)
+    return subjects
+
+
+def heard(source: str, users: Iterable[User] = USERS) -> dict[str, list[str]]:
+    """Each subject that is heard of what is said in an account, and the accounts that hear it."""
+    subjects: dict[str, list[str]] = {}
+    for user in users:
+        for hears in user.hears:
+            if hears.source == source:
+                subjects.setdefault(hears.subject, []).append(user.account)
     return subjects

@@ -1,0 +1,1 @@
+"""`dossier doctor`: what is well, what is not, and what to do about it."""

@@ -1,0 +1,54 @@
+"""`dossier doctor`, as it is typed."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services.cli import settings
+from services.cli.doctor.doctor import Patient, examine, tell
+from services.cli.folder import Folder, Running
+from services.cli.refusal import FAILED
+from services.cli.running import run
+from services.cli.settings import CliSettings
+from services.cli.terminal import Terminal
+from shared.runtime.identity import NOBODY
+
+
+def doctor(
+    data: Annotated[Path | None, typer.Option("--data", help="Data folder; .dossier or $DOSSIER_DATA.")] = None,
+    nats: Annotated[
+        str | None,
+        typer.Option("--nats", metavar="URL", help="Else of the Dossier in the folder, else $DOSSIER_NATS_URL."),
+    ] = None,
+    monitor: Annotated[
+        str | None, typer.Option(metavar="URL", help="Monitoring port of the NATS server, if it is not the usual one.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")] = False,
+) -> None:
+    """Look at NATS, the model, the tools and the folders as the services here are set up, and say what to do.
+
+    Changes nothing and costs nothing but one search with each tool. Ends with 1 where something is at fault.
+    """
+
+    async def work(terminal: Terminal) -> int:
+        known = settings.read()
+        patient = _patient(known, Folder(data or known.data), nats=nats, monitor=monitor)
+        return 0 if tell(await examine(patient, known), terminal, as_json=as_json) else FAILED
+
+    run(work)
+
+
+def _patient(known: CliSettings, folder: Folder, *, nats: str | None, monitor: str | None) -> Patient:
+    running = None if nats else folder.running()
+    servers = tuple(nats.split(",")) if nats else running.nats if running else known.nats_url
+    embedded = _embedded(running, folder) if running else None
+    identity = NOBODY if embedded else settings.identity(known, nats=nats)
+    return Patient(servers, identity, folder, embedded, monitor)
+
+
+def _embedded(running: Running, folder: Folder) -> str | None:
+    """What the running NATS was started with, where that was by `dossier up` from this folder."""
+    port = running.nats[0].removeprefix("nats://127.0.0.1:")
+    text = folder.nats_config.read_text(encoding="utf-8") if folder.nats_config.exists() else ""
+    return text if f"\nport: {port}\n" in text else None

@@ -1,0 +1,154 @@
+"""Who is let in at all, and what keeps users apart once they are."""
+
+import asyncio
+import re
+import shutil
+import ssl
+from pathlib import Path
+from typing import Any
+
+import nats
+import pytest
+
+from services.cli.lockdown import certificates, config
+from services.cli.lockdown.config import Node as Named
+from services.cli.lockdown.config import Place
+from services.cli.lockdown.permissions import USERS
+from shared.runtime import clock
+from shared.runtime.identity import Identity
+from shared.runtime.link import Link
+from shared.runtime.topology import Limits
+from tests.harness.http import ask
+from tests.harness.locked import Locked, Node, free_block
+from tests.harness.server import NatsServer
+from tests.harness.waiting import wait_until
+from tests.lockdown.people import People
+
+
+def refused(locked: Locked, **differently: Any) -> str:
+    """Why plain nats-py is not let in."""
+
+    async def connect() -> str:
+        reasons: list[str] = []
+
+        async def hear(error: Exception) -> None:
+            reasons.append(f"{error} {error.__cause__ or ''}")
+
+        options = locked.options("planner") | {"allow_reconnect": False, "error_cb": hear} | differently
+        try:
+            client = await nats.connect(**{name: value for name, value in options.items() if value is not None})
+        except (nats.errors.Error, OSError) as error:
+            return f"{error} {reasons}"
+        await client.close()
+        return ""
+
+    return asyncio.run(connect())
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Path:
+    """A folder like the one that counts, with keys and an authority of its own."""
+    return Locked(tmp_path, 1).folder
+
+
+def test_somebody_with_a_key_is_let_in(cluster: Locked):
+    assert refused(cluster) == ""
+
+
+def test_nobody_is_let_in_without_a_key(cluster: Locked):
+    assert "authorization violation" in refused(cluster, nkeys_seed=None).lower()
+    assert "authorization violation" in refused(cluster, nkeys_seed=None, user="operator", password="").lower()
+
+
+def test_nobody_is_let_in_with_the_key_of_another_nats(cluster: Locked, stranger: Path):
+    assert "authorization violation" in refused(cluster, nkeys_seed=str(stranger / "keys" / "operator.nk")).lower()
+
+
+def test_a_server_of_another_authority_is_not_spoken_to(cluster: Locked, stranger: Path):
+    other = ssl.create_default_context(cafile=stranger / "tls" / "ca.pem")
+    assert "certificate verify failed" in refused(cluster, tls=other).lower()
+
+
+def test_dossier_says_nothing_in_the_clear_where_it_knows_the_authority(cluster: Locked, tmp_path: Path):
+    server = NatsServer(tmp_path)
+    server.start()
+    reasons: list[str] = []
+
+    async def connect() -> None:
+        async with asyncio.timeout(1):
+            await Link.open([server.url], name="test", identity=cluster.identity("planner"), hear=reasons.append)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(connect())
+    server.kill()
+    assert "does not speak TLS" in reasons[0]
+
+
+def test_dossier_says_nothing_in_the_clear_to_a_server_named_by_tls(tmp_path: Path):
+    server = NatsServer(tmp_path)
+    server.start()
+
+    async def connect() -> None:
+        async with asyncio.timeout(1):
+            await Link.open([server.url.replace("nats:", "tls:")], name="test", identity=Identity())
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(connect())
+    server.kill()
+
+
+def test_no_server_joins_whose_certificate_is_from_elsewhere(cluster: Locked, tmp_path: Path):
+    """With everything but the authority's key: accounts, users, the name of the cluster, the addresses of its peers."""
+    base = free_block(1)
+    intruder = Named("n4", "127.0.0.1", base, "127.0.0.1")
+    ports = [int(url.rpartition(":")[2]) for url in cluster.urls]
+    peers = [intruder, *(Named(f"n{n}", "127.0.0.1", port, "127.0.0.1") for n, port in enumerate(ports, 1))]
+    shutil.copytree(cluster.folder / "nats", tmp_path / "nats")
+    (tmp_path / "tls").mkdir()
+    own = certificates.authority(clock.now())
+    pair = certificates.server(own, "n4", ["127.0.0.1"], clock.now())
+    (tmp_path / "tls" / "n4.pem").write_bytes(pair.certificate)
+    (tmp_path / "tls" / "n4.key").write_bytes(pair.key)
+    shutil.copy(cluster.ca, tmp_path / "tls" / "ca.pem")
+    (tmp_path / "nats" / "n4.conf").write_text(config.node(intruder, peers, Place(tmp_path, "1GB")))
+    node = Node(tmp_path, "n4", base)
+    node.start()
+    try:
+        wait_until(lambda: all(one.said().count("TLS route handshake error") for one in cluster.nodes))
+        assert "bad certificate" in node.said() or "unknown certificate authority" in node.said()
+        for one in cluster.nodes:
+            names = {route["remote_name"] for route in ask(one.monitor, "GET", "/routez").body["routes"]}
+            assert names < {"n1", "n2", "n3"}
+    finally:
+        node.kill()
+
+
+def test_monitoring_is_for_the_machine_of_the_server_alone(cluster: Locked):
+    for node in cluster.nodes:
+        text = (cluster.folder / "nats" / f"{node.name}.conf").read_text()
+        assert f'http: "127.0.0.1:{node.monitor}"' in text
+
+
+def test_accounts_alone_keep_users_apart_without_any_permission(tmp_path: Path):
+    """The allow-lists of users say the same again. Were one of the two wrong, the other would still hold."""
+    locked = Locked(tmp_path, 1)
+    accounts = locked.folder / "nats" / config.ACCOUNTS
+    bare, count = re.subn(r"\n      permissions: \{.*?\n      \}", "", accounts.read_text(), flags=re.DOTALL)
+    assert count == len(USERS)
+    accounts.write_text(bare)
+    with locked:
+        people = People(locked)
+        try:
+            people.set_up(Limits())
+            for who in ("planner", "notifier", "requester", "subscriber"):
+                said = people.say(who, "research.run.a.decision.1", b"forged", reply="nowhere")
+                assert not said.denied, "the permissions are gone"
+                people.say(who, "$JS.API.STREAM.PURGE.RESEARCH", reply="nowhere")
+                people.say(who, "$JS.API.DIRECT.GET.ACCESS", {"last_by_subj": "access.>"}, reply="nowhere")
+            assert people.say("planner", "research.run.a.plan.1", b"own").stored
+            people.say("planner", "research.run.a.plan.2", b"own", reply="research.run.a.decision.1")
+            assert people.say("coordinator", "research.run.a.hold.1").stored
+            assert people.stored("research.run.a.decision.1") is None
+            assert people.state("RESEARCH")["messages"] == 3
+        finally:
+            people.close()
