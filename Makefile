@@ -65,11 +65,13 @@ compile = $(uv) pip compile --quiet --universal --python-version 3.11 --generate
 lock: environment ## Pin all dependencies again, with hashes; UPGRADE=1 takes the newest
 	@$(compile) pyproject.toml -o requirements.txt
 	@$(compile) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
-	@printf '%s\n' 'hatchling>=1.27' editables uv | $(compile) - -c requirements-dev.txt -o requirements-build.txt
+	@printf '%s\n' 'hatchling>=1.27' editables setuptools uv | $(compile) - -c requirements-dev.txt -o requirements-build.txt
 
-# The environment is exactly what the locks say, then the project itself, built with what they pinned.
+# The environment is exactly what the locks say, then the project itself, built with what they pinned; so is nkeys, which
+# has no wheel.
 $(ready): $(locks) pyproject.toml | environment
-	@$(uv) pip sync --quiet --python $(bin)/python --require-hashes $(locks)
+	@$(uv) pip install --quiet --python $(bin)/python --require-hashes -r requirements-build.txt
+	@$(uv) pip sync --quiet --python $(bin)/python --require-hashes --no-build-isolation $(locks)
 	@$(uv) pip install --quiet --python $(bin)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 

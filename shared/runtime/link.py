@@ -28,6 +28,7 @@ REPLY_WITHIN_S: Final = 5.0
 """How long a healthy server may take to answer; a leader election takes longer and is met by trying again."""
 
 _SWEEP_S: Final = 0.5
+_DRAIN_S: Final = 2.0
 _RECONNECT_S: Final = 0.2
 _PASSWORD: Final = re.compile(r"(?<=://)[^@/]+(?=@)")
 _ACK: Final = "$JS.ACK."
@@ -62,13 +63,22 @@ def status(message: Incoming) -> int:
 class Subscription:
     """Interest in a subject, until closed."""
 
-    def __init__(self, unsubscribe: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, unsubscribe: Callable[[], Awaitable[None]], drain: Callable[[], Awaitable[None]]) -> None:
         self._unsubscribe = unsubscribe
+        self._drain = drain
 
     async def close(self) -> None:
-        """Receive no more."""
+        """Receive no more; what is on its way is lost."""
         with contextlib.suppress(NatsError):
             await self._unsubscribe()
+
+    async def drain(self) -> None:
+        """Receive what the server has sent by the time that it hears of this, and no more."""
+        try:
+            async with asyncio.timeout(_DRAIN_S):
+                await self._drain()
+        except (NatsError, TimeoutError):
+            await self.close()
 
 
 class _Expected(NamedTuple):
@@ -260,7 +270,7 @@ class Link:
         subscription = await self._client.subscribe(  # pyright: ignore[reportUnknownMemberType]
             subject, cb=received, pending_msgs_limit=_UNLIMITED, pending_bytes_limit=_UNLIMITED
         )
-        return Subscription(subscription.unsubscribe)
+        return Subscription(subscription.unsubscribe, subscription.drain)
 
     async def listen(self, subject: str) -> AsyncGenerator[Incoming]:
         """Every message on `subject` as it comes, until the caller stops."""

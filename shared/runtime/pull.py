@@ -45,6 +45,7 @@ class Pull:
         self._closed = False
         self._subscription: Subscription | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Place the order."""
@@ -83,17 +84,23 @@ class Pull:
         await self._order()
 
     async def close(self) -> None:
-        """Ask for no more. What has been taken stays taken."""
-        if self._closed:
-            return
-        self._closed = True
-        self._news.set()
+        """Ask for no more, and return when all that was handed out by then has come. What has been taken stays taken.
+
+        What were still on its way would be handed to nobody else before `ack_wait` is over.
+        """
+        if self._closing is None:
+            self._closed = True
+            self._news.set()
+            self._closing = asyncio.create_task(self._end())
+        await asyncio.shield(self._closing)
+
+    async def _end(self) -> None:
         if self._watch:
             self._link.forget_reconnect(self._forgotten)
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
         if self._subscription:
-            await self._subscription.close()
+            await (self._subscription.drain() if self._link.connected else self._subscription.close())
 
     async def _subscribe(self) -> None:
         self._inbox = self._link.inbox()

@@ -13,6 +13,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from shared.runtime.settings import Settings
+from tests.deploy.test_alerts import promtool
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -215,6 +216,7 @@ def test_prometheus_asks_every_service_where_it_answers():
         assert service["environment"]["DOSSIER_HEALTH_HOST"] == "0.0.0.0"
     rules = files("prometheus")["/etc/prometheus/alerts.yaml"]
     assert prometheus["rule_files"] == [rules.name]
+    promtool("check", "config", "prometheus.yaml")
 
 
 def test_traces_go_to_the_collector():

@@ -18,7 +18,7 @@ from tests.harness import helm
 from tests.harness.environment import ROOT
 from tests.harness.helm import HelmFailed, Manifest
 
-NOT_SETTINGS = {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS", "OPS_SECRET"}
+NOT_SETTINGS = {"OTEL_EXPORTER_OTLP_HEADERS", "OPS_SECRET"}
 
 every_set = pytest.mark.parametrize("values", SETS.values(), ids=SETS)
 

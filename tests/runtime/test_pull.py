@@ -11,12 +11,12 @@ import pytest
 from shared.contracts.subjects import RESEARCH
 from shared.runtime import pull
 from shared.runtime.jetstream import JetStreamLog
-from shared.runtime.log import Fill
+from shared.runtime.log import Fill, Tasks
 from shared.runtime.pull import Pull
 from shared.runtime.topology import Limits
 from tests.harness.server import NatsServer as Frozen
 from tests.nats_server import NatsServer
-from tests.runtime.real import beside, in_flight, killed_and_restarted, opened, with_log
+from tests.runtime.real import beside, in_flight, info, killed_and_restarted, opened, with_log
 from tests.waiting import wait_until
 
 
@@ -123,6 +123,8 @@ class Gate:
     def __init__(self, port: int) -> None:
         self._port = port
         self._open: list[asyncio.StreamWriter] = []
+        self._clear = asyncio.Event()
+        self._clear.set()
 
     async def start(self) -> str:
         """The address to connect to."""
@@ -136,8 +138,17 @@ class Gate:
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65_536):
+            await self._clear.wait()
             writer.write(data)
         writer.close()
+
+    def hold(self) -> None:
+        """Let nothing through for now."""
+        self._clear.clear()
+
+    def release(self) -> None:
+        """Let everything through, what was held first."""
+        self._clear.set()
 
     def cut(self) -> None:
         for writer in self._open:
@@ -177,3 +188,41 @@ def test_a_worker_that_stops_gives_back_what_it_never_looked_at(url: str):
         assert {delivery.message.subject.split(".")[2] for delivery in taken} == {"r2"}
 
     with_log(url, use)
+
+
+def test_a_worker_that_stops_gives_back_what_was_on_its_way_to_it(server: NatsServer):
+    async def main() -> None:
+        gate = Gate(server.port)
+        async with asyncio.timeout(20), opened(server.url) as outside, opened(await gate.start()) as log:
+            async with log.tasks("fetch", at_most=5) as tasks, beside(drained(tasks)):
+                await waits(outside, "fetch")
+                gate.hold()
+                await outside.fill(fetches(3))
+                await in_flight(outside, "fetch", 3)
+                closing = asyncio.create_task(tasks.close())
+                await asyncio.sleep(0)
+                gate.release()
+                await closing
+            taken = 0
+            async with outside.tasks("fetch", at_most=5) as others, asyncio.timeout(2):
+                async for deliveries in others:
+                    taken += len(deliveries)
+                    if taken == 3:
+                        break
+            assert taken == 3
+        await gate.stop()
+
+    asyncio.run(main())
+
+
+async def drained(tasks: Tasks) -> None:
+    """Take what comes, and do nothing about it."""
+    async for _ in tasks:
+        pass
+
+
+async def waits(log: JetStreamLog, consumer: str) -> None:
+    """Return when somebody has asked for messages of this consumer."""
+    async with asyncio.timeout(5):
+        while not await info(log, f"CONSUMER.INFO.{RESEARCH}.{consumer}", "num_waiting"):
+            continue

@@ -37,7 +37,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.upgrade", description="Replace every service under load.")
     parser.add_argument("--runs", type=int, default=500, help="in flight, and as many on hold")
-    parser.add_argument("--step-s", type=float, default=5, help="that each plan, fetch and report takes")
+    parser.add_argument("--step-s", type=float, default=8, help="that each plan, fetch and report takes")
     return parser.parse_args()
 
 

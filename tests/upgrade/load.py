@@ -71,7 +71,7 @@ class Load:
     async def take_off(self) -> None:
         """Return when all are in flight and so spread that each second as many end as begin."""
         self._tasks.append(asyncio.create_task(self._expire()))
-        flights = self._runs + max(_SPARE, self._runs // 10)
+        flights = self._runs + max(_SPARE, self._runs // 4)
         for _ in range(flights):
             self._tasks.append(asyncio.create_task(self._fly()))
             await asyncio.sleep(self._lap_s / flights)

@@ -7,7 +7,7 @@ from tests.upgrade.rollout import rollout
 
 
 def test_every_service_is_replaced_under_load_and_no_run_is_lost_repeated_or_late(tmp_path: Path):
-    line, found = asyncio.run(rollout(tmp_path, runs=50, step_s=0.5))
+    line, found = asyncio.run(rollout(tmp_path, runs=50, step_s=0.6))
     assert found.wrong == []
     assert found.ok
     assert line["replaced"] == 8
