@@ -99,6 +99,8 @@ def test_services_get_to_know_what_was_chosen_and_nothing_of_the_loopback_leaves
     told = Setup(Folder(tmp_path), docs=tmp_path).environment(RUNNING)
     assert told == {
         "DOSSIER_NATS_URL": "nats://127.0.0.1:4222",
+        "DOSSIER_NATS_CA": "",
+        "DOSSIER_NATS_SEED": "",
         "DOSSIER_DATA": str(tmp_path),
         "DOSSIER_API_HOST": "127.0.0.1",
         "DOSSIER_API_PORT": "8400",

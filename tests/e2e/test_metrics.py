@@ -80,7 +80,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "OPS_SECRET": f"whsec_{base64.b64encode(b'a-key-that-nobody-may-see').decode()}",
         }
         with Deployment(folder, workers=(*REAL_WORKERS, "notifier"), settings=settings) as deployment:
-            deployment.start()
+            deployment.server.start()
+            deployment.start_services()
+            for service in deployment.services.values():
+                service.wait_until_ready(60)
             client = deployment.client()
             done = client.request(QUESTION)
             client.until(done, "hold")
