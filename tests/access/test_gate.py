@@ -225,6 +225,18 @@ def test_the_description_says_that_it_takes_a_key(tmp_path: Path):
     tell(tmp_path, story)
 
 
+def test_no_route_that_does_something_takes_a_session_without_its_token(tmp_path: Path):
+    async def story(house: House) -> None:
+        await house.sign_in(await created(house.log, "ann"))
+        unsafe = [(method, path) for (method, path), need in ROUTES.items() if method != "GET" and need != ANYONE]
+        assert len(unsafe) > 10
+        for method, path in unsafe:
+            for form in ({}, {"csrf": "x"}):
+                is_refused(await house.http.request(method, filled(path), data=form, headers=SITE), 403, "csrf")
+
+    tell(tmp_path, story)
+
+
 # Keys
 
 

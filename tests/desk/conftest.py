@@ -135,16 +135,17 @@ def page(desk: Desk) -> Iterator[Page]:
     assert errors == []
 
 
-Check = Callable[[Page], None]
+Check = Callable[[Page, list[str]], None]
 
 
 @pytest.fixture
 def usable(axe: str) -> Check:
-    """Asserts that axe finds nothing serious, or worse, on a page."""
+    """Asserts that axe finds nothing serious, or worse, on a page: by all its rules, or by those that are named."""
 
-    def check(page: Page) -> None:
+    def check(page: Page, rules: list[str]) -> None:
         page.evaluate(axe)
-        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        only = {"runOnly": rules} if rules else {}
+        found = page.evaluate("options => axe.run(document, options)", {"resultTypes": ["violations"]} | only)
         bad = [
             (each["id"], [node["html"][:200] for node in each["nodes"]])
             for each in found["violations"]

@@ -135,6 +135,13 @@ def test_the_waterfall_is_in_order_within_its_width_and_a_long_wait_leaves_room_
     assert report[2] > 30
 
 
+def test_what_is_under_way_is_not_passed_off_as_work():
+    run = told(*PLANNED, (issued(FETCH_0, 1), 4))
+    [line] = [line for line in lines(run, START) if line.key == "fetch.1.0"]
+    assert (line.state, line.ends) == ("works", None)
+    assert [kind for kind, _, _ in spans(line, run, 9)] == ["open"]
+
+
 def test_a_run_of_which_nothing_is_known_has_no_lines():
     assert lines(Run("x"), START) == []
     assert details(Run("x")) == {}

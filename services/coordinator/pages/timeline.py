@@ -65,10 +65,16 @@ class Line(Struct, frozen=True):
     next_try: datetime | None = None
 
 
-class Bar(Struct, frozen=True):
-    """A piece of a line as it is drawn, from `x` on, `width` wide; both of 100."""
+BarKind = Literal["queue", "work", "failed", "wait", "open"]
 
-    kind: Literal["queue", "work", "failed", "wait"]
+
+class Bar(Struct, frozen=True):
+    """A piece of a line as it is drawn, from `x` on, `width` wide; both of 100.
+
+    `open` is an attempt without an end, of which nobody knows yet how much of it is work.
+    """
+
+    kind: BarKind
     x: float
     width: float
 
@@ -218,9 +224,10 @@ def _bars(line: Line, scale: _Scale, now: datetime) -> Iterator[Bar]:
         if attempt.began > attempt.issued:
             yield _bar("queue", attempt.issued, attempt.began, scale)
         failed = attempt.error is not None or (line.error is not None and attempt is line.attempts[-1])
-        yield _bar("failed" if failed else "work", attempt.began, attempt.ended or now, scale)
+        kind = "failed" if failed else "work" if attempt.ended else "open"
+        yield _bar(kind, attempt.began, attempt.ended or now, scale)
 
 
-def _bar(kind: Literal["queue", "work", "failed", "wait"], begin: datetime, end: datetime, scale: _Scale) -> Bar:
+def _bar(kind: BarKind, begin: datetime, end: datetime, scale: _Scale) -> Bar:
     x = scale.x(begin)
     return Bar(kind, x, max(0.4, round(scale.x(end) - x, 2)))
