@@ -37,6 +37,7 @@ CREATE TABLE IF NOT EXISTS run (
 CREATE INDEX IF NOT EXISTS run_wake ON run (wake_at) WHERE wake_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS run_place ON run (place);
 CREATE INDEX IF NOT EXISTS run_status ON run (status, place);
+CREATE INDEX IF NOT EXISTS run_deadline ON run (status, deadline, place);
 CREATE INDEX IF NOT EXISTS run_owed ON run (owed_since) WHERE owed_since IS NOT NULL;
 CREATE TABLE IF NOT EXISTS failure (
   seq INTEGER PRIMARY KEY,
@@ -219,9 +220,9 @@ class Projection:
         return [unpack(state) for (state,) in rows]
 
     def rows(self, wanted: Wanted, *, before: int | None = None, limit: int, by_deadline: bool = False) -> list[Row]:
-        """The same in brief; with `by_deadline` those with the least time left first."""
+        """The same in brief; with `by_deadline`, of runs that wait, those with the least time left first."""
         clause, values = _wanting(wanted, before)
-        order = "deadline IS NULL, deadline, place" if by_deadline else "place DESC"
+        order = "deadline, place" if by_deadline else "place DESC"
         rows = self._db.execute(f"SELECT brief FROM run {clause} ORDER BY {order} LIMIT ?", (*values, limit))  # noqa: S608
         return [_decode_row(row) for (row,) in rows]
 

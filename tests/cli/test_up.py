@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx2
@@ -221,7 +222,15 @@ def test_without_a_terminal_it_says_how_to_approve_and_waits(dossier):
         **dossier.command("ask", QUESTION), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as ask:
         run = held(dossier)
+        before = datetime.fromisoformat(dossier.json("show", run)["deadline"])
+        extended = dossier("extend", run, "2h", "--comment", "At lunch.")
+        assert extended.returncode == 0, extended.stderr
+        shown = dossier.json("show", run)
+        assert datetime.fromisoformat(shown["deadline"]) == before + timedelta(hours=2)
+        assert "as extended by" in " ".join(dossier("why", run).stdout.split())
+        assert "At lunch." in dossier("show", run).stdout
         assert dossier("reject", run, "--comment", "No.").returncode == 0
+        assert dossier("extend", run, "2h").returncode == 1
         _, said = ask.communicate(timeout=20)
     assert ask.returncode == 1
     assert f"To approve: dossier approve {run}" in said

@@ -8,6 +8,7 @@ from itertools import permutations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from services.coordinator import desk as desk_module
 from services.coordinator.access.rights import local
@@ -16,7 +17,7 @@ from services.coordinator.extending import judge_extension
 from services.coordinator.intake import Defaults, judge_ruling
 from services.coordinator.judgement import Refuse, Said, Take
 from services.coordinator.loop import Coordinator
-from services.coordinator.projection import Projection
+from services.coordinator.projection import Checkpoint, Projection, Wanted
 from services.coordinator.run import Run
 from services.coordinator.standing import owed_since
 from services.coordinator.why import Seen, why
@@ -336,3 +337,23 @@ def test_a_coordinator_that_is_behind_knows_all_the_same_how_long_the_hold_waits
 
     with virtual("behind") as loop:
         loop.run_until_complete(story())
+
+
+def test_a_list_by_deadline_follows_extensions_and_sorts_nothing(tmp_path: Path):
+    projection = Projection(tmp_path / "projection.db")
+    waiting = Wanted(("hold",))
+    sooner, later = (
+        replace(held(), id="sooner"),
+        replace(given(*HELD[:3], hold(deadline=DEADLINE + HOUR)).run, id="later"),
+    )
+    extended_ = replace(held((extended(1, DEADLINE + 2 * HOUR), START)), id="sooner")
+    for run, order in ((sooner, ["sooner", "later"]), (extended_, ["later", "sooner"])):
+        projection.save([(run, None), (later, None)], Checkpoint("", 1, ""), unanswered=(), answered=())
+        assert [row.run_id for row in projection.rows(waiting, limit=10, by_deadline=True)] == order
+    statements: list[str] = []
+    projection._db.set_trace_callback(statements.append)
+    projection.rows(waiting, limit=10, by_deadline=True)
+    projection._db.set_trace_callback(None)
+    plan = projection._db.execute(f"EXPLAIN QUERY PLAN {statements[0]}").fetchall()
+    assert [step for *_, step in plan] == ["SEARCH run USING INDEX run_deadline (status=?)"]
+    projection.close()
