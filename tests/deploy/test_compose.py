@@ -200,7 +200,7 @@ def test_each_file_that_is_named_is_used_and_is_there_or_made_by_nats_init():
 
 
 def test_what_is_locked_is_not_committed():
-    assert "/deploy/locked/" in (ROOT / ".gitignore").read_text().splitlines()
+    assert {"/deploy/locked/", "/deploy/.env"} <= set((ROOT / ".gitignore").read_text().splitlines())
 
 
 # What watches
