@@ -242,4 +242,4 @@ def tell(
             finally:
                 await stage.close()
 
-    run(told, within_s=30)
+    run(told, within_s=60)
