@@ -1,18 +1,16 @@
 """A collector of traces: a real OTLP receiver on the loopback that keeps every span it is sent."""
 
 import gzip
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from http.server import BaseHTTPRequestHandler
+from typing import NamedTuple
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as Wire
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
-from tests.harness.ports import free_port
+from tests.harness.listener import Listener
 
 Value = str | int | float | bool | None
 
@@ -37,35 +35,13 @@ class Got(NamedTuple):
         return self.attributes.get("gen_ai.conversation.id")
 
 
-class Collector:
+class Collector(Listener):
     """Takes spans on a loopback port."""
 
     def __init__(self) -> None:
-        self.port = free_port()
+        super().__init__()
         self.spans: list[Got] = []
         self.bodies: list[bytes] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                outer._take(self)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
     @property
     def settings(self) -> dict[str, str]:
@@ -76,7 +52,8 @@ class Collector:
         """The spans of a run so far."""
         return [span for span in list(self.spans) if span.run == run]
 
-    def _take(self, handler: BaseHTTPRequestHandler) -> None:
+    def serve(self, handler: BaseHTTPRequestHandler) -> None:
+        """Keep the spans."""
         body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
         if handler.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)

@@ -1,13 +1,11 @@
 """Somebody who is told: a real HTTP server on the loopback that answers as it was told to, and keeps what it got."""
 
-import threading
 import time
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from http.server import BaseHTTPRequestHandler
+from typing import NamedTuple
 
-from tests.harness.ports import free_port
+from tests.harness.listener import Listener
 from tests.harness.waiting import wait_until
 
 
@@ -30,40 +28,15 @@ class Got(NamedTuple):
     at: float
 
 
-class Receiver:
+class Receiver(Listener):
     """Gives one answer after another, then `usual` for ever."""
 
     def __init__(self, *replies: Reply, usual: Reply | None = None) -> None:
-        self.port = free_port()
+        super().__init__()
         self.got: list[Got] = []
         self.replies = list(replies)
         self.usual = usual or Reply()
         self.sent_bytes = 0
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                outer.serve(self)
-
-            def do_GET(self) -> None:
-                outer.serve(self)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
     @property
     def url(self) -> str:
