@@ -31,6 +31,8 @@ def main() -> None:
     say(found)
     if not found.ok:
         sys.exit(f"What happened is in {folder}.")
+    if line["in_flight"] < asked.runs:
+        sys.exit(f"Nothing is wrong, but this machine is too busy to keep {asked.runs} runs in flight.")
     shutil.rmtree(folder)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ from tests.chaos.stored import Json, Stored
 from tests.chaos.world import World
 from tests.harness import http
 from tests.harness.deployment import Service
-from tests.upgrade.lateness import Restart, expiries, flights, late, on_their_way, undisturbed
+from tests.upgrade.lateness import Late, Restart, expiries, flights, late, on_their_way, undisturbed
 from tests.upgrade.load import HELD, Load
 
 _GRACE_S: Final = 20.0
@@ -24,12 +25,15 @@ _READY_S: Final = 60.0
 _EVERYTHING_WITHIN_S: Final = 600.0
 
 
-async def rollout(folder: Path, *, runs: int, step_s: float) -> tuple[Json, Findings]:
-    """Run everything, replace everything, decide what was held; what came of it, and what is wrong."""
+async def rollout(folder: Path, *, runs: int, step_s: float, slack_s: float = 0.0) -> tuple[Json, Findings]:
+    """Run everything, replace everything, decide what was held; what came of it, and what is wrong.
+
+    `slack_s` more than the restart is nobody's fault: what a busy machine takes its time for.
+    """
     world = World(folder, nodes=1, settings=_settings(step_s))
     try:
         async with asyncio.timeout(_EVERYTHING_WITHIN_S):
-            return await _happen(world, runs=runs, step_s=step_s)
+            return await _happen(world, runs=runs, step_s=step_s, slack_s=slack_s)
     finally:
         world.end(keep=True)
 
@@ -45,7 +49,7 @@ def _settings(step_s: float) -> dict[str, str]:
     }
 
 
-async def _happen(world: World, *, runs: int, step_s: float) -> tuple[Json, Findings]:
+async def _happen(world: World, *, runs: int, step_s: float, slack_s: float) -> tuple[Json, Findings]:
     began = time.monotonic()
     await asyncio.to_thread(world.start_all)
     load = Load(world.urls[0], world.coordinators, runs=runs, step_s=step_s)
@@ -58,7 +62,9 @@ async def _happen(world: World, *, runs: int, step_s: float) -> tuple[Json, Find
     journal = [json.loads(line) for line in world.journal.read_text().splitlines()]
     line, found = await check_server(world.urls, acknowledged=load.acknowledged, heard=load.heard, journal=journal)
     await load.close()
-    punctual = _judge(await _log(world.urls[0]), restarts, runs=runs, found=found)
+    log = await _log(world.urls[0])
+    found.wrong += _tardy(log, restarts, timedelta(seconds=slack_s))
+    punctual = _judge(log, restarts, runs=runs, found=found)
     if any(count != runs for count in shown):
         found.wrong.append(f"The coordinators' successors show {shown} runs on hold")
     for name in ("heard_twice", "performed_again"):
@@ -100,24 +106,31 @@ async def _log(url: str) -> list[Stored]:
     return log
 
 
-def _judge(log: list[Stored], restarts: list[Restart], *, runs: int, found: Findings) -> Json:
-    """The line about time; whoever was late by more than the restart is added to what is wrong."""
-    delays = [*late(flights(log), restarts), *late(expiries(log), restarts)]
-    found.wrong += [
+def _tardy(log: list[Stored], restarts: list[Restart], slack: timedelta) -> list[str]:
+    """Who was late by more than the restart."""
+    return [
         f"{each.run} was {each.late.total_seconds():.2f} s late over a restart of {each.restart.total_seconds():.2f} s"
-        for each in delays
-        if each.late > each.restart
+        for each in _delays(log, restarts)
+        if each.late > each.restart + slack
     ]
+
+
+def _delays(log: list[Stored], restarts: list[Restart]) -> list[Late]:
+    return [*late(flights(log), restarts), *late(expiries(log), restarts)]
+
+
+def _judge(log: list[Stored], restarts: list[Restart], *, runs: int, found: Findings) -> Json:
+    """The line about time. Holds that were not there, and a service that ended badly, are wrong as well."""
     found.wrong += [f"{each.name} ended with {each.exit_code}" for each in restarts if each.exit_code]
     flying, held = (min(counts) for counts in zip(*(on_their_way(log, each.began) for each in restarts), strict=True))
-    if held != runs or flying < runs:
-        found.wrong.append(f"At times no more than {flying} were in flight and {held} on hold")
+    if held != runs:
+        found.wrong.append(f"At times {held} were on hold")
     return {
         "replaced": len(restarts),
         "in_flight": flying,
         "on_hold": held,
         "undisturbed_s": round(undisturbed(flights(log), restarts).total_seconds(), 2),
         "longest_restart_s": round(max(each.took for each in restarts).total_seconds(), 2),
-        "latest_s": round(max(each.late for each in delays).total_seconds(), 2),
+        "latest_s": round(max(each.late for each in _delays(log, restarts)).total_seconds(), 2),
         "expired": len(expiries(log)),
     }
