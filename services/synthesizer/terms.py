@@ -94,4 +94,4 @@ class Relevance:
 def _stem(word: str) -> str:
     """`word` without its ending, and without the consonant that the ending doubled."""
     stem = _SUFFIX.sub("", word) if len(word) > 4 else word.removesuffix("s") if len(word) > 3 else word
-    return stem[:-1] if len(stem) > 3 and stem[-1] == stem[-2] else stem
+    return stem[:-1] if len(stem) > 3 and stem[-1] == stem[-2] != "_" else stem
