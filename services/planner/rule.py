@@ -1,8 +1,10 @@
 """The plan that needs no model: keyword queries, cut out of the question. Pure.
 
 Clause by clause, what is no stop word is what to search for. A clause that names nothing technical
-borrows the question's subject, and a question too short to be cut up is asked about from several
-sides. The queries fit a full-text search that first wants all words and then any.
+borrows the question's subject, and what a question names is searched for by itself too. A first round
+pads no further: nobody asked for “keys example”, and a report would tell it as a gap. A later one does,
+for somebody said that there was too little. The queries fit a full-text search that first wants all
+words and then any.
 """
 
 import re
@@ -16,7 +18,9 @@ from shared.contracts.tasks import PlanTask
 MOST: Final = 5
 """Queries of one round."""
 ENOUGH: Final = 4
-"""Below so many, the sides of the subject fill up."""
+"""Below so many, what the question names fills up, and in a later round the sides of its subject."""
+FEW: Final = 2
+"""Below so many, the subject is searched for by itself."""
 MAX_WORDS: Final = 6
 MAX_LENGTH: Final = 120
 _MAX_SUBJECT: Final = 80
@@ -59,7 +63,7 @@ _VERDICT: Final = re.compile(
 
 
 def plan(task: PlanTask) -> tuple[str, ...]:
-    """Up to five distinct queries, none asked before; three at least while the question has a subject with sides left.
+    """Up to five distinct queries, none asked before; one at least while the question has a subject with sides left.
 
     The newest feedback comes first, since it is what the next round is for.
     """
@@ -68,9 +72,9 @@ def plan(task: PlanTask) -> tuple[str, ...]:
     wishes = (query for words in said for query in _cut(words, subject))
     known = {key(query) for query in task.asked}
     found = _new(chain(wishes, _cut(task.q, subject)), known)[:MOST]
-    if len(found) < ENOUGH:
-        more = _new(chain(_named(task.q, subject), _sides(subject)), known.union(map(key, found)))
-        found += more[: ENOUGH - len(found)]
+    named, sides = _named(task.q, subject), list(_sides(subject))
+    for least, more in ((ENOUGH, named), (FEW, sides[:1]), (ENOUGH if task.asked else 1, sides)):
+        found += _new(more, known.union(map(key, found)))[: max(0, least - len(found))]
     return tuple(found)
 
 

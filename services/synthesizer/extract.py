@@ -1,13 +1,15 @@
 """The writer that needs no model: the sentences of the evidence that say most about what was asked. Pure.
 
-Each sub-query in turn picks from its passages whole sentences, word for word. A sentence that leans
-on the one before it ("It is …") comes with that one or not at all; what was said is not said again.
-What was picked is told as a page: the answer first, then source by source, in each source's own order.
+Each sub-query in turn picks from its passages whole sentences, word for word; where that is less than
+a page, the sources that it speaks from say more. A sentence that leans on the one before it ("It is …")
+comes with that one or not at all; what was said is not said again. What was picked is told as a page:
+the answer first, then source by source, in each source's own order.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from math import ceil
+from math import ceil, sqrt
 from typing import Final
 
 from services.synthesizer.ranking import Candidate, ranked, subject
@@ -37,7 +39,9 @@ ELSEWHERE: Final = "From other sources"
 _WORTH: Final = 0.25
 """A sentence that scores less than this part of its sub-query's best is not worth saying, …"""
 _WORTH_THE_PAGE: Final = 0.25
-"""… nor one that scores less than this part of the best of all."""
+"""… nor one that scores less than this part of the best of all, …"""
+_WORTH_THE_REST: Final = 0.06
+"""… but where that leaves a page half empty, so much will do of a source that has its say already."""
 _SAME_PHRASES: Final = 0.5
 _SAME_TERMS: Final = 0.7
 _BESIDE: Final = 1.5
@@ -55,17 +59,26 @@ def extract(task: SynthesizeTask) -> WriterReply:
 
 
 def _picked(found: Sequence[tuple[Finding, list[Candidate]]]) -> list[Candidate]:
-    """What each finding picks. What one leaves of its share of the page, the later ones get."""
+    """What each finding picks, the later ones what others left; then what the same sources say beside."""
     page, picked = _Page(), list[Candidate]()
-    least = _WORTH_THE_PAGE * max((each.score for _, candidates in found for each in candidates), default=0.0)
+    everything = [each for _, candidates in found for each in candidates]
+    best = _best(everything)
     for left, (_, candidates) in zip(range(len(found), 0, -1), found, strict=True):
-        picked += page.take(candidates, share=ceil((PAGE - page.said) / left), least=least)
-    return picked
+        least = max(_WORTH_THE_PAGE * best, _WORTH * _best(each for each in candidates if not each.leans))
+        picked += page.take(candidates, most=max(1, ceil((PAGE - page.said) / left)), least=least)
+    told = {each.source for each in picked}
+    more = [each for each in everything if each.source in told]
+    return picked + page.take(more, most=PAGE - page.said, least=_WORTH_THE_REST * best, beside=picked)
 
 
-def _told(picked: Iterable[Candidate], titles: Mapping[int, str]) -> WriterReply:
-    """The page: the best stretches first, then what is left of each source under its title."""
-    stretches = sorted(_stretches(picked), key=_best, reverse=True)
+def _best(candidates: Iterable[Candidate]) -> float:
+    return max((each.score for each in candidates), default=0.0)
+
+
+def _told(picked: Sequence[Candidate], titles: Mapping[int, str]) -> WriterReply:
+    """The page: the stretches that answer best first, then what is left of each source under its title."""
+    said_of = Counter(each.source for each in picked)
+    stretches = sorted(_stretches(picked), key=lambda each: _answers(each, said_of), reverse=True)
     answer, rest = _answer(stretches)
     sources: dict[int, list[Candidate]] = {}
     for each in chain.from_iterable(rest):
@@ -99,8 +112,9 @@ def _stretches(picked: Iterable[Candidate]) -> list[list[Candidate]]:
     return stretches
 
 
-def _best(stretch: Iterable[Candidate]) -> float:
-    return max(each.answers for each in stretch)
+def _answers(stretch: Sequence[Candidate], said_of: Mapping[int, int]) -> float:
+    """How well a stretch answers: more so a long one, and one of a source that has much to say of the question."""
+    return sum(each.answers for each in stretch) / sqrt(len(stretch)) * sqrt(said_of[stretch[0].source])
 
 
 def _by_source(stretches: Iterable[list[Candidate]]) -> list[Candidate]:
@@ -154,14 +168,16 @@ class _Page:
         """How many sentences the page has."""
         return len(self._phrases)
 
-    def take(self, candidates: Sequence[Candidate], *, share: int, least: float) -> list[Candidate]:
-        """The best of `candidates` that say something new and are worth `least`; one at least may be said."""
-        most = max(1, min(MOST, share))
-        taken: _Taken = {}
-        enough = max(least, _WORTH * max((each.score for each in candidates if not each.leans), default=0.0))
-        while len(taken) < most and (best := self._next(candidates, taken, enough)):
+    def take(
+        self, candidates: Sequence[Candidate], *, most: int, least: float, beside: Iterable[Candidate] = ()
+    ) -> list[Candidate]:
+        """The best of `candidates` that say something new and are worth `least`, where `beside` is said already."""
+        taken = {each.place: each for each in beside}
+        new: list[Candidate] = []
+        while len(new) < min(MOST, most) and (best := self._next(candidates, taken, least)):
             taken[best.place] = best
-        return list(taken.values())
+            new.append(best)
+        return new
 
     def _next(self, candidates: Sequence[Candidate], taken: _Taken, enough: float) -> Candidate | None:
         worth = {each: _worth(each, taken) for each in candidates if _can_stand(each, taken)}

@@ -1,8 +1,7 @@
 """How much each sentence of the evidence is worth to a report. Pure."""
 
 import re
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,8 +18,8 @@ _QUESTION_WEIGHT: Final = 0.4
 _TITLE_WEIGHT: Final = 0.3
 _BOTH_WEIGHT: Final = 1.5
 """What a term of the sub-query weighs that is in the question too: it is the subject."""
-_ASIDE: Final = 0.4
-"""What is left of a sentence's worth in a source that only one sub-query found, and whose title says nothing of it."""
+_STRAY: Final = 0.4
+"""What is left of a sentence's worth in a source whose title has no word of question and sub-query."""
 _DEFINES: Final = 1.5
 """How much more one answers that begins with the subject and says what it is or does."""
 _STANDS: Final = 0.4
@@ -74,7 +73,7 @@ _DOUBTS: Final = (
         0.5,
     ),
     (re.compile(r"[\w.]+(?:\([^()]*(?:\([^()]*\)[^()]*)*\)(?:\s*->[^:]*)?|\.[\w.]+):\s"), 0.3),
-    (re.compile(r"(?:[\w.*]+|.* [\w.]+) -- |.*\w\(.*\) -> "), 0.2),
+    (re.compile(r"[\w.*]+ -- |(?:.* [\w.]+ -- ){2}|.*\w\(.*\) -> "), 0.2),
     (re.compile(r"[A-Z]{2,}\s?\d+ - "), 0.2),
     (
         re.compile(
@@ -143,10 +142,7 @@ def ranked(task: SynthesizeTask, read: Reader) -> list[tuple[Finding, list[Candi
     texts = {passage.text for finding in task.findings for source in finding.sources for passage in source.passages}
     told = {text: read(text) for text in texts}
     relevance = Relevance({sentence.text for each in told.values() for sentence in each})
-    once = _found_once(task.findings)
-    scored = (
-        (finding, list(_candidates(finding, task.q, relevance, numbers, told, once))) for finding in task.findings
-    )
+    scored = ((finding, list(_candidates(finding, task.q, relevance, numbers, told))) for finding in task.findings)
     return [(finding, candidates) for finding, candidates in scored if candidates]
 
 
@@ -155,16 +151,10 @@ def subject(title: str) -> str:
     return _SITE.sub("", title) or title
 
 
-def _found_once(findings: Sequence[Finding]) -> frozenset[str]:
-    """The sources that only one of several sub-queries found: the further from the point, the more alone."""
-    found = Counter(source.sha256 for finding in findings for source in finding.sources)
-    return frozenset(sha256 for sha256, times in found.items() if times == 1) if len(findings) > 1 else frozenset()
-
-
 class _Judge:
     """Scores the sentences of one source for one finding."""
 
-    def __init__(self, relevance: Relevance, question: str, query: str, title: str, *, alone: bool) -> None:
+    def __init__(self, relevance: Relevance, question: str, query: str, title: str) -> None:
         asked, searched = frozenset(terms(question)), frozenset(terms(query))
         self._relevance = relevance
         self._wanted = dict.fromkeys(asked, _QUESTION_WEIGHT) | dict.fromkeys(searched, 1.0)
@@ -174,33 +164,37 @@ class _Judge:
         self._subject = asked & searched or asked
         self._title = frozenset(terms(subject(title)))
         self._base = _FLOOR + _TITLE_WEIGHT * relevance.of(subject(title), self._wanted)
-        self._trust = _ASIDE if alone and not self._title & (asked | searched) else 1.0
+        self._at_home = bool(self._title) and self._title <= self._words
+        self._trust = 1.0 if self._title & self._words else _STRAY
 
     def score(self, text: str, share: float, early: float) -> float:
         """The worth of a sentence: what it says of what is wanted, how well it stands alone, and how early it comes."""
         said = self._base + self._relevance.of(_LABEL.sub("", text), self._wanted)
-        return said * (0.4 + 0.6 * share) * self.standing(text) * early * self._trust
+        return said * (0.4 + 0.6 * share) * early * self.standing(text) * self._trust
 
     def answers(self, text: str) -> float:
         """What a sentence says of the question, in itself: most where it says what the subject is or does."""
         opening = _IS.match(text)
         defines = opening is not None and not self._subject.isdisjoint(terms(opening.group(1)))
         said = self._base + self._relevance.of(_LABEL.sub("", text), dict.fromkeys(self._subject, 1.0))
-        named = len(self._subject.intersection(terms(text))) / (len(self._subject) or 1)
+        named = len(self._subject & self._title.union(terms(text))) / (len(self._subject) or 1)
         worth = said * (0.2 + named) * self.standing(text) * self._trust
         return worth * (_DEFINES if defines else 1.0) * (_LEANING if leans(text) else 1.0)
 
     def standing(self, text: str) -> float:
-        """As below. What was asked for by name needs no introduction."""
+        """As below. What was asked for by name needs no introduction, nor do its parts in a source about it."""
         label = _LABEL.match(text)
         name = label.group().partition("(")[0].rstrip(": ").rpartition(".")[2] if label else ""
-        if label and name and self._words.issuperset(terms(name)):
+        if label and name and (self._at_home or self._words.issuperset(terms(name))):
             text = f"It is: {text[label.end() :]}"
-        return standing(_IDENTIFIER.sub(lambda match: "it" if match.group() in self._said else match.group(), text))
+        return standing(_IDENTIFIER.sub(self._introduced, text))
 
-    def covers(self, text: str) -> tuple[int, float]:
-        """How many of the sub-query's terms the sentence or the title has, and what share of their weight that is."""
-        had = self._title.union(terms(text)) & self._weights.keys()
+    def _introduced(self, name: re.Match[str]) -> str:
+        return "it" if self._at_home or name.group() in self._said else name.group()
+
+    def covers(self, *texts: str) -> tuple[int, float]:
+        """How many of the sub-query's terms the texts or the title have, and what share of their weight that is."""
+        had = self._title.union(*map(terms, texts)) & self._weights.keys()
         return len(had), sum(self._weights[term] for term in had) / (sum(self._weights.values()) or 1.0)
 
 
@@ -224,12 +218,11 @@ def _candidates(
     relevance: Relevance,
     numbers: Mapping[str, int],
     told: Mapping[str, Sequence[Sentence]],
-    once: Collection[str],
 ) -> Iterator[Candidate]:
     for rank, source in enumerate(finding.sources):
-        judge = _Judge(relevance, question, finding.query, source.title, alone=source.sha256 in once)
+        judge = _Judge(relevance, question, finding.query, source.title)
         for place, passage in enumerate(source.passages):
-            early = 1 / ((1 + 0.15 * rank) * (1 + 0.1 * place))
+            early = 1 / ((1 + 0.05 * rank) * (1 + 0.1 * place))
             yield from _of_passage(passage, numbers[source.sha256], told[passage.text], judge, early)
 
 
@@ -238,7 +231,8 @@ def _of_passage(
 ) -> Iterator[Candidate]:
     before: Candidate | None = None
     for index, sentence in enumerate(said):
-        count, share = judge.covers(sentence.text)
+        context = before.text if before and sentence.follows else ""
+        count, share = judge.covers(context, sentence.text)
         before = Candidate(
             text=sentence.text,
             source=source,

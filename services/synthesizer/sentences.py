@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-SHORTEST: Final = 40
+SHORTEST: Final = 30
 LONGEST: Final = 360
-_FEWEST_WORDS: Final = 6
+_FEWEST_WORDS: Final = 5
 _WRAPPED: Final = 45
 """A line of prose this long was broken for its length; a shorter one before a capital letter may be a heading."""
 

@@ -6,9 +6,15 @@ from collections.abc import Collection, Iterable, Iterator
 from math import log
 from typing import Final
 
-_TOKEN: Final = re.compile(r"[^\W_]+(?:_[^\W_]+)*")
+_TOKEN: Final = re.compile(
+    r"""
+      (?<=["`])[^\W_]+\*(?=["`]) | __[^\W_]+(?:_[^\W_]+)*__     # names that are no words: `except*`, __exit__
+    | [^\W_]+(?:_[^\W_]+)*
+    """,
+    re.VERBOSE,
+)
 _CAMEL: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_SUFFIX: Final = re.compile(r"(?:ations?|ing|ies|ed|es|s|e|y)$")
+_SUFFIX: Final = re.compile(r"(?:ations?|(?:er)?(?:ing|ed|s)|ies|er|es|e|y)$")
 _STOP: Final = frozenset(
     re.findall(
         r"\w+",
@@ -31,9 +37,13 @@ def listed(words: str) -> tuple[str, ...]:
 
 
 def terms(text: str) -> Iterator[str]:
-    """The terms of `text`: words without their endings, and of a compound name the whole and its parts."""
-    for token in _TOKEN.findall(text):
-        parts = {part for word in token.split("_") for part in _CAMEL.findall(word) or [word]} | {token}
+    """The terms of `text`: words without their endings, and of a compound name the whole and its parts.
+
+    `except*` and `__exit__` have no parts: “except” is another clause, and “exit” any end.
+    """
+    for token in (match.group() for match in _TOKEN.finditer(text)):
+        words = token.split("_") if token[0] != "_" and token[-1] != "*" else []
+        parts = {part for word in words for part in _CAMEL.findall(word) or [word]} | {token}
         for part in sorted(parts):
             lower = part.casefold()
             if lower not in _STOP:
@@ -84,4 +94,4 @@ class Relevance:
 def _stem(word: str) -> str:
     """`word` without its ending, and without the consonant that the ending doubled."""
     stem = _SUFFIX.sub("", word) if len(word) > 4 else word.removesuffix("s") if len(word) > 3 else word
-    return stem[:-1] if len(stem) > 3 and stem[-1] == stem[-2] else stem
+    return stem[:-1] if len(stem) > 3 and stem[-1] == stem[-2] != "_" else stem

@@ -16,7 +16,7 @@ TASK_GROUPS = (
     ("question", "queries"),
     [
         (TASK_GROUPS, ["asyncio.TaskGroup handle errors", "asyncio.gather", "contextvars", "asyncio.TaskGroup"]),
-        ("What is contextvars?", ["contextvars", "contextvars example", "contextvars exceptions"]),
+        ("What is contextvars?", ["contextvars"]),
         ("asyncio.run() or `loop.run_until_complete()`?", ["asyncio.run", "loop.run_until_complete"]),
         ("How do I run blocking code without stalling the event loop?", ["blocking code", "event loop"]),
         (
@@ -33,7 +33,7 @@ TASK_GROUPS = (
         ),
         (
             "How does Python's logging module decide which handlers receive a record?",
-            ["logging", "Python logging module"],
+            ["Python logging module"],
         ),
         ("What's new in C++20 vs C#?", ["C++20", "C#"]),
         ("什么是协程？", ["什么是协程"]),
@@ -162,9 +162,15 @@ def test_any_plan_is_few_short_distinct_queries_none_of_them_asked_before(questi
         assert len(query.split()) <= MAX_WORDS + 3
 
 
-@given(st.lists(WORDS, min_size=1, max_size=30).map(lambda words: " ".join(["asyncio.TaskGroup", *words])))
-def test_a_first_round_on_a_named_thing_has_three_queries_at_least(question):
-    assert len(plan(PlanTask(question))) >= 3
+@given(st.lists(WORDS, max_size=40).map(" ".join))
+def test_a_first_round_searches_for_nothing_that_its_question_does_not_say(question):
+    said = {word.casefold() for query in plan(PlanTask(question)) for word in query.split()}
+    assert all(word in question.casefold() for word in said)
+
+
+def test_a_round_that_somebody_asked_for_has_several_queries_though_its_feedback_names_nothing():
+    assert plan(PlanTask("What is contextvars?")) == ("contextvars",)
+    assert len(plan(PlanTask("What is contextvars?", feedback=("Too thin.",), asked=("contextvars",)))) >= 3
 
 
 def test_rounds_go_on_until_the_subject_has_no_side_left():
