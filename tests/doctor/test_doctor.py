@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import socket
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,9 +28,11 @@ from shared.runtime.identity import NOBODY
 from shared.runtime.link import Link
 from shared.runtime.settings import Settings
 from shared.runtime.topology import Limits
-from tests.harness.deployment import REAL_WORKERS, Deployment
+from tests.harness.children import Child
 from tests.harness.locked import Locked, run_dossier
+from tests.harness.ports import free_port
 from tests.harness.server import NatsServer
+from tests.harness.waiting import wait_until
 
 Found = dict[str, Finding]
 
@@ -60,21 +63,25 @@ def patient(url: str, tmp_path: Path, **more: Any) -> Patient:
 
 
 def test_a_dossier_that_is_well_has_no_fault_and_says_what_is_not_locked(tmp_path: Path):
-    docs = tmp_path / "docs"
-    with Deployment(tmp_path, workers=REAL_WORKERS) as deployment:
-        deployment.start()
-        settings = {"DOSSIER_NATS_URL": deployment.server.url, "DOSSIER_DATA": str(tmp_path / "data")}
-        done = run_dossier("doctor", "--json", settings=settings | {"DOSSIER_DOCS": str(docs)})
+    data, settings = tmp_path / "data", {"DOSSIER_DOCS": str(tmp_path / "docs")}
+    ports = ["--port", str(free_port()), "--api-port", str(free_port())]
+    command = [sys.executable, "-m", "services.cli", "up", "--data", str(data), *ports]
+    up = Child("up", command, log=tmp_path / "up.log", settings=settings)
+    up.start()
+    try:
+        wait_until((data / "up.json").exists, 60)
+        done = run_dossier("doctor", "--json", "--data", str(data), settings=settings)
+    finally:
+        up.ask_to_stop()
+        up.exit_code(within_s=30)
     assert done.returncode == 0, done.stderr + done.stdout
     told = json.loads(done.stdout)
-    assert told["ok"]
     states = {one["check"]: one["state"] for one in told["findings"]}
     assert states.pop("permissions") == "warning", "whoever reaches this NATS may do everything"
-    assert states.pop("sync mode") == "warning", "this server has no monitoring"
-    assert set(states.values()) == {"ok"}
-    assert {"server version", "max_payload", "clock", "streams", "replicas", "store", "model", "tool docs"} < set(
-        states
-    )
+    assert set(states.values()) == {"ok"}, told
+    of_nats = {"server version", "max_payload", "clock", "sync mode", "streams", "replicas", "store"}
+    assert of_nats | {"data folder", "disk", "model", "tool docs", "pages' guard", "webhooks"} <= states.keys()
+    assert told["ok"]
     assert all(one["do"] for one in told["findings"] if one["state"] != "ok")
 
 
@@ -246,7 +253,7 @@ def test_a_key_that_others_can_read_is_told_of(locked: Locked, tmp_path: Path):
 
 @pytest.mark.parametrize(("used", "state"), [(10, "ok"), (85, "warning"), (97, "fault")])
 def test_an_account_that_fills_up_is_told_of(used: int, state: str):
-    assert store._room(used, 100).state == state  # pyright: ignore[reportPrivateUsage]
+    assert store.filled("store", used, 100).state == state
 
 
 # What the services work with

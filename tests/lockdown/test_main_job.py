@@ -83,6 +83,9 @@ def over_http(locked: Locked) -> None:
     call(locked, "POST", f"/v1/runs/{again}/cancel", {}, key)
     wait_until(lambda: standing(locked, again) == "cancelled", 30)
     assert call(locked, "GET", "/v1/failures", key=key)["failures"] == []
+    url = f"http://127.0.0.1:{locked.services['coordinator'].port}"
+    person = locked.settings("subscriber") | {"DOSSIER_API_KEY": key, "DOSSIER_API_URL": url}
+    assert "[1]" in dossier("ask", "What is a decorator?", "--yes", settings=person).stdout
 
 
 def test_a_request_is_planned_searched_held_approved_written_and_told_of(locked: Locked, tmp_path: Path):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from shared.runtime.identity import NOBODY
 from shared.runtime.settings import Settings
 from shared.runtime.topology import Limits
 from shared.runtime.verdict import Policy
@@ -111,6 +112,28 @@ def test_a_value_that_cannot_be_is_refused_by_the_name_of_its_setting(
     monkeypatch.setenv(name, value)
     with pytest.raises(ValidationError, match=name.removeprefix("DOSSIER_").lower()):
         Settings()
+
+
+@pytest.mark.parametrize("text", ["not a seed", "SU" + "A" * 55, "SA" + "A" * 56, ""])
+def test_a_file_with_no_seed_of_a_user_is_refused_without_a_word_of_what_is_in_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str
+):
+    (tmp_path / "user.nk").write_text(text)
+    monkeypatch.setenv("DOSSIER_NATS_SEED", str(tmp_path / "user.nk"))
+    with pytest.raises(ValidationError, match="nats_seed") as refused:
+        Settings()
+    assert not text or text not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["DOSSIER_NATS_SEED", "DOSSIER_NATS_CA"])
+def test_a_file_that_cannot_be_read_is_refused_at_the_start_and_an_empty_name_is_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+):
+    monkeypatch.setenv(name, str(tmp_path / "missing"))
+    with pytest.raises(ValidationError, match=name.removeprefix("DOSSIER_").lower()):
+        Settings()
+    monkeypatch.setenv(name, "")
+    assert Settings().identity == NOBODY
 
 
 def test_settings_do_not_change():

@@ -10,6 +10,7 @@ from nats.aio.client import Client
 from shared.contracts.subjects import ACCESS, COMPLETED, COMPLETIONS, EVIDENCE, KINDS, RESEARCH, key_created
 from shared.errors import Refused, ServerTooOld, Unavailable
 from shared.runtime import topology
+from shared.runtime.committer import judge
 from shared.runtime.jetstream import JetStreamLog
 from shared.runtime.link import Link
 from shared.runtime.log import Fill, Full, Stored
@@ -92,6 +93,25 @@ def test_other_limits_change_the_consumers_that_are_there(url: str):
         assert limits == {"plan": 7, "fetch": 1, "synthesize": 7}
 
     with_log(url, use, Limits(models=2, fetches=3))
+
+
+def test_texts_of_an_earlier_release_are_kept_and_from_then_on_written_once(url: str):
+    new = ("max_msgs_per_subject", "discard_new_per_subject")
+    [evidence] = [stream for stream in topology.streams(Limits()) if stream["name"] == EVIDENCE]
+    earlier = {name: value for name, value in evidence.items() if name not in new}
+
+    async def main() -> None:
+        link = await Link.open([url], name="test")
+        await topology.api(link, f"STREAM.CREATE.{EVIDENCE}", earlier)
+        log = JetStreamLog(link)
+        digest = await log.put("frozen")
+        await topology.ensure(link, Limits())
+        assert await JetStreamLog(link).put("frozen") == digest
+        assert not isinstance(judge((await link.request(f"evidence.{digest}.0", b"another")).data), Stored)
+        assert await log.get(digest) == "frozen"
+        await log.close()
+
+    asyncio.run(main())
 
 
 def test_an_election_can_begin_before_all_else_is_set_up(url: str):

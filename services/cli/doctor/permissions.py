@@ -22,6 +22,7 @@ _TAKE: Final = f"{_API}CONSUMER.MSG.NEXT."
 """Of a consumer that nobody has made yet, which is nobody's fault."""
 _ACK: Final = "$JS.ACK."
 _NO_RESPONDERS: Final = 503
+_ANEW: Final = "nats/accounts.conf written anew (move it away, dossier nats init), and restart the servers."
 
 
 _BOXES: Final = ("accepted", "task.>", "hold.*", "extension.*.*", "vote.*.*", "decision.*", "completed")
@@ -48,15 +49,11 @@ async def _tried(link: Link, user: User) -> Sequence[Finding]:
     found: list[Finding] = []
     if too_much := [subject for subject in others if subject in reached]:
         text = f"{user.name} may write {some(too_much)}, which is not its work."
-        found.append(fault("permissions", text, _anew()))
+        found.append(fault("permissions", text, f"Have {_ANEW}"))
     if too_little := [subject for subject in own if subject not in answered]:
         text = f"{user.name} is not answered on {some(too_little)}."
-        found.append(fault("permissions", text, f"Where a coordinator has run: {_anew()}"))
+        found.append(fault("permissions", text, f"Start a coordinator, if none has run yet; else have {_ANEW}"))
     return found or [ok("permissions", f"{user.name}: all {len(own)} things that it may, none of {len(others)} others")]
-
-
-def _anew() -> str:
-    return "have nats/accounts.conf written anew (move it away, dossier nats init), and restart the servers."
 
 
 def _writes(users: Iterable[User]) -> set[str]:

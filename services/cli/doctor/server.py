@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from services.cli.doctor.finding import Finding, fault, ok, some, warning
+from services.cli.doctor.store import filled
 from services.cli.doctor.whoami import whoami
 from services.cli.lockdown.config import MONITOR_OFFSET
 from shared.contracts.envelope import MAX_BYTES
@@ -60,16 +61,18 @@ async def skew(link: Link) -> Sequence[Finding]:
 
 class _JetStream(Struct, frozen=True):
     sync_always: bool = False
+    max_storage: int = 0
 
 
 class _Monitored(Struct, frozen=True):
     """What a server's monitoring port says."""
 
     config: _JetStream = _JetStream()
+    storage: int = 0
 
 
 async def sync(servers: Sequence[str], monitor: str | None, *, embedded: str | None) -> Sequence[Finding]:
-    """Whether what is acknowledged is on the disk. Only the monitoring port of each server says so.
+    """Whether what is acknowledged is on the disk, and how full that is. Only a server's monitoring port says so.
 
     `embedded` is the configuration of a server that `dossier up` has started.
     """
@@ -77,6 +80,7 @@ async def sync(servers: Sequence[str], monitor: str | None, *, embedded: str | N
         return [_judged("the embedded server", "sync_interval: always" in embedded)]
     found = [(url, await _monitored(url)) for url in ([monitor] if monitor else _monitors(servers))]
     seen = [_judged(url, said.config.sync_always) for url, said in found if said]
+    seen += [filled(f"store of {url}", said.storage, said.config.max_storage) for url, said in found if said]
     unseen = [url for url, said in found if said is None]
     if not found or unseen:
         text = f"It cannot be known from here{f': {some(unseen)} does not answer' if unseen else ''}."

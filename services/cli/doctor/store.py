@@ -88,17 +88,20 @@ async def room(link: Link, me: Whoami) -> Sequence[Finding]:
     except (Refused, Unavailable) as error:
         return [fault("store", f"JetStream does not answer: {error}", "Switch it on for this account.")]
     account = msgspec.convert(answer, _Account)
-    return [_room(account.storage, account.limits.max_storage)]
+    return [filled("store", account.storage, account.limits.max_storage)]
 
 
-def _room(used: int, most: int) -> Finding:
+def filled(check: str, used: int, most: int) -> Finding:
+    """How full it is, of so many bytes; where that is none, of as many as there are."""
     if most <= 0:
-        return ok("store", f"{_mega(used)} stored; this account has no limit of its own")
+        return ok(check, f"{_mega(used)} stored; no limit is set for this account")
     text = f"{_mega(used)} of {_mega(most)} are full"
     if used < _NEAR_FULL * most:
-        return ok("store", text)
+        return ok(check, text)
     state = fault if used >= _FULL * most else warning
-    return state("store", f"{text}.", "Raise max_file of the account: when it is full, nothing is written.")
+    return state(
+        check, f"{text}.", "Raise max_file_store, or the account's max_file: full, it takes no writes."
+    )
 
 
 def _mega(size: int) -> str:
