@@ -99,9 +99,7 @@ def filled(check: str, used: int, most: int) -> Finding:
     if used < _NEAR_FULL * most:
         return ok(check, text)
     state = fault if used >= _FULL * most else warning
-    return state(
-        check, f"{text}.", "Raise max_file_store, or the account's max_file: full, it takes no writes."
-    )
+    return state(check, f"{text}.", "Raise max_file_store, or the account's max_file: full, it takes no writes.")
 
 
 def _mega(size: int) -> str:
