@@ -15,7 +15,7 @@ from tests.harness.waiting import wait_until
 
 Alone = Callable[..., Deployment]
 
-QUEUED = number("E2E_QUEUED", 2_000)
+QUEUED = number("E2E_QUEUED", 1_000)
 HELD = 100
 MANY = {"DOSSIER_MODEL_LIMIT": "100", "DOSSIER_FETCH_LIMIT": "200"}
 
