@@ -33,7 +33,7 @@ def test_three_locked_down_nodes_do_the_main_job_word_by_word(tmp_path: Path):
         script = script.replace(f":{4222 + number}", f":{base + number}")
     text = told(script, tmp_path, {"DOSSIER_API_PORT": str(base + 3)})
     reports = re.findall(r"^(?:reported )?# (.+)$", text, re.MULTILINE)
-    assert reports == ["What is a context manager?", "What is an iterator?", "What does the with statement do?"], text
+    assert reports == ["What is a context manager?", "What does yield do?", "What does the with statement do?"], text
     assert text.count("## Sources") == 3
 
 
