@@ -1,4 +1,4 @@
-"""One Dossier and one real browser for all tests of the desk; each test has a browser context of its own."""
+"""One Dossier and one real browser for all tests in this folder; each test has a browser context of its own."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -105,9 +105,9 @@ def axe() -> str:
     return (node.packages() / "node_modules" / "axe-core" / "axe.min.js").read_text()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """All of it."""
+    """All of it, for this folder alone: as long as Playwright is there, no other test can have an event loop."""
     docs = tmp_path_factory.mktemp("docs")
     for name, text in PAGES.items():
         (docs / name).write_text(text)
