@@ -116,7 +116,7 @@ def _hold(run: Run, request: RunAccepted, number: int, round_: Round, now: datet
     if round_.decision:
         return _synthesize(run, request, number, round_, hold, now)
     slot = Slot(run.id, "decision", number)
-    if decision := carried(run, number, hold, decided_findings(run)):
+    if hold.quorum > 1 and (decision := carried(run, number, hold, decided_findings(run))):
         return Owed(((slot, decision),))
     if decided_by_policy(run):
         fact = DecisionApproved(by="auto", via="policy", comment="Asked for with the request.", digest=hold.digest)
@@ -168,16 +168,16 @@ def decided_findings(run: Run) -> tuple[Finding, ...]:
 
     It is what the writer gets and may cite. Dropped are the findings up to that decision; asked again, they count.
     """
-    excluded = {
-        sha256
-        for round_ in run.rounds.values()
-        if round_.decision and isinstance(round_.decision.fact, DecisionApproved | DecisionRevised)
-        for sha256 in round_.decision.fact.exclude
-    }
+    ruled = [round_.decision.fact for round_ in run.rounds.values() if round_.decision]
+    rulings = [ruling for ruling in ruled if isinstance(ruling, DecisionApproved | DecisionRevised)]
+    excluded = {source for ruling in rulings for source in ruling.exclude}
+    dropped = {number: run.dropped(number) for number in run.rounds}
+    if not excluded and not any(dropped.values()):
+        return run.findings()
     return tuple(
         replace(each, sources=tuple(source for source in each.sources if source.sha256 not in excluded))
         for number, each in run.found()
-        if each.query not in run.dropped(number)
+        if each.query not in dropped[number]
     )
 
 
