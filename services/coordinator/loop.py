@@ -33,7 +33,7 @@ from shared.runtime.patience import patiently
 
 logger = logging.getLogger(__name__)
 
-_SAVE_AFTER_S: Final = 0.25
+_SAVE_AFTER_S: Final = 1.0
 _AGAIN_S: Final = 0.5
 _LOOKS_AT_ONCE: Final = 1_000
 _REFUSED_AGAIN_S: Final = 60.0
