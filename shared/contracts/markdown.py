@@ -14,11 +14,14 @@ from shared.contracts.visible import visible
 
 _SPECIAL: Final = re.compile(
     r"""
+    (?=[\\`\[<~*_&:.@])                      # most characters are none of these, and told at once
+    (?:
       [\\`\[<~]
     | (?<!\s)\* | \*(?!\s)                  # with space on both sides it marks nothing
     | (?<![^\W_])_ | _(?![^\W_])            # neither does this within a word
     | &(?=[#\w])
     | (?<=\w):(?=//) | (?<=www)\. | (?<=\w)@(?=\w)      # addresses that some renderers link by themselves
+    )
     """,
     re.VERBOSE | re.IGNORECASE,
 )

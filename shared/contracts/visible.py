@@ -21,4 +21,5 @@ def visible(text: str) -> str:
     Some of these shape honest words, in Persian or in an emoji. They go as well: text that nobody can see can say
     anything to whoever reads it by machine, and a changed direction can turn a sentence around.
     """
-    return " ".join(_UNSEEN.sub("", text).split())
+    seen = text if text.isascii() and text.isprintable() else _UNSEEN.sub("", text)
+    return " ".join(seen.split())
