@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,18 +11,20 @@ from msgspec.structs import replace
 
 from services.cli import upgrade
 from services.coordinator import owed as owed_module
-from services.coordinator.projected import Standings
+from services.coordinator.projected import Standings, compared
+from services.coordinator.projection import Checkpoint, Projection
 from services.coordinator.replay import replay
+from services.coordinator.voting import voter
 from shared.contracts.evidence import Citation
-from shared.contracts.facts import FetchFound, PlanMade, StepOutcome, SynthesisWritten
-from shared.contracts.subjects import KINDS
+from shared.contracts.facts import FetchFound, HoldExtended, PlanMade, StepOutcome, SynthesisWritten, VoteCast
+from shared.contracts.subjects import KINDS, Slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.errors import Transient
 from shared.runtime.log import Message
 from shared.runtime.memory import MemoryLog
 from tests.contracts.golden_log import GoldenLog, facts
 from tests.contracts.record import STORIES, record
-from tests.coordinator.story import SOURCE, report
+from tests.coordinator.story import DEADLINE, RUN, SOURCE, accepted, found, given, hold, planned, report
 from tests.dossier import Dossier, coordinating, run, working
 from tests.waiting import wait_until
 
@@ -185,6 +188,19 @@ def test_a_planted_change_is_named_for_exactly_the_runs_that_it_touches(
         assert found.different == len(runs)
 
     run(story)
+
+
+def test_votes_and_extensions_are_boxes_that_both_releases_know(tmp_path: Path):
+    vote = Slot(RUN, "vote", 1, voter=voter("bob")), VoteCast(by="bob", via="api", auth="key:bob", digest="d" * 64)
+    more = Slot(RUN, "extension", 1, 1), HoldExtended(by="ada", via="api", deadline=DEADLINE + timedelta(hours=1))
+    held = given(accepted(), planned("cats"), found(0), hold(), vote, more).run
+    with closing(Projection(tmp_path / "projection.db")) as projection:
+        projection.save([(held, None)], Checkpoint("", 6, ""), unanswered=(), answered=())
+    with closing(Standings(tmp_path / "projection.db")) as standings:
+        (standing,) = standings
+    assert standing.filled
+    assert {f"vote.1.{voter('bob')}", "extension.1.1"} <= standing.filled
+    assert list(compared(held, standing, answered=False)) == []
 
 
 def test_a_state_of_another_form_is_compared_as_far_as_it_can_be(tmp_path: Path):
