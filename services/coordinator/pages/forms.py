@@ -100,7 +100,7 @@ def key_of(form: Form) -> str | None:
     if not key:
         return None
     said = "\0".join((key, form.text("q"), form.text("from")))
-    return sha256(said.encode("utf-8", "replace")).hexdigest()
+    return sha256(said.encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def _digest(digest: str) -> str:

@@ -24,7 +24,7 @@ from shared.contracts.evidence import Source
 from shared.runtime.log import Evidence
 
 _DONE: Final = {
-    "approve": "Approved. The report is being written.",
+    "approve": "Approved.",
     "vote": "Your approval counts; others have to approve as well.",
     "reject": "Rejected.",
     "revise": "Sent back: the next round begins.",
