@@ -15,7 +15,7 @@ from shared.contracts.subjects import COMPLETED, INVALID, REQUESTED, Slot, inval
 from shared.errors import InvalidMessage, Unavailable
 from shared.runtime.identity import NOBODY, Identity
 from shared.runtime.jetstream import JetStreamLog
-from shared.runtime.link import Incoming
+from shared.runtime.wire import Incoming
 
 _PUBLISH_TRIES: Final = 5
 
@@ -100,4 +100,4 @@ class Inquiry:
 
 
 def _data(message: Incoming) -> bytes:
-    return envelope.unwrap(message.headers or {}, message.data).data
+    return envelope.unwrap(message.headers, message.data).data

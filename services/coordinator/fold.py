@@ -32,6 +32,8 @@ class Fold:
     def __init__(self, projection: Projection) -> None:
         self._projection = projection
         self._runs: OrderedDict[str, Run] = OrderedDict()
+        self._new: set[str] = set()
+        """Names that were not in the projection when it was saved last: a new run is looked for there once."""
         self._wakes: dict[str, float | None] = {}
         self._last = b""
         self._created = ""
@@ -45,7 +47,7 @@ class Fold:
         """The earliest moment to look again at a run that is not saved yet."""
         self.touched: dict[str, None] = {}
         """Runs to look at, in the order in which they changed."""
-        self.inbox = Inbox(projection, self.peek)
+        self.inbox = Inbox(projection, self.run)
         self.listeners: set[Heard] = set()
 
     async def restore(self, log: Log) -> None:
@@ -112,9 +114,13 @@ class Fold:
         """The run as far as it is folded."""
         if known := self._runs.get(run):
             return known
+        if run in self._new:
+            return None
         stored = self._projection.load(run)
         if stored:
             self._runs[run] = stored
+        else:
+            self._new.add(run)
         return stored
 
     def peek(self, run: str) -> Run | None:
@@ -141,6 +147,7 @@ class Fold:
         for heavy in self._projection.save(runs, checkpoint, unanswered=came, answered=answered, refusals=refusals):
             del self._runs[heavy]
         self._saved_seq = self.seq
+        self._new.clear()
         self._wakes.clear()
         self.next_wake = None
         self.inbox.refill()

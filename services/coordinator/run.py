@@ -130,8 +130,8 @@ class Run(Struct, frozen=True):
     @property
     def round(self) -> int:
         """The number of the current round: one more than there were revisions in a row."""
-        number = 1
-        while (decision := self.in_round(number).decision) and isinstance(decision.fact, DecisionRevised):
+        number, rounds = 1, self.rounds
+        while (at := rounds.get(number)) and (decision := at.decision) and isinstance(decision.fact, DecisionRevised):
             number += 1
         return number
 

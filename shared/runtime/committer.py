@@ -14,9 +14,10 @@ from msgspec import Struct
 from shared.contracts.envelope import HEADERS
 from shared.errors import NoRoom, Refused, TooLarge, Unavailable
 from shared.runtime.clock import token
-from shared.runtime.link import Incoming, Link, status
+from shared.runtime.link import Link
 from shared.runtime.log import Fill, Filled, Full, Stored
 from shared.runtime.room import Room
+from shared.runtime.wire import Incoming
 
 _FEW: Final = 4
 _BATCH: Final = 1_000
@@ -226,6 +227,6 @@ class Committer:
             reply = await future
         except Unavailable as error:
             return error
-        if status(reply):
+        if reply.status:
             return Unavailable("The stream is not there, or has no leader.")
         return judge(reply.data)

@@ -12,15 +12,16 @@ from typing import Final
 import msgspec
 
 from shared.contracts.deliveries import DELIVERIES
-from shared.contracts.subjects import ACCESS, EVIDENCE, RESEARCH, evidence
+from shared.contracts.subjects import ACCESS, EVIDENCE, INBOUND, RESEARCH, evidence
 from shared.errors import Refused, Unavailable
 from shared.runtime import clock, topology
 from shared.runtime.committer import Committer, judge
-from shared.runtime.link import Incoming, Link, status
+from shared.runtime.link import Link
 from shared.runtime.log import Consumer, End, Fill, Filled, Hint, Message, Queue, Stored
 from shared.runtime.pull import Pull
 from shared.runtime.room import Room
 from shared.runtime.stopping import unless
+from shared.runtime.wire import Incoming
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ class JetStreamLog:
 
     async def _published(self, subject: str, data: bytes, headers: Mapping[str, str]) -> Stored:
         reply = await (await self.link.ask(subject, data, headers))
-        if status(reply):
+        if reply.status:
             raise Unavailable(f"No stream takes {subject}.")
         answer = judge(reply.data)
         if isinstance(answer, Stored):
@@ -125,7 +126,7 @@ class JetStreamLog:
             some = subjects[start : start + _SUBJECTS_AT_ONCE]
             asked = [await self.link.ask(f"$JS.API.DIRECT.GET.{self._stream}.{subject}", b"") for subject in some]
             for subject, reply in zip(some, await asyncio.gather(*asked), strict=True):
-                if (code := status(reply)) == 0:
+                if (code := reply.status) == 0:
                     messages[subject] = _gotten(reply)
                 elif code != _NOT_FOUND:
                     raise Unavailable(f"Reading {subject} was answered {code}.")
@@ -160,7 +161,7 @@ class JetStreamLog:
 
     async def at(self, seq: int) -> Message | None:
         reply = await self.link.request(f"$JS.API.DIRECT.GET.{self._stream}", msgspec.json.encode({"seq": seq}))
-        return None if status(reply) else _gotten(reply)
+        return None if reply.status else _gotten(reply)
 
     async def end(self) -> End:
         info = await topology.api(self.link, f"STREAM.INFO.{self._stream}")
@@ -231,11 +232,9 @@ class JetStreamLog:
         """A batched direct get: its messages, in order."""
         stream = stream or self._stream
         replies = await self.link.collect(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(request))
-        ended = status(replies[-1])
-        if ended not in (204, 404):
-            raise Unavailable(
-                f"Reading {stream} was answered {ended} {(replies[-1].headers or {}).get('Description')}."
-            )
+        last = replies[-1]
+        if last.status not in (204, 404):
+            raise Unavailable(f"Reading {stream} was answered {last.status} {last.description}.")
         return [_gotten(reply) for reply in replies[:-1]]
 
     async def newest(self, pattern: str) -> Message | None:
@@ -263,11 +262,11 @@ class JetStreamLog:
             while pull.faults == 0:
                 chunk = [_delivered(message) for message in await pull.take()]
                 await pull.release(len(chunk))
-                if [number for number, _ in chunk] != list(range(expected, expected + len(chunk))):
+                if [number for _, number, _ in chunk] != list(range(expected, expected + len(chunk))):
                     return
                 expected += len(chunk)
                 if chunk:
-                    yield [message for _, message in chunk]
+                    yield [message for _, _, message in chunk]
         finally:
             await pull.close()
             if self.link.connected:
@@ -326,12 +325,7 @@ class JetStreamDelivery:
     def __init__(self, link: Link, incoming: Incoming) -> None:
         self._link = link
         self._reply = incoming.reply
-        where = incoming.reply.split(".")
-        at = _at(where)
-        self.deliveries = int(where[at])
-        self.message = Message(
-            incoming.subject, int(where[at + 1]), clock.at(int(where[at + 3])), incoming.data, incoming.headers or {}
-        )
+        self.deliveries, _, self.message = _delivered(incoming)
 
     async def ack(self) -> None:
         await self._link.post(self._reply, b"+ACK")
@@ -344,23 +338,21 @@ class JetStreamDelivery:
         await self._link.request(self._reply, _PROGRESS)
 
 
-def _at(reply: Sequence[str]) -> int:
-    """Where the delivery count stands in `$JS.ACK.…`: the form with a domain has two tokens more in front."""
-    return 4 if len(reply) == 9 else 6
+def _delivered(incoming: Incoming) -> tuple[int, int, Message]:
+    """How often a message was delivered, its number among those that its consumer has delivered, and the message.
 
-
-def _delivered(incoming: Incoming) -> tuple[int, Message]:
-    """A message with its number among those that its consumer has delivered."""
+    All of it stands in `$JS.ACK.…`, where the form with a domain has two tokens more in front. Only a contract message
+    says something in its headers.
+    """
     where = incoming.reply.split(".")
-    at = _at(where)
-    message = Message(
-        incoming.subject, int(where[at + 1]), clock.at(int(where[at + 3])), incoming.data, incoming.headers or {}
-    )
-    return int(where[at + 2]), message
+    at = 4 if len(where) == 9 else 6
+    headers = incoming.headers if incoming.subject in INBOUND else _NO_HEADERS
+    message = Message(incoming.subject, int(where[at + 1]), clock.at(int(where[at + 3])), incoming.data, headers)
+    return int(where[at]), int(where[at + 2]), message
 
 
 def _gotten(reply: Incoming) -> Message:
-    headers = reply.headers or {}
+    headers = reply.headers
     return Message(
         headers["Nats-Subject"],
         int(headers["Nats-Sequence"]),

@@ -1,4 +1,4 @@
-"""The connection to NATS; the only module that imports nats.
+"""The connection to NATS. This and `wire`, which it stands on, are the only modules that import nats.
 
 It adds what nats-py lacks: replies that end with the connection instead of never, requests with many
 replies, and waiting for NATS at start. Nothing is sent while disconnected: nats-py would keep it and send it
@@ -10,17 +10,15 @@ import contextlib
 import logging
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from functools import lru_cache
 from itertools import takewhile
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
 
 from shared.errors import TooLarge, Unavailable
 from shared.runtime.identity import NOBODY, Identity
+from shared.runtime.wire import Client, Encrypted, Incoming, Receive, Receiver
 
 logger = logging.getLogger(__name__)
 
@@ -31,33 +29,10 @@ _SWEEP_S: Final = 0.5
 _DRAIN_S: Final = 2.0
 _RECONNECT_S: Final = 0.2
 _PASSWORD: Final = re.compile(r"(?<=://)[^@/]+(?=@)")
-_ACK: Final = "$JS.ACK."
-_UNLIMITED: Final = -1
 _CANCELS: Final = 5
 _NO_VERSION: Final = (0, 0, 0)
 """What nats-py calls the version of the server that it is between two connections with."""
 _NO_HEADERS: Final[Mapping[str, str]] = {}
-
-
-class Incoming(Protocol):
-    """A message as nats-py hands it over."""
-
-    subject: str
-    reply: str
-    data: bytes
-    headers: dict[str, str] | None
-
-
-Receive = Callable[[Incoming], None]
-
-
-def status(message: Incoming) -> int:
-    """The status code of a control message; 0 for an ordinary one, whatever headers its publisher gave it."""
-    headers = message.headers
-    if not headers or "Status" not in headers or "Nats-Sequence" in headers or message.reply.startswith(_ACK):
-        return 0
-    code = headers["Status"]
-    return int(code) if code.isdecimal() else 0
 
 
 class Subscription:
@@ -92,33 +67,6 @@ class _Expected(NamedTuple):
             self.future.exception()
 
 
-@lru_cache(maxsize=64)
-def _name(raw: bytes) -> str | None:
-    return next(iter(Client._parse_header_lines(raw + b":")), None)  # pyright: ignore[reportPrivateUsage]
-
-
-class _Client(Client):
-    """Looks at the characters of a header's name once; for each message it took a tenth of the time of reading."""
-
-    @staticmethod
-    def _parse_header_lines(raw: bytes) -> dict[str, str]:
-        lines = (line.partition(b":") for line in raw.split(b"\r\n"))
-        named = ((_name(name), value) for name, colon, value in lines if colon)
-        return {name: value.strip().decode("utf-8", "replace") for name, value in named if name is not None}
-
-
-class _Encrypted(_Client):
-    """A client that tells nobody anything in the clear.
-
-    nats-py would, TLS context or not, where the server's greeting asks for no TLS; and a greeting can be forged.
-    """
-
-    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
-        if initial_connection and not info.get("tls_required"):
-            raise NatsError("it does not speak TLS, which tls:// and DOSSIER_NATS_CA ask for")
-        await super()._process_info(info, initial_connection)
-
-
 class Link:
     """One connection, shared by all of a process."""
 
@@ -149,7 +97,7 @@ class Link:
         """Connect, however long it takes until a server is there. `hear` is told why it was not, each time."""
         encrypted = identity.ca or any(server.startswith("tls://") for server in servers)
         while True:
-            link = cls(_Encrypted() if encrypted else _Client(), servers)
+            link = cls(Encrypted() if encrypted else Client(), servers)
             link._hear = hear
             try:
                 await link._connect(name, identity)
@@ -239,7 +187,7 @@ class Link:
     async def request(self, subject: str, data: bytes = b"") -> Incoming:
         """Send and wait for the answer. Raises `Unavailable` where none comes or nobody listens."""
         reply = await (await self.ask(subject, data))
-        if status(reply) == 503:
+        if reply.status == 503:
             raise Unavailable(f"Nobody answers on {subject}: JetStream or its stream is not there.")
         return reply
 
@@ -250,7 +198,7 @@ class Link:
 
         def receive(message: Incoming) -> None:
             replies.append(message)
-            if status(message) and not done.done():
+            if message.status and not done.done():
                 done.set_result(None)
 
         name = self._expect(receive, done)
@@ -263,12 +211,8 @@ class Link:
 
     async def subscribe(self, subject: str, receive: Receive) -> Subscription:
         """Hand every message on `subject` to `receive`; also after a reconnection."""
-
-        async def received(message: Msg) -> None:
-            receive(message)
-
         subscription = await self._client.subscribe(  # pyright: ignore[reportUnknownMemberType]
-            subject, cb=received, pending_msgs_limit=_UNLIMITED, pending_bytes_limit=_UNLIMITED
+            subject, cb=Receiver(receive)
         )
         return Subscription(subscription.unsubscribe, subscription.drain)
 

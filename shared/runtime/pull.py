@@ -13,7 +13,8 @@ from typing import Final
 import msgspec
 
 from shared.errors import Unavailable
-from shared.runtime.link import Incoming, Link, Subscription, status
+from shared.runtime.link import Link, Subscription
+from shared.runtime.wire import Incoming
 
 _EXPIRES_S: Final = 60.0
 _HEARTBEAT_S: Final = 2.0
@@ -108,14 +109,14 @@ class Pull:
 
     def _receive(self, inbox: str, message: Incoming) -> None:
         self._heard = self._time()
-        code = status(message)
+        code = message.status
         if code == 0:
             self._asked -= inbox == self._inbox
             self._held += 1
             self._arrived.append(message)
             self._news.set()
         elif code != _HEARTBEAT and inbox == self._inbox:
-            self._ended(code, message.headers or {})
+            self._ended(code, message.headers)
 
     def _ended(self, code: int, headers: dict[str, str]) -> None:
         left = headers.get("Nats-Pending-Messages")

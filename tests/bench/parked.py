@@ -17,13 +17,14 @@ from typing import Final, NamedTuple
 import msgspec
 import nats
 from nats.aio.client import Client as Connection
+from nats.js.errors import NotFoundError
 
 from shared.contracts import envelope
 from shared.contracts.envelope import HEADERS, Event
 from shared.contracts.evidence import Passage, Source
 from shared.contracts.facts import Fact, FetchFound, HoldOpened, PlanMade, RunAccepted, TaskIssued
 from shared.contracts.requests import Request
-from shared.contracts.subjects import APPROVED, COMPLETED, REQUESTED, Slot, Step
+from shared.contracts.subjects import APPROVED, COMPLETED, KINDS, REQUESTED, RESEARCH, Slot, Step
 from shared.contracts.tasks import FetchTask, PlanTask
 from shared.runtime import clock
 from tests.bench.case import Measured
@@ -57,6 +58,7 @@ def measure(runs: int) -> Measured:
         Deployment(Path(folder), sync_interval="2m", settings={"DOSSIER_LOG_LEVEL": "WARNING"}) as deployment,
     ):
         deployment.start()
+        asyncio.run(_set_up(deployment.server.url))
         deployment.coordinator.kill()
         facts = asyncio.run(_write(deployment.server.url, runs))
         rebuilt_s = _seconds_to_start(deployment)
@@ -115,8 +117,32 @@ async def _write(url: str, runs: int) -> int:
     for first in range(0, runs, at_once):
         names = [_name(number) for number in range(first, min(first + at_once, runs))]
         await _commit(connection, str(first), [message.of(name) for name in names for message in template])
+    await _worked_off(connection)
     await connection.close()
     return runs * len(template)
+
+
+async def _set_up(url: str) -> None:
+    """Wait until the coordinator has made what the workers take their tasks from."""
+    connection = await nats.connect(url)
+    while await _waiting(connection) is None:  # noqa: ASYNC110  only asking tells
+        await asyncio.sleep(0.1)
+    await connection.close()
+
+
+async def _worked_off(connection: Connection) -> None:
+    """Wait until the workers have found each of these tasks done, as they have where a projection is lost."""
+    while await _waiting(connection):  # noqa: ASYNC110  only asking tells
+        await asyncio.sleep(0.5)
+
+
+async def _waiting(connection: Connection) -> int | None:
+    """How many tasks wait for workers or are with them; `None` where there is no consumer of them yet."""
+    try:
+        consumers = [await connection.jetstream().consumer_info(RESEARCH, kind) for kind in KINDS]
+    except NotFoundError:
+        return None
+    return sum((consumer.num_pending or 0) + (consumer.num_ack_pending or 0) for consumer in consumers)
 
 
 async def _commit(connection: Connection, batch: str, messages: list[_Message]) -> None:

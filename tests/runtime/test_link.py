@@ -1,48 +1,119 @@
-"""The connection to NATS: what a message's headers are, and its end with a server that does not do its part."""
-
-# pyright: reportPrivateUsage=false
+"""The connection to NATS: what comes in over it, and its end with a server that does not do its part."""
 
 import asyncio
 import json
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import example, given
 from hypothesis.strategies import binary, lists, sampled_from
 from nats.aio.client import Client
 
-from shared.runtime import link
-from shared.runtime.link import Incoming, Link
+from shared.runtime import wire
+from shared.runtime.link import Link
+from shared.runtime.wire import Incoming
 
 _INFO = {"server_id": "A", "version": "2.12.0", "host": "127.0.0.1", "port": 0, "max_payload": 1 << 20, "headers": True}
 PARTS = sampled_from(
-    [b"Content-Type", b"A", b"b c", b": ", b":", b"", b" ", b"\t", b"\r\n", b"\xff", "ü".encode(), b"1"]
+    [
+        b"Content-Type",
+        b"A",
+        b"b c",
+        b": ",
+        b":",
+        b"",
+        b" ",
+        b"\t",
+        b"\r\n",
+        b"\xff",
+        "ü".encode(),
+        b"1",
+        b"Status",
+        b"503",
+    ]
 )
+STARTS = sampled_from([b"NATS/1.0\r\n", b"NATS/1.0 404 No Messages\r\n", b"NATS/1.0 100\r\n", b"NATS/1.0  x\r\n"])
+
+
+def _of_nats_py(block: bytes) -> dict[str, str]:
+    return asyncio.run(Client()._process_headers(block)) or {}  # pyright: ignore[reportPrivateUsage]
 
 
 @given(lists(PARTS | binary(max_size=3)))
-@example([b"A: 1\r\n", b"A: 2\r\n\r\n"])
-def test_headers_are_parsed_as_nats_py_does(parts: Sequence[bytes]):
-    raw = b"".join(parts)
-    assert link._Client._parse_header_lines(raw) == Client._parse_header_lines(raw)
+@example([b"A: 1\r\n", b"A: 2"])
+def test_headers_are_what_nats_py_makes_of_them(parts: Sequence[bytes]):
+    block = b"NATS/1.0\r\n" + b"".join(parts) + b"\r\n\r\n"
+    assert Incoming("a", "", b"", block).headers == _of_nats_py(block)
+
+
+@given(STARTS, lists(PARTS))
+def test_what_a_control_message_says_is_what_nats_py_makes_of_it(start: bytes, parts: Sequence[bytes]):
+    message = Incoming("a", "", b"", start + b"".join(parts) + b"\r\n\r\n")
+    known = _of_nats_py(start + b"\r\n")
+    assert (message.status, message.description) == (int(known.get("Status", 0)), known.get("Description", ""))
+
+
+@pytest.mark.parametrize(
+    ("reply", "block"),
+    [
+        ("", b""),
+        ("", b"NATS/1.0\r\nStatus: 503\r\n\r\n"),
+        ("$JS.ACK.RESEARCH.fetch.1.2.3.4.5", b"NATS/1.0 404\r\n\r\n"),
+        ("", b"NATS/1.0 404\r\nNats-Sequence: 1\r\n\r\n"),
+    ],
+)
+def test_no_publisher_can_make_a_message_look_like_the_servers_word(reply: str, block: bytes):
+    assert Incoming("a", reply, b"", block).status == 0
 
 
 async def _heard(url: str, headers: dict[str, str]) -> Incoming:
     connection = await Link.open([url], name="test")
     heard: asyncio.Queue[Incoming] = asyncio.Queue()
     await connection.subscribe("it", heard.put_nowait)
-    await connection.post("it", b"", headers)
+    await connection.post("it", b"x", headers, reply="there")
     async with asyncio.timeout(10):
         message = await heard.get()
     await connection.close()
     return message
 
 
-def test_names_of_headers_are_looked_at_once(url: str):
-    before = link._name.cache_info()
-    for value in ("1", "2"):
-        assert asyncio.run(_heard(url, {"Once": value})).headers == {"Once": value}
-    after = link._name.cache_info()
-    assert (after.misses - before.misses, after.hits - before.hits) == (1, 1)
+def test_a_message_comes_straight_and_whole(url: str):
+    message = asyncio.run(_heard(url, {"Once": "1"}))
+    assert type(message) is Incoming
+    assert (message.subject, message.reply, message.data) == ("it", "there", b"x")
+    assert message.headers == {"Once": "1"}
+
+
+def test_names_of_headers_are_looked_at_once():
+    wire._name.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    for value in (b"1", b"2"):
+        assert Incoming("a", "", b"", b"NATS/1.0\r\nOnce: %s\r\n\r\n" % value).headers == {"Once": value.decode()}
+    assert wire._name.cache_info()[:2] == (1, 1)  # pyright: ignore[reportPrivateUsage]
+
+
+def test_a_receiver_that_fails_is_told_of_and_hears_the_next_message(url: str, caplog: pytest.LogCaptureFixture):
+    async def story() -> list[bytes]:
+        connection = await Link.open([url], name="test")
+        heard: list[bytes] = []
+        done = asyncio.Event()
+
+        def receive(message: Incoming) -> None:
+            heard.append(message.data)
+            if message.data == b"1":
+                raise ValueError("a defect")
+            done.set()
+
+        await connection.subscribe("it", receive)
+        for data in (b"1", b"2"):
+            await connection.post("it", data)
+        async with asyncio.timeout(10):
+            await done.wait()
+        await connection.close()
+        return heard
+
+    with caplog.at_level("DEBUG", "shared.runtime.link"):
+        assert asyncio.run(story()) == [b"1", b"2"]
+    assert "a defect" in caplog.text
 
 
 def test_closing_takes_no_longer_than_it_may_although_the_server_reads_nothing():

@@ -13,7 +13,7 @@ from services.cli.doctor.whoami import Whoami
 from services.cli.lockdown.permissions import OPERATOR, USERS, User
 from shared.contracts.subjects import RUN
 from shared.errors import Unavailable
-from shared.runtime.link import Link, status
+from shared.runtime.link import Link
 
 _NOWHERE: Final = {"Nats-Expected-Stream": "DOSSIER-DOCTOR"}
 _NO_JSON: Final = b"{"
@@ -86,6 +86,6 @@ async def _is_answered(link: Link, subject: str) -> bool:
     is_call = subject.startswith(_API)
     try:
         asked = await link.ask(literal, _NO_JSON if is_call else b"", {} if is_call else _NOWHERE)
-        return status(await asked) != _NO_RESPONDERS or literal.startswith(_TAKE)
+        return (await asked).status != _NO_RESPONDERS or literal.startswith(_TAKE)
     except Unavailable:
         return False
