@@ -4,7 +4,9 @@
 by any number of coordinators: whatever is missing is named again, and the boxes refuse what is not.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from typing import Final
 
@@ -66,6 +68,8 @@ def owed(run: Run, now: datetime, writer: Writer | None = None, rules: Rules = R
     if run.accepted is None or run.completed or run.unknown:
         return NOTHING
     due = _owed_in(run, run.accepted.fact, run.round, now)
+    if not due.facts:
+        return due
     due = replace(due, facts=tuple((slot, _demanding(fact, rules)) for slot, fact in due.facts))
     return _priced(due, run, writer) if writer else due
 
@@ -91,12 +95,12 @@ def _research(run: Run, request: RunAccepted, number: int, round_: Round, now: d
         return reused
     match round_.plan.fact if round_.plan else None:
         case None:
-            return _step(round_, Step(run.id, "plan", number), plan_task(run, request, number), now)
+            return _step(round_, Step(run.id, "plan", number), lambda: plan_task(run, request, number), now)
         case PlanFailed(error=error) if number == 1:
             return _completed(run, "failed", f"No plan could be made: {error.message}")
         case PlanMade() | PlanFailed():
             missing = [
-                _step(round_, Step(run.id, "fetch", number, index), FetchTask(query, request.tools), now)
+                _step(round_, Step(run.id, "fetch", number, index), partial(FetchTask, query, request.tools), now)
                 for index, query in enumerate(run.queries(number))
                 if index not in round_.fetches
             ]
@@ -150,17 +154,20 @@ def _priced(due: Owed, run: Run, writer: Writer) -> Owed:
 
 def _synthesize(run: Run, request: RunAccepted, number: int, round_: Round, hold: HoldOpened, now: datetime) -> Owed:
     """It is approved: have the report written, check it, and complete."""
-    findings = decided_findings(run)
     match round_.synthesis.fact if round_.synthesis else None:
         case None:
-            task = SynthesizeTask(request.q, hold.digest, findings, writing_budget(run, hold))
-            return _step(round_, Step(run.id, "synthesize", number), task, now)
+            step = Step(run.id, "synthesize", number)
+            return _step(round_, step, lambda: _synthesize_task(run, request, hold), now)
         case SynthesisFailed(error=error):
             return _completed(run, "failed", f"No report could be written: {error.message}", decided=hold.digest)
         case SynthesisWritten(report=report):
-            if stray := _beyond(report, findings):
+            if stray := _beyond(report, decided_findings(run)):
                 return _completed(run, "failed", stray, decided=hold.digest)
             return _reported(run, request, report, hold.digest)
+
+
+def _synthesize_task(run: Run, request: RunAccepted, hold: HoldOpened) -> SynthesizeTask:
+    return SynthesizeTask(request.q, hold.digest, decided_findings(run), writing_budget(run, hold))
 
 
 def decided_findings(run: Run) -> tuple[Finding, ...]:
@@ -244,14 +251,14 @@ def attempt_of(round_: Round, step: Step) -> Attempt:
     return Attempt(slot, failures, last, round_.issued.get(path), due)
 
 
-def _step(round_: Round, step: Step, task: Task, now: datetime) -> Owed:
+def _step(round_: Round, step: Step, task: Callable[[], Task], now: datetime) -> Owed:
     """The next attempt of a step whose outcome is missing, once it is due."""
     attempt = attempt_of(round_, step)
     if attempt.issued:
         return NOTHING
     if attempt.due and attempt.due > now:
         return Owed(wake_at=attempt.due)
-    return Owed(((attempt.slot, TaskIssued(task=task, failures=attempt.failures)),))
+    return Owed(((attempt.slot, TaskIssued(task=task(), failures=attempt.failures)),))
 
 
 def _due(slot: Slot, failures: int, last: Box[AttemptFailed]) -> datetime:

@@ -109,8 +109,9 @@ class Round(Struct, frozen=True):
     @property
     def deadline(self) -> datetime | None:
         """Until when the hold waits: as it says, or as it was extended; `None` where there is none."""
-        extended = self.extended()
-        return extended[-1].fact.deadline if extended else self.hold.fact.deadline if self.hold else None
+        if self.extensions and (extended := self.extended()):
+            return extended[-1].fact.deadline
+        return self.hold.fact.deadline if self.hold else None
 
 
 EMPTY_ROUND: Final = Round()
