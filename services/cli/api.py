@@ -14,9 +14,8 @@ from pydantic import ValidationError
 
 from services.cli.refusal import FAILED, MISUSED, Refusal
 from services.coordinator.access import keys
-from services.coordinator.deliveries import DeliveryPage, DeliveryView
 from services.coordinator.schemas import Accepted, EventPage, EventView, Link, RunPage, RunView
-from services.coordinator.views import FailurePage, ForkAccepted, ForkPage, WhyView
+from services.coordinator.views import DeliveryPage, DeliveryView, FailurePage, ForkAccepted, ForkPage, WhyView
 from services.coordinator.voting import LOCAL
 from shared.contracts.requests import Request
 

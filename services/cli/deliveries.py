@@ -11,7 +11,7 @@ from rich.text import Text
 from services.cli.api import Api
 from services.cli.pages import ago
 from services.cli.terminal import Terminal, printable, user_name
-from services.coordinator.deliveries import DeliveryPage, DeliveryView
+from services.coordinator.views import DeliveryPage, DeliveryView
 from shared.runtime import clock
 
 _UNBOUNDED: Final = 10_000

@@ -1,7 +1,6 @@
 """What others were told, over HTTP: read from the log with every request, kept nowhere."""
 
 from collections.abc import AsyncGenerator
-from datetime import datetime
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.coordinator.access.gate import Caller
 from services.coordinator.problems import ProblemError, speaking
 from services.coordinator.schemas import BY_WHOM, By
+from services.coordinator.views import AttemptView, DeliveryPage, DeliveryView
 from shared.contracts.deliveries import Delivery, EventType, first_asked, parse_box, parse_delivery
 from shared.contracts.subjects import TOKEN
 from shared.errors import Refused
@@ -28,37 +28,6 @@ Token = Annotated[str, Query(pattern=f"^{TOKEN.pattern}$")]
 DeliveryId = Annotated[
     str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{1,64}\.((hold|near)-[1-9][0-9]{0,8}|ended)$")
 ]
-
-
-class AttemptView(BaseModel):
-    """One attempt: what came of it."""
-
-    result: str
-    status: int | None
-    error: str | None
-    duration_s: float
-
-
-class DeliveryView(BaseModel):
-    """One event told to one endpoint. `due` is when it is tried next; `asks` counts the first time and each resend."""
-
-    delivery_id: str
-    webhook_id: str
-    endpoint: str
-    run_id: str
-    event: EventType
-    state: State
-    happened_at: datetime
-    due: datetime | None
-    asks: int
-    attempts: list[AttemptView]
-
-
-class DeliveryPage(BaseModel):
-    """Some deliveries, newest first; `next` is the cursor of those that follow."""
-
-    deliveries: list[DeliveryView]
-    next: str | None
 
 
 class NewResend(BaseModel):

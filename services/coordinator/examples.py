@@ -5,13 +5,13 @@ from typing import Any, Final
 
 import msgspec
 
-from services.coordinator.deliveries import DeliveryPage
 from services.coordinator.deliveries import view as delivery_view
 from services.coordinator.feed import event_view
 from services.coordinator.run import Run, evolve
 from services.coordinator.schemas import Accepted, EventPage, RunPage
 from services.coordinator.shown import summary, view
 from services.coordinator.stored import recorded
+from services.coordinator.views import DeliveryPage
 from shared.contracts import envelope, samples
 from shared.contracts.facts import HoldOpened, SynthesisWritten
 from shared.runtime.deliveries import Story

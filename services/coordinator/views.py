@@ -9,9 +9,11 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from services.coordinator.failures import Failed, FailureKind, Try
 from services.coordinator.schemas import Accepted, Body, LateView, Question
 from services.coordinator.why import Wait
+from shared.contracts.deliveries import EventType
 from shared.contracts.evidence import Failure
 from shared.contracts.forks import MAX_QUERIES
 from shared.contracts.subjects import Kind
+from shared.runtime.deliveries import State
 
 
 class ErrorView(BaseModel):
@@ -215,3 +217,34 @@ def wait_view(wait: Wait, attempts: int) -> WaitView:
         may_decide=wait.may_decide,
         queue=QueueView.model_validate(queue, from_attributes=True) if queue else None,
     )
+
+
+class AttemptView(BaseModel):
+    """One attempt: what came of it."""
+
+    result: str
+    status: int | None
+    error: str | None
+    duration_s: float
+
+
+class DeliveryView(BaseModel):
+    """One event told to one endpoint. `due` is when it is tried next; `asks` counts the first time and each resend."""
+
+    delivery_id: str
+    webhook_id: str
+    endpoint: str
+    run_id: str
+    event: EventType
+    state: State
+    happened_at: datetime
+    due: datetime | None
+    asks: int
+    attempts: list[AttemptView]
+
+
+class DeliveryPage(BaseModel):
+    """Some deliveries, newest first; `next` is the cursor of those that follow."""
+
+    deliveries: list[DeliveryView]
+    next: str | None

@@ -3,6 +3,7 @@
 import re
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -262,3 +263,9 @@ def _bare(monkeypatch):
         monkeypatch.delenv(f"DOSSIER_{name}", raising=False)
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
+
+
+def test_no_command_waits_for_what_it_does_not_use():
+    code = "import sys, services.cli; print(*({'fastapi', 'openai', 'trafilatura'} & sys.modules.keys()))"
+    done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -16,8 +16,9 @@ import pytest
 from llmock.pytest_plugin import LLMock
 
 from services.cli.doctor import store, work
-from services.cli.doctor.doctor import Patient, examine, tell
+from services.cli.doctor.doctor import examine, tell
 from services.cli.doctor.finding import Finding, findings
+from services.cli.doctor.patient import Patient
 from services.cli.doctor.permissions import permissions
 from services.cli.doctor.whoami import whoami
 from services.cli.folder import Folder

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from services.cli import settings
-from services.cli.doctor.doctor import Patient, examine, tell
+from services.cli.doctor.patient import Patient
 from services.cli.folder import Folder, Running
 from services.cli.refusal import FAILED
 from services.cli.running import run
@@ -32,6 +32,8 @@ def doctor(
     """
 
     async def work(terminal: Terminal) -> int:
+        from services.cli.doctor.doctor import examine, tell  # takes a second, which no other command is to wait for
+
         known = settings.read()
         patient = _patient(known, Folder(data or known.data), nats=nats, monitor=monitor)
         return 0 if tell(await examine(patient, known), terminal, as_json=as_json) else FAILED

@@ -6,34 +6,21 @@ from functools import partial
 from typing import Final
 
 import msgspec
-from msgspec import Struct
 from rich.table import Table
 from rich.text import Text
 
 from services.cli.connecting import connected
 from services.cli.doctor import server, store, work
 from services.cli.doctor.finding import Check, Finding, State, fault, findings
+from services.cli.doctor.patient import Patient
 from services.cli.doctor.permissions import permissions
 from services.cli.doctor.whoami import whoami
-from services.cli.folder import Folder
 from services.cli.refusal import Refusal
 from services.cli.terminal import Terminal, printable
-from shared.runtime.identity import Identity
 from shared.runtime.link import Link
 from shared.runtime.settings import Settings
 
 _STYLES: Final[dict[State, str]] = {"ok": "green", "warning": "yellow", "fault": "red"}
-
-
-class Patient(Struct, frozen=True):
-    """What to look at: a NATS, who we are to it, and a data folder."""
-
-    servers: Sequence[str]
-    identity: Identity
-    folder: Folder
-    embedded: str | None = None
-    """What the NATS was started with, where `dossier up` has started it from the folder."""
-    monitor: str | None = None
 
 
 async def examine(patient: Patient, settings: Settings) -> list[Finding]:
