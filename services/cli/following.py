@@ -34,6 +34,8 @@ def advance(run: Run, event: EventView) -> Run:
         return run
     try:
         fact: Fact | Unknown = msgspec.convert(_printable(event.data), type=Fact)
+        if slot.box == "other":
+            fact = Unknown(f"{slot.path} is no box that this release knows.")
     except msgspec.ValidationError:
         unknown = f"{event.type} is not a type that this release knows."
         fact = Unknown(unknown) if event.data else salvaged(slot, "EVIDENCE has no undamaged text for it.")

@@ -45,8 +45,9 @@ from shared.contracts.facts import (
 )
 from shared.contracts.subjects import Slot, Step
 
-FOLD_VERSION: Final = 6
-"""Raised with every change to what `evolve` or the projection keeps; older ones are then rebuilt from the log."""
+FOLD_VERSION: Final = 7
+"""Raised with every change to what `evolve` or the projection keeps, a new box included: what had parked runs before is
+then read anew. Older projections are rebuilt from the log."""
 
 Stage = str
 F = TypeVar("F")

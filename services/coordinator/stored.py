@@ -44,6 +44,7 @@ _BOXES: Final[dict[str, tuple[type, ...]]] = {
     "decision": get_args(Decision),
     "synthesis": get_args(SynthesisOutcome),
     "completed": (RunCompleted,),
+    "other": (),
 }
 
 
@@ -57,7 +58,7 @@ def recorded(slot: Slot, data: bytes, *, seq: int, stored_at: datetime, text: by
         return Recorded(slot, seq, stored_at, _hash(slot, data), Unknown(str(error)), stored_at)
     if _fits(slot, event.fact):
         return written(slot, data, event, seq=seq, stored_at=stored_at)
-    misfit = Unknown(f"{slot.path} holds a {type(event.fact).__name__}.")
+    misfit = Unknown(f"{slot.path} holds a {type(event.fact).__name__}, and this release knows none there.")
     return Recorded(slot, seq, stored_at, _hash(slot, data), misfit, event.time)
 
 

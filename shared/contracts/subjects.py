@@ -41,8 +41,20 @@ COORDINATOR_LEAD: Final = "lead"
 Kind = Literal["plan", "fetch", "synthesize"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Box = Literal[
-    "accepted", "task", "attempt", "plan", "fetch", "hold", "extension", "vote", "decision", "synthesis", "completed"
+    "accepted",
+    "task",
+    "attempt",
+    "plan",
+    "fetch",
+    "hold",
+    "extension",
+    "vote",
+    "decision",
+    "synthesis",
+    "completed",
+    "other",
 ]
+_BOXES: Final = get_args(Box)
 
 ACCESS_SECRET = "access.secret"  # noqa: S105  a subject
 ACCESS_SUBJECTS = ("access.key.*.*", ACCESS_SECRET)
@@ -131,6 +143,8 @@ class Slot(Struct, frozen=True):
     kind: Kind | None = None
     voter: str = ""
     """Of a vote: 32 hex digits of the hash of who cast it."""
+    other: str = ""
+    """The path of a box that this release does not have: a newer one does, and what is in it may matter."""
 
     @property
     def path(self) -> str:
@@ -146,6 +160,8 @@ class Slot(Struct, frozen=True):
                 return f"vote.{self.round}.{self.voter}"
             case "plan" | "hold" | "decision" | "synthesis":
                 return f"{self.box}.{self.round}"
+            case "other":
+                return self.other
 
     @property
     def subject(self) -> str:
@@ -180,8 +196,11 @@ def parse_slot(subject: str) -> Slot | None:
     if not subject.startswith(_RUN_DOT):
         return None
     run, _, path = subject[len(_RUN_DOT) :].partition(".")
-    place = _place(path)
-    return Slot(run, *place) if place and is_token(run) else None
+    if not is_token(run):
+        return None
+    if place := _place(path):
+        return Slot(run, *place)
+    return Slot(run, "other", other=path) if path.partition(".")[0] not in ("", *_BOXES) else None
 
 
 _Place = tuple[Box, int, int, int, Kind | None, str]

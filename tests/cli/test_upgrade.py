@@ -43,7 +43,10 @@ def saved(deployment: Deployment) -> Path:
 
     def held() -> bool:
         with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as db:
-            return db.execute("SELECT count(*) FROM run WHERE status = 'hold' AND wake_at > 0").fetchone()[0] == 2
+            [held, ended] = db.execute(
+                "SELECT sum(status = 'hold' AND wake_at > 0), sum(status = 'reported') FROM run"
+            ).fetchone()
+            return (held, ended) == (2, 1)
 
     wait_until(held)
     return file.parent

@@ -20,6 +20,7 @@ slots = st.one_of(
     st.builds(Slot, runs, st.sampled_from(("fetch", "extension")), numbers, numbers),
     st.builds(Slot, runs, st.just("vote"), numbers, voter=st.from_regex(r"[0-9a-f]{32}", fullmatch=True)),
     st.builds(Slot, runs, st.sampled_from(("task", "attempt")), numbers, numbers, numbers, kinds),
+    st.builds(Slot, runs, st.just("other"), other=st.sampled_from(("amendment.1", "seal", "plans.1.x"))),
 )
 
 
@@ -35,7 +36,14 @@ def test_every_slot_is_in_the_stream(slot: Slot):
 
 def test_there_is_a_slot_of_every_box():
     drawn = {"accepted", "completed", "plan", "hold", "extension", "vote", "decision", "synthesis", "fetch", "task"}
-    assert {*drawn, "attempt"} == set(get_args(Box))
+    assert {*drawn, "attempt", "other"} == set(get_args(Box))
+
+
+def test_a_box_is_of_another_release_only_where_this_one_has_none_of_its_name():
+    assert parse_slot("research.run.r1.plan.01") is None
+    assert parse_slot("research.run.r1.other.1") is None
+    assert parse_slot("research.run.r1.") is None
+    assert parse_slot("research.run.r1.seal.01") == Slot("r1", "other", other="seal.01")
 
 
 parts = st.sampled_from(("research", "run", "runs", "r1", "task", "plan", "fetch", "hold", "accepted", "", "*", ">"))

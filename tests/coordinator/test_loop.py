@@ -27,7 +27,7 @@ from shared.contracts.facts import (
 from shared.contracts.subjects import Kind
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.errors import Transient
-from shared.runtime.log import Message
+from shared.runtime.log import Fill, Message
 from shared.runtime.memory import MemoryLog
 from shared.runtime.worker import Perform
 from tests.coordinator.story import SOURCE, report
@@ -205,6 +205,18 @@ def test_a_damaged_projection_is_made_again(tmp_path: Path):
     async def story(it: Dossier) -> None:
         await it.ask("What do cats do?", run_id="cats")
         await it.until("cats", "hold")
+
+    tell(tmp_path, story)
+
+
+def test_an_older_coordinator_lets_a_run_rest_in_which_a_newer_one_has_filled_a_box_of_its_own(tmp_path: Path):
+    async def story(it: Dossier) -> None:
+        await it.ask("What do cats do?", run_id="cats")
+        await it.until("cats", "hold")
+        await it.log.fill([Fill("research.run.cats.amendment.1", b"{}")])
+        await it.until("cats", "parked")
+        await it.ask("What do dogs do?", run_id="dogs")
+        await it.until("dogs", "hold")
 
     tell(tmp_path, story)
 

@@ -7,10 +7,11 @@ from hypothesis import given as for_all
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from services.coordinator.owed import owed
 from services.coordinator.run import STATUSES, Run, Unknown, digest, evolve, pack, unpack
 from services.coordinator.stored import recorded
 from shared.contracts.evidence import Estimate
-from shared.contracts.facts import AttemptFailed, FetchFailed, PlanFailed, SynthesisFailed
+from shared.contracts.facts import AttemptFailed, Fact, FetchFailed, PlanFailed, SynthesisFailed
 from shared.contracts.subjects import Slot, Step
 from tests.coordinator.story import (
     FETCH_0,
@@ -142,6 +143,15 @@ def test_a_fact_of_a_newer_version_parks_the_run_and_loses_nothing():
 def test_a_fact_in_a_slot_that_is_not_its_own_parks_the_run():
     it = stored((box("decision", 1), planned()[1]), 3)
     assert isinstance(it.fact, Unknown)
+
+
+@pytest.mark.parametrize("fact", [accepted(), planned()])
+def test_a_fact_in_a_box_that_only_a_newer_release_has_parks_the_run(fact: tuple[Slot, Fact]):
+    told = stored((Slot(RUN, "other", other="amendment.1"), fact[1]), 5)
+    run = evolve(given(accepted()).run, told)
+    assert run.status == "parked"
+    assert "amendment.1" in run.unknown.fact
+    assert not owed(run, START + timedelta(days=99))
 
 
 def test_the_digest_names_exactly_the_request_the_plan_and_the_findings():
