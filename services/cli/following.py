@@ -11,7 +11,7 @@ from services.cli.api import Api
 from services.cli.terminal import printable
 from services.coordinator.run import Recorded, Run, Unknown, evolve
 from services.coordinator.schemas import EventView
-from services.coordinator.stored import salvaged
+from services.coordinator.stored import placed, salvaged
 from shared.contracts.facts import Fact
 from shared.contracts.subjects import RUN, parse_slot
 
@@ -33,9 +33,7 @@ def advance(run: Run, event: EventView) -> Run:
     if slot is None or event.time is None:
         return run
     try:
-        fact: Fact | Unknown = msgspec.convert(_printable(event.data), type=Fact)
-        if slot.box == "other":
-            fact = Unknown(f"{slot.path} is no box that this release knows.")
+        fact = placed(slot, msgspec.convert(_printable(event.data), type=Fact))
     except msgspec.ValidationError:
         unknown = f"{event.type} is not a type that this release knows."
         fact = Unknown(unknown) if event.data else salvaged(slot, "EVIDENCE has no undamaged text for it.")

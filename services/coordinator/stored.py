@@ -56,10 +56,8 @@ def recorded(slot: Slot, data: bytes, *, seq: int, stored_at: datetime, text: by
         return Recorded(slot, seq, stored_at, _hash(slot, data), salvaged(slot, str(error)), stored_at)
     except UnknownType as error:
         return Recorded(slot, seq, stored_at, _hash(slot, data), Unknown(str(error)), stored_at)
-    if _fits(slot, event.fact):
-        return written(slot, data, event, seq=seq, stored_at=stored_at)
-    misfit = Unknown(f"{slot.path} holds a {type(event.fact).__name__}, and this release knows none there.")
-    return Recorded(slot, seq, stored_at, _hash(slot, data), misfit, event.time)
+    fact = placed(slot, event.fact)
+    return Recorded(slot, seq, stored_at, _hash(slot, data), fact, event.time, event.traceparent)
 
 
 def written(slot: Slot, data: bytes, event: Event, *, seq: int, stored_at: datetime) -> Recorded:
@@ -87,5 +85,8 @@ def salvaged(slot: Slot, reason: str) -> Fact | Unknown:
             return Unknown(error.message)
 
 
-def _fits(slot: Slot, fact: Fact) -> bool:
-    return isinstance(fact, _BOXES[slot.box])
+def placed(slot: Slot, fact: Fact) -> Fact | Unknown:
+    """The fact; what parks its run where this release has no such box, or not for this."""
+    if isinstance(fact, _BOXES[slot.box]):
+        return fact
+    return Unknown(f"{slot.path} holds a {type(fact).__name__}, and this release knows none there.")

@@ -12,7 +12,8 @@ from typing import Any, Final
 from nats.aio.client import Client as NatsClient
 from nats.errors import Error as NatsError
 
-_VERSION: Final = b"NATS/1.0"
+_CONTROL: Final = b"NATS/1.0 "
+"""What the block of a control message begins with; its code and what it says follow."""
 _ACK: Final = "$JS.ACK."
 
 
@@ -38,12 +39,12 @@ class Incoming:
     def _first(self) -> list[str]:
         """The code and the description of a control message."""
         line, _, _ = self.block.partition(b"\r\n")
-        return line[len(_VERSION) :].decode("utf-8", "replace").split(maxsplit=1)
+        return line[len(_CONTROL) :].decode("utf-8", "replace").split(maxsplit=1)
 
     @property
     def status(self) -> int:
         """The code of a control message; 0 for an ordinary one, whatever headers its publisher gave it."""
-        if self.block[len(_VERSION) :][:1] != b" " or self.reply.startswith(_ACK) or "Nats-Sequence" in self.headers:
+        if not self.block.startswith(_CONTROL) or self.reply.startswith(_ACK) or "Nats-Sequence" in self.headers:
             return 0
         first = self._first
         return int(first[0]) if first and first[0].isdecimal() else 0

@@ -1,5 +1,6 @@
 """A run as a person follows it."""
 
+import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
@@ -113,6 +114,14 @@ def test_an_event_of_a_newer_release_parks_the_run_and_is_told():
     newer = event.model_copy(update={"slot": "hold.1", "type": "hold.opened.v9", "data": {"type": "hold.opened.v9"}})
     run = advance(fold(RUN, [event]), newer)
     assert steps(run)[-1] == Step("failed", "parked", "hold.opened.v9 is not a type that this release knows.")
+
+
+@pytest.mark.parametrize("slot", ["amendment.1", "decision.1"])
+def test_an_event_in_a_box_that_is_not_for_it_parks_the_run_as_in_the_coordinator(slot: str):
+    [event] = events(accepted())
+    run = advance(fold(RUN, [event]), event.model_copy(update={"slot": slot}))
+    assert run.status == "parked"
+    assert slot in run.unknown.fact
 
 
 def test_nothing_that_was_found_can_speak_to_the_terminal():
