@@ -11,7 +11,7 @@ from services.coordinator.pages.passages import excerpt
 from services.coordinator.pages.record import how, said
 from services.coordinator.pages.timeline import Line, bars, lines
 from services.coordinator.run import Run
-from shared.contracts.facts import DecisionRevised, RunCompleted, VoteCast
+from shared.contracts.facts import DecisionRevised, PlanFailed, RunCompleted, VoteCast
 from shared.contracts.subjects import Slot
 from tests.coordinator.story import (
     ERROR,
@@ -82,7 +82,7 @@ def test_the_host_of_an_address_is_what_is_shown_of_it():
 
 
 def test_every_step_that_has_begun_has_a_line_and_the_wait_for_the_person_too():
-    drawn = lines(told(*HELD), START + timedelta(seconds=60))
+    drawn = lines(told(*HELD))
     assert [(line.key, line.state) for line in drawn] == [
         ("plan.1", "done"),
         ("fetch.1.0", "done"),
@@ -97,7 +97,7 @@ def test_every_step_that_has_begun_has_a_line_and_the_wait_for_the_person_too():
 def test_a_step_that_is_tried_again_shows_each_attempt_and_when_the_next_is_due():
     run = told(*PLANNED, (issued(FETCH_0, 1), 4), (attempt_failed(FETCH_0, 1), 6), (found(1), 6))
     now = START + timedelta(seconds=6)
-    [line] = [line for line in lines(run, now) if line.key == "fetch.1.0"]
+    [line] = [line for line in lines(run) if line.key == "fetch.1.0"]
     assert line.state == "waits"
     assert line.next_try
     assert now < line.next_try < now + timedelta(seconds=3)
@@ -107,24 +107,60 @@ def test_a_step_that_is_tried_again_shows_each_attempt_and_when_the_next_is_due(
     assert (attempt.queued, attempt.worked) == (timedelta(seconds=1), timedelta(seconds=1))
 
 
+def test_each_step_that_waits_shows_its_own_next_try_and_not_the_earliest_of_the_run():
+    run = told(
+        *PLANNED,
+        *((issued(fetch, 1), 4) for fetch in (FETCH_0, FETCH_1)),
+        (attempt_failed(FETCH_0, 1), 6),
+        (attempt_failed(FETCH_1, 1), 16),
+    )
+    drawn = {line.key: line for line in lines(run)}
+    first, second = drawn["fetch.1.0"], drawn["fetch.1.1"]
+    assert first.next_try
+    assert second.next_try
+    assert START + timedelta(seconds=6) < first.next_try < START + timedelta(seconds=8)
+    assert START + timedelta(seconds=16) < second.next_try < START + timedelta(seconds=18)
+
+
+def test_a_run_that_was_cancelled_tries_nothing_again():
+    cancelled = RunCompleted(run_id=RUN, ok=False, outcome="cancelled", reason="No.", by="ada")
+    run = told(*PLANNED, (issued(FETCH_0, 1), 4), (attempt_failed(FETCH_0, 1), 6), ((box("completed"), cancelled), 6))
+    [line] = [line for line in lines(run) if line.key == "fetch.1.0"]
+    assert line.next_try is None
+
+
+def test_a_sub_query_that_a_reviewer_added_has_a_line():
+    back = ((revised(add=("lions",)), 9), (planned("wolves", round_=2), 10))
+    run = told(*HELD, *back, (found(0, round_=2), 11), (found(1, round_=2), 11))
+    drawn = [(line.key, line.name, line.state) for line in lines(run)]
+    assert drawn[-2:] == [("fetch.2.0", "wolves", "done"), ("fetch.2.1", "lions", "done")]
+
+
+def test_a_sub_query_that_a_reviewer_added_has_a_line_also_where_no_plan_could_be_made():
+    unplanned = (box("plan", 2), PlanFailed(error=ERROR))
+    run = told(*HELD, (revised(add=("lions",)), 9), (unplanned, 10), (found(0, round_=2), 11))
+    drawn = [(line.key, line.name, line.state) for line in lines(run)]
+    assert drawn[-2:] == [("plan.2", "Plan", "failed"), ("fetch.2.0", "lions", "done")]
+
+
 def test_a_second_attempt_that_succeeds_stands_beside_the_first():
     run = told(
         *PLANNED, (issued(FETCH_0, 1), 4), (attempt_failed(FETCH_0, 1), 6), (issued(FETCH_0, 2), 7), (found(0), 9)
     )
-    [line] = [line for line in lines(run, START + timedelta(seconds=9)) if line.key == "fetch.1.0"]
+    [line] = [line for line in lines(run) if line.key == "fetch.1.0"]
     assert [bool(attempt.error) for attempt in line.attempts] == [True, False]
     assert (line.state, line.next_try, line.error) == ("done", None, None)
 
 
 def spans(line: Line, run: Run, seconds: float) -> list[tuple[str, float, float]]:
     now = START + timedelta(seconds=seconds)
-    return [(bar.kind, bar.x, bar.width) for bar in bars(lines(run, now), run, now)[line.key]]
+    return [(bar.kind, bar.x, bar.width) for bar in bars(lines(run), run, now)[line.key]]
 
 
 def test_the_waterfall_is_in_order_within_its_width_and_a_long_wait_leaves_room_for_work():
     days = 14 * 86_400
     run = told(*HELD, (approved(), days), (issued(SYNTHESIZE, 1), days), (written(), days + 8))
-    drawn = lines(run, START + timedelta(seconds=days + 8))
+    drawn = lines(run)
     pieces = [piece for line in drawn for piece in spans(line, run, days + 8)]
     assert all(0 <= x <= 100 and x + width <= 100.5 for _, x, width in pieces)
     starts = [x for _, x, _ in pieces]
@@ -137,13 +173,13 @@ def test_the_waterfall_is_in_order_within_its_width_and_a_long_wait_leaves_room_
 
 def test_what_is_under_way_is_not_passed_off_as_work():
     run = told(*PLANNED, (issued(FETCH_0, 1), 4))
-    [line] = [line for line in lines(run, START) if line.key == "fetch.1.0"]
+    [line] = [line for line in lines(run) if line.key == "fetch.1.0"]
     assert (line.state, line.ends) == ("works", None)
     assert [kind for kind, _, _ in spans(line, run, 9)] == ["open"]
 
 
 def test_a_run_of_which_nothing_is_known_has_no_lines():
-    assert lines(Run("x"), START) == []
+    assert lines(Run("x")) == []
     assert details(Run("x")) == {}
 
 

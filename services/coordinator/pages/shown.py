@@ -67,7 +67,7 @@ def shown(
     run: Run, now: datetime, who: Principal, rules: Rules, *, rounds: int, kept: frozenset[str] | None = None
 ) -> dict[str, Any]:
     """What the templates of a run's page take."""
-    drawn, published = lines(run, now), written(run)
+    drawn, published = lines(run), written(run)
     return {
         "row": row(run),
         "round": run.round,

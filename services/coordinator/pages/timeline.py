@@ -7,9 +7,10 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from services.coordinator.owed import owed
+from services.coordinator.owed import attempt_of
 from services.coordinator.pages.words import count
 from services.coordinator.run import Box, Round, Run
+from services.coordinator.standing import open_steps
 from shared.contracts.evidence import Failure
 from shared.contracts.facts import (
     DecisionApproved,
@@ -63,6 +64,7 @@ class Line(Struct, frozen=True):
     """What came of it, in short."""
     error: Failure | None = None
     next_try: datetime | None = None
+    """When the step's own next attempt may begin, where it waits for that."""
 
 
 BarKind = Literal["queue", "work", "failed", "wait", "open"]
@@ -79,9 +81,9 @@ class Bar(Struct, frozen=True):
     width: float
 
 
-def lines(run: Run, now: datetime) -> list[Line]:
+def lines(run: Run) -> list[Line]:
     """Every step that has begun, and each wait for a decision, in order."""
-    return [line for number in sorted(run.rounds) for line in _lines_of(run, number, now)]
+    return [line for number in sorted(run.rounds) for line in _lines_of(run, number)]
 
 
 def bars(drawn: Sequence[Line], run: Run, now: datetime) -> dict[str, list[Bar]]:
@@ -90,13 +92,11 @@ def bars(drawn: Sequence[Line], run: Run, now: datetime) -> dict[str, list[Bar]]
     return {line.key: list(_bars(line, scale, now)) for line in drawn}
 
 
-def _lines_of(run: Run, number: int, now: datetime) -> Iterator[Line]:
+def _lines_of(run: Run, number: int) -> Iterator[Line]:
     round_ = run.in_round(number)
-    due = owed(run, now).wake_at
-    yield from _line(round_, Step(run.id, "plan", number), "Plan", round_.plan, due)
-    queries = round_.plan.fact.queries if round_.plan and isinstance(round_.plan.fact, PlanMade) else ()
-    for index, query in enumerate(queries):
-        yield from _line(round_, Step(run.id, "fetch", number, index), query, round_.fetches.get(index), due)
+    yield from _line(run, Step(run.id, "plan", number), "Plan", round_.plan)
+    for index, query in enumerate(run.queries(number)):
+        yield from _line(run, Step(run.id, "fetch", number, index), query, round_.fetches.get(index))
     if round_.hold:
         ended = round_.decision or run.completed
         yield Line(
@@ -108,23 +108,23 @@ def _lines_of(run: Run, number: int, now: datetime) -> Iterator[Line]:
             text=f"Round {number}" if run.round > 1 else "",
             brought=_decided(round_),
         )
-    yield from _line(round_, Step(run.id, "synthesize", number), "Report", round_.synthesis, due)
+    yield from _line(run, Step(run.id, "synthesize", number), "Report", round_.synthesis)
 
 
 _Outcome = PlanMade | PlanFailed | FetchFound | FetchFailed | SynthesisWritten | SynthesisFailed
 
 
 def _line(
-    round_: Round,
+    run: Run,
     step: Step,
     name: str,
     outcome: Box[PlanMade | PlanFailed]
     | Box[FetchFound | FetchFailed]
     | Box[SynthesisWritten | SynthesisFailed]
     | None,
-    due: datetime | None,
 ) -> Iterator[Line]:
     """The line of a step, where it has begun."""
+    round_ = run.in_round(step.round)
     attempts = tuple(_attempts(round_, step, outcome))
     if not attempts and outcome is None:
         return
@@ -142,7 +142,7 @@ def _line(
         attempts=attempts,
         brought=_brought(fact),
         error=error or (attempts[-1].error if waits else None),
-        next_try=due if waits else None,
+        next_try=attempt_of(round_, step).due if waits and step in open_steps(run) else None,
     )
 
 
