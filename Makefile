@@ -1,4 +1,4 @@
-# `make` alone lists the targets. Needs Python 3.11 to 3.13, make and awk; everything else is set up here.
+# `make` alone lists the targets. Needs make, awk and Python 3.11 or later, or uv; everything else is set up here.
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -7,6 +7,9 @@ bin   := $(VENV)/bin
 ready := $(VENV)/.ready
 locks := requirements-dev.txt requirements-build.txt
 uv    := $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(bin)/uv)
+
+# The newest Python for which every locked package has a wheel; a later one is not refused.
+newest := 3.14
 
 QUESTION := What happens when an exception is raised, and how do try, except and finally handle it?
 
@@ -19,7 +22,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_VENV_CLEAR := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint evals chaos soak contracts bench lock environment
+.PHONY: help setup demo run test lint types evals chaos soak contracts bench lock environment
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +44,9 @@ lint: $(ready) ## ruff, pyright and import-linter
 	@$(bin)/ruff format --check
 	@$(bin)/pyright --pythonpath $(bin)/python
 	@$(bin)/lint-imports --no-logo
+
+types: $(ready) ## pyright once more, for the newest Python that is supported; `make lint` takes the oldest
+	@$(bin)/pyright --pythonpath $(bin)/python --pythonversion $(newest)
 
 evals: $(ready) ## Replay recorded runs and ask a corpus with today's prompts and code, offline; KEEP=1 keeps the figures
 	@$(bin)/python -m tests.evals $(if $(KEEP),--keep)
@@ -84,14 +90,28 @@ $(bin)/promtool: | environment
 	test -x "$$tool" && ln -sf "$$tool" $(CURDIR)/$@ \
 	  || echo 'There is no promtool, so the alert rules cannot be tested: install the package prometheus.' >&2
 
+# uv as it is pinned, with the Python `$1`, and what it takes to install it.
+pinned_uv = awk '/^[a-z]/ { on = /^uv==/ } on' requirements-build.txt > $2/uv.txt \
+	&& $1 -m pip install --quiet --require-hashes -r $2/uv.txt
+
+# $(PYTHON) is missing or too old: uv takes a newer Python of this machine, $(newest) at most, and else fetches one. Without
+# a uv on PATH, the old Python brings one, for as long as this takes.
+define newer_python
+	echo "$(PYTHON) is not Python 3.11 or later: uv looks for one on this machine, and fetches one if there is none"; \
+	old="$$(mktemp -d)" && trap 'rm -rf "$$old"' EXIT; \
+	if [ "$(uv)" = uv ]; then uv=uv; \
+	else uv="$$old/bin/uv"; $(PYTHON) -m venv "$$old" && $(call pinned_uv,"$$old/bin/python","$$old"); fi \
+	&& UV_PYTHON_DOWNLOADS=automatic "$$uv" venv --quiet --python '>=3.11,<=$(newest).99' $(VENV) \
+	&& { [ "$(uv)" = uv ] || "$$uv" pip install --quiet --python $(bin)/python --require-hashes -r "$$old/uv.txt"; } || { \
+	  echo "No Python 3.11 or later was found or fetched. Install one, and name it: make PYTHON=python$(newest)" >&2; exit 1; }
+endef
+
 # An interpreter and uv: the one on PATH, else one of the environment's own.
 environment:
 	@test -x $(bin)/python || { \
-	  $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
-	    echo "Dossier needs Python 3.11 to 3.13, and $(PYTHON) is not. Name one: make PYTHON=python3.13" >&2; exit 1; }; \
 	  echo "Setting up $(VENV), once"; \
-	  if [ "$(uv)" = uv ]; then uv venv --quiet --python "$$(command -v $(PYTHON))" $(VENV); else $(PYTHON) -m venv $(VENV); fi \
+	  if ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then $(newer_python); \
+	  elif [ "$(uv)" = uv ]; then uv venv --quiet --python "$$(command -v $(PYTHON))" $(VENV); \
+	  else $(PYTHON) -m venv $(VENV); fi \
 	  && echo '*' > $(VENV)/.gitignore; }
-	@$(uv) --version >/dev/null 2>&1 || { \
-	  awk '/^[^ #]/ { on = /^uv==/ } on' requirements-build.txt > $(VENV)/uv.txt && \
-	  $(bin)/python -m pip install --quiet --require-hashes -r $(VENV)/uv.txt; }
+	@$(uv) --version >/dev/null 2>&1 || { $(call pinned_uv,$(bin)/python,$(VENV)); }
