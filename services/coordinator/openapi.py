@@ -15,6 +15,7 @@ from services.coordinator.problems import ProblemError
 from shared.contracts import samples
 from shared.contracts.deliveries import EVENT_TYPES, EventType, Told
 from shared.contracts.evidence import Report
+from shared.contracts.schemas import schemas
 
 Json = dict[str, Any]
 
@@ -290,8 +291,7 @@ def _report_content() -> Json:
 
 def _contract_schemas() -> Json:
     template = f"#/components/schemas/{_CONTRACT}{{name}}"
-    _, schemas = msgspec.json.schema_components([Report, Told], ref_template=template)
-    return {f"{_CONTRACT}{name}": schema for name, schema in schemas.items()}
+    return {f"{_CONTRACT}{name}": schema for name, schema in schemas([Report, Told], template).items()}
 
 
 def _ref(name: str) -> Json:

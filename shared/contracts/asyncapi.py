@@ -11,6 +11,7 @@ from shared.contracts import envelope, samples
 from shared.contracts.deliveries import Delivery, DeliveryAsked, DeliveryTried, Record
 from shared.contracts.facts import Fact, HoldExtended, RequestRefused
 from shared.contracts.requests import Request, Ruling
+from shared.contracts.schemas import schemas
 from shared.contracts.subjects import APPROVED, CANCELLED, COMPLETED, INVALID, REJECTED, REQUESTED, RUN, Box
 
 Json = dict[str, Any]
@@ -203,8 +204,8 @@ def _examples() -> Json:
 
 def _schemas() -> Json:
     types = [*get_args(Fact), *get_args(Record), RequestRefused, Request, Ruling]
-    _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
-    return {name: _plain(schema) for name, schema in sorted(schemas.items())} | {_ENVELOPE: _CLOUDEVENT}
+    described = schemas(types, "#/components/schemas/{name}")
+    return {name: _plain(schema) for name, schema in sorted(described.items())} | {_ENVELOPE: _CLOUDEVENT}
 
 
 def _plain(schema: Any) -> Any:

@@ -32,6 +32,12 @@ def test_what_is_kept_is_what_the_code_says(path: Path):
     assert path.read_text() == written(DOCUMENTS[path]()), "The contract has changed: run `make contracts`."
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_no_description_keeps_the_indentation_of_a_docstring(path: Path):
+    """Python keeps it before 3.13 and drops it from then on; the contract is the same under both."""
+    assert "\\n    " not in path.read_text()
+
+
 # Others' tools
 
 

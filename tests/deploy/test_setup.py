@@ -41,7 +41,7 @@ def environment(folder: Path, venv: Path, python: Path) -> "subprocess.Completed
     offline = {"PATH": str(folder), "UV_OFFLINE": "1", "UV_PYTHON_INSTALL_DIR": str(folder / "fetched")}
     command = ["make", "--no-print-directory", "environment", f"PYTHON={python}", f"VENV={venv}"]
     settings = {name: value for name, value in inherited(offline).items() if name != "MAKEFLAGS"}
-    return subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, check=False, timeout=120)
 
 
 def test_where_python_is_too_old_uv_takes_a_newer_one_of_this_machine(folder: Path, tmp_path: Path):
