@@ -154,8 +154,7 @@ class Api:
 
     def unready(self) -> str | None:
         """Why this coordinator cannot work; `None` where it can."""
-        behind = None if self._coordinator.caught_up else "The log is still being read."
-        return self._trouble() or behind
+        return self._trouble() or self._coordinator.trouble
 
     async def create(
         self,

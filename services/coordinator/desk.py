@@ -54,6 +54,7 @@ class Desk:
 
     async def rule(self, verb: Verb, ruling: Ruling, who: Principal) -> tuple[Refuse | None, Run | None]:
         """Take the decision, or say why not. The run is as the stream's leader has it, the decision included."""
+        session = await self._coordinator.session()
         run, judgement = await self._judged(verb, ruling, who)
         if isinstance(judgement, Refuse) and judgement.code == "too_late":
             await self._expiry(ruling.run_id)
@@ -61,7 +62,7 @@ class Desk:
         if isinstance(judgement, Refuse):
             return judgement, run
         assert isinstance(judgement, Take)
-        return await self._fill(verb, ruling, judgement, run, who)
+        return await self._fill(verb, ruling, judgement, run, who, session=session)
 
     async def extend(self, wish: Extension, who: Principal) -> tuple[Refuse | None, Run | None]:
         """Have a hold wait until `wish.deadline`, or say why not. The run is as the stream's leader has it.
@@ -69,11 +70,12 @@ class Desk:
         Said twice it is done once: the answer is read back, never taken from the write. So it is true whoever was
         first in the box, and however late the write was stored.
         """
+        session = await self._coordinator.session()
         for _ in range(_TRIES):
             run, judgement = await self._judged_extension(wish, who)
             if not isinstance(judgement, Take):
                 break
-            await self._extended(judgement, run)
+            await self._extended(judgement, run, session)
         else:
             raise Unavailable(_NOT_KNOWN)
         if isinstance(judgement, Refuse) and judgement.code == "too_late":
@@ -85,12 +87,12 @@ class Desk:
         run, end = await asyncio.gather(self._as_recorded(wish.run_id, who), self._log.end())
         return run, judge_extension(wish, run, at=end.time, auth=who.auth)
 
-    async def _extended(self, take: Take, run: Run | None) -> None:
+    async def _extended(self, take: Take, run: Run | None, session: int) -> None:
         """Write it. In the deadline's last moment, wait as well for a leader who has read the log already."""
         assert run
         assert run.current.deadline
         event = Event(take.fact, SOURCE, clock.now(), run.traceparent)
-        filled = await self._written(Fill(take.slot.subject, envelope.encode(take.slot, event)))
+        filled = await self._written(Fill(take.slot.subject, envelope.encode(take.slot, event)), session)
         if isinstance(filled, Refused):
             raise filled
         if run.current.deadline - self._coordinator.now() < timedelta(seconds=_EXPIRES_WITHIN_S):
@@ -103,11 +105,11 @@ class Desk:
         )
 
     async def _fill(
-        self, verb: Verb, ruling: Ruling, take: Take, run: Run | None, who: Principal
+        self, verb: Verb, ruling: Ruling, take: Take, run: Run | None, who: Principal, *, session: int
     ) -> tuple[Refuse | None, Run | None]:
         trace = run.traceparent if run else None
         data = envelope.encode(take.slot, Event(take.fact, SOURCE, clock.now(), trace))
-        filled = await self._written(Fill(take.slot.subject, data))
+        filled = await self._written(Fill(take.slot.subject, data), session)
         if isinstance(filled, Refused):
             raise filled
         seq = filled.seq if isinstance(filled, Stored) else await self._seq_of(take.slot, data)
@@ -125,13 +127,16 @@ class Desk:
         stored = (await self._log.last([slot.subject], leader=True)).get(slot.subject)
         return stored.seq if stored and stored.data == data else None
 
-    async def _written(self, fill: Fill) -> Filled:
-        """What becomes of it, if that turns out while somebody still waits for the answer."""
+    async def _written(self, fill: Fill, session: int) -> Filled:
+        """What becomes of it, if that turns out while somebody still waits for the answer.
+
+        It is written in the session in which it was judged, or not at all: in another the log may be another.
+        """
         if trouble := self._log.trouble:
             raise NoRoom(trouble)
         try:
             async with asyncio.timeout(_ANSWER_WITHIN_S):
-                [filled] = await self._log.fill([fill])
+                [filled] = await self._log.fill([fill], session=session)
         except TimeoutError as error:
             raise NoRoom(self._log.trouble) if self._log.trouble else Unavailable(_NOT_KNOWN) from error
         return filled

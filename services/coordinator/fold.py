@@ -8,13 +8,15 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
 
+from services.coordinator.divergence import Checkpoint, Divergence, owed
 from services.coordinator.failures import Failed, of_refusal
 from services.coordinator.inbox import Inbox
-from services.coordinator.projection import Checkpoint, Projection
+from services.coordinator.log_check import confirmed
+from services.coordinator.projection import Projection
 from services.coordinator.run import Recorded, Run, evolve
 from services.coordinator.stored import recorded
-from shared.contracts.subjects import INBOUND, Slot, parse_slot, refused_seq
-from shared.runtime.log import Log, Message
+from shared.contracts.subjects import INBOUND, Slot, parse_slot, refused_seq, truncated_seq
+from shared.runtime.log import End, Log, Message
 
 logger = logging.getLogger(__name__)
 
@@ -31,14 +33,22 @@ class Fold:
 
     def __init__(self, projection: Projection) -> None:
         self._projection = projection
+        self._created = ""
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self.listeners: set[Heard] = set()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Be as before the first message."""
         self._runs: OrderedDict[str, Run] = OrderedDict()
         self._new: set[str] = set()
         """Names that were not in the projection when it was saved last: a new run is looked for there once."""
         self._wakes: dict[str, float | None] = {}
-        self._last = b""
-        self._created = ""
+        self._sha256 = sha256(b"").hexdigest()
+        self._last: Message | None = None
+        self._stored = ""
+        self._end = 0
         self._saved_seq = 0
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._written: set[int] = set()
         self._refusals: list[Failed] = []
         self.seq = 0
@@ -47,32 +57,64 @@ class Fold:
         """The earliest moment to look again at a run that is not saved yet."""
         self.touched: dict[str, None] = {}
         """Runs to look at, in the order in which they changed."""
-        self.inbox = Inbox(projection, self.run)
-        self.listeners: set[Heard] = set()
+        self.owed = 0
+        """The last sequence of a truncation that this coordinator has to record in the log; 0 for none."""
+        self.used = 0
+        """The last sequence that may have been given before a truncation, as the log records it; 0 for none."""
+        self.inbox = Inbox(self._projection, self.run)
 
-    async def restore(self, log: Log) -> None:
-        """Go on from the checkpoint where it is one of this very log, else from the beginning."""
-        end = await log.end()
-        self._created = end.created.isoformat()
-        checkpoint = self._projection.checkpoint()
-        if checkpoint and await _is_of(checkpoint, self._created, log):
-            self.seq = self._saved_seq = checkpoint.seq
-            self.inbox.restore()
-            return
-        if checkpoint:
-            logger.warning(
-                "The projection is of another log or fold; it is rebuilt from %d facts.",
-                end.seq,
-                extra={"event": "projection.rebuilt"},
-            )
-        self._projection.clear()
+    async def restore(self, log: Log) -> Divergence | None:
+        """Go on from what is folded where it is of this very log, else from the beginning; how the log differs.
+
+        Raises `Unavailable`. Nothing is changed before all that it takes is known.
+        """
+        known = self.checkpoint if self._created else (self._projection.known() or self._projection.checkpoint())
+        end, found = await confirmed(log, known) if known else (await log.end(), None)
+        if found is None and self._created:
+            return None
+        if found is None and (checkpoint := self._projection.checkpoint()):
+            self._go_on_from(checkpoint)
+            return None
+        if known:
+            reason = f"The log is another one: {found.reason}" if found else "The projection is of another release"
+            text = "%s; the projection is rebuilt from %d messages."
+            logger.warning(text, reason, end.seq, extra={"event": "projection.rebuilt"})
+        self._begin(end, owed(known, found) if known and found else known.owed if known else 0)
+        return found
+
+    def _go_on_from(self, checkpoint: Checkpoint) -> None:
+        self._created = checkpoint.created
+        self.seq = self._saved_seq = checkpoint.seq
+        self._sha256, self._stored, self._end = checkpoint.sha256, checkpoint.time, checkpoint.last
+        self.owed, self.used = checkpoint.owed, checkpoint.used
+        self.inbox.truncated(self.used)
+        self.inbox.restore()
+
+    def _begin(self, end: End, owed: int) -> None:
+        """Read this log from its first message. What may have been given before it was truncated is kept."""
+        self._forget()
+        self._created, self._end, self.owed = end.created.isoformat(), end.last, owed
+        self._projection.clear(self.checkpoint)
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """How far the log is folded, and how to know it again."""
+        if self._last:
+            self._sha256, self._stored = sha256(self._last.data).hexdigest(), self._last.time.isoformat()
+            self._last = None
+        last = max(self._end, self.seq)
+        return Checkpoint(self._created, self.seq, self._sha256, self._stored, last, self.owed, self.used)
+
+    def ends(self, end: End) -> None:
+        """Take note of an end of the log: sequences up to it are given."""
+        self._end = max(self._end, end.last)
 
     def take(self, messages: Sequence[Message]) -> None:
         """Fold the next messages of the log."""
         for message in messages:
             self._take(message)
         if messages:
-            self.seq, self._last = messages[-1].seq, messages[-1].data
+            self.seq, self._last = messages[-1].seq, messages[-1]
             self.time = max(self.time, messages[-1].time)
             self._tell_waiting()
 
@@ -91,6 +133,14 @@ class Fold:
             self.inbox.drop(refused)
             if failed := of_refusal(message):
                 self._refusals.append(failed)
+        elif (last_seq := truncated_seq(message.subject)) is not None:
+            self._truncated(last_seq)
+
+    def _truncated(self, last_seq: int) -> None:
+        self.used = max(self.used, last_seq)
+        if self.owed <= self.used:
+            self.owed = 0
+        self.inbox.truncated(self.used)
 
     def wrote(self, it: Recorded) -> None:
         """Fold a fact that this process has just written, ahead of its place in the log."""
@@ -140,11 +190,12 @@ class Fold:
 
     def save(self) -> None:
         """Bring the projection up to here, in one transaction."""
-        checkpoint = Checkpoint(self._created, self.seq, sha256(self._last).hexdigest())
         runs = [(self._runs[run], wake_at) for run, wake_at in self._wakes.items()]
         came, answered = self.inbox.changes()
         refusals, self._refusals = self._refusals, []
-        for heavy in self._projection.save(runs, checkpoint, unanswered=came, answered=answered, refusals=refusals):
+        for heavy in self._projection.save(
+            runs, self.checkpoint, unanswered=came, answered=answered, refusals=refusals
+        ):
             del self._runs[heavy]
         self._saved_seq = self.seq
         self._new.clear()
@@ -173,11 +224,3 @@ class Fold:
 def read(slot: Slot, message: Message) -> Recorded:
     """The fact that a whole message stores."""
     return recorded(slot, message.data, seq=message.seq, stored_at=message.time, text=message.text)
-
-
-async def _is_of(checkpoint: Checkpoint, created: str, log: Log) -> bool:
-    """Whether a checkpoint is of this log: created then, and with that message at that place."""
-    if checkpoint.created != created:
-        return False
-    stored = await log.at(checkpoint.seq)
-    return checkpoint.seq == 0 or (stored is not None and sha256(stored.data).hexdigest() == checkpoint.sha256)

@@ -10,6 +10,7 @@ from services.coordinator.intake import Inbound, is_said, read
 from services.coordinator.projection import Projection
 from services.coordinator.run import Run
 from shared.contracts.facts import RequestRefused
+from shared.contracts.subjects import is_reserved
 from shared.runtime.log import Message
 
 IN_MEMORY: Final = 5_000
@@ -34,6 +35,7 @@ class Inbox:
         self._added: dict[int, Message] = {}
         self._dropped: set[int] = set()
         self._is_whole = True
+        self._used = 0
 
     def __bool__(self) -> bool:
         """Whether any message waits."""
@@ -55,18 +57,24 @@ class Inbox:
         if self._added.pop(seq, None) is None:
             self._dropped.add(seq)
         if (waiting := self._waiting.pop(seq, None)) and (run := _run(waiting)):
-            of_run = self._of_run[run]
-            of_run.discard(seq)
-            if not of_run:
-                del self._of_run[run]
+            self._unnamed(seq, run)
 
     def settle(self, run: Run) -> None:
-        """Drop what is recorded by now in `run`."""
-        if seqs := self._of_run.get(run.id):
-            for seq in sorted(seqs):
-                said = self._waiting[seq].said
-                if isinstance(said, Inbound) and is_said(said, run):
-                    self.drop(seq)
+        """Drop what is recorded by now in `run`; its request too where that would have another id by now."""
+        seqs = self._of_run.get(run.id, set[int]())
+        request = {run.accepted.fact.request_seq} & self._waiting.keys() if run.accepted else set[int]()
+        for seq in sorted(seqs | request):
+            said = self._waiting[seq].said
+            if isinstance(said, Inbound) and is_said(said, run):
+                self.drop(seq)
+
+    def truncated(self, used: int) -> None:
+        """Take note that sequences up to `used` may have been given before, and so the ids that they make."""
+        self._used = used
+        for seq, waiting in [*self._waiting.items()]:
+            if seq <= used and (run := _run(waiting)) and is_reserved(run):
+                self._unnamed(seq, run)
+                self._name(waiting.message, read(waiting.message, used=used))
 
     def oldest(self, count: int) -> list[Waiting]:
         """The first that wait, in order; none where what waits is still to be fetched with `refill`."""
@@ -98,13 +106,23 @@ class Inbox:
 
     def _keep(self, message: Message) -> None:
         """Have it at hand, unless it says again what is recorded: nothing will ever follow from that."""
-        said = read(message)
-        if isinstance(said, Inbound):
-            if (run := self._known(said.run)) and is_said(said, run):
-                self.drop(message.seq)
-                return
-            self._of_run.setdefault(said.run, set()).add(message.seq)
+        said = read(message, used=self._used)
+        if isinstance(said, Inbound) and (run := self._known(said.run)) and is_said(said, run):
+            self.drop(message.seq)
+        else:
+            self._name(message, said)
+
+    def _name(self, message: Message, said: Inbound | RequestRefused) -> None:
+        """Have it under the run that it is about."""
         self._waiting[message.seq] = Waiting(message, said)
+        if isinstance(said, Inbound):
+            self._of_run.setdefault(said.run, set()).add(message.seq)
+
+    def _unnamed(self, seq: int, run: str) -> None:
+        of_run = self._of_run[run]
+        of_run.discard(seq)
+        if not of_run:
+            del self._of_run[run]
 
 
 def _run(waiting: Waiting) -> str | None:

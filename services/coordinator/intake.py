@@ -5,6 +5,7 @@ says again what is already recorded. So it may be judged as often as it takes.
 """
 
 from datetime import datetime
+from hashlib import sha256
 from math import ceil
 from typing import Final, Literal
 
@@ -30,7 +31,7 @@ from shared.contracts.facts import (
     VoteCast,
 )
 from shared.contracts.requests import Asked, Request, Revision, Ruling
-from shared.contracts.subjects import APPROVED, ASKED, CANCELLED, REJECTED, REQUESTED, Slot
+from shared.contracts.subjects import APPROVED, ASKED, CANCELLED, REJECTED, REQUESTED, Slot, is_reserved
 from shared.errors import InvalidMessage
 from shared.runtime.log import Message
 
@@ -74,8 +75,11 @@ class Inbound(Struct, frozen=True):
         return self.content.fork.run_id if isinstance(self.content, Request) and self.content.fork else None
 
 
-def read(message: Message) -> Inbound | RequestRefused:
-    """What a contract message says, or its refusal."""
+def read(message: Message, *, used: int = 0) -> Inbound | RequestRefused:
+    """What a contract message says, or its refusal.
+
+    Sequences up to `used` may have been given to other messages, before the log was truncated.
+    """
     try:
         unwrapped = envelope.unwrap(message.headers, message.data)
         if message.subject in (REQUESTED, ASKED):
@@ -83,11 +87,22 @@ def read(message: Message) -> Inbound | RequestRefused:
             request = asked.request
             msg_id = {name.lower(): value for name, value in message.headers.items()}.get("nats-msg-id")
             run = requests.run_id(request, msg_id=msg_id, seq=message.seq)
+            if is_reserved(run) and message.seq <= used:
+                run = _distinct(run, message)
             return Inbound(message.seq, message.time, run, request, traceparent=unwrapped.traceparent, auth=asked.auth)
         ruling = requests.read_ruling(unwrapped.data)
         return Inbound(message.seq, message.time, ruling.run_id, ruling, VERBS[message.subject])
     except InvalidMessage as error:
         return refusal(message.subject, message.seq, None, Refuse(error.code, error.message, error.field))
+
+
+def _distinct(run: str, message: Message) -> str:
+    """An id for the run of this message alone, where `r<sequence>` may be the id of another run.
+
+    It follows from the stored message, so that it is the same for every coordinator, whenever it reads it.
+    """
+    stored = f"{message.time.isoformat()} ".encode() + message.data
+    return f"{run}-{sha256(stored).hexdigest()[:16]}"
 
 
 def _asked(subject: str, data: bytes) -> Asked:

@@ -17,16 +17,17 @@ from services.coordinator import leadership
 from services.coordinator.fold import Fold, read
 from services.coordinator.fork import copied
 from services.coordinator.intake import Defaults, Inbound, Refuse, Said, Take, judge, refusal
+from services.coordinator.log_check import LogCheck
 from services.coordinator.observing import Observe, unobserved
 from services.coordinator.owed import Owed, owed
 from services.coordinator.projection import Projection
 from services.coordinator.run import Recorded, Run
 from services.coordinator.stored import written
 from services.coordinator.voting import Rules
-from services.coordinator.writing import Write, refuse, write
+from services.coordinator.writing import Write, refuse, truncated, write
 from shared.contracts.facts import RequestRefused, RunCompleted
 from shared.contracts.subjects import live_cancelled, parse_slot
-from shared.errors import Refused, Unavailable
+from shared.errors import Diverged, Refused, Unavailable
 from shared.runtime import clock, dataref
 from shared.runtime.log import End, Filled, Full, Log, Message, Stored
 from shared.runtime.patience import patiently
@@ -40,6 +41,8 @@ _REFUSED_AGAIN_S: Final = 60.0
 _FREEZE_S: Final = 5.0
 _FROZEN_AGAIN_S: Final = 5.0
 _NEVER: Final = float("inf")
+_RESTORED_S: Final = 2.0
+"""How long a decision waits for the fold to begin."""
 
 
 class Coordinator:
@@ -60,6 +63,7 @@ class Coordinator:
         self._set_up = set_up
         self._observe = observe
         self.fold = Fold(projection)
+        self._check = LogCheck(log, lambda: self.fold.checkpoint, self.fold.ends)
         self._turning = asyncio.Lock()
         self._news = asyncio.Event()
         self._alarm = _NEVER
@@ -67,6 +71,7 @@ class Coordinator:
         self._is_set_up = False
         self._goal: End | None = None
         self._start: End | None = None
+        self._restored = asyncio.Event()
         self._proven = self.fold.time
         self._skew = timedelta()
         self._next_wake: float | None = None
@@ -91,6 +96,25 @@ class Coordinator:
     def caught_up(self) -> bool:
         """Whether everything is folded that was in the log when this process started."""
         return self._start is not None and self.fold.seq >= self._start.seq
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be answered or written here; `None` where everything can."""
+        if self._check.reason and (self.fold.owed or not self.caught_up):
+            return f"{self._check.reason} The projection is being rebuilt."
+        return None if self.caught_up else "The log is still being read."
+
+    async def session(self) -> int:
+        """The session of the connection, once the log in it is known to be the one that is folded.
+
+        Code that judges by the fold asks for it before, and writes in that session alone. Raises `Unavailable`.
+        """
+        try:
+            async with asyncio.timeout(_RESTORED_S):
+                await self._restored.wait()
+        except TimeoutError as error:
+            raise Unavailable(self.trouble or "The log is still being read.") from error
+        return await self._check.session()
 
     @property
     def saved(self) -> Projection:
@@ -119,20 +143,50 @@ class Coordinator:
         return clock.now() + self._skew
 
     async def run(self) -> None:
-        """Coordinate until cancelled."""
-        await patiently(lambda: self.fold.restore(self._log))
+        """Coordinate until cancelled. Where the log is not the one that was folded, begin anew with it as it is."""
+        while True:
+            await self.restore()
+            try:
+                await self._coordinate()
+            except* Diverged:
+                self._start = None
+                self._restored.clear()
+                text = "%s Nothing is written until the projection is rebuilt."
+                logger.error(text, self._check.reason, extra={"event": "log.diverged"})
+
+    async def restore(self) -> None:
+        """Begin with what is folded where it is of this log, else with nothing; wait for NATS where it takes that."""
+        found = await patiently(lambda: self.fold.restore(self._log))
         self._start = await patiently(self._log.end)
-        self._next_wake = self._projection.next_wake()
+        self._next_wake, self._save_by, self._proven = self._projection.next_wake(), None, self.fold.time
+        self._check.restored(found)
+        self._restored.set()
+
+    async def _coordinate(self) -> None:
+        """Read, write and lead, until cancelled or `Diverged`."""
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._read())
                 group.create_task(self._keep_time())
-                group.create_task(leadership.stand(self._log, self._elected))
+                group.create_task(self._check.watch())
+                group.create_task(self._stand())
         finally:
             self.fold.save()
 
+    async def _stand(self) -> None:
+        """Stand for the leadership, once a truncation that this coordinator knows of is recorded in the log."""
+        if self.fold.owed:
+            await patiently(self._record_truncation)
+        await leadership.stand(self._log, self._elected)
+
+    async def _record_truncation(self) -> None:
+        session = await self.session()
+        await self._ensure_topology()
+        record = truncated(self.fold.owed, self._check.reason or "", time=clock.now())
+        await self._log.fill([record], session=session)
+
     async def _read(self) -> None:
-        async with aclosing(self._log.follow(self.fold.seq)) as chunks:
+        async with aclosing(self._log.follow(self.fold.seq, check=self._check)) as chunks:
             async for chunk in chunks:
                 async for part in dataref.parts(self._log, chunk):
                     await self._turn(part)
@@ -196,7 +250,9 @@ class Coordinator:
         """Whether the log is folded up to an end that was read since the election, and since the last timer rang."""
         wake = self._soonest()
         rings = wake is not None and wake <= self.now().timestamp()
-        if self._goal is None and (rings or not self._is_set_up):
+        if self.fold.seq < self.fold.used:
+            await self._log.pad(self.fold.used, session=await self.session())
+        if self._goal is None and (rings or not self._is_set_up or self.fold.seq < self.fold.used):
             await self._begin()
         if self._goal is None:
             return True
@@ -218,25 +274,39 @@ class Coordinator:
 
     async def _begin(self) -> None:
         if not self._is_set_up:
-            try:
-                await self._set_up()
-            except Refused as error:
-                logger.error("JetStream is not as it should be: %s", error, extra={"event": "topology.refused"})
+            await self._ensure_topology()
             self._is_set_up = True
             self._save_now()
         self._goal = await self._log.end()
+        if self._goal.last < self.fold.seq:
+            self._check.suspect()
         self._skew = self._goal.time - clock.now()
 
+    async def _ensure_topology(self) -> None:
+        try:
+            await self._set_up()
+        except Refused as error:
+            logger.error("JetStream is not as it should be: %s", error, extra={"event": "topology.refused"})
+
     async def _act(self) -> None:
+        session = await self.session()
         self._proven = max(self._proven, self.fold.time)
         waiting: set[str] = set()
         writes = await self._with_texts([*self._answers(waiting), *self._debts(waiting)])
         if not writes:
             return
-        filled = await self._log.fill([write.fill for write in writes])
+        filled = await self._filled(writes, session)
         lost = [write for write, result in zip(writes, filled, strict=True) if not await self._settle(write, result)]
         if lost:
             await self._learn({write.slot.subject: write for write in lost if write.slot})
+
+    async def _filled(self, writes: Sequence[Write], session: int) -> list[Filled]:
+        """An answer for each of these writes. What is owed is looked at again where there is none."""
+        try:
+            return await self._log.fill([write.fill for write in writes], session=session)
+        except Unavailable:
+            self.fold.touched.update(dict.fromkeys(write.slot.run for write in writes if write.slot))
+            raise
 
     async def _with_texts(self, writes: list[Write]) -> list[Write]:
         """These writes, what they refer to in `EVIDENCE`; less those for which it has no room, which come up again."""

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from services.coordinator import failures
+from services.coordinator.divergence import Checkpoint
 from services.coordinator.failures import Failed
 from services.coordinator.intake import deadline_of
 from services.coordinator.rows import Row
@@ -59,6 +60,16 @@ CREATE TABLE IF NOT EXISTS checkpoint (
   seq INTEGER NOT NULL,
   sha256 TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS log (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  created TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  sha256 TEXT NOT NULL,
+  time TEXT NOT NULL,
+  last INTEGER NOT NULL,
+  owed INTEGER NOT NULL,
+  used INTEGER NOT NULL
+);
 """
 _SAVE_RUN: Final = """
 INSERT INTO run (id, place, status, q, created, deadline, wake_at, owed_since, brief, state)
@@ -71,6 +82,7 @@ _SAVE_FAILURE: Final = "INSERT OR REPLACE INTO failure VALUES (?, ?, ?, ?, ?, ?,
 _FORGET: Final = "".join(
     f"DROP TABLE IF EXISTS {name};" for name in ("run", "failure", "hold", "unanswered", "checkpoint")
 )
+"""Everything but `log`: how the log is known again outlives what was made of it."""
 
 _HEAVY: Final = 512 * 1024
 """Bytes of a packed run. The average run has some tens of thousands."""
@@ -84,14 +96,6 @@ _encode_row: Final = msgspec.msgpack.Encoder().encode
 _decode_row: Final = msgspec.msgpack.Decoder(Row).decode
 _encode_failed: Final = msgspec.msgpack.Encoder().encode
 _decode_failed: Final = msgspec.msgpack.Decoder(Failed).decode
-
-
-class Checkpoint(Struct, frozen=True):
-    """How far the log is folded, and of which log: its creation and the hash of the last folded message."""
-
-    created: str
-    seq: int
-    sha256: str
 
 
 class Wanted(Struct, frozen=True):
@@ -139,11 +143,21 @@ class Projection:
     def checkpoint(self) -> Checkpoint | None:
         """How far this projection goes; `None` for an empty one or one of another fold."""
         row = self._db.execute("SELECT fold_version, created, seq, sha256 FROM checkpoint").fetchone()
-        return Checkpoint(*row[1:]) if row and row[0] == FOLD_VERSION else None
+        if not row or row[0] != FOLD_VERSION:
+            return None
+        known = self.known()
+        return known if known and known.seq == row[2] else Checkpoint(*row[1:])
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self._db.executescript(_FORGET + _SCHEMA)
+    def known(self) -> Checkpoint | None:
+        """How far the log was folded last, by whichever release; `None` where it was not, or before this was kept."""
+        row = self._db.execute("SELECT created, seq, sha256, time, last, owed, used FROM log").fetchone()
+        return Checkpoint(*row) if row else None
+
+    def clear(self, checkpoint: Checkpoint) -> None:
+        """Forget every run; the log is the one of this checkpoint from now on."""
+        self._db.executescript(f"BEGIN; {_FORGET}{_SCHEMA}")
+        self._save_checkpoint(checkpoint)
+        self._db.execute("COMMIT")
 
     def save(
         self,
@@ -172,12 +186,15 @@ class Projection:
             "INSERT OR REPLACE INTO unanswered VALUES (?, ?)",
             [(message.seq, _encode_message(message)) for message in unanswered],
         )
-        self._db.execute(
-            "INSERT OR REPLACE INTO checkpoint VALUES (1, ?, ?, ?, ?)",
-            (FOLD_VERSION, checkpoint.created, checkpoint.seq, checkpoint.sha256),
-        )
+        self._save_checkpoint(checkpoint)
         self._db.execute("COMMIT")
         return [run.id for (run, _), (*_, state) in zip(runs, rows, strict=True) if len(state) > _HEAVY]
+
+    def _save_checkpoint(self, it: Checkpoint) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO checkpoint VALUES (1, ?, ?, ?, ?)", (FOLD_VERSION, it.created, it.seq, it.sha256)
+        )
+        self._db.execute("INSERT OR REPLACE INTO log VALUES (1, ?, ?, ?, ?, ?, ?, ?)", msgspec.structs.astuple(it))
 
     def _save_holds(self, runs: Sequence[Run]) -> None:
         """Of runs that have had a hold, those that are on hold now."""

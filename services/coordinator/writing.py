@@ -11,8 +11,8 @@ from services.coordinator.run import Run
 from services.coordinator.spending import with_usage
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
-from shared.contracts.facts import Fact, RequestRefused, RunCompleted
-from shared.contracts.subjects import Slot, invalid
+from shared.contracts.facts import Fact, LogTruncated, RequestRefused, RunCompleted
+from shared.contracts.subjects import Slot, invalid, log_truncated
 from shared.errors import TooLarge
 from shared.runtime.log import Fill
 
@@ -67,3 +67,10 @@ def refuse(why: RequestRefused, *, time: datetime) -> Write:
     subject = invalid(why.seq)
     data = envelope.encode_refusal(subject, why, source=SOURCE, time=time)
     return Write(Fill(subject, data), answers=why.seq)
+
+
+def truncated(last_seq: int, reason: str, *, time: datetime) -> Fill:
+    """The record that the log was truncated, and that sequences up to `last_seq` may have been given before."""
+    subject = log_truncated(last_seq)
+    fact = LogTruncated(last_seq=last_seq, reason=reason)
+    return Fill(subject, envelope.encode_truncation(subject, fact, source=SOURCE, time=time))

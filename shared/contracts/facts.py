@@ -269,6 +269,16 @@ class RequestRefused(_Fact, frozen=True, kw_only=True, tag="request.refused.v1")
     error: Failure
 
 
+class LogTruncated(_Fact, frozen=True, kw_only=True, tag="log.truncated.v1"):
+    """The log was replaced by an older or another one. A fact of the log and not of a run.
+
+    Sequences up to `last_seq` may have been given to other messages before.
+    """
+
+    last_seq: int
+    reason: str
+
+
 PlanOutcome = PlanMade | PlanFailed
 FetchOutcome = FetchFound | FetchFailed
 SynthesisOutcome = SynthesisWritten | SynthesisFailed

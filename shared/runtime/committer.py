@@ -20,7 +20,7 @@ from shared.runtime.room import Room
 from shared.runtime.wire import Incoming
 
 _FEW: Final = 4
-_BATCH: Final = 1_000
+BATCH: Final = 1_000
 """JetStream's own limit."""
 _BATCH_BYTES: Final = 8 * 1024 * 1024
 _RETRY_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
@@ -53,11 +53,12 @@ class _Ack(Struct, frozen=True):
 
 
 class _Waiting:
-    __slots__ = ("fill", "future")
+    __slots__ = ("fill", "future", "session")
 
-    def __init__(self, fill: Fill, future: "asyncio.Future[Filled]") -> None:
+    def __init__(self, fill: Fill, future: "asyncio.Future[Filled]", session: int | None) -> None:
         self.fill = fill
         self.future = future
+        self.session = session
 
     def resolve(self, answer: Filled) -> None:
         if not self.future.done():
@@ -90,6 +91,16 @@ def judge(data: bytes) -> _Answer:
     return Unavailable(text)
 
 
+def _of_session(waiting: Iterable[_Waiting], session: int) -> Iterable[_Waiting]:
+    """Those that may be written in this session; the others are told that they may not."""
+    for one in waiting:
+        if one.session in (None, session):
+            yield one
+        else:
+            text = "The connection to NATS went down before the answer; whether %s was written is not known."
+            one.fail(Unavailable(text % one.fill.subject))
+
+
 class Committer:
     """Fills slots of one stream. `atomic` says whether the stream takes atomic batches."""
 
@@ -102,10 +113,13 @@ class Committer:
         self._writing = False
         self._successor: asyncio.Task[None] | None = None
 
-    async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
-        """Write each slot that is empty; an answer for each, in order."""
+    async def fill(self, fills: Sequence[Fill], *, session: int | None = None) -> list[Filled]:
+        """Write each slot that is empty; an answer for each, in order.
+
+        With `session`, raises `Unavailable` as soon as the connection is in another one, and sends nothing in it.
+        """
         loop = asyncio.get_running_loop()
-        waiting = [_Waiting(fill, loop.create_future()) for fill in fills]
+        waiting = [_Waiting(fill, loop.create_future(), session) for fill in fills]
         self._queue += waiting
         if not self._writing:
             await self._write_next()
@@ -151,7 +165,7 @@ class Committer:
         room = _BATCH_BYTES
         for one in self._queue:
             room -= len(one.fill.data)
-            if one.fill.subject in subjects or len(taken) == _BATCH or (room < 0 and taken):
+            if one.fill.subject in subjects or len(taken) == BATCH or (room < 0 and taken):
                 left.append(one)
             else:
                 subjects.add(one.fill.subject)
@@ -167,16 +181,19 @@ class Committer:
                 await asyncio.sleep(_RETRY_S[min(tries, len(_RETRY_S)) - 1])
             tries += 1
             await self._link.up()
-            trouble = await self._try(taken)
+            session = self._link.session
+            if not (taken := list(_of_session(taken, session))):
+                return
+            trouble = await self._try(taken, session)
             self.room.failures += trouble is not None
             if trouble is None:
                 self.room.taken()
             elif self._link.connected:
                 self.room.refused(trouble)
 
-    async def _try(self, taken: list[_Waiting]) -> Unavailable | None:
+    async def _try(self, taken: list[_Waiting], session: int) -> Unavailable | None:
         if self._atomic and len(taken) > _FEW:
-            answer = await self._try_batch([one.fill for one in taken])
+            answer = await self._try_batch([one.fill for one in taken], session)
             if isinstance(answer, Stored):
                 first = answer.seq - len(taken) + 1
                 for offset, one in enumerate(taken):
@@ -184,16 +201,16 @@ class Committer:
                 return None
             if isinstance(answer, Unavailable):
                 return answer
-        return await self._try_singly(taken)
+        return await self._try_singly(taken, session)
 
-    async def _try_batch(self, fills: Sequence[Fill]) -> _Answer:
+    async def _try_batch(self, fills: Sequence[Fill], session: int) -> _Answer:
         """All or none, in one commit; `Stored` has the sequence of the last."""
         batch, last = token(), len(fills)
         try:
             for number, fill in enumerate(fills[:-1], 1):
-                await self._link.post(fill.subject, fill.data, self._batch_headers(batch, number))
+                await self._link.post(fill.subject, fill.data, self._batch_headers(batch, number), session=session)
             headers = self._batch_headers(batch, last) | {"Nats-Batch-Commit": "1"}
-            return await self._answer(await self._link.ask(fills[-1].subject, fills[-1].data, headers))
+            return await self._answer(await self._link.ask(fills[-1].subject, fills[-1].data, headers, session=session))
         except TooLarge as error:
             return Refused(_TOO_LARGE, str(error))
         except Unavailable as error:
@@ -202,9 +219,9 @@ class Committer:
     def _batch_headers(self, batch: str, number: int) -> dict[str, str]:
         return {**self._headers, "Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
 
-    async def _try_singly(self, taken: Iterable[_Waiting]) -> Unavailable | None:
+    async def _try_singly(self, taken: Iterable[_Waiting], session: int) -> Unavailable | None:
         trouble: Unavailable | None = None
-        asked = [(one, await self._ask(one.fill)) for one in taken]
+        asked = [(one, await self._ask(one.fill, session)) for one in taken]
         for one, future in asked:
             answer = future if isinstance(future, Unavailable | Refused) else await self._answer(future)
             if isinstance(answer, Unavailable):
@@ -214,9 +231,9 @@ class Committer:
                 one.resolve(answer)
         return trouble
 
-    async def _ask(self, fill: Fill) -> "asyncio.Future[Incoming] | Unavailable | Refused":
+    async def _ask(self, fill: Fill, session: int) -> "asyncio.Future[Incoming] | Unavailable | Refused":
         try:
-            return await self._link.ask(fill.subject, fill.data, self._headers)
+            return await self._link.ask(fill.subject, fill.data, self._headers, session=session)
         except TooLarge as error:
             return Refused(_TOO_LARGE, str(error))
         except Unavailable as error:

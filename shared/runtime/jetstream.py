@@ -13,11 +13,11 @@ import msgspec
 
 from shared.contracts.deliveries import DELIVERIES
 from shared.contracts.subjects import ACCESS, EVIDENCE, INBOUND, RESEARCH, evidence
-from shared.errors import Refused, Unavailable
-from shared.runtime import clock, topology
+from shared.errors import Diverged, Refused, Unavailable
+from shared.runtime import clock, padding, topology
 from shared.runtime.committer import Committer, judge
 from shared.runtime.link import Link
-from shared.runtime.log import Consumer, End, Fill, Filled, Hint, Message, Queue, Stored
+from shared.runtime.log import Check, Consumer, End, Fill, Filled, Hint, Message, Queue, Stored
 from shared.runtime.pull import Pull
 from shared.runtime.room import Room
 from shared.runtime.stopping import unless
@@ -52,6 +52,7 @@ class JetStreamLog:
         self._facts = Committer(link, stream, atomic=stream == RESEARCH, events=True)
         self._texts = Committer(link, EVIDENCE, atomic=False, events=False)
         self._frozen: dict[str, None] = {}
+        link.on_reconnect(self._frozen.clear)
 
     def beside(self, stream: str) -> "JetStreamLog":
         """The log of another stream, over the same connection; closed with this one."""
@@ -81,8 +82,16 @@ class JetStreamLog:
             await self._facts.room.wait()
             await self._texts.room.wait()
 
-    async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
-        return await self._facts.fill(fills)
+    @property
+    def session(self) -> int:
+        return self.link.session
+
+    async def fill(self, fills: Sequence[Fill], *, session: int | None = None) -> list[Filled]:
+        return await self._facts.fill(fills, session=session)
+
+    async def pad(self, up_to: int, *, session: int) -> None:
+        while (missing := up_to - (await self.end()).last) > 0:
+            await padding.append(self.link, missing, session=session)
 
     async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> int:
         try:
@@ -142,13 +151,18 @@ class JetStreamLog:
         messages = await self._get({"seq": after + 1, "next_by_subj": pattern, "batch": 1})
         return messages[0] if messages else None
 
-    async def follow(self, after: int) -> AsyncGenerator[Sequence[Message]]:
+    async def follow(self, after: int, *, check: Check | None = None) -> AsyncGenerator[Sequence[Message]]:
         while True:
             try:
-                async with aclosing(self._follow_one_consumer(after)) as chunks:
+                session = self.session
+                if check:
+                    await check()
+                async with aclosing(self._follow_one_consumer(after, session)) as chunks:
                     async for chunk in chunks:
                         yield chunk
                         after = chunk[-1].seq
+            except Diverged:
+                raise
             except (Unavailable, Refused) as error:
                 logger.warning(
                     "Reading the log from %d on is interrupted: %s",
@@ -159,7 +173,9 @@ class JetStreamLog:
                 await asyncio.sleep(0.2)
             await self.link.up()
 
-    async def at(self, seq: int) -> Message | None:
+    async def at(self, seq: int, *, leader: bool = False) -> Message | None:
+        if leader:
+            return await self._of_leader({"seq": seq}, self._stream)
         reply = await self.link.request(f"$JS.API.DIRECT.GET.{self._stream}", msgspec.json.encode({"seq": seq}))
         return None if reply.status else _gotten(reply)
 
@@ -170,7 +186,7 @@ class JetStreamLog:
         if state.get("num_deleted") or not state["messages"]:
             newest = await self.newest(_EVERYTHING[self._stream])
             seq = newest.seq if newest else 0
-        return End(seq, _moment(info["ts"]), _moment(info["created"]))
+        return End(seq, _moment(info["ts"]), _moment(info["created"]), state["last_seq"])
 
     @asynccontextmanager
     async def tasks(self, consumer: Consumer, *, at_most: int) -> "AsyncGenerator[JetStreamTasks]":
@@ -241,8 +257,11 @@ class JetStreamLog:
         return await self._last_of_leader(pattern, self._stream)
 
     async def _last_of_leader(self, subject: str, stream: str) -> Message | None:
+        return await self._of_leader({"last_by_subj": subject}, stream)
+
+    async def _of_leader(self, which: Mapping[str, str | int], stream: str) -> Message | None:
         try:
-            answer = await topology.api(self.link, f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
+            answer = await topology.api(self.link, f"STREAM.MSG.GET.{stream}", which)
         except Refused as error:
             if error.code == 10037:
                 return None
@@ -252,14 +271,14 @@ class JetStreamLog:
             stored["subject"], stored["seq"], _moment(stored["time"]), base64.b64decode(stored.get("data", ""))
         )
 
-    async def _follow_one_consumer(self, after: int) -> AsyncGenerator[Sequence[Message]]:
-        """Chunks until the consumer skips, is silent or is gone; then whoever follows starts a new one."""
+    async def _follow_one_consumer(self, after: int, session: int) -> AsyncGenerator[Sequence[Message]]:
+        """Chunks until the consumer skips, is silent or is gone, or the session is over. Then it takes a new one."""
         name = await self._create_reader(after)
         pull = Pull(self.link, self._stream, name, window=_WINDOW)
         await pull.open()
         try:
             expected = 1
-            while pull.faults == 0:
+            while pull.faults == 0 and self.session == session:
                 chunk = [_delivered(message) for message in await pull.take()]
                 await pull.release(len(chunk))
                 if [number for _, number, _ in chunk] != list(range(expected, expected + len(chunk))):

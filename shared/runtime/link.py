@@ -148,6 +148,11 @@ class Link:
         """Bytes that the server takes in one message, headers included."""
         return self._client.max_payload
 
+    @property
+    def session(self) -> int:
+        """The number of the connection's session: each reconnection begins a new one."""
+        return self.reconnects
+
     def on_reconnect(self, call: Callable[[], None]) -> None:
         """Call this after each reconnection: the server has forgotten what it was asked."""
         self._reconnected.append(call)
@@ -157,15 +162,21 @@ class Link:
         self._reconnected.remove(call)
 
     async def post(
-        self, subject: str, data: bytes, headers: Mapping[str, str] = _NO_HEADERS, *, reply: str = ""
+        self,
+        subject: str,
+        data: bytes,
+        headers: Mapping[str, str] = _NO_HEADERS,
+        *,
+        reply: str = "",
+        session: int | None = None,
     ) -> None:
-        """Send; whoever answers does so on `reply`, if at all."""
-        await self._send(subject, data, reply, headers)
+        """Send; whoever answers does so on `reply`, if at all. With `session`, not in any other."""
+        await self._send(subject, data, reply, headers, session)
 
     async def ask(
-        self, subject: str, data: bytes, headers: Mapping[str, str] = _NO_HEADERS
+        self, subject: str, data: bytes, headers: Mapping[str, str] = _NO_HEADERS, *, session: int | None = None
     ) -> "asyncio.Future[Incoming]":
-        """Send, and return the answer to come.
+        """Send, and return the answer to come. With `session`, not in any other.
 
         It fails with `Unavailable` after `REPLY_WITHIN_S`, and as soon as the connection goes.
         """
@@ -178,7 +189,7 @@ class Link:
 
         name = self._expect(receive, future)
         try:
-            await self._send(subject, data, f"{self._prefix}{name}", headers)
+            await self._send(subject, data, f"{self._prefix}{name}", headers, session)
         except BaseException:
             self._waiting.pop(name, None)
             raise
@@ -246,11 +257,15 @@ class Link:
         self._drop_waiting()
         self._up.set()
 
-    async def _send(self, subject: str, data: bytes, reply: str, headers: Mapping[str, str]) -> None:
+    async def _send(
+        self, subject: str, data: bytes, reply: str, headers: Mapping[str, str], session: int | None = None
+    ) -> None:
         if not self._up.is_set():
             await self._up_soon()
         if self._closed:
             raise Unavailable("The connection to NATS is closed.")
+        if session not in (None, self.session):
+            raise Unavailable(f"{subject} was not sent: the connection to NATS is a new one.")
         try:
             await self._client.publish(subject, data, reply=reply, headers=dict(headers) if headers else None)
         except MaxPayloadError as error:
@@ -296,6 +311,7 @@ class Link:
         if not self._closed:
             logger.warning("The connection to NATS is down; trying again.", extra={"event": "nats.down"})
             self._up.clear()
+            self._client.drop_unsent()
         self._drop_waiting()
 
     async def _came_back(self) -> None:

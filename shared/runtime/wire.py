@@ -91,6 +91,11 @@ class Client(NatsClient):
         except Exception as error:
             await self._error_cb(error)
 
+    def drop_unsent(self) -> None:
+        """Forget what was not sent yet. nats-py would send it first thing after a reconnection."""
+        self._pending: list[bytes] = []
+        self._pending_data_size = 0
+
 
 class Encrypted(Client):
     """A client that tells nobody anything in the clear.

@@ -13,11 +13,12 @@ from msgspec.structs import replace
 from services.coordinator import desk as desk_module
 from services.coordinator.access.rights import local
 from services.coordinator.desk import Desk
+from services.coordinator.divergence import Checkpoint
 from services.coordinator.extending import judge_extension
 from services.coordinator.intake import Defaults, judge_ruling
 from services.coordinator.judgement import Refuse, Said, Take
 from services.coordinator.loop import Coordinator
-from services.coordinator.projection import Checkpoint, Projection, Wanted
+from services.coordinator.projection import Projection, Wanted
 from services.coordinator.run import Run
 from services.coordinator.standing import owed_since
 from services.coordinator.why import Seen, why
@@ -274,10 +275,10 @@ def test_of_two_at_once_both_are_told_until_when_it_waits_in_truth(tmp_path: Pat
 class Slow(MemoryLog):
     """Stores extensions three seconds after it was asked to."""
 
-    async def fill(self, fills):
+    async def fill(self, fills, *, session=None):
         if any(".extension." in fill.subject for fill in fills):
             await asyncio.sleep(3)
-        return await super().fill(fills)
+        return await super().fill(fills, session=session)
 
 
 def test_an_extension_that_is_stored_too_late_is_told_as_refused(tmp_path: Path):
@@ -295,8 +296,8 @@ class Forgetful(MemoryLog):
 
     lost = False
 
-    async def fill(self, fills) -> list[Filled]:
-        filled = await super().fill(fills)
+    async def fill(self, fills, *, session=None) -> list[Filled]:
+        filled = await super().fill(fills, session=session)
         if not self.lost and any(".extension." in fill.subject for fill in fills):
             self.lost = True
             await asyncio.sleep(600)
@@ -322,6 +323,7 @@ def test_a_coordinator_that_is_behind_knows_all_the_same_how_long_the_hold_waits
         coordinator = Coordinator(log, projection, defaults=Defaults(), set_up=nothing_to_set_up)
         for slot, fact in (*HELD[:3], hold(deadline=BEGAN + timedelta(seconds=10))):
             await log.fill([Fill(slot.subject, envelope.encode(slot, Event(fact, "test", BEGAN)))])
+        await coordinator.restore()
         coordinator.fold.take(log.messages)
         for number in (1, 2):
             slot, fact = extended(number, BEGAN + timedelta(seconds=10 + 10 * number))

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from services.coordinator.divergence import Checkpoint
 from services.coordinator.failures import input_of, of_refusal, of_run, tries
-from services.coordinator.projection import Checkpoint, Projection, Wanted, WantedFailures
+from services.coordinator.projection import Projection, Wanted, WantedFailures
 from services.coordinator.run import evolve
 from services.coordinator.stored import recorded
 from shared.contracts import envelope

@@ -142,12 +142,12 @@ class Dying(MemoryLog):
         super().__init__()
         self.died = asyncio.Event()
 
-    async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
+    async def fill(self, fills: Sequence[Fill], *, session: int | None = None) -> list[Filled]:
         if not self.died.is_set() and any(fill.subject == "research.run.new.plan.1" for fill in fills):
             await super().fill([fill for fill in fills if fill.subject == "research.run.new.plan.1"])
             self.died.set()
             await asyncio.Event().wait()
-        return await super().fill(fills)
+        return await super().fill(fills, session=session)
 
 
 def test_a_coordinator_that_dies_between_two_copies_is_taken_over_from(tmp_path: Path):

@@ -27,7 +27,7 @@ from shared.contracts.facts import (
 from shared.contracts.subjects import Kind
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.errors import Transient
-from shared.runtime.log import Fill, Message
+from shared.runtime.log import Check, Fill, Message
 from shared.runtime.memory import MemoryLog
 from shared.runtime.worker import Perform
 from tests.coordinator.story import SOURCE, report
@@ -142,8 +142,8 @@ class Lagging(MemoryLog):
         self.flows = asyncio.Event()
         self.flows.set()
 
-    async def follow(self, after: int) -> AsyncGenerator[Sequence[Message]]:
-        async with aclosing(super().follow(after)) as chunks:
+    async def follow(self, after: int, *, check: Check | None = None) -> AsyncGenerator[Sequence[Message]]:
+        async with aclosing(super().follow(after, check=check)) as chunks:
             async for chunk in chunks:
                 await self.flows.wait()
                 yield chunk

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from services.cli import upgrade
 from services.coordinator import owed as owed_module
+from services.coordinator.divergence import Checkpoint
 from services.coordinator.projected import Standings, compared
-from services.coordinator.projection import Checkpoint, Projection
+from services.coordinator.projection import Projection
 from services.coordinator.replay import replay
 from services.coordinator.voting import voter
 from shared.contracts.evidence import Citation

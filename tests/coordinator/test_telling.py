@@ -11,9 +11,10 @@ from msgspec.structs import replace
 
 from services.coordinator import census
 from services.coordinator.census import Census
+from services.coordinator.divergence import Checkpoint
 from services.coordinator.figures import Figures
 from services.coordinator.observing import Observer
-from services.coordinator.projection import Checkpoint, Projection
+from services.coordinator.projection import Projection
 from services.coordinator.run import Recorded, Run, evolve
 from services.coordinator.spans import spans
 from shared.contracts import traces
@@ -220,8 +221,8 @@ def test_figures_are_looked_up_once_for_many_who_ask_and_left_out_where_nats_doe
 class Forgetful(MemoryLog):
     """A log whose server stores every decision, and whose answer is lost: what is tried again finds its box full."""
 
-    async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
-        filled = await super().fill(fills)
+    async def fill(self, fills: Sequence[Fill], *, session: int | None = None) -> list[Filled]:
+        filled = await super().fill(fills, session=session)
         return [Full() if ".decision." in fill.subject else one for fill, one in zip(fills, filled, strict=True)]
 
 

@@ -12,9 +12,10 @@ import httpx2
 import msgspec
 import pytest
 
+from services.coordinator.divergence import Checkpoint
 from services.coordinator.pages import hub
 from services.coordinator.pages.lists import Listed, Lists, Want
-from services.coordinator.projection import Checkpoint, Projection, Wanted
+from services.coordinator.projection import Projection, Wanted
 from services.coordinator.rows import row
 from services.coordinator.run import Run
 from shared.contracts import envelope
@@ -23,7 +24,7 @@ from shared.contracts.facts import RunCompleted
 from shared.contracts.subjects import REQUESTED, Slot, live_writing
 from shared.runtime import clock
 from shared.runtime.app import serve_http
-from shared.runtime.log import Fill, Message
+from shared.runtime.log import Check, Fill, Message
 from shared.runtime.memory import MemoryLog
 from tests.access.entry import SHOWN
 from tests.coordinator.story import START, accepted, fold, found, hold, planned, stored
@@ -81,14 +82,14 @@ class Counting(MemoryLog):
         async for message in super().history(pattern, after=after):
             yield message
 
-    async def follow(self, after: int) -> AsyncGenerator[Sequence[Message]]:
+    async def follow(self, after: int, *, check: Check | None = None) -> AsyncGenerator[Sequence[Message]]:
         self.reads["follow"] += 1
-        async for chunk in super().follow(after):
+        async for chunk in super().follow(after, check=check):
             yield chunk
 
-    async def at(self, seq: int) -> Message | None:
+    async def at(self, seq: int, *, leader: bool = False) -> Message | None:
         self.reads["at"] += 1
-        return await super().at(seq)
+        return await super().at(seq, leader=leader)
 
     async def get(self, sha256: str) -> str | None:
         self.reads["get"] += 1

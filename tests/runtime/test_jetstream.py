@@ -185,3 +185,13 @@ def test_what_is_larger_than_any_message_may_be_is_refused_and_holds_up_nothing_
         assert isinstance(other, Stored)
 
     with_log(url, use)
+
+
+def test_what_was_not_sent_when_the_connection_went_down_is_not_sent_to_the_next_server(server: NatsServer):
+    async def use(log: JetStreamLog) -> None:
+        await log.link._client._send_command(b"PUB research.requested 1\r\nx\r\n")
+        await killed_and_restarted(server)
+        await wait_until(lambda: log.session == 1)
+        assert await log.fill([Fill("research.run.a.accepted", b"x")]) == [Stored(1)]
+
+    with_log(server.url, use)

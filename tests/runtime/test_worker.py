@@ -769,10 +769,10 @@ class Defective(Witness):
         super().__init__()
         self.fills = 0
 
-    async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
+    async def fill(self, fills: Sequence[Fill], *, session: int | None = None) -> list[Filled]:
         self.fills += 1
         try:
-            return await super().fill(fills)
+            return await super().fill(fills, session=session)
         finally:
             self.fills -= 1
 

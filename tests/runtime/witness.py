@@ -32,7 +32,7 @@ class Witness(MemoryLog):
         self.renewals_hang = False
         self.handed_out = 0
 
-    async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
+    async def fill(self, fills: Sequence[Fill], *, session: int | None = None) -> list[Filled]:
         """Goes on when whoever waits for it is gone, as the real one does."""
         return await asyncio.shield(self._fill_when_writable(fills))
 

@@ -11,8 +11,8 @@ from contextlib import aclosing, asynccontextmanager
 from random import Random  # noqa: TID251  seeded
 from typing import Any, Final, TypeVar
 
-from shared.errors import Refused, Unavailable
-from shared.runtime.log import Consumer, End, Fill, Filled, Full, Hint, Message
+from shared.errors import Diverged, Refused, Unavailable
+from shared.runtime.log import Check, Consumer, End, Fill, Filled, Full, Hint, Message
 from shared.runtime.memory import MemoryLog
 from shared.runtime.topology import Limits
 from tests.simulation.faults import Hit, OnMessage
@@ -159,18 +159,25 @@ class Connection:
     async def room(self) -> None:
         """There is always some."""
 
-    async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
+    async def fill(self, fills: Sequence[Fill], *, session: int | None = None) -> list[Filled]:
         """Goes on when whoever waits for it is gone, as the real one does."""
-        filling = asyncio.ensure_future(self._fill(fills))
+        filling = asyncio.ensure_future(self._fill(fills, session))
         self._filling.add(filling)
         filling.add_done_callback(self._filling.discard)
         return await asyncio.shield(filling)
 
-    async def _fill(self, fills: Sequence[Fill]) -> list[Filled]:
+    async def pad(self, up_to: int, *, session: int) -> None:
+        if session != self._session:
+            raise Unavailable("The session of the connection is over.")
+        await self.ask(f"pad to {up_to}", lambda: at_once(self._log.pad(up_to, session=self._log.session)))
+
+    async def _fill(self, fills: Sequence[Fill], session: int | None) -> list[Filled]:
         answers: dict[int, Filled] = {}
         while missing := [place for place in range(len(fills)) if place not in answers]:
             if not self.up:
                 await self._up.wait()
+            if session not in (None, self._session):
+                raise Unavailable("The session of the connection is over.")
             together = [missing] if len(missing) > _BATCHED else [[place] for place in missing]
             asked = [(places, await self._asked_to_fill([fills[place] for place in places])) for places in together]
             for places, future in asked:
@@ -195,7 +202,7 @@ class Connection:
 
         return await self.ask(f"read {len(subjects)} slots", read)
 
-    async def at(self, seq: int) -> Message | None:
+    async def at(self, seq: int, *, leader: bool = False) -> Message | None:
         return await self.ask(f"read {seq}", lambda: at_once(self._log.at(seq)))
 
     async def end(self) -> End:
@@ -308,9 +315,21 @@ class Connection:
 
     # Listening
 
-    async def follow(self, after: int) -> AsyncGenerator[Sequence[Message]]:
+    async def follow(self, after: int, *, check: Check | None = None) -> AsyncGenerator[Sequence[Message]]:
         loop = self._network.loop
+        checked: int | None = None
         while True:
+            if check and checked != self._session:
+                await self._up.wait()
+                checked = self._session
+                try:
+                    await check()
+                except Diverged:
+                    raise
+                except Unavailable:
+                    checked = None
+                    await asyncio.sleep(_AGAIN_S)
+                    continue
             while len(self._log.messages) <= after:
                 await self._log.grown()
             await asyncio.sleep(max(self.delay_s(), self.reads_from - loop.time()))
