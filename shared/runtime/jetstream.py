@@ -16,6 +16,7 @@ from shared.contracts.subjects import ACCESS, EVIDENCE, INBOUND, RESEARCH, evide
 from shared.errors import Diverged, Refused, Unavailable
 from shared.runtime import clock, padding, topology
 from shared.runtime.committer import Committer, judge
+from shared.runtime.horizon import Horizon
 from shared.runtime.link import Link
 from shared.runtime.log import Check, Consumer, End, Fill, Filled, Hint, Message, Queue, Stored
 from shared.runtime.pull import Pull
@@ -53,6 +54,7 @@ class JetStreamLog:
         self._texts = Committer(link, EVIDENCE, atomic=False, events=False)
         self._frozen: dict[str, None] = {}
         link.on_reconnect(self._frozen.clear)
+        self._horizon = Horizon()
 
     def beside(self, stream: str) -> "JetStreamLog":
         """The log of another stream, over the same connection; closed with this one."""
@@ -87,7 +89,10 @@ class JetStreamLog:
         return self.link.session
 
     async def fill(self, fills: Sequence[Fill], *, session: int | None = None) -> list[Filled]:
-        return await self._facts.fill(fills, session=session)
+        epoch = self._horizon.epoch
+        filled = await self._facts.fill(fills, session=session)
+        self._horizon.written(filled, since=epoch)
+        return filled
 
     async def pad(self, up_to: int, *, session: int) -> None:
         while (missing := up_to - (await self.end()).last) > 0:
@@ -190,7 +195,7 @@ class JetStreamLog:
 
     @asynccontextmanager
     async def tasks(self, consumer: Consumer, *, at_most: int) -> "AsyncGenerator[JetStreamTasks]":
-        tasks = JetStreamTasks(self.link, self._stream, consumer, at_most)
+        tasks = JetStreamTasks(self.link, self._stream, consumer, at_most, self._horizon)
         try:
             yield tasks
         finally:
@@ -311,18 +316,24 @@ class JetStreamLog:
 class JetStreamTasks:
     """A standing order for tasks of one kind."""
 
-    def __init__(self, link: Link, stream: str, consumer: Consumer, at_most: int) -> None:
+    def __init__(self, link: Link, stream: str, consumer: Consumer, at_most: int, horizon: Horizon) -> None:
         self._link = link
         self._stream = stream
         self._consumer: Consumer = consumer
+        self._horizon = horizon
+        self._faults: int | None = None
         self._pull = Pull(link, stream, consumer, window=at_most)
         self._closed = asyncio.Event()
 
     async def __aiter__(self) -> "AsyncIterator[Sequence[JetStreamDelivery]]":
         await unless(self._closed, self._open())
         while not self._closed.is_set():
-            if taken := await self._pull.take():
-                yield [JetStreamDelivery(self._link, message) for message in taken]
+            taken = await self._pull.take()
+            if self._pull.faults != self._faults:
+                self._faults = self._pull.faults
+                self._horizon.forgotten()
+            if taken:
+                yield [JetStreamDelivery(self._link, message, self._horizon) for message in taken]
 
     async def release(self, count: int = 1) -> None:
         await self._pull.release(count)
@@ -331,7 +342,7 @@ class JetStreamTasks:
         self._closed.set()
         await self._pull.close()
         for message in self._pull.untaken():
-            await JetStreamDelivery(self._link, message).nak()
+            await JetStreamDelivery(self._link, message, self._horizon).nak()
 
     async def _open(self) -> None:
         await topology.wait_for_consumer(self._link, self._consumer, stream=self._stream)
@@ -341,10 +352,11 @@ class JetStreamTasks:
 class JetStreamDelivery:
     """One task as JetStream handed it out."""
 
-    def __init__(self, link: Link, incoming: Incoming) -> None:
+    def __init__(self, link: Link, incoming: Incoming, horizon: Horizon) -> None:
         self._link = link
         self._reply = incoming.reply
         self.deliveries, _, self.message = _delivered(incoming)
+        self.fresh = link.connected and horizon.admits(self.message, self.deliveries)
 
     async def ack(self) -> None:
         await self._link.post(self._reply, b"+ACK")

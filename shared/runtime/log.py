@@ -101,7 +101,12 @@ class Delivery(Protocol):
 
     @property
     def deliveries(self) -> int:
-        """How often this task has been handed out, this time included."""
+        """How often this task has been handed out, this time included, as far as the server remembers."""
+        ...
+
+    @property
+    def fresh(self) -> bool:
+        """True only if no worker can have been handed this task before; False where that is not known."""
         ...
 
     async def ack(self) -> None:

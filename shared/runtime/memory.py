@@ -221,11 +221,11 @@ class SharedConsumer:
         self._patterns = patterns
         self._max_ack_pending = max_ack_pending
         self._ack_wait_s = ack_wait_s
-        self._next = 0
-        self._asking = 0
+        self._next = self._asking = 0
         self._pending: dict[int, _Pending] = {}
         self._handed: dict[int, tuple[float, Message]] = {}
         self._forgotten: list[Message] = []
+        self.forgotten_to = 0
         self.news = asyncio.Event()
 
     def _wants(self, subject: str) -> bool:
@@ -283,6 +283,7 @@ class SharedConsumer:
 
     def forget(self, since: float) -> set[str]:
         """Hand out again, as new, what was handed out first since then; the subjects of these."""
+        self.forgotten_to = len(self._log.messages)
         recent = [message for at, message in self._handed.values() if at >= since]
         for message in recent:
             self._pending.pop(message.seq, None)
@@ -321,6 +322,7 @@ class MemoryDelivery:
         self._consumer = consumer
         self.message = message
         self.deliveries = deliveries
+        self.fresh = deliveries == 1 and message.seq > consumer.forgotten_to
 
     async def ack(self) -> None:
         self._consumer.settle(self.message.seq)

@@ -25,7 +25,7 @@ from shared.contracts.subjects import LIVE_CANCELLED, Kind, Slot, Step, parse_sl
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task, less
 from shared.errors import DossierError, Refused, Terminal, Unavailable
 from shared.runtime import clock, dataref, live, transcript
-from shared.runtime.job import FAILURES, GIVEN_UP, Job, boxes, failed, fitting, is_fresh, opened, refers, unsaid
+from shared.runtime.job import FAILURES, GIVEN_UP, Job, boxes, failed, fitting, opened, refers, unsaid
 from shared.runtime.log import Delivery, Fill, Log, Message, Tasks
 from shared.runtime.observing import Nobody, Observer, Watch
 from shared.runtime.patience import patiently
@@ -126,7 +126,7 @@ class Worker:
             ours = {job.delivery for job in jobs}
             await self._pass_over([each for each in read if each[0] not in ours], tasks)
         jobs = await self._not_in_hand(jobs, tasks)
-        answered = await self._answered([job for job in jobs if not is_fresh(job, clock.now())])
+        answered = await self._answered([job for job in jobs if not job.delivery.fresh])
         settled = [job for job in jobs if answered and boxes(job) & answered]
         for job in settled:
             await job.delivery.ack()

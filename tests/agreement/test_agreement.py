@@ -84,6 +84,11 @@ class Taker:
         """What is held, and how often it was handed out."""
         return [(seen(one.message), one.deliveries) for _, one in sorted(self.held.items())]
 
+    @property
+    def fresh(self) -> set[int]:
+        """What is held and was never handed out before. A server's client may not know it of all."""
+        return {seq for seq, one in self.held.items() if one.fresh}
+
     async def ack(self, seq: int) -> None:
         await self.held.pop(seq).ack()
         await self._tasks.release()
@@ -294,6 +299,7 @@ class Agreement(RuleBasedStateMachine):
                 with contextlib.suppress(AssertionError):
                     await wait_until(lambda pair=(ours, theirs): pair[0].in_hand == pair[1].in_hand, within_s=2)
                 assert ours.in_hand == theirs.in_hand
+                assert theirs.fresh <= ours.fresh
                 assert len(ours.held) <= MAY_HOLD[consumer]
 
         self._run(hold())

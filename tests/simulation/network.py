@@ -12,6 +12,7 @@ from random import Random  # noqa: TID251  seeded
 from typing import Any, Final, TypeVar
 
 from shared.errors import Diverged, Refused, Unavailable
+from shared.runtime.horizon import Horizon
 from shared.runtime.log import Check, Consumer, End, Fill, Filled, Full, Hint, Message
 from shared.runtime.memory import MemoryLog
 from shared.runtime.topology import Limits
@@ -95,8 +96,9 @@ class Connection:
 
     def __init__(self, network: Network, host: Host, rng: Random, pace_s: float) -> None:
         self.host = host
-        self.read_at = 0.0
-        """As of when this process last learned from the server what is done."""
+        self.horizon = Horizon()
+        self.known_at: dict[str, float] = {}
+        """As of when this process last learned from the server whether each outcome is there, by its subject."""
         self.reads_from = 0.0
         """Until then the reader of the log is held up."""
         self._network = network
@@ -126,6 +128,7 @@ class Connection:
     def cut(self, *, noticed_s: float) -> None:
         """The connection goes; the server notices after a while, and hands out into the void until then."""
         self._session += 1
+        self.horizon.forgotten()
         self._up.clear()
         awaited, self._awaited = self._awaited, {}
         for answer in awaited:
@@ -164,7 +167,10 @@ class Connection:
         filling = asyncio.ensure_future(self._fill(fills, session))
         self._filling.add(filling)
         filling.add_done_callback(self._filling.discard)
-        return await asyncio.shield(filling)
+        epoch = self.horizon.epoch
+        filled = await asyncio.shield(filling)
+        self.horizon.written(filled, since=epoch)
+        return filled
 
     async def pad(self, up_to: int, *, session: int) -> None:
         if session != self._session:
@@ -197,7 +203,7 @@ class Connection:
 
     async def last(self, subjects: Sequence[str], *, leader: bool = False) -> dict[str, Message]:
         def read() -> dict[str, Message]:
-            self.read_at = self._network.loop.time()
+            self.known_at |= dict.fromkeys(subjects, self._network.loop.time())
             return at_once(self._log.last(subjects, leader=leader))
 
         return await self.ask(f"read {len(subjects)} slots", read)

@@ -18,6 +18,8 @@ from shared.contracts.facts import FetchFound
 from shared.contracts.subjects import Step
 from shared.contracts.tasks import Task
 from shared.runtime import clock, worker
+from shared.runtime.horizon import Horizon
+from shared.runtime.log import Message
 from shared.runtime.topology import Limits
 from shared.runtime.worker import Job, Worker
 from tests.simulation.telling import first_broken
@@ -134,6 +136,17 @@ def never_read_whether_it_is_done(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Worker, "_answered", unread)
 
 
+def take_a_young_first_delivery_for_fresh(patch: pytest.MonkeyPatch) -> None:
+    def is_young(self: Horizon, message: Message, deliveries: int) -> bool:
+        return deliveries == 1 and abs((clock.now() - message.time).total_seconds()) < 1.0
+
+    patch.setattr(Horizon, "admits", is_young)
+
+
+def keep_the_horizon_over_a_restart_of_the_server(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Horizon, "forgotten", lambda self: None)
+
+
 def never_let_go(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(worker, "ACK_WAIT_S", 10_000.0)
 
@@ -197,6 +210,8 @@ PLANTS: Final[tuple[Plant, ...]] = (
     save_no_message_that_waits,
     ignore_the_limit,
     never_read_whether_it_is_done,
+    take_a_young_first_delivery_for_fresh,
+    keep_the_horizon_over_a_restart_of_the_server,
     never_let_go,
     use_what_was_excluded,
     open_the_hold_on_other_evidence,
