@@ -74,11 +74,15 @@ class PythonDocs:
 
 
 def collected() -> Strings:
-    """The strings, collected by another process, so that no import of a module touches this one. Raises `Transient`."""
+    """The strings, collected by another process, so that no import of a module touches this one. Raises `Transient`.
+
+    That process has no environment: nothing that it imports can see a key or a password.
+    """
     try:
         told = subprocess.run(  # noqa: S603  the command is ours, word for word
             [sys.executable, "-I", "-X", "utf8", str(Path(python_strings.__file__))],
             stdin=subprocess.DEVNULL,
+            env={},
             capture_output=True,
             timeout=_TIMEOUT_S,
             check=True,

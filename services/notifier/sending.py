@@ -1,9 +1,7 @@
 """One HTTP request to an endpoint, bounded in every way. What the endpoint says back is a status; no body is read."""
 
 import asyncio
-import email.utils
 from collections.abc import Mapping, Sequence
-from datetime import UTC
 from typing import Final, Protocol
 
 import httpx2
@@ -14,6 +12,7 @@ from services.notifier.endpoints import Network
 from shared.contracts.evidence import Failure
 from shared.errors import StepError, Terminal
 from shared.runtime import clock
+from shared.runtime.headers import retry_after_s
 
 WITHIN_S: Final = 15.0
 """For all of it: name, connection, TLS, sending, the answer's head."""
@@ -87,17 +86,8 @@ class Sender:
 
 def _retry_after_s(response: httpx2.Response) -> float:
     """How long the endpoint asks to wait: seconds or a date; 0 where it does not say so, or not in a way to go by."""
-    told = response.headers.get("Retry-After", "").strip()
-    if response.status_code not in _TOO_MANY or not told:
-        return 0.0
-    if told.isascii() and told.isdigit() and len(told) < 10:
-        return float(told)
-    try:
-        moment = email.utils.parsedate_to_datetime(told)
-    except (ValueError, OverflowError):
-        return 0.0
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - clock.now()).total_seconds())
+    is_asked = response.status_code in _TOO_MANY
+    return (retry_after_s(response.headers, now=clock.now()) or 0.0) if is_asked else 0.0
 
 
 def _since(began: float) -> float:

@@ -126,7 +126,7 @@ def _first(group: ExceptionGroup[Exception]) -> StepError:
         return _first(cast("ExceptionGroup[Exception]", inner))
     if isinstance(inner, StepError):
         return inner
-    return Transient("mcp_unreachable", f"The MCP server could not be talked to ({type(inner).__name__}).")
+    return Transient("mcp_unreachable", "The MCP server could not be reached, or broke off its answer.")
 
 
 def make(settings: Settings) -> Mcp:

@@ -38,8 +38,8 @@ def read(order: Order) -> Reading:
         return Reading(fault=("too_much", "Reading it takes more memory than a page may have."))
     except RecursionError:
         return Reading(fault=("damaged", "It is nested too deep to be read."))
-    except Exception as error:  # whatever a library makes of a hostile page is that page's fault
-        return Reading(fault=("damaged", f"It cannot be read ({type(error).__name__})."))
+    except Exception:  # whatever a library makes of a hostile page is that page's fault
+        return Reading(fault=("damaged", "It cannot be read: it is damaged, or made to mislead its readers."))
 
 
 def serve(orders: BinaryIO, replies: BinaryIO) -> None:
