@@ -9,11 +9,11 @@ from typing import Final, Protocol
 import msgspec
 from pydantic import ValidationError
 
-from services.fetcher import likeness, sources
-from services.fetcher.index import quotes
-from services.fetcher.sources import MAX_SOURCES, Found
-from services.fetcher.text import Document
-from services.fetcher.tools import Answer, Hit, Link, Search, Tool
+from services.fetcher.documents.index import quotes
+from services.fetcher.documents.text import Document
+from services.fetcher.findings import dedup, sources
+from services.fetcher.findings.sources import MAX_SOURCES, Found
+from services.fetcher.findings.tool import Answer, Hit, Link, Search, Tool
 from shared.contracts.evidence import Failure, Passage, Skipped, Source
 from shared.contracts.facts import FetchFailed, FetchFound
 from shared.contracts.tasks import FetchTask
@@ -192,7 +192,7 @@ def _judged(query: str, found: Sequence[Found]) -> tuple[list[tuple[Passage, ...
     documents = [Document(each.hit.title, each.hit.location, each.hit.text) for each in to_quote]
     quoted = iter(quotes(documents, query) if documents else [])
     passages = [each.hit.passages or next(quoted) for each in found]
-    return passages, likeness.origins([each.shingles for each in found])
+    return passages, dedup.origins([each.shingles for each in found])
 
 
 def _failed(query: str, tools: Iterable[str], gathered: _Gathered) -> FetchFailed:

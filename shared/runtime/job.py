@@ -22,7 +22,7 @@ from shared.contracts.subjects import RUN, Kind, Step, parse_slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.errors import ContractError
 from shared.runtime.log import Delivery, Message
-from shared.runtime.verdict import GiveUp
+from shared.runtime.retry_policy import GiveUp
 
 logger = logging.getLogger(__name__)
 

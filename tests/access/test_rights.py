@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from services.coordinator.access import rights
-from services.coordinator.access.rights import ACTIONS, LEAST, ROLES, ROUTES, Principal, Unlisted, may
+from services.coordinator.http import rights
+from services.coordinator.http.rights import ACTIONS, LEAST, ROLES, ROUTES, Principal, Unlisted, may
 from shared.contracts.access import Action, Role
 
 WHAT_A_ROLE_MAY: dict[Role, set[Action]] = {

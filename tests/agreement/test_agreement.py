@@ -20,12 +20,13 @@ from shared.contracts.evidence import Failure
 from shared.contracts.facts import PlanFailed
 from shared.contracts.subjects import INBOUND, Slot, task_filter
 from shared.errors import Refused
-from shared.runtime import dataref, topology
-from shared.runtime.jetstream import CHUNK, JetStreamLog
-from shared.runtime.link import Link
+from shared.nats import topology
+from shared.nats.connection import Link
+from shared.nats.jetstream import CHUNK, JetStreamLog
+from shared.nats.topology import Limits
+from shared.runtime import dataref
 from shared.runtime.log import Consumer, Delivery, Fill, Log, Message, Tasks
 from shared.runtime.memory import MemoryLog
-from shared.runtime.topology import Limits
 from tests.nats_server import NatsServer
 from tests.waiting import wait_until
 

@@ -9,9 +9,9 @@ import pytest
 
 from shared.contracts.subjects import LOG_PADDING
 from shared.errors import Diverged, Unavailable
-from shared.runtime import topology
-from shared.runtime.jetstream import JetStreamLog
-from shared.runtime.link import Link
+from shared.nats import topology
+from shared.nats.connection import Link
+from shared.nats.jetstream import JetStreamLog
 from shared.runtime.log import Fill, Full, Log, Stored
 from shared.runtime.memory import MemoryLog
 from tests.nats_server import NatsServer, running

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from services.coordinator.feed import event_view
-from services.coordinator.schemas import EventView
+from services.coordinator.http.feed import event_view
+from shared.api.schemas import EventView
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.runtime.log import Message

@@ -9,11 +9,11 @@ from typing import Any, Self
 import msgspec
 from msgspec import Struct
 
-from services.coordinator.fold import read
-from services.coordinator.owed import Owed, owed
-from services.coordinator.run import Recorded, Run, evolve
+from services.coordinator.engine.fold import read
 from shared.contracts import envelope
 from shared.contracts.subjects import parse_slot
+from shared.domain.owed import Owed, owed
+from shared.domain.run import Recorded, Run, evolve
 from shared.runtime.log import Message
 
 LATER = (timedelta(minutes=1), timedelta(hours=3), timedelta(days=15))

@@ -12,16 +12,16 @@ import httpx2
 import msgspec
 import pytest
 
-from services.coordinator.access import rights
-from services.coordinator.api import SEQUENCE, Api
-from services.coordinator.desk import Desk
-from services.coordinator.intake import Defaults
-from services.coordinator.spending import Writer
+from services.coordinator.api.runs import SEQUENCE, Api
+from services.coordinator.engine.approvals import Desk
+from services.coordinator.http import rights
 from shared.contracts.evidence import Call, Citation, usage_of
 from shared.contracts.facts import FetchFound, PlanMade, StepOutcome, SynthesisWritten
 from shared.contracts.requests import Ruling
 from shared.contracts.subjects import ASKED
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
+from shared.domain.budget import Writer
+from shared.domain.decisions import Defaults
 from shared.errors import Unavailable
 from shared.runtime import clock
 from shared.runtime.log import Check, Fill, Filled, Message
@@ -859,7 +859,7 @@ class Stuck(MemoryLog):
 
 
 def test_a_decision_that_finds_the_log_full_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("services.coordinator.desk._ANSWER_WITHIN_S", 0.05)
+    monkeypatch.setattr("services.coordinator.engine.approvals._ANSWER_WITHIN_S", 0.05)
 
     async def story(user: User) -> None:
         is_problem(await user.approve(await user.held()), 507, "log_full")

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from services.coordinator.access.rights import local
-from services.coordinator.desk import Desk
-from services.coordinator.intake import Defaults
-from services.coordinator.loop import Coordinator
-from services.coordinator.projection import Projection
-from services.coordinator.run import Run
+from services.coordinator.engine.approvals import Desk
+from services.coordinator.engine.loop import Coordinator
+from services.coordinator.engine.projection import Projection
+from services.coordinator.http.rights import local
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.requests import Revision, Ruling
 from shared.contracts.subjects import REQUESTED
+from shared.domain.decisions import Defaults
+from shared.domain.run import Run
 from shared.errors import Unavailable
 from shared.runtime import clock
 from shared.runtime.log import Fill, Message

@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import pytest
 
-from services.coordinator.divergence import MARGIN, Checkpoint, Divergence, divergence, owed
+from services.coordinator.engine.divergence import MARGIN, Checkpoint, Divergence, divergence, owed
 from shared.runtime.log import End, Message
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)

@@ -10,23 +10,23 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from services.coordinator import desk as desk_module
-from services.coordinator.access.rights import local
-from services.coordinator.desk import Desk
-from services.coordinator.divergence import Checkpoint
-from services.coordinator.extending import judge_extension
-from services.coordinator.intake import Defaults, judge_ruling
-from services.coordinator.judgement import Refuse, Said, Take
-from services.coordinator.loop import Coordinator
-from services.coordinator.projection import Projection, Wanted
-from services.coordinator.run import Run
-from services.coordinator.standing import owed_since
-from services.coordinator.why import Seen, why
+from services.coordinator.engine import approvals as desk_module
+from services.coordinator.engine.approvals import Desk
+from services.coordinator.engine.divergence import Checkpoint
+from services.coordinator.engine.loop import Coordinator
+from services.coordinator.engine.projection import Projection, Wanted
+from services.coordinator.http.rights import local
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.facts import DecisionExpired, HoldExtended
 from shared.contracts.requests import MAX_TIMEOUT_S, Extension, Ruling
 from shared.contracts.subjects import Slot
+from shared.domain.decisions import Defaults, judge_ruling
+from shared.domain.diagnosis import Seen, why
+from shared.domain.extension import judge_extension
+from shared.domain.judgement import Refuse, Said, Take
+from shared.domain.run import Run
+from shared.domain.steps import owed_since
 from shared.runtime.log import Fill, Filled
 from shared.runtime.memory import MemoryLog
 from tests.coordinator.story import (

@@ -15,7 +15,7 @@ from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.errors import Terminal
 from shared.runtime.log import Fill, Filled
 from shared.runtime.memory import MemoryLog
-from shared.runtime.worker import Perform
+from shared.service.worker import Perform
 from tests.coordinator.story import SOURCE, report
 from tests.dossier import Dossier, coordinating, run, working
 

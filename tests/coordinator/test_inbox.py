@@ -7,13 +7,13 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from services.coordinator import inbox, loop
-from services.coordinator.divergence import Checkpoint
-from services.coordinator.inbox import Inbox
-from services.coordinator.intake import Defaults, Inbound, Take, judge, read
-from services.coordinator.projection import Projection
-from services.coordinator.run import Run, evolve
+from services.coordinator.engine import loop, pending
+from services.coordinator.engine.divergence import Checkpoint
+from services.coordinator.engine.pending import Inbox
+from services.coordinator.engine.projection import Projection
 from shared.contracts.subjects import REQUESTED
+from shared.domain.decisions import Defaults, Inbound, Take, judge, read
+from shared.domain.run import Run, evolve
 from shared.runtime import clock
 from shared.runtime.log import Message
 from shared.runtime.memory import MemoryLog
@@ -27,7 +27,7 @@ HERE = Checkpoint("now", 1, "0" * 64)
 @pytest.fixture(autouse=True)
 def small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three messages at hand at most."""
-    monkeypatch.setattr(inbox, "IN_MEMORY", 3)
+    monkeypatch.setattr(pending, "IN_MEMORY", 3)
 
 
 def request(seq: int) -> Message:
@@ -97,7 +97,7 @@ def test_a_new_start_finds_what_was_left(tmp_path: Path):
 def test_a_long_queue_is_answered_and_no_deadline_overtakes_a_decision_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: int, looks: int
 ):
-    monkeypatch.setattr(inbox, "IN_MEMORY", in_memory)
+    monkeypatch.setattr(pending, "IN_MEMORY", in_memory)
     monkeypatch.setattr(loop, "_LOOKS_AT_ONCE", looks)
     later = timedelta()
 

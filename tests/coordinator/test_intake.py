@@ -8,21 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from services.coordinator.intake import (
-    Defaults,
-    Inbound,
-    Judgement,
-    Refuse,
-    Said,
-    Take,
-    Verb,
-    judge,
-    judge_ruling,
-    read,
-    winner,
-)
-from services.coordinator.projection import Wanted
-from services.coordinator.run import Run
+from services.coordinator.engine.projection import Wanted
 from shared.contracts.evidence import Estimate
 from shared.contracts.facts import (
     DecisionApproved,
@@ -35,6 +21,20 @@ from shared.contracts.facts import (
 )
 from shared.contracts.requests import Revision, Ruling
 from shared.contracts.subjects import APPROVED, CANCELLED, INVALID, LEAD, REJECTED, REQUESTED, Slot
+from shared.domain.decisions import (
+    Defaults,
+    Inbound,
+    Judgement,
+    Refuse,
+    Said,
+    Take,
+    Verb,
+    judge,
+    judge_ruling,
+    read,
+    winner,
+)
+from shared.domain.run import Run
 from shared.runtime.log import Fill, Message
 from shared.runtime.memory import MemoryLog
 from tests.coordinator.story import (

@@ -13,16 +13,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from services.coordinator.intake import Defaults
-from services.coordinator.loop import Coordinator
-from services.coordinator.projection import Projection
+from services.coordinator.engine.loop import Coordinator
+from services.coordinator.engine.projection import Projection
 from shared.contracts import envelope
 from shared.contracts.facts import RunAccepted, RunCompleted
 from shared.contracts.subjects import LOG_TRUNCATED, REQUESTED, parse_slot
-from shared.runtime import dataref, topology
-from shared.runtime.jetstream import JetStreamLog
-from shared.runtime.link import Link
-from shared.runtime.topology import Limits
+from shared.domain.decisions import Defaults
+from shared.nats import topology
+from shared.nats.connection import Link
+from shared.nats.jetstream import JetStreamLog
+from shared.nats.topology import Limits
+from shared.runtime import dataref
 from tests.coordinator.test_loop import WELL
 from tests.dossier import run as told
 from tests.dossier import working

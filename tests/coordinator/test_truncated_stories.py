@@ -10,12 +10,13 @@ from random import Random  # noqa: TID251  seeded
 import msgspec
 import pytest
 
-from services.coordinator import intake, log_check
-from services.coordinator.divergence import Checkpoint, divergence
-from services.coordinator.loop import Coordinator
+from services.coordinator.engine import log_check
+from services.coordinator.engine.divergence import Checkpoint, divergence
+from services.coordinator.engine.loop import Coordinator
 from shared.contracts import envelope
 from shared.contracts.facts import RunAccepted
 from shared.contracts.subjects import REQUESTED, parse_slot
+from shared.domain import decisions
 from shared.runtime.log import End, Message
 from shared.runtime.memory import MemoryLog
 from tests.coordinator.test_loop import WELL
@@ -127,7 +128,7 @@ class Story:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A log in memory answers at once and is never behind."""
     monkeypatch.setattr(log_check, "_CONFIRM_S", 0.0)
-    monkeypatch.setattr("services.coordinator.divergence.MARGIN", 50)
+    monkeypatch.setattr("services.coordinator.engine.divergence.MARGIN", 50)
 
 
 def told(seed: int, folder: Path) -> None:
@@ -160,7 +161,7 @@ def record_nothing(patch: pytest.MonkeyPatch) -> None:
 
 
 def give_ids_again(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(intake, "_distinct", lambda name, message: name)
+    patch.setattr(decisions, "_distinct", lambda name, message: name)
 
 
 def pad_nothing(patch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.notifier.configuration import load
+from shared.runtime.webhooks import load
 from tests.harness import http, node
 from tests.harness.client import Client
 from tests.harness.deployment import Deployment

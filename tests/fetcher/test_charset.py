@@ -9,9 +9,9 @@ from httpx2 import URL
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from services.fetcher.sandbox.charset import _CODECS, decoded
 from services.fetcher.web import kinds, urls
 from services.fetcher.web.body import Body
-from services.fetcher.web.charset import _CODECS, decoded
 from shared.errors import StepError
 
 SPECIAL = ["idna", "punycode", "base64", "hex", "rot13", "zlib", "bz2", "uu", "quopri", "undefined", "mbcs", "oem"]

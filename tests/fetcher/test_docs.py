@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.fetcher.corpus import MAX_BYTES
-from services.fetcher.tools import Hit, Search, Tool
+from services.fetcher.documents.corpus import MAX_BYTES
+from services.fetcher.findings.tool import Hit, Search, Tool
 from services.fetcher.tools.docs import Docs
 from shared.errors import Terminal, Transient
 
@@ -154,7 +154,7 @@ def test_a_cache_that_cannot_be_written_is_a_transient_fault(folder: Path, tmp_p
 SEARCHING = """
 import asyncio, sys
 from pathlib import Path
-from services.fetcher.tools import Search
+from services.fetcher.findings.tool import Search
 from services.fetcher.tools.docs import Docs
 sys.stdin.read(1)
 found = asyncio.run(Docs(Path(sys.argv[1]), Path(sys.argv[2])).search(Search(query="lease", limit=1)))

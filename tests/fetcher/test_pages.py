@@ -12,7 +12,7 @@ from threading import Event
 
 import pytest
 
-from services.fetcher.tools import Hit
+from services.fetcher.findings.tool import Hit
 from services.fetcher.web.hosts import Hosts
 from services.fetcher.web.pages import Manners, Pages
 from shared.errors import StepError, Terminal, Throttled, Transient

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
+from services.fetcher.findings.sources import MAX_SKIPPED, MAX_SOURCES
+from services.fetcher.findings.tool import Answer, Hit, Link, Search
 from services.fetcher.perform import Fetcher
-from services.fetcher.sources import MAX_SKIPPED, MAX_SOURCES
-from services.fetcher.tools import Answer, Hit, Link, Search
 from shared.contracts.envelope import MAX_BYTES
 from shared.contracts.evidence import Failure, Passage, Skipped
 from shared.contracts.facts import FetchFailed, FetchFound

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from services.fetcher import python_strings
-from services.fetcher.python_docs import collected, documents
-from services.fetcher.python_strings import Texts, described
+from services.fetcher.documents import python_strings
+from services.fetcher.documents.python_docs import collected, documents
+from services.fetcher.documents.python_strings import Texts, described
 
 SECRET = "hunter2-example-secret"
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from pydantic import ValidationError
 
-from services.fetcher.tools import Answer, Hit, Link, Search, Tool
+from services.fetcher.findings.tool import Answer, Hit, Link, Search, Tool
 from services.fetcher.tools.arxiv import Arxiv
 from services.fetcher.tools.catalogue import Closing
 from services.fetcher.tools.searxng import Searxng

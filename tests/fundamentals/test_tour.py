@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from services.coordinator.run import digest
 from shared.contracts.facts import DecisionApproved, FetchFailed, PlanMade, RunCompleted
 from shared.contracts.subjects import Slot
+from shared.domain.run import digest
 from shared.runtime.log import Fill, Full, Stored
 from shared.runtime.memory import MemoryLog
 from tests.dossier import Dossier, coordinating, performers, run, working

@@ -9,8 +9,8 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from services.notifier import guard
-from services.notifier.due import Answer
-from services.notifier.sending import Sender
+from services.notifier.http import Sender
+from services.notifier.schedule import Answer
 from shared.errors import Terminal
 from shared.runtime import clock
 from tests.harness.ports import free_port

@@ -12,20 +12,20 @@ import httpx2
 import msgspec
 import pytest
 
-from services.coordinator.divergence import Checkpoint
-from services.coordinator.pages import hub
-from services.coordinator.pages.lists import Listed, Lists, Want
-from services.coordinator.projection import Projection, Wanted
-from services.coordinator.rows import row
-from services.coordinator.run import Run
+from services.coordinator.engine.divergence import Checkpoint
+from services.coordinator.engine.projection import Projection, Wanted
+from services.coordinator.engine.summary import row
+from services.coordinator.web import hub
+from services.coordinator.web.lists import Listed, Lists, Want
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.facts import RunCompleted
 from shared.contracts.subjects import REQUESTED, Slot, live_writing
+from shared.domain.run import Run
 from shared.runtime import clock
-from shared.runtime.app import serve_http
 from shared.runtime.log import Check, Fill, Message
 from shared.runtime.memory import MemoryLog
+from shared.service.app import serve_http
 from tests.access.entry import SHOWN
 from tests.coordinator.story import START, accepted, fold, found, hold, planned, stored
 from tests.harness.ports import free_port

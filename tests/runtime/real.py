@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from shared.contracts.subjects import RESEARCH
-from shared.runtime import topology
-from shared.runtime.jetstream import JetStreamLog
-from shared.runtime.link import Link
+from shared.nats import topology
+from shared.nats.connection import Link
+from shared.nats.jetstream import JetStreamLog
+from shared.nats.topology import Limits
 from shared.runtime.log import Message
-from shared.runtime.topology import Limits
 from tests.nats_server import NatsServer
 
 

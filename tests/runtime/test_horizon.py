@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from shared.errors import Refused
-from shared.runtime.horizon import Horizon
+from shared.nats.horizon import Horizon
 from shared.runtime.log import Filled, Full, Message, Stored
 
 

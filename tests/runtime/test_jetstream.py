@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from shared.errors import Refused, Unavailable
-from shared.runtime import link
-from shared.runtime.jetstream import JetStreamLog
+from shared.nats import connection
+from shared.nats.jetstream import JetStreamLog
 from shared.runtime.log import Fill, Filled, Full, Stored
 from tests.nats_server import NatsServer
 from tests.runtime.real import Heard, beside, killed_and_restarted, stored, with_log
@@ -63,7 +63,7 @@ def test_following_goes_on_across_a_kill_without_gap_or_repetition(server: NatsS
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers are expected within a moment."""
-    monkeypatch.setattr(link, "REPLY_WITHIN_S", 0.2)
+    monkeypatch.setattr(connection, "REPLY_WITHIN_S", 0.2)
 
 
 Ask = Callable[[JetStreamLog], Awaitable[object]]

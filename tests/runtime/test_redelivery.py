@@ -11,15 +11,16 @@ from shared.contracts.envelope import Event
 from shared.contracts.facts import PlanMade, TaskIssued
 from shared.contracts.subjects import Step
 from shared.contracts.tasks import PlanTask
-from shared.runtime import clock, dataref, topology
-from shared.runtime.horizon import Horizon
-from shared.runtime.jetstream import JetStreamDelivery, JetStreamLog
-from shared.runtime.link import Link
+from shared.nats import topology
+from shared.nats.client import Incoming
+from shared.nats.connection import Link
+from shared.nats.horizon import Horizon
+from shared.nats.jetstream import JetStreamDelivery, JetStreamLog
+from shared.nats.topology import Limits
+from shared.runtime import clock, dataref
 from shared.runtime.log import Consumer, Delivery, Fill, Stored, Tasks
-from shared.runtime.topology import Limits
-from shared.runtime.verdict import Policy
-from shared.runtime.wire import Incoming
-from shared.runtime.worker import Worker, performing
+from shared.runtime.retry_policy import Policy
+from shared.service.worker import Worker, performing
 from tests.nats_server import NatsServer
 from tests.runtime.real import killed_and_restarted, opened, with_log
 from tests.waiting import wait_until

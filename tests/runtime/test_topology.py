@@ -9,12 +9,12 @@ from nats.aio.client import Client
 
 from shared.contracts.subjects import ACCESS, COMPLETED, COMPLETIONS, EVIDENCE, KINDS, RESEARCH, key_created
 from shared.errors import Refused, ServerTooOld, Unavailable
-from shared.runtime import topology
-from shared.runtime.committer import judge
-from shared.runtime.jetstream import JetStreamLog
-from shared.runtime.link import Link
+from shared.nats import topology
+from shared.nats.batch_writer import judge
+from shared.nats.connection import Link
+from shared.nats.jetstream import JetStreamLog
+from shared.nats.topology import Limits
 from shared.runtime.log import Fill, Full, Stored
-from shared.runtime.topology import Limits
 from tests.runtime.real import Heard, in_flight, info, with_log
 from tests.waiting import wait_until
 

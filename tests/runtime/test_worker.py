@@ -28,11 +28,11 @@ from shared.contracts.subjects import Slot, Step, live_cancelled
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.errors import StepError, Terminal, Throttled, Transient
 from shared.runtime import clock, dataref, transcript
-from shared.runtime import worker as worker_module
 from shared.runtime.log import Consumer, Delivery, Fill, Filled, Tasks
 from shared.runtime.memory import MemoryLog
-from shared.runtime.verdict import Policy
-from shared.runtime.worker import Perform, Worker, performing
+from shared.runtime.retry_policy import Policy
+from shared.service import worker as worker_module
+from shared.service.worker import Perform, Worker, performing
 from tests.runtime.witness import Witness
 from tests.waiting import wait_until
 

@@ -12,10 +12,10 @@ from random import Random  # noqa: TID251  seeded
 from typing import Any, Final, TypeVar
 
 from shared.errors import Diverged, Refused, Unavailable
-from shared.runtime.horizon import Horizon
+from shared.nats.horizon import Horizon
+from shared.nats.topology import Limits
 from shared.runtime.log import Check, Consumer, End, Fill, Filled, Full, Hint, Message
 from shared.runtime.memory import MemoryLog
-from shared.runtime.topology import Limits
 from tests.simulation.faults import Hit, OnMessage
 from tests.simulation.handing import Order, at_once
 from tests.simulation.loop import OUTSIDE, Host, VirtualLoop, moment

@@ -13,7 +13,7 @@ from shared.contracts.facts import FetchFailed, FetchFound, PlanMade, StepOutcom
 from shared.contracts.subjects import Kind
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.errors import Terminal, Throttled, Transient
-from shared.runtime import live
+from shared.runtime import live_text
 from tests.simulation.loop import Host
 from tests.simulation.network import Connection
 from tests.simulation.scenario import Temper
@@ -63,7 +63,7 @@ class Work:
         """Do what the script says."""
         kind, about = _described(task)
         time = asyncio.get_running_loop().time()
-        step = live._step.get()
+        step = live_text._step.get()
         assert step, "A worker says what it works on before it begins."
         known_at = connection.known_at[step.outcome.subject]
         begun = Begun(kind, about, time, known_at, connection.host, connection.host.frozen_s)

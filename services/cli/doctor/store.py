@@ -11,9 +11,9 @@ from services.cli.doctor.finding import Finding, fault, ok, some, warning
 from services.cli.doctor.whoami import Whoami
 from services.cli.lockdown.permissions import ACCOUNT_INFO, INFORMED, OPERATOR
 from shared.errors import Refused, Unavailable
-from shared.runtime import topology
-from shared.runtime.link import Link
-from shared.runtime.topology import Limits
+from shared.nats import topology
+from shared.nats.connection import Link
+from shared.nats.topology import Limits
 
 _NEAR_FULL: Final = 0.8
 _FULL: Final = 0.95

@@ -15,7 +15,7 @@ from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, EmbeddedResource, ResourceLink, TextContent, TextResourceContents
 
-from services.fetcher.tools import Answer, Hit, Link, Search
+from services.fetcher.findings.tool import Answer, Hit, Link, Search
 from services.fetcher.tools.catalogue import Misconfigured
 from shared.errors import StepError, Terminal, Transient
 from shared.runtime import clock
