@@ -9,9 +9,8 @@ import msgspec
 
 from services.coordinator.engine.approvals import Desk
 from services.coordinator.engine.loop import Coordinator
+from services.coordinator.engine.observe import Observe, unobserved
 from services.coordinator.engine.projection import Projection
-from services.coordinator.http.rights import local
-from services.coordinator.telemetry.counters import Observe, unobserved
 from services.fetcher.perform import Fetcher
 from services.fetcher.tools.docs import Docs
 from services.planner.perform import Planner
@@ -22,6 +21,7 @@ from shared.contracts.requests import Revision
 from shared.contracts.subjects import APPROVED, CANCELLED, REJECTED, REQUESTED, RUN, Kind, parse_slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask
 from shared.domain.decisions import Defaults
+from shared.domain.roles import local
 from shared.domain.run import Run
 from shared.models.offline import OfflineModel
 from shared.runtime.memory import MemoryLog

@@ -15,12 +15,13 @@ from shared.contracts import envelope
 from shared.contracts.deliveries import ENDED, NOTICES, Delivery, DeliveryAsked, Told, hold_event, near_event
 from shared.contracts.envelope import Event
 from shared.contracts.facts import HoldExtended, HoldOpened, RunAccepted, RunCompleted
+from shared.contracts.messages import Message
 from shared.contracts.subjects import Slot, parse_slot
 from shared.errors import ContractError, DossierError, Refused
 from shared.runtime.deliveries import fill
 from shared.runtime.endpoints import Webhooks
 from shared.runtime.log import Delivery as Handed
-from shared.runtime.log import Log, Message
+from shared.runtime.log import Log
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,8 @@ from services.synthesizer.citations import Lost
 from services.synthesizer.prompt import AGENT, DEFAULT_ROOM, beside, boundary, evidence
 from services.synthesizer.schema import CorrectionReply
 from shared.contracts.tasks import SynthesizeTask
-from shared.models.context_window import PASSAGES, Room
+from shared.contracts.tokens import PASSAGES
+from shared.models.context_window import Room
 from shared.models.protocol import Ask
 
 PROMPT_VERSION: Final = "correct.v1"

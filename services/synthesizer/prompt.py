@@ -11,7 +11,8 @@ from services.synthesizer.schema import WriterReply
 from services.synthesizer.sources import numbered
 from shared.contracts.evidence import Finding, Passage, Source
 from shared.contracts.tasks import SynthesizeTask
-from shared.models.context_window import PASSAGES, Agent, Room, room
+from shared.contracts.tokens import PASSAGES
+from shared.models.context_window import Agent, Room, room
 from shared.models.protocol import Ask
 
 PROMPT_VERSION: Final = "synthesize.v2"

@@ -5,7 +5,7 @@ anything else is a new version, a class of its own beside the old one.
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
@@ -315,3 +315,7 @@ def having_paid(outcome: StepOutcome, calls: tuple[Call, ...]) -> StepOutcome:
             return replace(outcome, calls=(*calls, *outcome.calls))
         case _:
             return outcome
+
+
+INTERRUPTED: Final = "interrupted"
+"""The code of an attempt that its worker gave back when told to stop. It does not count as a failure."""

@@ -8,9 +8,8 @@ from msgspec.structs import replace
 
 from shared.contracts.evidence import Estimate, Finding
 from shared.contracts.facts import DecisionApproved, DecisionRevised, HoldOpened, PlanMade, RunCompleted
-from shared.contracts.tokens import BYTES_PER_TOKEN
+from shared.contracts.tokens import BYTES_PER_TOKEN, PASSAGES
 from shared.domain.run import Run
-from shared.models.context_window import PASSAGES
 
 _BESIDE: Final = 10_000
 """Bytes that a writer's prompt has at most beside question, sub-queries and sources: its instructions and form."""

@@ -24,6 +24,7 @@ from shared.contracts.facts import (
     Via,
     VoteCast,
 )
+from shared.contracts.messages import Message
 from shared.contracts.requests import Asked, Request, Revision, Ruling
 from shared.contracts.subjects import APPROVED, ASKED, CANCELLED, REJECTED, REQUESTED, Slot, is_reserved
 from shared.domain import fork
@@ -33,7 +34,6 @@ from shared.domain.judgement import Judgement, Refuse, Said, Take, no_auto, stal
 from shared.domain.owed import decided_findings
 from shared.domain.run import Run
 from shared.errors import InvalidMessage
-from shared.runtime.log import Message
 
 Verb = Literal["approve", "reject", "revise", "cancel"]
 VERBS: Final[dict[str, Verb]] = {APPROVED: "approve", REJECTED: "reject", CANCELLED: "cancel"}

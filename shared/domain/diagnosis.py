@@ -10,14 +10,14 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from shared.contracts.evidence import Failure
+from shared.contracts.facts import INTERRUPTED
+from shared.contracts.messages import Queue
 from shared.contracts.subjects import Kind, Step
 from shared.domain.budget import over_budget
 from shared.domain.deciders import deciders
 from shared.domain.owed import Attempt, attempt_of
 from shared.domain.run import Run
 from shared.domain.steps import last_moved, named, of_how_many, open_steps, waits_for_person
-from shared.runtime.log import Queue
-from shared.runtime.retry_policy import INTERRUPTED
 
 Code = Literal["ended", "parked", "person", "retry", "place", "worker", "working", "coordinator"]
 """Nothing: it ended; a release that knows a fact; a person; the time of the next attempt; a place in the limit; a

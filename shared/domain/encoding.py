@@ -10,11 +10,11 @@ from msgspec.structs import replace
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.facts import Fact, LogTruncated, RequestRefused, RunCompleted
+from shared.contracts.messages import Fill
 from shared.contracts.subjects import Slot, invalid, log_truncated
 from shared.domain.budget import with_usage
 from shared.domain.run import Run
 from shared.errors import TooLarge
-from shared.runtime.log import Fill
 
 SOURCE: Final = "dossier/coordinator"
 

@@ -19,10 +19,10 @@ from shared.contracts.facts import (
     RequestRefused,
     SynthesisFailed,
 )
+from shared.contracts.messages import Message
 from shared.contracts.subjects import Kind, Step, refused_seq
 from shared.domain.owed import attempt_of, plan_task
 from shared.domain.run import Round, Run
-from shared.runtime.log import Message
 
 FailureKind = Literal["plan", "fetch", "synthesize", "run", "parked", "request"]
 """A step; a run that failed without a step that did, or is parked; a contract message."""

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from shared.contracts import envelope
 from shared.contracts.access import AccessFact, KeyCreated, SecretSet
+from shared.contracts.messages import Message
 from shared.contracts.subjects import ACCESS_SECRET
 from shared.errors import Unreadable
-from shared.runtime.log import Message
 
 
 class Made(Struct, frozen=True):

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from shared.contracts.evidence import Citation, Failure, Finding, Passage, Report
 from shared.contracts.facts import (
+    INTERRUPTED,
     AttemptFailed,
     DecisionApproved,
     DecisionExpired,
@@ -39,7 +40,6 @@ from shared.domain.approval import RELAXED, Rules, carried
 from shared.domain.budget import Writer, decided_by_policy, estimate, left, with_usage, writing_budget
 from shared.domain.fork import Copy, copies_due, plan_due
 from shared.domain.run import Box, Round, Run, digest
-from shared.runtime.retry_policy import INTERRUPTED
 
 _FIRST_RETRY_S: Final = 1.0
 _LONGEST_RETRY_S: Final = 60.0

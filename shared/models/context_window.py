@@ -11,8 +11,6 @@ UNKNOWN_CONTEXT: Final = 16_384
 """Tokens that a model of which nobody says is taken to read and write together."""
 MOST_CONTEXT: Final = 1_000_000
 """Tokens that leave room for everything."""
-PASSAGES: Final = 60_000
-"""Bytes of passages that a prompt holds at most, however much room there is: some 15,000 tokens."""
 _REPLY: Final[dict[Agent, int]] = {"planner": 2_000, "writer": 6_000, "judge": 4_000}
 """Tokens that a reply may have; of the planner's, a tenth is queries, the rest is for models that think first."""
 _REPLYS_SHARE: Final = 4

@@ -12,12 +12,13 @@ import msgspec
 from msgspec import Struct
 
 from shared.contracts.envelope import HEADERS
+from shared.contracts.messages import Fill
 from shared.errors import NoRoom, Refused, TooLarge, Unavailable
 from shared.nats.client import Incoming
 from shared.nats.connection import Link
 from shared.nats.write_health import Room
 from shared.runtime.clock import token
-from shared.runtime.log import Fill, Filled, Full, Stored
+from shared.runtime.log import Filled, Full, Stored
 
 _FEW: Final = 4
 BATCH: Final = 1_000

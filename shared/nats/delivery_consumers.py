@@ -7,11 +7,12 @@ from typing import Any, Final
 
 from shared.contracts import envelope
 from shared.contracts.deliveries import DELIVERIES, NOTICED, NOTICES, DeliveryAsked, asked_of, first_asked, teller
+from shared.contracts.messages import Message
 from shared.contracts.subjects import RESEARCH
 from shared.errors import ContractError, Refused, Unavailable
 from shared.nats import topology
 from shared.nats.connection import Link
-from shared.runtime.log import Log, Message
+from shared.runtime.log import Log
 
 logger = logging.getLogger(__name__)
 

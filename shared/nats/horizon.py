@@ -7,7 +7,8 @@ that a first delivery is certain to be the first where its task was stored after
 
 from collections.abc import Iterable
 
-from shared.runtime.log import Filled, Message, Stored
+from shared.contracts.messages import Message
+from shared.runtime.log import Filled, Stored
 
 
 class Horizon:

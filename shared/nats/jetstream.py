@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from shared.contracts.deliveries import DELIVERIES
+from shared.contracts.messages import Fill, Message, Queue
 from shared.contracts.subjects import ACCESS, EVIDENCE, INBOUND, RESEARCH, evidence
 from shared.errors import Diverged, Refused, Unavailable
 from shared.nats import padding, topology
@@ -23,7 +24,7 @@ from shared.nats.pull import Pull
 from shared.nats.write_health import Room
 from shared.runtime import clock
 from shared.runtime.aio import unless
-from shared.runtime.log import Check, Consumer, End, Fill, Filled, Hint, Message, Queue, Stored
+from shared.runtime.log import Check, Consumer, End, Filled, Hint, Stored
 
 logger = logging.getLogger(__name__)
 

@@ -18,10 +18,11 @@ from shared.contracts.facts import (
     SynthesisOutcome,
     TaskIssued,
 )
+from shared.contracts.messages import Message
 from shared.contracts.subjects import RUN, Kind, Step, parse_slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.errors import ContractError
-from shared.runtime.log import Delivery, Message
+from shared.runtime.log import Delivery
 from shared.runtime.retry_policy import GiveUp
 
 logger = logging.getLogger(__name__)

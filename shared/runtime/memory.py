@@ -11,11 +11,12 @@ from typing import Final
 from msgspec import Struct
 
 from shared.contracts.envelope import MAX_BYTES
+from shared.contracts.messages import Fill, Message, Queue
 from shared.contracts.subjects import KINDS, LEAD, LOG_PADDING, task_filter
+from shared.contracts.topology import ACK_WAIT_S, LEAD_WAIT_S, Limits
 from shared.errors import NoRoom, Refused, Unavailable
-from shared.nats.topology import ACK_WAIT_S, LEAD_WAIT_S, Limits
 from shared.runtime import clock
-from shared.runtime.log import Check, Consumer, Delivery, End, Fill, Filled, Full, Hint, Message, Queue, Stored
+from shared.runtime.log import Check, Consumer, Delivery, End, Filled, Full, Hint, Stored
 
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _TOO_LARGE: Final = 10054

@@ -1,14 +1,9 @@
 """What follows an error: a pure function of the error and of how often the step has failed."""
 
-from typing import Final
-
 from msgspec import Struct
 
 from shared.contracts.evidence import Call, Failure
 from shared.errors import Refused, StepError, Terminal, Throttled, TooLarge
-
-INTERRUPTED: Final = "interrupted"
-"""The code of an attempt that its worker gave back when told to stop. It does not count as a failure."""
 
 
 class Policy(Struct, frozen=True):

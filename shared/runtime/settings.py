@@ -10,8 +10,8 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.contracts.requests import duration_s
+from shared.contracts.topology import Limits
 from shared.errors import InvalidMessage
-from shared.nats.topology import Limits
 from shared.runtime.identity import Identity, check_ca, check_seed
 from shared.runtime.retry_policy import Policy
 

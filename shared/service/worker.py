@@ -15,21 +15,22 @@ from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.evidence import Call, Failure
 from shared.contracts.facts import (
+    INTERRUPTED,
     AttemptFailed,
     Fact,
     StepOutcome,
     calls_of,
     having_paid,
 )
+from shared.contracts.messages import Fill, Message
 from shared.contracts.subjects import LIVE_CANCELLED, Kind, Slot, Step, parse_slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task, less
+from shared.contracts.topology import ACK_WAIT_S
 from shared.errors import DossierError, Refused, Terminal, Unavailable
-from shared.nats.topology import ACK_WAIT_S
 from shared.runtime import clock, dataref, live_text, transcript
 from shared.runtime.job import FAILURES, GIVEN_UP, Job, boxes, failed, fitting, opened, refers, unsaid
-from shared.runtime.log import Delivery, Fill, Log, Message, Tasks
+from shared.runtime.log import Delivery, Log, Tasks
 from shared.runtime.retry_policy import (
-    INTERRUPTED,
     Again,
     GiveUp,
     Policy,

@@ -7,11 +7,10 @@ from typing import Final, Literal, Protocol
 from msgspec import Struct
 
 from shared.contracts.evidence import Call
-from shared.contracts.facts import AttemptFailed, Fact, calls_of
+from shared.contracts.facts import INTERRUPTED, AttemptFailed, Fact, calls_of
 from shared.contracts.subjects import Step
 from shared.runtime import clock
 from shared.runtime.job import GIVEN_UP, Job
-from shared.runtime.retry_policy import INTERRUPTED
 from shared.telemetry import genai
 from shared.telemetry.tracing import WITHIN, Attribute, Span, Within
 

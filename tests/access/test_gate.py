@@ -17,18 +17,20 @@ from starlette.responses import PlainTextResponse
 from services.coordinator.access.access import Access, Entry
 from services.coordinator.api.runs import Api, routes
 from services.coordinator.http import rights
-from services.coordinator.http.rights import ANYONE, LEAST, ROLES, ROUTES, SOMEONE, Unlisted
+from services.coordinator.http.rights import ANYONE, ROUTES, SOMEONE, Unlisted
 from shared.contracts.access import Role
 from shared.contracts.evidence import Citation
 from shared.contracts.facts import FetchFound, PlanMade, StepOutcome, SynthesisWritten
+from shared.contracts.messages import Fill
 from shared.contracts.subjects import REQUESTED, key_revoked
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.domain import keys
 from shared.domain.approval import RELAXED, Rules
 from shared.domain.decisions import Defaults
+from shared.domain.roles import LEAST, ROLES
 from shared.errors import Unavailable
 from shared.runtime import clock
-from shared.runtime.log import End, Fill
+from shared.runtime.log import End
 from shared.runtime.memory import MemoryLog
 from shared.telemetry.metrics import Metrics
 from tests.access.entry import SHOWN, TOKEN, URL, created, entered, revoked, shown

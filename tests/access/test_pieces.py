@@ -14,15 +14,15 @@ from starlette.datastructures import Headers
 from services.coordinator.access import same_origin, sessions
 from services.coordinator.access.rate_limit import REMEMBERED, Brake, Known, neighbourhood
 from services.coordinator.access.sign_in_links import LIFE, Tickets
-from services.coordinator.http import rights
 from shared.api import local_token
 from shared.contracts import envelope
 from shared.contracts.access import AccessFact, KeyCreated, KeyRevoked, SecretSet
+from shared.contracts.messages import Message
 from shared.contracts.subjects import ACCESS_SECRET, key_created, key_revoked
 from shared.domain import keys
 from shared.domain.approval import LOCAL
 from shared.domain.keyring import Keyring, turned
-from shared.runtime.log import Message
+from shared.domain.roles import local
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SECRET = "5" * 64
@@ -168,7 +168,7 @@ def test_the_token_of_a_session_is_no_other_sessions_and_no_signature():
 
 
 def test_a_ticket_is_good_once():
-    tickets, ann = Tickets(), rights.local("ann")
+    tickets, ann = Tickets(), local("ann")
     tickets.issue("t1", ann, NOW)
     assert tickets.redeem("t2", NOW) is None
     assert tickets.redeem("t1", NOW) == ann
@@ -177,14 +177,14 @@ def test_a_ticket_is_good_once():
 
 def test_a_ticket_is_good_for_a_few_minutes():
     tickets = Tickets()
-    assert tickets.issue("t1", rights.local(), NOW) == NOW + LIFE <= NOW + timedelta(minutes=10)
+    assert tickets.issue("t1", local(), NOW) == NOW + LIFE <= NOW + timedelta(minutes=10)
     assert tickets.redeem("t1", NOW + LIFE) is None
 
 
 def test_nobody_can_fill_the_memory_with_tickets():
     tickets = Tickets()
     for number in range(2_000):
-        tickets.issue(str(number), rights.local(), NOW)
+        tickets.issue(str(number), local(), NOW)
     assert tickets.redeem("0", NOW) is None
     assert tickets.redeem("1999", NOW)
 

@@ -18,14 +18,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from shared.contracts.envelope import MAX_BYTES, Event
 from shared.contracts.evidence import Failure
 from shared.contracts.facts import PlanFailed
+from shared.contracts.messages import Fill, Message
 from shared.contracts.subjects import INBOUND, Slot, task_filter
+from shared.contracts.topology import Limits
 from shared.errors import Refused
 from shared.nats import topology
 from shared.nats.connection import Link
 from shared.nats.jetstream import CHUNK, JetStreamLog
-from shared.nats.topology import Limits
 from shared.runtime import dataref
-from shared.runtime.log import Consumer, Delivery, Fill, Log, Message, Tasks
+from shared.runtime.log import Consumer, Delivery, Log, Tasks
 from shared.runtime.memory import MemoryLog
 from tests.nats_server import NatsServer
 from tests.waiting import wait_until

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from shared.contracts.messages import Fill
 from shared.contracts.subjects import LOG_PADDING
+from shared.contracts.topology import Limits
 from shared.errors import Diverged, Unavailable
 from shared.nats import topology
 from shared.nats.connection import Link
 from shared.nats.jetstream import JetStreamLog
-from shared.runtime.log import Fill, Full, Log, Stored
+from shared.runtime.log import Full, Log, Stored
 from shared.runtime.memory import MemoryLog
 from tests.nats_server import NatsServer, running
 from tests.waiting import wait_until
@@ -41,7 +43,7 @@ async def in_memory(story: Story, _: Path) -> None:
 async def on_jetstream(story: Story, folder: Path) -> None:
     with running(folder) as server:
         link = await Link.open([server.url], name="test")
-        await topology.ensure(link, topology.Limits())
+        await topology.ensure(link, Limits())
         log = JetStreamLog(link)
         await filled(log)
         shutil.copytree(folder / "data", folder / "copy")

@@ -15,10 +15,10 @@ from services.cli.shell.terminal import Terminal
 from services.coordinator.http.presenters import summary, view
 from shared.api.schemas import LateView, RunPage
 from shared.api.views import FailurePage, ForkedRow, WhyView, failure_view, wait_view
+from shared.contracts.messages import Queue
 from shared.domain.diagnosis import Seen, why
 from shared.domain.failures import input_of, of_run, tries
 from shared.domain.steps import late
-from shared.runtime.log import Queue
 from tests.cli.terminals import Dossier
 from tests.cli.test_api import RUN, Server, with_api
 from tests.coordinator.story import FETCH_0, FETCH_1, START, accepted, attempt_failed, given, issued, not_found, planned

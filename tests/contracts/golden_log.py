@@ -11,10 +11,10 @@ from msgspec import Struct
 
 from services.coordinator.engine.fold import read
 from shared.contracts import envelope
+from shared.contracts.messages import Message
 from shared.contracts.subjects import parse_slot
 from shared.domain.owed import Owed, owed
 from shared.domain.run import Recorded, Run, evolve
-from shared.runtime.log import Message
 
 LATER = (timedelta(minutes=1), timedelta(hours=3), timedelta(days=15))
 """When it is asked as well what is owed, after the last message."""

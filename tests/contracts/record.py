@@ -31,6 +31,7 @@ from shared.contracts.facts import (
     SynthesisWritten,
     VoteCast,
 )
+from shared.contracts.messages import Fill, Message
 from shared.contracts.requests import Extension
 from shared.contracts.subjects import APPROVED, CANCELLED, INBOUND, REJECTED, REQUESTED, Slot, Step, parse_slot
 from shared.domain.approval import RELAXED, Rules, person, voter
@@ -41,7 +42,7 @@ from shared.domain.extension import judge_extension
 from shared.domain.fork import copied
 from shared.domain.owed import owed
 from shared.domain.run import Run
-from shared.runtime.log import Fill, Message, Stored
+from shared.runtime.log import Stored
 from shared.runtime.memory import MemoryLog
 from tests.contracts.golden_log import GoldenLog, States, told
 

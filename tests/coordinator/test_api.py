@@ -14,17 +14,18 @@ import pytest
 
 from services.coordinator.api.runs import SEQUENCE, Api
 from services.coordinator.engine.approvals import Desk
-from services.coordinator.http import rights
 from shared.contracts.evidence import Call, Citation, usage_of
 from shared.contracts.facts import FetchFound, PlanMade, StepOutcome, SynthesisWritten
+from shared.contracts.messages import Fill, Message
 from shared.contracts.requests import Ruling
 from shared.contracts.subjects import ASKED
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.domain.budget import Writer
 from shared.domain.decisions import Defaults
+from shared.domain.roles import local
 from shared.errors import Unavailable
 from shared.runtime import clock
-from shared.runtime.log import Check, Fill, Filled, Message
+from shared.runtime.log import Check, Filled
 from shared.runtime.memory import MemoryLog
 from tests.access.entry import SHOWN, URL, entered
 from tests.coordinator.story import OTHER, SOURCE, report
@@ -552,7 +553,7 @@ def test_a_decision_is_in_time_by_the_clock_of_the_log_whatever_a_coordinators_o
             async with coordinating(log, tmp_path, name="follower") as follower:
                 await follower.until(run_id, "hold")
                 desk = Desk(log, follower.coordinator, digest_required=False)
-                refusal, _ = await desk.rule("approve", Ruling(run_id=run_id, by="ada"), rights.local())
+                refusal, _ = await desk.rule("approve", Ruling(run_id=run_id, by="ada"), local())
                 assert refusal is None
 
     run(story)

@@ -9,16 +9,16 @@ import pytest
 from services.coordinator.engine.approvals import Desk
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.projection import Projection
-from services.coordinator.http.rights import local
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
+from shared.contracts.messages import Fill, Message
 from shared.contracts.requests import Revision, Ruling
 from shared.contracts.subjects import REQUESTED
 from shared.domain.decisions import Defaults
+from shared.domain.roles import local
 from shared.domain.run import Run
 from shared.errors import Unavailable
 from shared.runtime import clock
-from shared.runtime.log import Fill, Message
 from shared.runtime.memory import MemoryLog
 from tests.coordinator.story import OTHER, RUN, Told, accepted, found, hold, planned, revised
 from tests.coordinator.test_loop import WELL

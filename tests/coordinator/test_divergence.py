@@ -6,7 +6,8 @@ from hashlib import sha256
 import pytest
 
 from services.coordinator.engine.divergence import MARGIN, Checkpoint, Divergence, divergence, owed
-from shared.runtime.log import End, Message
+from shared.contracts.messages import Message
+from shared.runtime.log import End
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 STORED = datetime(2026, 1, 2, tzinfo=UTC)

@@ -15,19 +15,20 @@ from services.coordinator.engine.approvals import Desk
 from services.coordinator.engine.divergence import Checkpoint
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.projection import Projection, Wanted
-from services.coordinator.http.rights import local
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.facts import DecisionExpired, HoldExtended
+from shared.contracts.messages import Fill
 from shared.contracts.requests import MAX_TIMEOUT_S, Extension, Ruling
 from shared.contracts.subjects import Slot
 from shared.domain.decisions import Defaults, judge_ruling
 from shared.domain.diagnosis import Seen, why
 from shared.domain.extension import judge_extension
 from shared.domain.judgement import Refuse, Said, Take
+from shared.domain.roles import local
 from shared.domain.run import Run
 from shared.domain.steps import owed_since
-from shared.runtime.log import Fill, Filled
+from shared.runtime.log import Filled
 from shared.runtime.memory import MemoryLog
 from tests.coordinator.story import (
     DEADLINE,

@@ -9,10 +9,10 @@ from services.coordinator.engine.projection import Projection, Wanted, WantedFai
 from shared.contracts import envelope
 from shared.contracts.evidence import Failure
 from shared.contracts.facts import FetchFailed, RequestRefused
+from shared.contracts.messages import Message
 from shared.domain.decoding import recorded
 from shared.domain.failures import input_of, of_refusal, of_run, tries
 from shared.domain.run import evolve
-from shared.runtime.log import Message
 from tests.coordinator.story import (
     ERROR,
     FETCH_1,

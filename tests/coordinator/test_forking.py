@@ -10,10 +10,11 @@ from msgspec.structs import replace
 from shared.contracts import envelope
 from shared.contracts.evidence import Citation, Usage
 from shared.contracts.facts import Fact, FetchFound, PlanMade, StepOutcome, SynthesisWritten
+from shared.contracts.messages import Fill
 from shared.contracts.subjects import Kind
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.errors import Terminal
-from shared.runtime.log import Fill, Filled
+from shared.runtime.log import Filled
 from shared.runtime.memory import MemoryLog
 from shared.service.worker import Perform
 from tests.coordinator.story import SOURCE, report

@@ -11,11 +11,11 @@ from services.coordinator.engine import loop, pending
 from services.coordinator.engine.divergence import Checkpoint
 from services.coordinator.engine.pending import Inbox
 from services.coordinator.engine.projection import Projection
+from shared.contracts.messages import Message
 from shared.contracts.subjects import REQUESTED
 from shared.domain.decisions import Defaults, Inbound, Take, judge, read
 from shared.domain.run import Run, evolve
 from shared.runtime import clock
-from shared.runtime.log import Message
 from shared.runtime.memory import MemoryLog
 from tests.coordinator.story import stored
 from tests.coordinator.test_loop import WELL

@@ -19,6 +19,7 @@ from shared.contracts.facts import (
     RunAccepted,
     RunCompleted,
 )
+from shared.contracts.messages import Fill, Message
 from shared.contracts.requests import Revision, Ruling
 from shared.contracts.subjects import APPROVED, CANCELLED, INVALID, LEAD, REJECTED, REQUESTED, Slot
 from shared.domain.decisions import (
@@ -35,7 +36,6 @@ from shared.domain.decisions import (
     winner,
 )
 from shared.domain.run import Run
-from shared.runtime.log import Fill, Message
 from shared.runtime.memory import MemoryLog
 from tests.coordinator.story import (
     DEADLINE,

@@ -22,12 +22,13 @@ from shared.contracts.facts import (
     SynthesisWritten,
     TaskIssued,
 )
+from shared.contracts.messages import Fill, Message
 from shared.contracts.subjects import Kind
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.domain.decisions import Defaults
 from shared.domain.run import FOLD_VERSION
 from shared.errors import Transient
-from shared.runtime.log import Check, Fill, Message
+from shared.runtime.log import Check
 from shared.runtime.memory import MemoryLog
 from shared.service.worker import Perform
 from tests.coordinator.story import SOURCE, report

@@ -15,13 +15,13 @@ from services.coordinator.engine.projection import Projection
 from services.coordinator.upgrade.projected import Standings, compared
 from shared.contracts.evidence import Citation
 from shared.contracts.facts import FetchFound, HoldExtended, PlanMade, StepOutcome, SynthesisWritten, VoteCast
+from shared.contracts.messages import Message
 from shared.contracts.subjects import KINDS, Slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.domain import owed as owed_module
 from shared.domain.approval import voter
 from shared.domain.replay import replay
 from shared.errors import Transient
-from shared.runtime.log import Message
 from shared.runtime.memory import MemoryLog
 from tests.contracts.golden_log import GoldenLog, facts
 from tests.contracts.record import STORIES, record

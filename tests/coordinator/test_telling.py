@@ -18,10 +18,11 @@ from services.coordinator.telemetry.gauges import Figures
 from services.coordinator.telemetry.spans import spans
 from shared.contracts import traces
 from shared.contracts.facts import HoldExtended
+from shared.contracts.messages import Fill, Queue
 from shared.contracts.subjects import Slot
 from shared.domain.run import Recorded, Run, evolve
 from shared.errors import Unavailable
-from shared.runtime.log import Fill, Filled, Full, Queue
+from shared.runtime.log import Filled, Full
 from shared.runtime.memory import MemoryLog
 from shared.runtime.settings import Settings
 from shared.telemetry.setup import Telemetry

@@ -18,11 +18,11 @@ from services.coordinator.engine.projection import Projection
 from shared.contracts import envelope
 from shared.contracts.facts import RunAccepted, RunCompleted
 from shared.contracts.subjects import LOG_TRUNCATED, REQUESTED, parse_slot
+from shared.contracts.topology import Limits
 from shared.domain.decisions import Defaults
 from shared.nats import topology
 from shared.nats.connection import Link
 from shared.nats.jetstream import JetStreamLog
-from shared.nats.topology import Limits
 from shared.runtime import dataref
 from tests.coordinator.test_loop import WELL
 from tests.dossier import run as told

@@ -15,9 +15,10 @@ from services.coordinator.engine.divergence import Checkpoint, divergence
 from services.coordinator.engine.loop import Coordinator
 from shared.contracts import envelope
 from shared.contracts.facts import RunAccepted
+from shared.contracts.messages import Message
 from shared.contracts.subjects import REQUESTED, parse_slot
 from shared.domain import decisions
-from shared.runtime.log import End, Message
+from shared.runtime.log import End
 from shared.runtime.memory import MemoryLog
 from tests.coordinator.test_loop import WELL
 from tests.dossier import Dossier, coordinating, run, working

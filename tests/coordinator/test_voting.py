@@ -14,13 +14,13 @@ from shared.contracts.facts import (
     RunAccepted,
     VoteCast,
 )
+from shared.contracts.messages import Message
 from shared.contracts.requests import Ruling
 from shared.contracts.subjects import APPROVED, ASKED, REJECTED, REQUESTED, Slot
 from shared.domain.approval import RELAXED, Rules, person, voter
 from shared.domain.deciders import deciders
 from shared.domain.decisions import Defaults, Refuse, Said, Take, judge, judge_ruling, read
 from shared.domain.owed import owed
-from shared.runtime.log import Message
 from tests.coordinator.story import (
     DEADLINE,
     OTHER,

@@ -6,13 +6,13 @@ import pytest
 from msgspec.structs import replace
 
 from shared.contracts.evidence import Estimate
+from shared.contracts.messages import Queue
 from shared.contracts.subjects import Step
 from shared.domain.deciders import deciders
 from shared.domain.decoding import recorded
 from shared.domain.diagnosis import Seen, Wait, span, why
 from shared.domain.run import Run, evolve
 from shared.domain.steps import late, open_steps, owed_since
-from shared.runtime.log import Queue
 from tests.coordinator.story import (
     DEADLINE,
     FETCH_0,

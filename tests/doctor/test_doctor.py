@@ -24,9 +24,9 @@ from services.cli.doctor.whoami import whoami
 from services.cli.lockdown import config
 from services.cli.shell.folder import Folder
 from services.cli.shell.terminal import Terminal
+from shared.contracts.topology import Limits, streams
 from shared.nats import topology
 from shared.nats.connection import Link
-from shared.nats.topology import Limits
 from shared.runtime import clock
 from shared.runtime.identity import NOBODY
 from shared.runtime.settings import Settings
@@ -203,7 +203,7 @@ def test_trying_what_a_user_may_do_does_none_of_it(locked: Locked):
         operator = await Link.open(locked.urls, name="test", identity=locked.identity("operator"))
 
         async def state() -> list[dict[str, Any]]:
-            names = [str(stream["name"]) for stream in topology.streams(Limits())]
+            names = [str(stream["name"]) for stream in streams(Limits())]
             infos = [await topology.api(operator, f"STREAM.INFO.{name}") for name in names]
             return [{"config": info["config"], **info["state"]} for info in infos]
 

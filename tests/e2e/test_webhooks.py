@@ -12,9 +12,9 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from shared.contracts.deliveries import DELIVERIES
+from shared.contracts.topology import Limits
 from shared.nats import delivery_consumers, topology
 from shared.nats.connection import Link
-from shared.nats.topology import Limits
 from tests.harness.client import Client, Json
 from tests.harness.deployment import STUB_WORKERS, Deployment
 from tests.harness.receiver import Got, Receiver, Reply

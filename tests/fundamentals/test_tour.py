@@ -8,9 +8,10 @@ import msgspec
 import pytest
 
 from shared.contracts.facts import DecisionApproved, FetchFailed, PlanMade, RunCompleted
+from shared.contracts.messages import Fill
 from shared.contracts.subjects import Slot
 from shared.domain.run import digest
-from shared.runtime.log import Fill, Full, Stored
+from shared.runtime.log import Full, Stored
 from shared.runtime.memory import MemoryLog
 from tests.dossier import Dossier, coordinating, performers, run, working
 

@@ -23,6 +23,7 @@ from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.evidence import Claim, Finding, Passage, Source, Usage
 from shared.contracts.facts import DecisionRevised
+from shared.contracts.messages import Fill
 from shared.contracts.subjects import Slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask
 from shared.contracts.visible import visible
@@ -30,7 +31,6 @@ from shared.models.offline import OfflineModel
 from shared.models.openai import OpenAIModel
 from shared.models.protocol import Answer, Model
 from shared.runtime import clock
-from shared.runtime.log import Fill
 from shared.runtime.memory import MemoryLog
 from shared.service.worker import performing
 from tests.audit import audit

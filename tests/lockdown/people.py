@@ -13,9 +13,9 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from services.cli.lockdown.permissions import OPERATOR, USERS, WHOAMI
+from shared.contracts.topology import Limits
 from shared.nats import topology
 from shared.nats.connection import Link
-from shared.nats.topology import Limits
 from tests.harness.locked import Locked
 
 NAMES: Final = (*(user.name for user in USERS), OPERATOR)

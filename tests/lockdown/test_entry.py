@@ -16,8 +16,8 @@ from services.cli.lockdown import certificates, config
 from services.cli.lockdown.config import Node as Named
 from services.cli.lockdown.config import Place
 from services.cli.lockdown.permissions import USERS
+from shared.contracts.topology import Limits
 from shared.nats.connection import Link
-from shared.nats.topology import Limits
 from shared.runtime import clock
 from shared.runtime.identity import Identity
 from tests.harness.http import ask

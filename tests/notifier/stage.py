@@ -17,11 +17,11 @@ from shared.contracts import envelope
 from shared.contracts.deliveries import EVENT_TYPES, NOTICED, NOTICES, asked_of, parse_delivery, teller
 from shared.contracts.envelope import Event
 from shared.contracts.facts import DecisionApproved, Fact, HoldExtended, HoldOpened, RunAccepted, RunCompleted
+from shared.contracts.messages import Fill
 from shared.contracts.subjects import Slot
 from shared.nats.delivery_consumers import ACK_WAIT_S
 from shared.runtime.deliveries import Story, fill, stories
 from shared.runtime.endpoints import Endpoint, Webhooks
-from shared.runtime.log import Fill
 from shared.runtime.memory import MemoryLog
 from tests.notifier.virtual import now
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from shared.contracts.deliveries import NOTICED, NOTICES
+from shared.contracts.messages import Fill
 from shared.contracts.subjects import RESEARCH, Slot
 from shared.nats import delivery_consumers, topology
 from shared.nats.jetstream import JetStreamLog
-from shared.runtime.log import Fill
 from tests.nats_server import running
 from tests.runtime.real import with_log
 

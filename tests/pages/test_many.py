@@ -20,10 +20,11 @@ from services.coordinator.web.lists import Listed, Lists, Want
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.facts import RunCompleted
+from shared.contracts.messages import Fill, Message
 from shared.contracts.subjects import REQUESTED, Slot, live_writing
 from shared.domain.run import Run
 from shared.runtime import clock
-from shared.runtime.log import Check, Fill, Message
+from shared.runtime.log import Check
 from shared.runtime.memory import MemoryLog
 from shared.service.app import serve_http
 from tests.access.entry import SHOWN

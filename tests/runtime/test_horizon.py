@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from shared.contracts.messages import Message
 from shared.errors import Refused
 from shared.nats.horizon import Horizon
-from shared.runtime.log import Filled, Full, Message, Stored
+from shared.runtime.log import Filled, Full, Stored
 
 
 def at(seq: int) -> Message:

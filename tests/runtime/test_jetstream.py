@@ -5,10 +5,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from shared.contracts.messages import Fill
 from shared.errors import Refused, Unavailable
 from shared.nats import connection
 from shared.nats.jetstream import JetStreamLog
-from shared.runtime.log import Fill, Filled, Full, Stored
+from shared.runtime.log import Filled, Full, Stored
 from tests.nats_server import NatsServer
 from tests.runtime.real import Heard, beside, killed_and_restarted, stored, with_log
 from tests.waiting import wait_until

@@ -10,11 +10,11 @@ import pytest
 from shared.contracts.envelope import Event, encode
 from shared.contracts.evidence import Call, Failure
 from shared.contracts.facts import PlanFailed, PlanMade, StepOutcome, TaskIssued
+from shared.contracts.messages import Fill
 from shared.contracts.subjects import Step, live_cancelled
 from shared.contracts.tasks import PlanTask, Task
 from shared.errors import Terminal, Throttled, Transient
 from shared.runtime import clock
-from shared.runtime.log import Fill
 from shared.runtime.memory import MemoryLog
 from shared.runtime.retry_policy import Policy
 from shared.service.worker import Worker

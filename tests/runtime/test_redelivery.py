@@ -9,16 +9,17 @@ import pytest
 
 from shared.contracts.envelope import Event
 from shared.contracts.facts import PlanMade, TaskIssued
+from shared.contracts.messages import Fill
 from shared.contracts.subjects import Step
 from shared.contracts.tasks import PlanTask
+from shared.contracts.topology import Limits
 from shared.nats import topology
 from shared.nats.client import Incoming
 from shared.nats.connection import Link
 from shared.nats.horizon import Horizon
 from shared.nats.jetstream import JetStreamDelivery, JetStreamLog
-from shared.nats.topology import Limits
 from shared.runtime import clock, dataref
-from shared.runtime.log import Consumer, Delivery, Fill, Stored, Tasks
+from shared.runtime.log import Consumer, Delivery, Stored, Tasks
 from shared.runtime.retry_policy import Policy
 from shared.service.worker import Worker, performing
 from tests.nats_server import NatsServer

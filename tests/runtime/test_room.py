@@ -6,13 +6,14 @@ import logging
 import msgspec
 import pytest
 
+from shared.contracts.messages import Fill
 from shared.errors import NoRoom, Refused, Unavailable
 from shared.nats import topology
 from shared.nats import write_health as room_module
 from shared.nats.batch_writer import judge
 from shared.nats.jetstream import JetStreamLog
 from shared.nats.write_health import Room
-from shared.runtime.log import Fill, Stored
+from shared.runtime.log import Stored
 from tests.runtime.real import beside, with_log
 from tests.waiting import wait_until
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from shared.nats.topology import Limits
+from shared.contracts.topology import Limits
 from shared.runtime.identity import NOBODY
 from shared.runtime.retry_policy import Policy
 from shared.runtime.settings import Settings

@@ -24,11 +24,12 @@ from shared.contracts.facts import (
     TaskIssued,
     calls_of,
 )
+from shared.contracts.messages import Fill
 from shared.contracts.subjects import Slot, Step, live_cancelled
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.errors import StepError, Terminal, Throttled, Transient
 from shared.runtime import clock, dataref, transcript
-from shared.runtime.log import Consumer, Delivery, Fill, Filled, Tasks
+from shared.runtime.log import Consumer, Delivery, Filled, Tasks
 from shared.runtime.memory import MemoryLog
 from shared.runtime.retry_policy import Policy
 from shared.service import worker as worker_module

@@ -9,9 +9,10 @@ from msgspec.structs import replace
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.facts import Fact, StepOutcome
+from shared.contracts.messages import Fill, Message
 from shared.contracts.subjects import Slot
 from shared.errors import Refused, Unavailable
-from shared.runtime.log import Consumer, Delivery, Fill, Filled, Message, Tasks
+from shared.runtime.log import Consumer, Delivery, Filled, Tasks
 from shared.runtime.memory import MemoryLog
 
 

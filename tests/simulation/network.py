@@ -11,10 +11,11 @@ from contextlib import aclosing, asynccontextmanager
 from random import Random  # noqa: TID251  seeded
 from typing import Any, Final, TypeVar
 
+from shared.contracts.messages import Fill, Message
+from shared.contracts.topology import Limits
 from shared.errors import Diverged, Refused, Unavailable
 from shared.nats.horizon import Horizon
-from shared.nats.topology import Limits
-from shared.runtime.log import Check, Consumer, End, Fill, Filled, Full, Hint, Message
+from shared.runtime.log import Check, Consumer, End, Filled, Full, Hint
 from shared.runtime.memory import MemoryLog
 from tests.simulation.faults import Hit, OnMessage
 from tests.simulation.handing import Order, at_once

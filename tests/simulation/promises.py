@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from shared.runtime.log import Message
+from shared.contracts.messages import Message
 from shared.runtime.memory import MemoryLog
 from tests.chaos import checker, deadlines
 from tests.chaos.stored import Stored

@@ -12,16 +12,16 @@ from services.coordinator.engine.fold import Fold
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.pending import Inbox
 from shared.contracts.facts import FetchFound
+from shared.contracts.messages import Message
 from shared.contracts.subjects import Step
 from shared.contracts.tasks import Task
+from shared.contracts.topology import Limits
 from shared.domain import decisions, owed, run
 from shared.domain.decisions import Inbound, Judgement, Refuse, Said
 from shared.domain.owed import NOTHING, Owed
 from shared.domain.run import Box, Recorded, Round, Run
 from shared.nats.horizon import Horizon
-from shared.nats.topology import Limits
 from shared.runtime import clock
-from shared.runtime.log import Message
 from shared.service import worker
 from shared.service.worker import Job, Worker
 from tests.simulation.telling import first_broken

@@ -13,12 +13,12 @@ from services.coordinator.engine import fold, loop, pending
 from services.coordinator.engine.fold import read
 from shared.contracts.envelope import decode
 from shared.contracts.facts import TaskIssued
+from shared.contracts.messages import Message
 from shared.contracts.subjects import Kind, parse_slot
+from shared.contracts.topology import Limits
 from shared.domain.owed import owed
 from shared.domain.run import Recorded, Run, evolve
-from shared.nats.topology import Limits
 from shared.runtime.dataref import whole
-from shared.runtime.log import Message
 from tests.simulation import faults
 from tests.simulation.book import Book
 from tests.simulation.faults import Fault, OnMessage

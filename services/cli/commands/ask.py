@@ -16,8 +16,9 @@ from services.cli.render.screen import Screen
 from services.cli.shell.api import Api
 from services.cli.shell.folder import Running
 from services.cli.shell.refusal import MISUSED, Refusal
+from services.cli.shell.setup import Setup
 from services.cli.shell.terminal import Terminal, user_name
-from services.cli.supervisor.supervisor import Setup, found, supervised
+from services.cli.supervisor.supervisor import found, supervised
 from shared.contracts import envelope
 from shared.contracts.facts import RunCompleted
 from shared.contracts.requests import Request, check_request

@@ -17,9 +17,9 @@ from msgspec import Raw, Struct
 from shared.contracts import envelope
 from shared.contracts.evidence import Call
 from shared.contracts.facts import Fact, FetchFound, TaskIssued, calls_of
+from shared.contracts.messages import Message
 from shared.contracts.subjects import parse_slot
 from shared.contracts.tasks import SynthesizeTask
-from shared.runtime.log import Message
 
 CASE: Final = "case.json"
 FACTS: Final = "facts.json"

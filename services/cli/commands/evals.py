@@ -14,12 +14,13 @@ from services.cli.commands.upgrade import log_of
 from services.cli.shell.folder import Folder
 from services.cli.shell.refusal import MISUSED, Refusal
 from services.cli.shell.settings import CliSettings
+from services.cli.shell.setup import Setup
 from services.cli.shell.terminal import Terminal
-from services.cli.supervisor.supervisor import Setup
 from services.coordinator.engine.fold import read
 from shared.api import local_token
 from shared.contracts.evidence import Call
 from shared.contracts.facts import PlanMade, SynthesisWritten
+from shared.contracts.messages import Message
 from shared.contracts.subjects import RUN, is_token, parse_slot
 from shared.domain.replay import folded
 from shared.domain.run import Run
@@ -27,7 +28,7 @@ from shared.errors import ContractError, Refused, Unavailable
 from shared.models import roles
 from shared.models.context_window import Agent
 from shared.runtime.dataref import whole
-from shared.runtime.log import Log, Message
+from shared.runtime.log import Log
 from shared.runtime.settings import Settings
 
 CASES: Final = Path("cases")

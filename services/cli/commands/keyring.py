@@ -14,21 +14,22 @@ from rich.text import Text
 from services.cli.shell.connecting import connected
 from services.cli.shell.refusal import MISUSED, Refusal
 from services.cli.shell.terminal import Terminal, printable, user_name
-from services.coordinator.http.rights import ACTIONS, LEAST, ROLES
 from shared.contracts import envelope
 from shared.contracts.access import AccessFact, Action, KeyCreated, KeyRevoked, Role
+from shared.contracts.messages import Fill
 from shared.contracts.requests import duration_s
 from shared.contracts.subjects import ACCESS, key_created, key_revoked
+from shared.contracts.topology import Limits
 from shared.domain import keys
 from shared.domain.approval import LOCAL
 from shared.domain.keyring import Keyring, Made, turned
+from shared.domain.roles import ACTIONS, LEAST, ROLES
 from shared.errors import InvalidMessage
 from shared.nats import topology
 from shared.nats.jetstream import JetStreamLog
-from shared.nats.topology import Limits
 from shared.runtime import clock
 from shared.runtime.identity import NOBODY, Identity
-from shared.runtime.log import Fill, Full, Log, Stored
+from shared.runtime.log import Full, Log, Stored
 
 _SOURCE: Final = "dossier/keys"
 _NAME: Final = re.compile(r"[^\W_]([\w.@+' -]{0,98}[\w.])?")

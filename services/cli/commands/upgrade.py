@@ -15,8 +15,9 @@ from rich.text import Text
 from services.cli.shell.connecting import connected
 from services.cli.shell.folder import Folder
 from services.cli.shell.refusal import MISUSED, Refusal
+from services.cli.shell.setup import Setup
 from services.cli.shell.terminal import Terminal, printable
-from services.cli.supervisor.supervisor import Setup, supervised
+from services.cli.supervisor.supervisor import supervised
 from services.coordinator.engine.fold import read
 from services.coordinator.upgrade.projected import Standing, Standings, compared
 from shared.contracts.subjects import RUN, parse_slot

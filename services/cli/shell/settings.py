@@ -7,7 +7,7 @@ from pydantic import SecretStr, ValidationError
 
 from services.cli.shell.folder import Folder, Running
 from services.cli.shell.refusal import MISUSED, Refusal
-from services.cli.supervisor.supervisor import Setup
+from services.cli.shell.setup import Setup
 from shared.api import local_token
 from shared.runtime.identity import NOBODY, Identity
 from shared.runtime.settings import Settings

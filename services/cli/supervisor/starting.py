@@ -12,9 +12,10 @@ from services.cli.render.screen import Screen
 from services.cli.shell.api import Api
 from services.cli.shell.folder import Running
 from services.cli.shell.refusal import Refusal
+from services.cli.shell.setup import Setup
 from services.cli.shell.terminal import Terminal, printable, user_name
 from services.cli.supervisor.logs import Notice
-from services.cli.supervisor.supervisor import Setup, supervised
+from services.cli.supervisor.supervisor import supervised
 from shared.api import local_token
 from shared.nats.connection import without_password
 from shared.runtime.settings import Settings

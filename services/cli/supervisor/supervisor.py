@@ -3,16 +3,15 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import httpx2
-from msgspec import Struct
 
 from services.cli.shell.folder import Folder, Lock, Running
 from services.cli.shell.refusal import MISUSED, Refusal
+from services.cli.shell.setup import Setup
 from services.cli.supervisor import nats_server, ports
 from services.cli.supervisor.children import Child, Group, Program
 from services.cli.supervisor.logs import LogFile, Tell
@@ -22,7 +21,6 @@ from shared.errors import Refused, Unavailable
 from shared.nats import topology
 from shared.nats.connection import Link, without_password
 from shared.runtime import webhooks as configuration
-from shared.runtime.identity import NOBODY, Identity
 
 NATS_PORT: Final = 4222
 NATS: Final = "nats"
@@ -39,45 +37,6 @@ _STOP_S: Final = 5.0
 _LOCKED_S: Final = 10.0
 _LOOK_AGAIN_S: Final = 0.1
 _PATIENCE: Final = 100
-
-
-class Setup(Struct, frozen=True):
-    """What to start, and with what. `nats` are the URLs of a NATS that runs elsewhere; empty for the embedded one."""
-
-    folder: Folder
-    nats: tuple[str, ...] = ()
-    nats_port: int | None = None
-    api_port: int | None = None
-    usual_api_port: int = 8400
-    docs: Path | None = None
-    webhooks: Path | None = None
-    public_url: str | None = None
-    grace_s: float = 20.0
-    log_format: Literal["text", "json"] = "text"
-    """Of what the services write to their files: lines for people, unless machines are to read them."""
-    identity: Identity = NOBODY
-    """Who the services are to that NATS; the embedded one asks nobody."""
-
-    def environment(self, running: Running) -> Mapping[str, str]:
-        """What the services get to know; not the key of whoever starts them."""
-        host, _, port = running.api.removeprefix("http://").rpartition(":")
-        docs = {"DOSSIER_DOCS": str(self.docs.resolve())} if self.docs else {}
-        links = {"DOSSIER_PUBLIC_URL": self.public_url or running.api} if self.webhooks else {}
-        return (
-            docs
-            | links
-            | {
-                "DOSSIER_NATS_URL": ",".join(running.nats),
-                "DOSSIER_NATS_SEED": _path(self.identity.seed),
-                "DOSSIER_NATS_CA": _path(self.identity.ca),
-                "DOSSIER_DATA": str(self.folder.path.resolve()),
-                "DOSSIER_API_HOST": host,
-                "DOSSIER_API_PORT": port,
-                "DOSSIER_HEALTH_PORT": "0",
-                "DOSSIER_API_KEY": "",
-                "DOSSIER_LOG_FORMAT": self.log_format,
-            }
-        )
 
 
 class Supervisor:
@@ -171,10 +130,6 @@ class Supervisor:
         finally:
             task.cancel()
         return task.result()
-
-
-def _path(file: Path | None) -> str:
-    return str(file.resolve()) if file else ""
 
 
 async def _missing(link: Link, http: httpx2.AsyncClient, tells: bool) -> str:

@@ -15,7 +15,8 @@ from services.coordinator.access.access import Access, nobody
 from services.coordinator.access.sessions import Session
 from services.coordinator.http import rights
 from services.coordinator.http.problems import ProblemError, Tell, wants_page
-from services.coordinator.http.rights import ANYONE, PROBES, SOMEONE, Need, Principal
+from services.coordinator.http.rights import ANYONE, PROBES, SOMEONE, Need
+from shared.domain.roles import LEAST, Principal, may
 from shared.errors import Unavailable
 
 CSRF_HEADER: Final = "X-CSRF-Token"
@@ -160,8 +161,8 @@ class Gate:
     def _allow(self, principal: Principal, need: Need) -> None:
         if need in (ANYONE, SOMEONE):
             return
-        if not rights.may(principal, need):
-            least = rights.LEAST[need]
+        if not may(principal, need):
+            least = LEAST[need]
             scopes = f" with the scopes {', '.join(principal.scopes)}" if principal.scopes else ""
             text = f"This takes the role {least} (to {need}); {principal.name} comes as {principal.role}{scopes}."
             raise ProblemError(403, "forbidden", text)

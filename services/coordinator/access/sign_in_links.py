@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from services.coordinator.http.rights import Principal
+from shared.domain.roles import Principal
 
 LIFE: Final = timedelta(minutes=10)
 _AT_MOST: Final = 1_000

@@ -12,11 +12,12 @@ from services.coordinator.http.problems import ProblemError, speaking
 from shared.api.schemas import BY_WHOM, By
 from shared.api.views import AttemptView, DeliveryPage, DeliveryView
 from shared.contracts.deliveries import Delivery, EventType, first_asked, parse_box, parse_delivery
+from shared.contracts.messages import Message
 from shared.contracts.subjects import TOKEN
 from shared.errors import Refused
 from shared.runtime import clock
 from shared.runtime.deliveries import AT_ONCE, MAX_ASKS, State, Story, fill, stories
-from shared.runtime.log import Log, Message
+from shared.runtime.log import Log
 
 SOURCE: Final = "dossier/coordinator"
 _PAGE: Final = 1_000

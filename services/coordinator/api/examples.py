@@ -12,10 +12,10 @@ from shared.api.schemas import Accepted, EventPage, RunPage
 from shared.api.views import DeliveryPage
 from shared.contracts import envelope, samples
 from shared.contracts.facts import HoldOpened, SynthesisWritten
+from shared.contracts.messages import Message
 from shared.domain.decoding import recorded
 from shared.domain.run import Run, evolve
 from shared.runtime.deliveries import Story
-from shared.runtime.log import Message
 
 Json = dict[str, Any]
 

@@ -14,13 +14,14 @@ from services.coordinator.http import problems
 from services.coordinator.http.params import WAIT_S, Code, Cursor, Limit, Moment, RunId, Since, Text
 from shared.api.schemas import LateView
 from shared.api.views import FailurePage, FailureView, WhyView, failure_view, wait_view
+from shared.contracts.messages import Queue
 from shared.contracts.subjects import COORDINATOR_LEAD, TOKEN, Kind
 from shared.domain.diagnosis import Seen, why
 from shared.domain.failures import Failed, FailureKind, input_of, tries
 from shared.domain.run import Run
 from shared.domain.steps import late, open_steps
 from shared.errors import Refused, Unavailable
-from shared.runtime.log import Consumer, Log, Queue
+from shared.runtime.log import Consumer, Log
 from shared.runtime.retry_policy import Policy
 
 SHOWN: Final = 4_000

@@ -15,7 +15,6 @@ from services.coordinator.http import problems
 from services.coordinator.http.params import SEQUENCE, WAIT_S, Key, RunId, Since, checked_statuses
 from services.coordinator.http.problems import ProblemError
 from services.coordinator.http.publishing import Publisher, run_id_of
-from services.coordinator.http.rights import Principal
 from shared.api.views import ErrorView, ForkAccepted, ForkedRow, ForkPage, NewFork, NewForks
 from shared.contracts.facts import Forked, RunAccepted
 from shared.contracts.forks import Fork
@@ -23,6 +22,7 @@ from shared.contracts.requests import Asked, Request, check_request
 from shared.domain.approval import Rules
 from shared.domain.fork import approval_of, resolve
 from shared.domain.judgement import Refuse, no_auto
+from shared.domain.roles import Principal
 from shared.domain.run import Run
 from shared.errors import InvalidMessage
 

@@ -19,6 +19,7 @@ from services.coordinator.api.failures import EXPECTED, Expected, Troubles
 from services.coordinator.api.forks import Forking
 from services.coordinator.engine.approvals import Desk
 from services.coordinator.engine.loop import Coordinator
+from services.coordinator.engine.observe import Observe, unobserved
 from services.coordinator.engine.projection import Wanted
 from services.coordinator.http import feed, problems, rights
 from services.coordinator.http.params import (
@@ -39,7 +40,6 @@ from services.coordinator.http.presenters import summary, view
 from services.coordinator.http.problems import ProblemError
 from services.coordinator.http.publishing import Publisher, run_id_of
 from services.coordinator.http.reports import report_of
-from services.coordinator.telemetry.counters import Observe, unobserved
 from services.coordinator.web.shell import tell
 from services.coordinator.web.sign_in import SignIn
 from services.coordinator.web.site import site

@@ -6,11 +6,11 @@ from typing import Final
 
 from services.coordinator.engine.fold import read
 from services.coordinator.engine.loop import Coordinator
-from services.coordinator.http.rights import Principal, may_cancel_any
-from services.coordinator.telemetry.counters import Observe, unobserved
+from services.coordinator.engine.observe import Observe, unobserved
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.facts import RunCompleted
+from shared.contracts.messages import Fill
 from shared.contracts.requests import Extension, Ruling
 from shared.contracts.subjects import Slot, live_cancelled, parse_slot
 from shared.domain.approval import person, voter
@@ -18,11 +18,12 @@ from shared.domain.decisions import Judgement, Refuse, Said, Take, Verb, judge_r
 from shared.domain.decoding import recorded
 from shared.domain.encoding import SOURCE
 from shared.domain.extension import judge_extension, next_box
+from shared.domain.roles import Principal, may_cancel_any
 from shared.domain.run import Run, evolve
 from shared.errors import NoRoom, Refused, Unavailable
 from shared.runtime import clock
 from shared.runtime.dataref import whole
-from shared.runtime.log import Fill, Filled, Log, Stored
+from shared.runtime.log import Filled, Log, Stored
 
 _DEADLINE_PASSES_S: Final = 2.0
 _FOLDED_S: Final = 2.0

@@ -9,7 +9,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from shared.runtime.log import End, Message
+from shared.contracts.messages import Message
+from shared.runtime.log import End
 
 MARGIN: Final = 10_000
 """Messages that may have been acknowledged beyond what a coordinator has noticed: more than a log takes in the second

@@ -12,11 +12,12 @@ from services.coordinator.engine.divergence import Checkpoint, Divergence, owed
 from services.coordinator.engine.log_check import confirmed
 from services.coordinator.engine.pending import Inbox
 from services.coordinator.engine.projection import Projection
+from shared.contracts.messages import Message
 from shared.contracts.subjects import INBOUND, Slot, parse_slot, refused_seq, truncated_seq
 from shared.domain.decoding import recorded
 from shared.domain.failures import Failed, of_refusal
 from shared.domain.run import Recorded, Run, evolve
-from shared.runtime.log import End, Log, Message
+from shared.runtime.log import End, Log
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,11 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from shared.contracts.messages import Fill
 from shared.contracts.subjects import COORDINATOR_LEAD, LEAD
+from shared.contracts.topology import LEAD_WAIT_S
 from shared.errors import Unavailable
-from shared.nats.topology import LEAD_WAIT_S
-from shared.runtime.log import Delivery, Fill, Log
+from shared.runtime.log import Delivery, Log
 
 logger = logging.getLogger(__name__)
 

@@ -16,9 +16,10 @@ from typing import Final
 from services.coordinator.engine import leadership
 from services.coordinator.engine.fold import Fold, read
 from services.coordinator.engine.log_check import LogCheck
+from services.coordinator.engine.observe import Observe, unobserved
 from services.coordinator.engine.projection import Projection
-from services.coordinator.telemetry.counters import Observe, unobserved
 from shared.contracts.facts import RequestRefused, RunCompleted
+from shared.contracts.messages import Message
 from shared.contracts.subjects import live_cancelled, parse_slot
 from shared.domain.approval import Rules
 from shared.domain.decisions import Defaults, Inbound, Refuse, Said, Take, judge, refusal
@@ -29,7 +30,7 @@ from shared.domain.owed import Owed, owed
 from shared.domain.run import Recorded, Run
 from shared.errors import Diverged, Refused, Unavailable
 from shared.runtime import clock, dataref
-from shared.runtime.log import End, Filled, Full, Log, Message, Stored
+from shared.runtime.log import End, Filled, Full, Log, Stored
 from shared.runtime.retrying import patiently
 
 logger = logging.getLogger(__name__)

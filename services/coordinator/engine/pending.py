@@ -8,10 +8,10 @@ from msgspec import Struct
 
 from services.coordinator.engine.projection import Projection
 from shared.contracts.facts import RequestRefused
+from shared.contracts.messages import Message
 from shared.contracts.subjects import is_reserved
 from shared.domain.decisions import Inbound, is_said, read
 from shared.domain.run import Run
-from shared.runtime.log import Message
 
 IN_MEMORY: Final = 5_000
 """So many are kept at hand; what is beyond waits in the projection."""

@@ -13,12 +13,12 @@ from msgspec import Struct
 from services.coordinator.engine.divergence import Checkpoint
 from services.coordinator.engine.summary import Row
 from services.coordinator.engine.summary import row as brief
+from shared.contracts.messages import Message
 from shared.domain import failures
 from shared.domain.decisions import deadline_of
 from shared.domain.failures import Failed
 from shared.domain.run import FOLD_VERSION, Run, pack, unpack
 from shared.domain.steps import owed_since
-from shared.runtime.log import Message
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,10 @@ import msgspec
 
 from services.coordinator.engine.fold import Fold
 from shared.api.schemas import EventView
+from shared.contracts.messages import Message
 from shared.contracts.subjects import RUN, parse_slot
 from shared.runtime.dataref import whole
-from shared.runtime.log import Log, Message
+from shared.runtime.log import Log
 
 HEARTBEAT_S: Final = 15.0
 

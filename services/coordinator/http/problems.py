@@ -12,9 +12,9 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from services.coordinator.http import rights
-from services.coordinator.http.rights import Principal
 from shared.api.schemas import Problem
 from shared.domain.judgement import Refuse, winner
+from shared.domain.roles import Principal
 from shared.domain.run import Run
 from shared.errors import DossierError, InvalidMessage, NoRoom, Refused, TooLarge, Unavailable
 

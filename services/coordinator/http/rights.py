@@ -6,24 +6,12 @@ adds a route adds its row here: the coordinator does not start while one is miss
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
-from msgspec import Struct
 from starlette.routing import compile_path
 
-from shared.contracts.access import Action, Role
-from shared.domain.approval import LOCAL
-
-ROLES: Final[tuple[Role, ...]] = get_args(Role)
-ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
-LEAST: Final[Mapping[Action, Role]] = {
-    "read": "viewer",
-    "ask": "requester",
-    "cancel": "requester",
-    "decide": "approver",
-    "operate": "operator",
-}
-"""The lowest role that an action takes."""
+from shared.contracts.access import Action
+from shared.domain.roles import ACTIONS
 
 ANYONE: Final[Literal["anyone"]] = "anyone"
 SOMEONE: Final[Literal["someone"]] = "someone"
@@ -77,36 +65,6 @@ _PATTERNS: Final[list[tuple[str, re.Pattern[str], Need]]] = [
 
 class Unlisted(Exception):
     """A route that is not in the table; nobody knows who may use it."""
-
-
-class Principal(Struct, frozen=True):
-    """Whoever a request is from. `auth` is how they signed in, as facts record it; `key` the key's id, or `LOCAL`."""
-
-    name: str
-    role: Role
-    auth: str
-    key: str
-    scopes: tuple[Action, ...] = ()
-
-    @property
-    def is_local(self) -> bool:
-        """Whether it is somebody with the data folder, who may go by any name."""
-        return self.key == LOCAL
-
-
-def local(name: str = "", *, session: bool = False) -> Principal:
-    """Whoever has the data folder."""
-    return Principal(name or LOCAL, "operator", f"session:{LOCAL}" if session else LOCAL, LOCAL)
-
-
-def may(who: Principal, action: Action) -> bool:
-    """Whether their role and scopes let them do that."""
-    return ROLES.index(who.role) >= ROLES.index(LEAST[action]) and (not who.scopes or action in who.scopes)
-
-
-def may_cancel_any(who: Principal) -> bool:
-    """Whether they may cancel what others asked for."""
-    return ROLES.index(who.role) >= ROLES.index("approver")
 
 
 def need(method: str, path: str) -> Need:

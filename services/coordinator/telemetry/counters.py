@@ -1,6 +1,5 @@
 """Who hears of every fact that this coordinator has written, each once: it is counted, and told as spans."""
 
-from collections.abc import Callable
 from typing import Final, get_args
 
 from prometheus_client import Counter, Histogram
@@ -19,14 +18,7 @@ from shared.domain.run import Recorded, Run
 from shared.runtime import clock
 from shared.telemetry.setup import Telemetry
 
-Observe = Callable[[Run, Recorded], None]
-"""Hears of a fact that is recorded, and of its run with it. Never raises, never waits."""
-
 _RUN_S: Final = (1, 5, 15, 60, 300, 900, 3_600, 14_400, 86_400, 604_800)
-
-
-def unobserved(_run: Run, _it: Recorded) -> None:
-    """Nobody hears."""
 
 
 class Observer:

@@ -16,9 +16,10 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.telemetry import census
 from services.coordinator.telemetry.census import Census
+from shared.contracts.messages import Queue
 from shared.contracts.subjects import KINDS, Kind, task_filter
 from shared.errors import Refused, Unavailable
-from shared.runtime.log import Log, Queue
+from shared.runtime.log import Log
 
 _KEPT_S: Final = 2.0
 

@@ -9,9 +9,10 @@ import msgspec
 
 from services.coordinator.engine.fold import Fold
 from services.coordinator.web.wording import inert
+from shared.contracts.messages import Message
 from shared.contracts.subjects import LIVE_WRITING
 from shared.runtime import live_text
-from shared.runtime.log import Log, Message
+from shared.runtime.log import Log
 
 GATHER_S: Final = 0.3
 _HEARTBEAT_S: Final = 15.0

@@ -13,7 +13,6 @@ from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.summary import Show
 from services.coordinator.http.params import WAIT_S, Code, Cursor, Text
 from services.coordinator.http.problems import REFUSALS, ProblemError, problem_of, unknown_run
-from services.coordinator.http.rights import Principal, may
 from services.coordinator.web import forms, wording
 from services.coordinator.web.forms import Form
 from services.coordinator.web.hub import Hub
@@ -22,6 +21,7 @@ from services.coordinator.web.shell import Notice, Shell
 from shared.api.schemas import Accepted, NewApproval, NewRun, RunView
 from shared.contracts.requests import MAX_QUESTION
 from shared.contracts.subjects import is_token
+from shared.domain.roles import Principal, may
 
 _TITLES: Final[dict[Show, str]] = {
     "waiting": "Waiting for a decision",

@@ -8,7 +8,6 @@ from msgspec import Struct
 from services.coordinator.engine.summary import row
 from services.coordinator.http.presenters import view
 from services.coordinator.http.reports import written
-from services.coordinator.http.rights import Principal
 from services.coordinator.web.details import details
 from services.coordinator.web.record import said
 from services.coordinator.web.timeline import bars, lines
@@ -20,6 +19,7 @@ from shared.domain.approval import Rules, objection
 from shared.domain.budget import limit, over_budget
 from shared.domain.deciders import deciders
 from shared.domain.owed import decided_findings
+from shared.domain.roles import Principal
 from shared.domain.run import Run
 
 

@@ -9,7 +9,6 @@ from services.coordinator.access.middleware import Caller
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.http.params import WAIT_S, RunId
 from services.coordinator.http.problems import REFUSALS, ProblemError, problem_of, unknown_run
-from services.coordinator.http.rights import Principal
 from services.coordinator.web import forms
 from services.coordinator.web.forms import Form
 from services.coordinator.web.hub import Hub
@@ -20,6 +19,7 @@ from services.coordinator.web.shell import Notice, Shell
 from shared.api.schemas import NewCancel, NewExtension, RunView
 from shared.api.views import ForkAccepted, NewFork
 from shared.contracts.evidence import Source
+from shared.domain.roles import Principal
 from shared.domain.run import Run
 from shared.runtime.log import Evidence
 

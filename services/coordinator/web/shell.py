@@ -9,10 +9,10 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from services.coordinator.engine.loop import Coordinator
-from services.coordinator.http import problems, rights
+from services.coordinator.http import problems
 from services.coordinator.http.problems import ProblemError
-from services.coordinator.http.rights import Principal
 from services.coordinator.web import render
+from shared.domain.roles import Principal, may
 from shared.runtime import clock
 
 _TITLES: Final = {
@@ -63,10 +63,10 @@ def who_of(principal: Principal) -> Who:
 def may_of(principal: Principal) -> May:
     """What they may do."""
     return May(
-        ask=rights.may(principal, "ask"),
-        decide=rights.may(principal, "decide"),
-        cancel=rights.may(principal, "cancel"),
-        fork=rights.may(principal, "operate"),
+        ask=may(principal, "ask"),
+        decide=may(principal, "decide"),
+        cancel=may(principal, "cancel"),
+        fork=may(principal, "operate"),
     )
 
 

@@ -10,10 +10,10 @@ from services.coordinator.access.middleware import Caller, body_of, cookie_name,
 from services.coordinator.access.same_origin import name_of
 from services.coordinator.access.sessions import LIFE
 from services.coordinator.http.problems import ProblemError
-from services.coordinator.http.rights import Principal, local
 from services.coordinator.web import render
 from shared.api.local_token import LOOPBACK_NAMES
 from shared.api.schemas import Link, NewLink
+from shared.domain.roles import Principal, local
 from shared.runtime import clock
 
 _HOME: Final = "/"
