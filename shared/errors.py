@@ -79,7 +79,7 @@ class Unavailable(DossierError):
     """NATS gave no answer in time. The write may or may not have happened; repeating it is safe."""
 
 
-class NoRoom(Unavailable):
+class LogFull(Unavailable):
     """NATS has no room for this write, and did not store it. The message says where room has to be made."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from services.coordinator.engine.approvals import Desk
+from services.coordinator.engine.approvals import Approvals
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.observe import Observe, unobserved
 from services.coordinator.engine.projection import Projection
@@ -21,11 +21,11 @@ from shared.contracts.requests import Revision
 from shared.contracts.subjects import APPROVED, CANCELLED, REJECTED, REQUESTED, RUN, Kind, parse_slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask
 from shared.domain.decisions import Defaults
-from shared.domain.roles import local
+from shared.domain.roles import local_principal
 from shared.domain.run import Run
 from shared.models.offline import OfflineModel
 from shared.runtime.memory import MemoryLog
-from shared.runtime.retry_policy import Policy
+from shared.runtime.retry_policy import RetryPolicy
 from shared.service.worker import Perform, Worker, performing
 
 SUBJECTS = {"approve": APPROVED, "reject": REJECTED, "cancel": CANCELLED}
@@ -51,7 +51,9 @@ class Dossier:
     async def send_back(self, run: str, feedback: str, **more: object) -> None:
         """Decide that there is to be another round, over the coordinator's desk."""
         revision = Revision(run_id=run, by="ada", feedback=feedback, **more)  # type: ignore[arg-type]
-        refusal, _ = await Desk(self.log, self.coordinator, digest_required=False).rule("revise", revision, local())
+        refusal, _ = await Approvals(self.log, self.coordinator, digest_required=False).submit(
+            "revise", revision, local_principal()
+        )
         assert refusal is None, refusal
 
     async def until(self, run: str, status: str, *, round_: int = 1) -> Run:
@@ -116,13 +118,13 @@ async def coordinating(
 
 @asynccontextmanager
 async def working(
-    log: MemoryLog, performs: dict[Kind, Perform], *, policy: Policy | None = None
+    log: MemoryLog, performs: dict[Kind, Perform], *, policy: RetryPolicy | None = None
 ) -> AsyncGenerator[None]:
     """One worker of each kind over `log`."""
     stop = asyncio.Event()
     async with AsyncExitStack() as stack:
         for kind, perform in performs.items():
-            worker = Worker(log, kind, perform, at_most=5, policy=policy or Policy(), grace_s=1)
+            worker = Worker(log, kind, perform, at_most=5, policy=policy or RetryPolicy(), grace_s=1)
             running = asyncio.create_task(worker.run(stop))
             stack.push_async_callback(_finished, running)
         try:

@@ -13,31 +13,31 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.coordinator.access.access import Access, Entry
+from services.coordinator.access.access import Access, AccessSettings
 from services.coordinator.access.middleware import Protected
 from services.coordinator.api.failures import Expected
 from services.coordinator.api.runs import Api
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.projection import Projection
 from services.coordinator.http import problems
-from services.coordinator.telemetry.counters import Observer
-from services.coordinator.telemetry.gauges import Figures
+from services.coordinator.telemetry.counters import FactCounters
+from services.coordinator.telemetry.gauges import Gauges
 from shared.api import local_token
 from shared.contracts.deliveries import DELIVERIES
 from shared.contracts.requests import duration_s
 from shared.contracts.subjects import ACCESS
 from shared.contracts.tokens import Tokens
-from shared.domain.approval import Rules
-from shared.domain.budget import Writer
+from shared.domain.approval import ApprovalRules
+from shared.domain.budget import WriterPricing
 from shared.domain.decisions import Defaults
 from shared.errors import DossierError, ServerTooOld
-from shared.models.context_window import MOST_CONTEXT, Agent, room
+from shared.models.context_window import MOST_CONTEXT, Agent, window_of
 from shared.models.roles import tariff
 from shared.nats import topology
 from shared.nats.jetstream import JetStreamLog
 from shared.runtime import clock
-from shared.runtime.aio import unless
-from shared.runtime.retrying import patiently
+from shared.runtime.aio import run_until
+from shared.runtime.retrying import retry_unavailable
 from shared.runtime.settings import Settings
 from shared.service.app import Health, connect, probes, run, serve_health, serve_http, trouble
 from shared.telemetry.metrics import LogCollector
@@ -62,7 +62,7 @@ class _Door:
 
 async def _not_ready(_: Request) -> Response:
     detail = "This coordinator is not connected to NATS yet; it is safe to repeat the request."
-    return problems.answer(problems.ProblemError(503, "nats_unavailable", detail))
+    return problems.problem_response(problems.ProblemError(503, "nats_unavailable", detail))
 
 
 async def _serve(door: _Door, settings: Settings, stop: asyncio.Event) -> None:
@@ -106,9 +106,9 @@ async def _main(process: _Process) -> None:
 
 async def _coordinate(process: _Process, log: JetStreamLog, projection: Projection) -> None:
     """Answer from the log and write to it, until `stop`."""
-    settings, stop, observer = process.settings, process.stop, Observer(process.telemetry)
-    await unless(stop, patiently(lambda: topology.ensure_lead(log.link, settings.limits)))
-    await unless(stop, patiently(lambda: topology.ensure_access(log.link, settings.limits)))
+    settings, stop, observer = process.settings, process.stop, FactCounters(process.telemetry)
+    await run_until(stop, retry_unavailable(lambda: topology.ensure_lead(log.link, settings.limits)))
+    await run_until(stop, retry_unavailable(lambda: topology.ensure_access(log.link, settings.limits)))
     defaults = Defaults(
         duration_s(settings.approval_timeout),
         settings.digest_required,
@@ -137,29 +137,29 @@ async def _coordinate(process: _Process, log: JetStreamLog, projection: Projecti
         observe=observer,
         metrics=process.telemetry.metrics,
     )
-    figures = Figures(log, coordinator, process.projection, late_after=late_after)
+    figures = Gauges(log, coordinator, process.projection, late_after=late_after)
     process.telemetry.metrics.add(figures, figures.look)
     process.telemetry.metrics.add(LogCollector(log))
     process.health.trouble = api.unready
     async with asyncio.TaskGroup() as group:
         keeping_up = group.create_task(access.run())
-        await unless(stop, patiently(access.open))
+        await run_until(stop, retry_unavailable(access.open))
         if not stop.is_set():
             _refuse_if_nobody_may(settings, access)
             process.door.app = api.app()
-            await unless(stop, coordinator.run())
+            await run_until(stop, coordinator.run())
         keeping_up.cancel()
 
 
-def _entry(settings: Settings) -> Entry:
+def _entry(settings: Settings) -> AccessSettings:
     """Where the API is reached; the token of the data folder counts only where this machine alone reaches it."""
-    token = local_token.ensured(settings.data) if local_token.is_loopback(settings.api_host) else None
+    token = local_token.ensure_token(settings.data) if local_token.is_loopback(settings.api_host) else None
     own = (settings.api_host.lower(), *(host.lower() for host in settings.hosts))
-    return Entry(token, (*local_token.LOOPBACK_NAMES, *own))
+    return AccessSettings(token, (*local_token.LOOPBACK_NAMES, *own))
 
 
-def _rules(settings: Settings) -> Rules:
-    return Rules(settings.quorum, settings.four_eyes, settings.trust_nats_identity)
+def _rules(settings: Settings) -> ApprovalRules:
+    return ApprovalRules(settings.quorum, settings.four_eyes, settings.trust_nats_identity)
 
 
 def _refuse_if_nobody_may(settings: Settings, access: Access) -> None:
@@ -170,16 +170,16 @@ def _refuse_if_nobody_may(settings: Settings, access: Access) -> None:
         )
 
 
-def _writer(settings: Settings) -> Writer:
+def _writer(settings: Settings) -> WriterPricing:
     """What prices reports: the models of writer and judge at their prices. It takes no key to know them."""
     judge = _priced(settings, "judge", settings.planner_context) if settings.judge else None
     return replace(_priced(settings, "writer", settings.writer_context), judge=judge)
 
 
-def _priced(settings: Settings, agent: Agent, context: int | None) -> Writer:
+def _priced(settings: Settings, agent: Agent, context: int | None) -> WriterPricing:
     priced = tariff(settings, agent)
-    fits = room(agent, context or MOST_CONTEXT)
-    return Writer(priced.model, fits.reply, lambda into, out: priced.cost(Tokens(into, out), clock.now()))
+    fits = window_of(agent, context or MOST_CONTEXT)
+    return WriterPricing(priced.model, fits.reply, lambda into, out: priced.cost(Tokens(into, out), clock.now()))
 
 
 def main() -> None:

@@ -3,17 +3,17 @@
 import asyncio
 import sys
 
-from services.notifier.deliver import Teller, Where
-from services.notifier.enqueue import Noticer
+from services.notifier.deliver import Deliverer, Where
+from services.notifier.enqueue import Enqueuer
 from services.notifier.http import Sender
 from services.notifier.metrics import Tries
 from shared.contracts.deliveries import DELIVERIES
 from shared.nats import delivery_consumers
 from shared.runtime import clock
 from shared.runtime import webhooks as configuration
-from shared.runtime.aio import unless
+from shared.runtime.aio import run_until
 from shared.runtime.endpoints import Webhooks
-from shared.runtime.retrying import patiently
+from shared.runtime.retrying import retry_unavailable
 from shared.runtime.settings import Settings
 from shared.runtime.webhooks import Misconfigured
 from shared.service.app import Health, connect, run, serve_health, trouble
@@ -38,14 +38,16 @@ async def _notify(
     try:
         deliveries = log.beside(DELIVERIES)
         names = [endpoint.name for endpoint in webhooks.endpoints]
-        await unless(stop, patiently(lambda: delivery_consumers.ensure(log.link, deliveries, names)))
+        await run_until(
+            stop, retry_unavailable(lambda: delivery_consumers.ensure_consumers(log.link, deliveries, names))
+        )
         health.trouble = lambda: "It stops." if stop.is_set() else trouble(deliveries)
         count = Tries(metrics, names).count
         where = Where(log, deliveries, Sender(webhooks.allow), clock.now, settings.public_url, count)
         async with asyncio.TaskGroup() as group:
-            group.create_task(unless(stop, Noticer(log, deliveries, webhooks, clock.now).run()))
+            group.create_task(run_until(stop, Enqueuer(log, deliveries, webhooks, clock.now).run()))
             for endpoint in webhooks.endpoints:
-                group.create_task(Teller(endpoint, where).run(stop))
+                group.create_task(Deliverer(endpoint, where).run(stop))
     finally:
         await log.close()
 
@@ -56,7 +58,7 @@ def main() -> None:
     if settings.webhooks is None:
         sys.exit("DOSSIER_WEBHOOKS is not set: name the file that says who is told of what.")
     try:
-        webhooks = configuration.load(settings.webhooks)
+        webhooks = configuration.load_webhooks(settings.webhooks)
     except Misconfigured as error:
         sys.exit(str(error))
     run("notifier", lambda stop, telemetry: _main(settings, webhooks, stop, telemetry), settings)

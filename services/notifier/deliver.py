@@ -22,10 +22,10 @@ from shared.contracts.deliveries import Box, DeliveryTried, Result, parse_box
 from shared.contracts.evidence import Failure
 from shared.contracts.subjects import Slot
 from shared.errors import ContractError, DossierError, Refused
-from shared.runtime.deliveries import Story, fill, stories
+from shared.runtime.deliveries import DeliveryHistory, encode_delivery, load_histories
 from shared.runtime.endpoints import Endpoint
 from shared.runtime.log import Delivery, Full, Log, Stored, Tasks
-from shared.runtime.retrying import patiently
+from shared.runtime.retrying import retry_unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Where(Struct, frozen=True):
     """Hears of every try: of which endpoint, with what result."""
 
 
-class Teller:
+class Deliverer:
     """Tells one endpoint. A slow or dead one holds up nobody else: each has its own consumer and its own places."""
 
     def __init__(self, endpoint: Endpoint, where: Where) -> None:
@@ -102,7 +102,9 @@ class Teller:
         if box is None:
             return None
         handed = delivery.message
-        [story] = await patiently(lambda: stories(self._where.deliveries, [box.delivery], known=[handed]))
+        [story] = await retry_unavailable(
+            lambda: load_histories(self._where.deliveries, [box.delivery], known=[handed])
+        )
         if box.ask not in story.asked:
             logger.error(
                 "%s cannot be read here; it is left to a newer release.",
@@ -118,7 +120,7 @@ class Teller:
             case Try(n=n):
                 return await self._record(box, n, await self._tried(story, box, n))
 
-    async def _tried(self, story: Story, box: Box, n: int) -> DeliveryTried:
+    async def _tried(self, story: DeliveryHistory, box: Box, n: int) -> DeliveryTried:
         if await self._is_moot(story):
             return DeliveryTried(result="moot")
         if box.ask == 1 and await self._is_disabled():
@@ -133,7 +135,7 @@ class Teller:
     async def _record(self, box: Box, n: int, tried: DeliveryTried) -> datetime | None:
         """Fill the attempt's box; when the next is due. If another filled it, look again at once."""
         now = self._where.now()
-        one = fill(box.delivery.tried(box.ask, n), tried, source=SOURCE, time=now)
+        one = encode_delivery(box.delivery.tried(box.ask, n), tried, source=SOURCE, time=now)
         [filled] = await self._where.deliveries.fill([one])
         match filled:
             case Refused():
@@ -145,7 +147,7 @@ class Teller:
                 self._where.count(box.delivery.endpoint, tried.result)
                 return tried.due
 
-    async def _is_moot(self, story: Story) -> bool:
+    async def _is_moot(self, story: DeliveryHistory) -> bool:
         """Whether a deadline need not be told of: nobody can decide any more, somebody has, or it is another by now."""
         delivery = story.delivery
         if delivery.event_type != "deadline.near" or story.ask != 1:

@@ -18,7 +18,7 @@ from shared.contracts.facts import HoldExtended, HoldOpened, RunAccepted, RunCom
 from shared.contracts.messages import Message
 from shared.contracts.subjects import Slot, parse_slot
 from shared.errors import ContractError, DossierError, Refused
-from shared.runtime.deliveries import fill
+from shared.runtime.deliveries import encode_delivery
 from shared.runtime.endpoints import Webhooks
 from shared.runtime.log import Delivery as Handed
 from shared.runtime.log import Log
@@ -32,7 +32,7 @@ _SETTLED_S: Final = 3.0
 after an extension, whether it came in time."""
 
 
-class Noticer:
+class Enqueuer:
     """Turns what happens to runs into what is to be told."""
 
     def __init__(self, research: Log, deliveries: Log, webhooks: Webhooks, now: Callable[[], datetime]) -> None:
@@ -83,7 +83,7 @@ class Noticer:
                 return 0.0
         asked = asked_of(slot, event, message, request, near=self._webhooks.near)
         fills = [
-            fill(delivery.asked(1), record, source=SOURCE, time=self._now())
+            encode_delivery(delivery.asked(1), record, source=SOURCE, time=self._now())
             for endpoint in self._webhooks.endpoints
             for named, record in asked
             if (delivery := Delivery(endpoint.name, slot.run, named)).event_type in endpoint.events

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from shared.contracts.deliveries import Delivery, DeliveryTried
 from shared.contracts.evidence import Failure
-from shared.runtime.deliveries import Story
+from shared.runtime.deliveries import DeliveryHistory
 
 RETRY_S: Final = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
 """How long to wait after each failed attempt: 10 attempts over about 75 hours, as Standard Webhooks suggests."""
@@ -48,7 +48,7 @@ class Over(Struct, frozen=True):
     """Nothing to do, ever."""
 
 
-def due(story: Story, ask: int, now: datetime) -> Try | Wait | Over:
+def due(story: DeliveryHistory, ask: int, now: datetime) -> Try | Wait | Over:
     """What is to be done about asking number `ask` of a delivery."""
     if ask != story.ask or story.due is None:
         return Over()

@@ -9,7 +9,7 @@ from services.planner.rule import MOST
 from shared.contracts.facts import PlanMade
 from shared.contracts.tasks import PlanTask
 from shared.errors import Terminal
-from shared.models.context_window import Room
+from shared.models.context_window import ContextWindow
 from shared.models.offline import OFFLINE
 from shared.models.protocol import Model
 
@@ -20,7 +20,7 @@ _MARKS: Final = str.maketrans(dict.fromkeys('"“”«»`', " "))
 class Planner:
     """Breaks questions into sub-queries with `model`, which has so much `room`."""
 
-    def __init__(self, model: Model, *, room: Room = DEFAULT_ROOM) -> None:
+    def __init__(self, model: Model, *, room: ContextWindow = DEFAULT_ROOM) -> None:
         self._model = model
         self._room = room
 

@@ -7,13 +7,13 @@ from pydantic import BaseModel, Field
 
 from services.planner.rule import MAX_LENGTH, MOST, plan
 from shared.contracts.tasks import PlanTask
-from shared.models.context_window import Agent, Room, room
+from shared.models.context_window import Agent, ContextWindow, window_of
 from shared.models.protocol import Ask
 
 AGENT: Final[Agent] = "planner"
 PROMPT_VERSION: Final = "plan.v1"
 """Changes whenever the words below do."""
-DEFAULT_ROOM: Final = room(AGENT)
+DEFAULT_ROOM: Final = window_of(AGENT)
 
 _SYSTEM: Final = f"""\
 You plan the research behind a one-page report. You are given a question. Break it into 3 to {MOST} search queries \
@@ -50,19 +50,19 @@ class PlanReply(BaseModel):
     )
 
 
-def ask(task: PlanTask, room: Room = DEFAULT_ROOM) -> Ask[PlanReply]:
+def ask(task: PlanTask, window: ContextWindow = DEFAULT_ROOM) -> Ask[PlanReply]:
     """The question to the model for `task`, as much of it as there is room for, and the plan by rule in its place."""
-    user = _user(task, room.prompt)
+    user = _user(task, window.prompt)
     return Ask(
         system=_SYSTEM,
         user=user,
         reply=PlanReply,
         by_rule=lambda: by_rule(task),
-        max_tokens=room.reply,
+        max_tokens=window.reply,
         agent=AGENT,
         prompt=PROMPT_VERSION,
         budget_usd=task.budget_usd,
-        shorter=lambda: ask(task, Room(_size(user) // 2, room.reply)),
+        shorter=lambda: ask(task, ContextWindow(_size(user) // 2, window.reply)),
     )
 
 
@@ -71,10 +71,10 @@ def by_rule(task: PlanTask) -> PlanReply:
     return PlanReply(queries=list(plan(task)) or [task.q[:MAX_LENGTH]])
 
 
-def _user(task: PlanTask, room: int) -> str:
+def _user(task: PlanTask, limit: int) -> str:
     """The task as JSON. What there is no room for is left out whole, the oldest first; never the question."""
     feedback, asked = list(task.feedback), list(task.asked)
-    while _size(_told(task.q, feedback, asked)) > room and (asked or len(feedback) > 1):
+    while _size(_told(task.q, feedback, asked)) > limit and (asked or len(feedback) > 1):
         del (asked or feedback)[0]
     return _told(task.q, feedback, asked)
 

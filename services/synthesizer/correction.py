@@ -9,7 +9,7 @@ from services.synthesizer.prompt import AGENT, DEFAULT_ROOM, beside, boundary, e
 from services.synthesizer.schema import CorrectionReply
 from shared.contracts.tasks import SynthesizeTask
 from shared.contracts.tokens import PASSAGES
-from shared.models.context_window import Room
+from shared.models.context_window import ContextWindow
 from shared.models.protocol import Ask
 
 PROMPT_VERSION: Final = "correct.v1"
@@ -34,7 +34,7 @@ Reply with JSON: {{"claims": [{{"claim": 3, "quotes": [{{"source": 1, "quote": "
 
 
 def ask(
-    task: SynthesizeTask, missing: Sequence[Lost], room: Room = DEFAULT_ROOM, *, budget: int = PASSAGES
+    task: SynthesizeTask, missing: Sequence[Lost], room: ContextWindow = DEFAULT_ROOM, *, budget: int = PASSAGES
 ) -> Ask[CorrectionReply]:
     """The question for quotes in place of those that are `missing`; by rule there are none."""
     mark = boundary(task)

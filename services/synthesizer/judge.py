@@ -9,11 +9,11 @@ from pydantic import BaseModel, Field
 from services.synthesizer.citations import Draft
 from services.synthesizer.support import Verdict, verbatim, weighed
 from shared.contracts.evidence import Claim, Section
-from shared.models.context_window import Agent, Room, room
+from shared.models.context_window import Agent, ContextWindow, window_of
 from shared.models.protocol import Ask
 
 AGENT: Final[Agent] = "judge"
-DEFAULT_ROOM: Final = room(AGENT)
+DEFAULT_ROOM: Final = window_of(AGENT)
 PROMPT_VERSION: Final = "judge.v1"
 """Changes whenever the words below do."""
 
@@ -55,11 +55,11 @@ class JudgeReply(BaseModel):
     verdicts: list[JudgedClaim] = Field(max_length=250)
 
 
-def doubtful(drafted: Draft, room: Room = DEFAULT_ROOM) -> dict[int, Claim]:
+def doubtful(drafted: Draft, window: ContextWindow = DEFAULT_ROOM) -> dict[int, Claim]:
     """The claims that a model can say more of than the rule did, by their number in the draft, as far as they fit."""
     claims = (claim for section in drafted.sections for claim in section.claims)
     chosen: dict[int, Claim] = {}
-    left = min(BUDGET, room.prompt - _BESIDE)
+    left = min(BUDGET, window.prompt - _BESIDE)
     for n, claim in enumerate(claims, 1):
         length = len(json.dumps(_told(n, claim), ensure_ascii=False, indent=1).encode())
         if claim.support != "unsupported" and not verbatim(claim) and length <= left:
@@ -72,14 +72,16 @@ def _told(n: int, claim: Claim) -> dict[str, object]:
     return {"n": n, "claim": claim.text, "quotes": [citation.quote for citation in claim.citations]}
 
 
-def ask(claims: Mapping[int, Claim], room: Room = DEFAULT_ROOM, *, budget_usd: float | None = None) -> Ask[JudgeReply]:
+def ask(
+    claims: Mapping[int, Claim], window: ContextWindow = DEFAULT_ROOM, *, budget_usd: float | None = None
+) -> Ask[JudgeReply]:
     """The question about these claims; by rule there is no verdict beside the rule's."""
     return Ask(
         system=_SYSTEM,
         user=json.dumps([_told(n, claim) for n, claim in claims.items()], ensure_ascii=False, indent=1),
         reply=JudgeReply,
         by_rule=lambda: JudgeReply(verdicts=[]),
-        max_tokens=room.reply,
+        max_tokens=window.reply,
         agent=AGENT,
         prompt=PROMPT_VERSION,
         budget_usd=budget_usd,

@@ -14,7 +14,7 @@ from shared.contracts.evidence import Call, Report, usage_of
 from shared.contracts.facts import SynthesisWritten
 from shared.contracts.tasks import SynthesizeTask, less
 from shared.errors import StepError
-from shared.models.context_window import Room
+from shared.models.context_window import ContextWindow
 from shared.models.offline import OFFLINE, OfflineModel
 from shared.models.protocol import Answer, Ask, Model, Reply
 from shared.runtime.live_text import Aloud, silent
@@ -35,9 +35,9 @@ class Synthesizer:
         self,
         model: Model,
         *,
-        room: Room = DEFAULT_ROOM,
+        room: ContextWindow = DEFAULT_ROOM,
         judge: Model = _NO_JUDGE,
-        judge_room: Room = judge.DEFAULT_ROOM,
+        judge_room: ContextWindow = judge.DEFAULT_ROOM,
         aloud: Aloud = silent,
     ) -> None:
         self._model = model

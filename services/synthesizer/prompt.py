@@ -12,14 +12,14 @@ from services.synthesizer.sources import numbered
 from shared.contracts.evidence import Finding, Passage, Source
 from shared.contracts.tasks import SynthesizeTask
 from shared.contracts.tokens import PASSAGES
-from shared.models.context_window import Agent, Room, room
+from shared.models.context_window import Agent, ContextWindow, window_of
 from shared.models.protocol import Ask
 
 PROMPT_VERSION: Final = "synthesize.v2"
 """Changes whenever the words below do."""
 
 AGENT: Final[Agent] = "writer"
-DEFAULT_ROOM: Final = room(AGENT)
+DEFAULT_ROOM: Final = window_of(AGENT)
 _MAX_TITLE: Final = 200
 _BETWEEN: Final = 24
 """Bytes of the mark between two passages."""
@@ -56,23 +56,23 @@ Reply with JSON: {{"sections": [{{"heading": "...", "claims": [{{"text": "...", 
 """
 
 
-def ask(task: SynthesizeTask, room: Room = DEFAULT_ROOM, *, budget: int = PASSAGES) -> Ask[WriterReply]:
+def ask(task: SynthesizeTask, window: ContextWindow = DEFAULT_ROOM, *, budget: int = PASSAGES) -> Ask[WriterReply]:
     """The question to the model for `task`, and the extraction that takes its place.
 
     Of the passages it has what there is `room` for, and no more than `budget` bytes.
     """
     mark = boundary(task)
-    fitting = min(budget, room.prompt - beside(task, mark))
+    fitting = min(budget, window.prompt - beside(task, mark))
     return Ask(
         system=_SYSTEM.format(mark=mark),
         user=_user(task, mark, fitting),
         reply=WriterReply,
         by_rule=lambda: extract(task),
-        max_tokens=room.reply,
+        max_tokens=window.reply,
         agent=AGENT,
         prompt=PROMPT_VERSION,
         budget_usd=task.budget_usd,
-        shorter=lambda: ask(task, room, budget=fitting // 2),
+        shorter=lambda: ask(task, window, budget=fitting // 2),
     )
 
 

@@ -13,25 +13,25 @@ from shared.runtime import clock
 LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 
 
-def path(folder: Path) -> Path:
+def token_path(folder: Path) -> Path:
     """Where the token of a data folder is."""
     return folder / "token"
 
 
-def read(folder: Path) -> str | None:
+def read_token(folder: Path) -> str | None:
     """The token; `None` where there is none that can be read."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        token = path(folder).read_text(encoding="ascii").strip()
-        return token if keys.id_of(token) == LOCAL else None
+        token = token_path(folder).read_text(encoding="ascii").strip()
+        return token if keys.key_id(token) == LOCAL else None
     return None
 
 
-def ensured(folder: Path) -> str:
+def ensure_token(folder: Path) -> str:
     """The token, made where there is none yet; one that others could have read is replaced."""
-    file = path(folder)
-    if _is_private(file) and (token := read(folder)):
+    file = token_path(folder)
+    if _is_private(file) and (token := read_token(folder)):
         return token
-    token = keys.made(LOCAL, clock.secret())
+    token = keys.format_key(LOCAL, clock.secret())
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f"token.{clock.token()}"
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as out:

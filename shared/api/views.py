@@ -11,8 +11,8 @@ from shared.contracts.deliveries import EventType
 from shared.contracts.evidence import Failure
 from shared.contracts.forks import MAX_QUERIES
 from shared.contracts.subjects import Kind
-from shared.domain.diagnosis import Wait
-from shared.domain.failures import Failed, FailureKind, Try
+from shared.domain.diagnosis import Diagnosis
+from shared.domain.failures import FailedAttempt, FailureKind, FailureRecord
 from shared.runtime.deliveries import State
 
 
@@ -175,7 +175,9 @@ def error_view(error: Failure) -> ErrorView:
     return ErrorView(code=error.code, message=error.message)
 
 
-def failure_view(failed: Failed, tries: Sequence[Try], input_: dict[str, object] | None) -> FailureView:
+def failure_view(
+    failed: FailureRecord, tries: Sequence[FailedAttempt], input_: dict[str, object] | None
+) -> FailureView:
     """A failure with what its run says of it."""
     is_step = failed.kind in ("plan", "fetch", "synthesize")
     return FailureView(
@@ -197,7 +199,7 @@ def failure_view(failed: Failed, tries: Sequence[Try], input_: dict[str, object]
     )
 
 
-def wait_view(wait: Wait, attempts: int) -> WaitView:
+def wait_view(wait: Diagnosis, attempts: int) -> WaitView:
     """A wait as the API shows it; `attempts` is how often a step is tried."""
     step, queue = wait.step, wait.queue
     return WaitView(

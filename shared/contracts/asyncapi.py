@@ -12,7 +12,7 @@ from shared.contracts.deliveries import Delivery, DeliveryAsked, DeliveryTried, 
 from shared.contracts.facts import Fact, HoldExtended, RequestRefused
 from shared.contracts.requests import Request, Ruling
 from shared.contracts.schemas import schemas
-from shared.contracts.subjects import APPROVED, CANCELLED, COMPLETED, INVALID, REJECTED, REQUESTED, RUN, Box
+from shared.contracts.subjects import APPROVED, CANCELLED, COMPLETED, INVALID, REJECTED, REQUESTED, RUN, SlotName
 
 Json = dict[str, Any]
 
@@ -87,7 +87,7 @@ def _outbound() -> Iterable[tuple[str, str, str, list[type[Struct]]]]:
     yield "completed", COMPLETED, "The end of a run, exactly once. Stream COMPLETIONS keeps them all.", ended
     yield "invalid", f"{INVALID}.{{sequence}}", "Why a message was not taken, once for each.", [RequestRefused]
     placed: set[type[Struct]] = set()
-    for box in get_args(Box):
+    for box in get_args(SlotName):
         held = [fact for fact in facts if _box(fact) == box]
         placed.update(held)
         if held:

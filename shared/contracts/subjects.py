@@ -43,7 +43,7 @@ COORDINATOR_LEAD: Final = "lead"
 
 Kind = Literal["plan", "fetch", "synthesize"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-Box = Literal[
+SlotName = Literal[
     "accepted",
     "task",
     "attempt",
@@ -57,7 +57,7 @@ Box = Literal[
     "completed",
     "other",
 ]
-_BOXES: Final = get_args(Box)
+_SLOT_NAMES: Final = get_args(SlotName)
 
 ACCESS_SECRET = "access.secret"  # noqa: S105  a subject
 ACCESS_SUBJECTS = ("access.key.*.*", ACCESS_SECRET)
@@ -66,7 +66,7 @@ _RUN_DOT = f"{RUN}."
 TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _RESERVED = re.compile(r"r[0-9]+")
 _VOTER = re.compile(r"[0-9a-f]{32}")
-_OUTCOME: dict[Kind, Box] = {"plan": "plan", "fetch": "fetch", "synthesize": "synthesis"}
+_OUTCOME: dict[Kind, SlotName] = {"plan": "plan", "fetch": "fetch", "synthesize": "synthesis"}
 
 
 @lru_cache(maxsize=4_096)
@@ -101,7 +101,7 @@ def invalid(seq: int) -> str:
     return f"{INVALID}.{seq}"
 
 
-def refused_seq(subject: str) -> int | None:
+def refused_sequence(subject: str) -> int | None:
     """The sequence of the contract message that a message on this subject refuses; `None` where it refuses none."""
     return _sequence_after(INVALID, subject)
 
@@ -153,7 +153,7 @@ class Slot(Struct, frozen=True):
     """
 
     run: str
-    box: Box
+    name: SlotName
     round: int = 0
     index: int = 0
     attempt: int = 0
@@ -166,17 +166,17 @@ class Slot(Struct, frozen=True):
     @property
     def path(self) -> str:
         """The slot's name within its run, as in `task.fetch.1.0.2`."""
-        match self.box:
+        match self.name:
             case "accepted" | "completed":
-                return self.box
+                return self.name
             case "task" | "attempt":
-                return f"{self.box}.{self.kind}.{self.round}.{self.index}.{self.attempt}"
+                return f"{self.name}.{self.kind}.{self.round}.{self.index}.{self.attempt}"
             case "fetch" | "extension":
-                return f"{self.box}.{self.round}.{self.index}"
+                return f"{self.name}.{self.round}.{self.index}"
             case "vote":
                 return f"vote.{self.round}.{self.voter}"
             case "plan" | "hold" | "decision" | "synthesis":
-                return f"{self.box}.{self.round}"
+                return f"{self.name}.{self.round}"
             case "other":
                 return self.other
 
@@ -217,10 +217,10 @@ def parse_slot(subject: str) -> Slot | None:
         return None
     if place := _place(path):
         return Slot(run, *place)
-    return Slot(run, "other", other=path) if path.partition(".")[0] not in ("", *_BOXES) else None
+    return Slot(run, "other", other=path) if path.partition(".")[0] not in ("", *_SLOT_NAMES) else None
 
 
-_Place = tuple[Box, int, int, int, Kind | None, str]
+_Place = tuple[SlotName, int, int, int, Kind | None, str]
 
 
 @lru_cache(maxsize=4_096)
@@ -228,12 +228,12 @@ def _place(path: str) -> _Place | None:
     """What a path names within any run; all runs have the same few."""
     box, *rest = path.split(".")
     try:
-        return _placed(box, rest)
+        return _parse_place(box, rest)
     except ValueError:
         return None
 
 
-def _placed(box: str, rest: list[str]) -> _Place | None:
+def _parse_place(box: str, rest: list[str]) -> _Place | None:
     match box, rest:
         case (("accepted" | "completed"), []):
             return box, 0, 0, 0, None, ""

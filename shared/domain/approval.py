@@ -12,14 +12,14 @@ from msgspec import Struct
 
 from shared.contracts.evidence import Finding
 from shared.contracts.facts import DecisionApproved, DecisionRejected, HoldOpened, VoteCast
-from shared.domain.budget import limit
-from shared.domain.run import Box, Round, Run
+from shared.domain.budget import cost_limit
+from shared.domain.run import Entry, Round, Run
 
 LOCAL = "local"
 """In the place of a key's id: the token of the data folder."""
 
 
-class Rules(Struct, frozen=True):
+class ApprovalRules(Struct, frozen=True):
     """What an operator demands of approvals. `trusts_nats`: a name in a message is as good as a key's."""
 
     quorum: int = 1
@@ -32,36 +32,36 @@ class Rules(Struct, frozen=True):
         return self.quorum > 1 or self.four_eyes
 
 
-RELAXED: Final = Rules()
+ANY_APPROVAL: Final = ApprovalRules()
 """Any approval will do."""
 
 
-def demanded(hold: HoldOpened, rules: Rules) -> Rules:
+def rules_of_hold(hold: HoldOpened, rules: ApprovalRules) -> ApprovalRules:
     """What this hold demands: as it was recorded when it opened, whatever the settings are by now."""
-    return Rules(hold.quorum, hold.four_eyes, rules.trusts_nats)
+    return ApprovalRules(hold.quorum, hold.four_eyes, rules.trusts_nats)
 
 
-def person(name: str, auth: str, *, trusts_nats: bool) -> str | None:
+def verified_identity(name: str, auth: str, *, trusts_nats: bool) -> str | None:
     """Who that is, the same for all their keys; `None` where nothing vouches for the name."""
     how, _, key = auth.partition(":")
     vouched = (how in ("key", "session") and key != LOCAL) or (how == "nats" and trusts_nats)
     return (normalize("NFKC", name).strip().casefold() or None) if vouched else None
 
 
-def voter(who: str) -> str:
+def voter_token(who: str) -> str:
     """The last token of the box for this person's vote."""
     return sha256(who.encode()).hexdigest()[:32]
 
 
-def objection(run: Run, name: str, auth: str, rules: Rules) -> tuple[str, str] | None:
+def approval_objection(run: Run, name: str, auth: str, rules: ApprovalRules) -> tuple[str, str] | None:
     """Why an approval by this person cannot count, as a code and a sentence; `None` where it does."""
     hold = run.current.hold.fact if run.current.hold else None
-    rules = demanded(hold, rules) if hold else rules
+    rules = rules_of_hold(hold, rules) if hold else rules
     if not rules.ask_who:
         return None
     if hold is None:
         return "not_held", f"Run {run.id} is not on hold yet; here an approval counts only on evidence that is there."
-    who = person(name, auth, trusts_nats=rules.trusts_nats)
+    who = verified_identity(name, auth, trusts_nats=rules.trusts_nats)
     if who is None:
         text = (
             f"It matters who approves run {run.id}, and nothing vouches for {name!r}: approve with a key of your own."
@@ -70,10 +70,10 @@ def objection(run: Run, name: str, auth: str, rules: Rules) -> tuple[str, str] |
     return (_same_eyes(run, who, rules) if rules.four_eyes else None) or _voted(run, who)
 
 
-def _same_eyes(run: Run, who: str, rules: Rules) -> tuple[str, str] | None:
+def _same_eyes(run: Run, who: str, rules: ApprovalRules) -> tuple[str, str] | None:
     assert run.accepted
     asked = run.accepted.fact
-    requester = person(asked.requested_by, asked.auth, trusts_nats=rules.trusts_nats)
+    requester = verified_identity(asked.requested_by, asked.auth, trusts_nats=rules.trusts_nats)
     if requester is None:
         text = f"Nobody can approve run {run.id}: approver and requester must differ, and who asked is not known."
         return "requester_unknown", f"{text} Reject it, and ask again over HTTP with a key."
@@ -83,24 +83,24 @@ def _same_eyes(run: Run, who: str, rules: Rules) -> tuple[str, str] | None:
 
 
 def _voted(run: Run, who: str) -> tuple[str, str] | None:
-    cast = run.current.votes.get(voter(who))
+    cast = run.current.votes.get(voter_token(who))
     return ("voted", f"{cast.fact.by} has approved run {run.id} already; others have to as well.") if cast else None
 
 
-def votes(round_: Round) -> list[Box[VoteCast]]:
+def valid_votes(round_: Round) -> list[Entry[VoteCast]]:
     """The votes on the evidence of a round's hold, the first one first."""
     digest = round_.hold.fact.digest if round_.hold else None
     cast = (vote for vote in round_.votes.values() if vote.fact.digest == digest)
     return sorted(cast, key=lambda vote: vote.seq)
 
 
-def is_carried(run: Run) -> bool:
+def has_quorum(run: Run) -> bool:
     """Whether enough have voted on the evidence that the run is held with."""
     hold = run.current.hold.fact if run.current.hold else None
-    return hold is not None and hold.quorum > 1 and len(votes(run.current)) >= hold.quorum
+    return hold is not None and hold.quorum > 1 and len(valid_votes(run.current)) >= hold.quorum
 
 
-def carried(
+def quorum_decision(
     run: Run, number: int, hold: HoldOpened, findings: tuple[Finding, ...]
 ) -> DecisionApproved | DecisionRejected | None:
     """The decision that enough votes on `findings` make; `None` while there are fewer.
@@ -108,7 +108,7 @@ def carried(
     It is made of the first that suffice, so it is the same whenever it is looked at. A source that any of them leaves
     out is left out; where that leaves nothing to write from, the run is rejected. It may cost what all of them allow.
     """
-    enough = [vote.fact for vote in votes(run.in_round(number))[: hold.quorum]]
+    enough = [vote.fact for vote in valid_votes(run.in_round(number))[: hold.quorum]]
     if hold.quorum < 2 or len(enough) < hold.quorum:
         return None
     names = tuple(vote.by for vote in enough)
@@ -118,7 +118,7 @@ def carried(
         text = f"Between them, {by} left out every source."
         return DecisionRejected(by=by, via="quorum", comment=text, digest=hold.digest)
     comment = "\n".join(f"{vote.by}: {vote.comment}" for vote in enough if vote.comment)
-    most = [most for vote in enough if (most := vote.max_cost_usd or limit(run)) is not None]
+    most = [most for vote in enough if (most := vote.max_cost_usd or cost_limit(run)) is not None]
     return DecisionApproved(
         by=by,
         via="quorum",

@@ -24,13 +24,13 @@ _BY_RULE: Final = "offline"
 
 
 @dataclass(frozen=True)
-class Writer:
+class WriterPricing:
     """The model that writes: its name, the tokens of its longest reply, and what so many tokens in and out cost."""
 
     model: str
     reply: int
     cost: Callable[[int, int], float | None]
-    judge: "Writer | None" = None
+    judge: "WriterPricing | None" = None
     """The model that judges what was written, where one does."""
 
     def most(self, tokens: int) -> float | None:
@@ -46,7 +46,7 @@ class Writer:
         return sum(known) if len(known) == len(costs) else None
 
 
-def limit(run: Run) -> float | None:
+def cost_limit(run: Run) -> float | None:
     """What the run may cost: as was asked for, unless a reviewer has said otherwise since. `None`: no limit."""
     said = run.accepted.fact.max_cost_usd if run.accepted else None
     for _, round_ in sorted(run.rounds.items()):
@@ -56,13 +56,13 @@ def limit(run: Run) -> float | None:
     return said
 
 
-def left(run: Run) -> float | None:
+def remaining_budget(run: Run) -> float | None:
     """What the run may still cost; `None` for no limit."""
-    most = limit(run)
+    most = cost_limit(run)
     return None if most is None else max(0.0, most - (run.usage().cost_usd or 0.0))
 
 
-def within(hold: HoldOpened, most: float | None) -> bool:
+def is_affordable(hold: HoldOpened, most: float | None) -> bool:
     """Whether the report of a hold can be paid for where the run may cost `most`. Of an unknown price nobody knows."""
     if most is None or hold.estimate is None:
         return True
@@ -72,7 +72,12 @@ def within(hold: HoldOpened, most: float | None) -> bool:
 def over_budget(run: Run) -> bool:
     """Whether the run waits on a hold whose report could cost more than the run may."""
     round_ = run.current
-    return bool(round_.hold and not round_.decision and not run.completed and not within(round_.hold.fact, limit(run)))
+    return bool(
+        round_.hold
+        and not round_.decision
+        and not run.completed
+        and not is_affordable(round_.hold.fact, cost_limit(run))
+    )
 
 
 def decided_by_policy(run: Run) -> bool:
@@ -84,7 +89,7 @@ def decided_by_policy(run: Run) -> bool:
     auto = run.accepted is not None and run.accepted.fact.approval == "auto"
     if hold is None or hold.quorum > 1 or hold.four_eyes:
         return False
-    return auto and run.round == 1 and within(hold, limit(run))
+    return auto and run.round == 1 and is_affordable(hold, cost_limit(run))
 
 
 def writing_budget(run: Run, hold: HoldOpened) -> float | None:
@@ -93,7 +98,7 @@ def writing_budget(run: Run, hold: HoldOpened) -> float | None:
     raised = isinstance(decision, DecisionApproved) and decision.max_cost_usd is not None
     if raised and hold.estimate and hold.estimate.cost_usd is None:
         return None
-    return left(run)
+    return remaining_budget(run)
 
 
 def with_usage(fact: RunCompleted, run: Run) -> RunCompleted:
@@ -102,7 +107,7 @@ def with_usage(fact: RunCompleted, run: Run) -> RunCompleted:
     return replace(fact, usage=run.usage(), agents=agents, models=models)
 
 
-def estimate(run: Run, findings: tuple[Finding, ...], writer: Writer | None) -> Estimate | None:
+def estimate(run: Run, findings: tuple[Finding, ...], writer: WriterPricing | None) -> Estimate | None:
     """What writing the report from `findings` takes at most, once and with all corrections; `None` where no model does.
 
     A run that was planned by the offline model is written by it as well: they are set up together.

@@ -1,10 +1,10 @@
 """Who may decide on a run, in words."""
 
-from shared.domain.approval import votes
+from shared.domain.approval import valid_votes
 from shared.domain.run import Run
 
 
-def deciders(run: Run) -> str:
+def describe_deciders(run: Run) -> str:
     """Whose decision this run waits for."""
     hold = run.current.hold.fact if run.current.hold else None
     if hold is None or (hold.quorum == 1 and not hold.four_eyes):
@@ -14,5 +14,5 @@ def deciders(run: Run) -> str:
         )
     many = "somebody" if hold.quorum == 1 else f"{hold.quorum} people"
     but = ", but not whoever asked" if hold.four_eyes else ""
-    done = f", of whom {', '.join(vote.fact.by for vote in cast)} did" if (cast := votes(run.current)) else ""
+    done = f", of whom {', '.join(vote.fact.by for vote in cast)} did" if (cast := valid_votes(run.current)) else ""
     return f"{many} with an approver's key{but}{done}; to reject it, any one of them"

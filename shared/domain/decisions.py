@@ -28,9 +28,25 @@ from shared.contracts.messages import Message
 from shared.contracts.requests import Asked, Request, Revision, Ruling
 from shared.contracts.subjects import APPROVED, ASKED, CANCELLED, REJECTED, REQUESTED, Slot, is_reserved
 from shared.domain import fork
-from shared.domain.approval import RELAXED, Rules, demanded, objection, person, voter
-from shared.domain.budget import Writer, limit, with_usage, within
-from shared.domain.judgement import Judgement, Refuse, Said, Take, no_auto, stale, too_late, winner
+from shared.domain.approval import (
+    ANY_APPROVAL,
+    ApprovalRules,
+    approval_objection,
+    rules_of_hold,
+    verified_identity,
+    voter_token,
+)
+from shared.domain.budget import WriterPricing, cost_limit, is_affordable, with_usage
+from shared.domain.judgement import (
+    Accept,
+    Duplicate,
+    Judgement,
+    Reject,
+    describe_winner,
+    reject_auto_approval,
+    reject_late,
+    reject_stale_digest,
+)
 from shared.domain.owed import decided_findings
 from shared.domain.run import Run
 from shared.errors import InvalidMessage
@@ -45,9 +61,9 @@ class Defaults(Struct, frozen=True):
     approval_timeout_s: float = 7_200.0
     digest_required: bool = False
     rounds: int = 5
-    writer: Writer | None = None
+    writer: WriterPricing | None = None
     """What a hold is priced with; `None` where no model writes."""
-    rules: Rules = RELAXED
+    rules: ApprovalRules = ANY_APPROVAL
 
 
 class Inbound(Struct, frozen=True):
@@ -75,7 +91,7 @@ class Inbound(Struct, frozen=True):
         return self.content.fork.run_id if isinstance(self.content, Request) and self.content.fork else None
 
 
-def read(message: Message, *, used: int = 0) -> Inbound | RequestRefused:
+def parse_inbound(message: Message, *, used: int = 0) -> Inbound | RequestRefused:
     """What a contract message says, or its refusal.
 
     Sequences up to `used` may have been given to other messages, before the log was truncated.
@@ -93,7 +109,7 @@ def read(message: Message, *, used: int = 0) -> Inbound | RequestRefused:
         ruling = requests.read_ruling(unwrapped.data)
         return Inbound(message.seq, message.time, ruling.run_id, ruling, VERBS[message.subject])
     except InvalidMessage as error:
-        return refusal(message.subject, message.seq, None, Refuse(error.code, error.message, error.field))
+        return refusal_fact(message.subject, message.seq, None, Reject(error.code, error.message, error.field))
 
 
 def _distinct(run: str, message: Message) -> str:
@@ -110,12 +126,12 @@ def _asked(subject: str, data: bytes) -> Asked:
     return requests.read_asked(data) if subject == ASKED else Asked(request=requests.read_request(data), auth="nats")
 
 
-def refusal(subject: str, seq: int, run: str | None, why: Refuse) -> RequestRefused:
+def refusal_fact(subject: str, seq: int, run: str | None, why: Reject) -> RequestRefused:
     """The fact that says so on `research.invalid.<seq>`."""
     return RequestRefused(seq=seq, subject=subject, run_id=run, field=why.field, error=Failure(why.code, why.message))
 
 
-def judge(inbound: Inbound, run: Run | None, defaults: Defaults, *, source: Run | None = None) -> Judgement:
+def decide_inbound(inbound: Inbound, run: Run | None, defaults: Defaults, *, source: Run | None = None) -> Judgement:
     """What follows from a message for its run, as far as that is known (`None`: not at all).
 
     `source` is the run that it forks, where it does.
@@ -125,7 +141,7 @@ def judge(inbound: Inbound, run: Run | None, defaults: Defaults, *, source: Run 
             return _judge_request(inbound, inbound.content, run, defaults, source)
         case Ruling():
             assert inbound.verb
-            return judge_ruling(
+            return decide_ruling(
                 inbound.verb,
                 inbound.content,
                 run,
@@ -139,7 +155,7 @@ def judge(inbound: Inbound, run: Run | None, defaults: Defaults, *, source: Run 
             )
 
 
-def is_said(inbound: Inbound, run: Run) -> bool:
+def is_recorded(inbound: Inbound, run: Run) -> bool:
     """Whether what a message says is recorded already."""
     if isinstance(inbound.content, Ruling):
         return _is_recorded(run, inbound.seq)
@@ -149,21 +165,21 @@ def is_said(inbound: Inbound, run: Run) -> bool:
 def _judge_request(
     inbound: Inbound, request: Request, run: Run | None, defaults: Defaults, source: Run | None
 ) -> Judgement:
-    if run and is_said(inbound, run):
-        return Said()
+    if run and is_recorded(inbound, run):
+        return Duplicate()
     if run and run.accepted:
         text = f"Run {inbound.run} exists and asks something else; give this request another run_id."
-        return Refuse("clash", text, "run_id")
+        return Reject("clash", text, "run_id")
     if request.fork:
-        forked = fork.resolve(request.fork, source)
-        if isinstance(forked, Refuse):
+        forked = fork.resolve_fork(request.fork, source)
+        if isinstance(forked, Reject):
             return forked
         assert source
         assert source.accepted
-        fact = fork.accepted(request, forked, source.accepted.fact, seq=inbound.seq, auth=inbound.auth)
+        fact = fork.accept_fork(request, forked, source.accepted.fact, seq=inbound.seq, auth=inbound.auth)
     else:
         fact = _accepted(request, inbound, defaults)
-    return no_auto(fact.approval, defaults.rules) or Take(Slot(inbound.run, "accepted"), fact)
+    return reject_auto_approval(fact.approval, defaults.rules) or Accept(Slot(inbound.run, "accepted"), fact)
 
 
 def _accepted(request: Request, inbound: Inbound, defaults: Defaults) -> RunAccepted:
@@ -181,7 +197,7 @@ def _accepted(request: Request, inbound: Inbound, defaults: Defaults) -> RunAcce
     )
 
 
-def judge_ruling(
+def decide_ruling(
     verb: Verb,
     ruling: Ruling,
     run: Run | None,
@@ -192,19 +208,19 @@ def judge_ruling(
     digest_required: bool = False,
     rounds: int = 5,
     auth: str = "",
-    rules: Rules = RELAXED,
+    rules: ApprovalRules = ANY_APPROVAL,
 ) -> Judgement:
     """What follows from a person's word on a run, given at `at`. To revise takes a `Revision`."""
     if run is None or run.accepted is None:
-        return Refuse("unknown_run", f"There is no run {ruling.run_id}.", "run_id")
+        return Reject("unknown_run", f"There is no run {ruling.run_id}.", "run_id")
     if _is_recorded(run, message_seq):
-        return Said()
+        return Duplicate()
     if run.completed:
-        return Refuse("decided", f"Run {run.id} has ended: {winner(run)}.")
+        return Reject("decided", f"Run {run.id} has ended: {describe_winner(run)}.")
     if verb == "cancel":
         return _cancelled(run, ruling, message_seq, auth)
     if run.current.decision:
-        return Refuse("decided", f"Run {run.id} is decided: {winner(run)}.")
+        return Reject("decided", f"Run {run.id} is decided: {describe_winner(run)}.")
     return (
         _unheld(run, message_seq)
         or _untimely(run, ruling, at, digest_required)
@@ -216,18 +232,18 @@ def judge_ruling(
     )
 
 
-def _unfit(run: Run, ruling: Ruling, auth: str, rules: Rules) -> Refuse | None:
+def _unfit(run: Run, ruling: Ruling, auth: str, rules: ApprovalRules) -> Reject | None:
     """Why this is not the person whose approval counts."""
-    why = objection(run, ruling.by, auth, rules)
-    return Refuse(*why) if why else None
+    why = approval_objection(run, ruling.by, auth, rules)
+    return Reject(*why) if why else None
 
 
-def _taken(run: Run, decision: Decision, rules: Rules) -> Take:
+def _taken(run: Run, decision: Decision, rules: ApprovalRules) -> Accept:
     """The decision in its box; an approval of which more are needed, in the box of whoever gave it."""
     hold = run.current.hold.fact if run.current.hold else None
     if not isinstance(decision, DecisionApproved) or hold is None or hold.quorum == 1:
-        return Take(Slot(run.id, "decision", run.round), decision)
-    who = person(decision.by, decision.auth, trusts_nats=demanded(hold, rules).trusts_nats)
+        return Accept(Slot(run.id, "decision", run.round), decision)
+    who = verified_identity(decision.by, decision.auth, trusts_nats=rules_of_hold(hold, rules).trusts_nats)
     assert who
     vote = VoteCast(
         by=decision.by,
@@ -239,7 +255,7 @@ def _taken(run: Run, decision: Decision, rules: Rules) -> Take:
         exclude=decision.exclude,
         max_cost_usd=decision.max_cost_usd,
     )
-    return Take(Slot(run.id, "vote", run.round, voter=voter(who)), vote)
+    return Accept(Slot(run.id, "vote", run.round, voter=voter_token(who)), vote)
 
 
 def _is_recorded(run: Run, message_seq: int | None) -> bool:
@@ -249,68 +265,68 @@ def _is_recorded(run: Run, message_seq: int | None) -> bool:
     return message_seq is not None and message_seq in (*decisions, *votes, ended)
 
 
-def _unheld(run: Run, message_seq: int | None) -> Refuse | None:
+def _unheld(run: Run, message_seq: int | None) -> Reject | None:
     """Why a decision is too early for a later round: it was said before there was anything new to decide on."""
     hold = run.current.hold
     if run.round == 1 or (hold and (message_seq is None or message_seq > hold.seq)):
         return None
     if hold:
-        return Refuse("not_held", f"Round {run.round} of run {run.id} was not on hold yet when this was said.")
-    return Refuse("not_held", f"Round {run.round} of run {run.id} is not on hold yet; it is {run.status}.")
+        return Reject("not_held", f"Round {run.round} of run {run.id} was not on hold yet when this was said.")
+    return Reject("not_held", f"Round {run.round} of run {run.id} is not on hold yet; it is {run.status}.")
 
 
-def _untimely(run: Run, ruling: Ruling, at: datetime, digest_required: bool) -> Refuse | None:
+def _untimely(run: Run, ruling: Ruling, at: datetime, digest_required: bool) -> Reject | None:
     """Why a decision cannot be taken now: too late, or on other evidence."""
-    if late := too_late(run, at):
+    if late := reject_late(run, at):
         return late
     if ruling.digest is None and digest_required:
-        return Refuse("digest_required", "Decisions must name the digest of the evidence they are on.", "digest")
-    return stale(run, ruling.digest)
+        return Reject("digest_required", "Decisions must name the digest of the evidence they are on.", "digest")
+    return reject_stale_digest(run, ruling.digest)
 
 
-def _overdone(verb: Verb, run: Run, ruling: Ruling) -> Refuse | None:
+def _overdone(verb: Verb, run: Run, ruling: Ruling) -> Reject | None:
     """Why these sources cannot be excluded: one is not in the evidence, or none would be left to write from."""
     if run.current.hold is None:
         return None
     known = {source.sha256 for finding in run.findings() for source in finding.sources}
     if strangers := set(ruling.exclude) - known:
-        return Refuse("unknown_source", f"exclude: {min(strangers)} is no source of run {run.id}.", "exclude")
+        return Reject("unknown_source", f"exclude: {min(strangers)} is no source of run {run.id}.", "exclude")
     kept = {source.sha256 for finding in decided_findings(run) for source in finding.sources}
     if (verb == "approve" or (verb == "reject" and ruling.exclude)) and not kept - set(ruling.exclude):
         text = f"exclude: no source of run {run.id} is left to write from; reject it, or send it back for more."
-        return Refuse("nothing_left", text, "exclude")
+        return Reject("nothing_left", text, "exclude")
     return None
 
 
-def _too_dear(run: Run, ruling: Ruling) -> Refuse | None:
+def _too_dear(run: Run, ruling: Ruling) -> Reject | None:
     """Why the report may not be written for what the run may cost, and what to do."""
     hold = run.current.hold.fact if run.current.hold else None
-    most = limit(run) if ruling.max_cost_usd is None else ruling.max_cost_usd
-    if hold is None or hold.estimate is None or within(hold, most):
+    most = cost_limit(run) if ruling.max_cost_usd is None else ruling.max_cost_usd
+    if hold is None or hold.estimate is None or is_affordable(hold, most):
         return None
     about, cost = hold.estimate, hold.estimate.cost_usd
     if cost is None:
         if ruling.max_cost_usd is not None:
             return None
         text = f"max_cost_usd: no price is known for {about.model}, so ${most:.4f} cannot be kept; approve with "
-        return Refuse("over_budget", f"{text}max_cost_usd to have run {run.id} written at any price.", "max_cost_usd")
+        return Reject("over_budget", f"{text}max_cost_usd to have run {run.id} written at any price.", "max_cost_usd")
     text = f"max_cost_usd: writing run {run.id} could cost ${cost:.4f} after ${hold.spent_usd:.4f} so far, and "
     enough = ceil((hold.spent_usd + cost) * 10_000) / 10_000
     text += f"${most:.4f} is its limit; approve with a max_cost_usd of {enough:.4f} or more, or reject it."
-    return Refuse("over_budget", text, "max_cost_usd")
+    return Reject("over_budget", text, "max_cost_usd")
 
 
-def _not_revisable(run: Run, revision: Revision, rounds: int) -> Refuse | None:
+def _not_revisable(run: Run, revision: Revision, rounds: int) -> Reject | None:
     """Why the run cannot be sent back so."""
     if run.current.hold is None:
-        return Refuse("not_held", f"Run {run.id} is not on hold yet; it is {run.status}.")
+        return Reject("not_held", f"Run {run.id} is not on hold yet; it is {run.status}.")
     if run.round >= rounds:
         text = f"Round {run.round} of run {run.id} is its last; approve or reject it."
-        return Refuse("last_round", text)
+        return Reject("last_round", text)
     asked = {query for number in run.rounds for query in run.queries(number)}
     if strangers := set(revision.queries_drop) - asked:
         text = f"queries_drop: {min(strangers)!r} is no sub-query of run {run.id}."
-        return Refuse("unknown_query", text, "queries_drop")
+        return Reject("unknown_query", text, "queries_drop")
     return None
 
 
@@ -346,7 +362,7 @@ def _decision(verb: Verb, ruling: Ruling, run: Run, via: Via, message_seq: int |
     )
 
 
-def _cancelled(run: Run, ruling: Ruling, message_seq: int | None, auth: str) -> Take:
+def _cancelled(run: Run, ruling: Ruling, message_seq: int | None, auth: str) -> Accept:
     fact = RunCompleted(
         run_id=run.id,
         ok=False,
@@ -356,9 +372,9 @@ def _cancelled(run: Run, ruling: Ruling, message_seq: int | None, auth: str) -> 
         message_seq=message_seq,
         auth=auth,
     )
-    return Take(Slot(run.id, "completed"), with_usage(fact, run))
+    return Accept(Slot(run.id, "completed"), with_usage(fact, run))
 
 
-def deadline_of(run: Run) -> datetime | None:
+def decision_deadline(run: Run) -> datetime | None:
     """Until when the run waits for a decision; `None` where it does not."""
     return run.current.deadline if run.status == "hold" else None

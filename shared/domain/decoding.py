@@ -27,8 +27,9 @@ from shared.contracts.facts import (
     TaskIssued,
     VoteCast,
 )
+from shared.contracts.messages import Message
 from shared.contracts.subjects import Slot
-from shared.domain.run import Recorded, Unknown
+from shared.domain.run import Recorded, UnknownFact
 from shared.errors import UnknownType, Unreadable
 
 _DIGESTED: Final = ("accepted", "plan", "fetch")
@@ -48,31 +49,31 @@ _BOXES: Final[dict[str, tuple[type, ...]]] = {
 }
 
 
-def recorded(slot: Slot, data: bytes, *, seq: int, stored_at: datetime, text: bytes | None = None) -> Recorded:
+def decode_fact(slot: Slot, data: bytes, *, seq: int, stored_at: datetime, text: bytes | None = None) -> Recorded:
     """The fact in these bytes, or in the `text` that they refer to."""
     try:
         event = envelope.decode(data, text)
     except Unreadable as error:
-        return Recorded(slot, seq, stored_at, _hash(slot, data), salvaged(slot, str(error)), stored_at)
+        return Recorded(slot, seq, stored_at, _hash(slot, data), unreadable_fact(slot, str(error)), stored_at)
     except UnknownType as error:
-        return Recorded(slot, seq, stored_at, _hash(slot, data), Unknown(str(error)), stored_at)
-    fact = placed(slot, event.fact)
+        return Recorded(slot, seq, stored_at, _hash(slot, data), UnknownFact(str(error)), stored_at)
+    fact = fact_for_slot(slot, event.fact)
     return Recorded(slot, seq, stored_at, _hash(slot, data), fact, event.time, event.traceparent)
 
 
-def written(slot: Slot, data: bytes, event: Event, *, seq: int, stored_at: datetime) -> Recorded:
+def known_fact(slot: Slot, data: bytes, event: Event, *, seq: int, stored_at: datetime) -> Recorded:
     """The fact `event`, which these bytes are known to hold."""
     return Recorded(slot, seq, stored_at, _hash(slot, data), event.fact, event.time, event.traceparent)
 
 
 def _hash(slot: Slot, data: bytes) -> str:
-    return sha256(data).hexdigest() if slot.box in _DIGESTED else ""
+    return sha256(data).hexdigest() if slot.name in _DIGESTED else ""
 
 
-def salvaged(slot: Slot, reason: str) -> Fact | Unknown:
+def unreadable_fact(slot: Slot, reason: str) -> Fact | UnknownFact:
     """What becomes of a slot that cannot be read: a failure of its step, or what parks its run."""
     error = Failure("unreadable", f"What was written to {slot.path} cannot be read: {reason}")
-    match slot.box:
+    match slot.name:
         case "plan":
             return PlanFailed(error=error)
         case "fetch":
@@ -82,11 +83,16 @@ def salvaged(slot: Slot, reason: str) -> Fact | Unknown:
         case "attempt":
             return AttemptFailed(error=error, duration_s=0)
         case _:
-            return Unknown(error.message)
+            return UnknownFact(error.message)
 
 
-def placed(slot: Slot, fact: Fact) -> Fact | Unknown:
+def fact_for_slot(slot: Slot, fact: Fact) -> Fact | UnknownFact:
     """The fact; what parks its run where this release has no such box, or not for this."""
-    if isinstance(fact, _BOXES[slot.box]):
+    if isinstance(fact, _BOXES[slot.name]):
         return fact
-    return Unknown(f"{slot.path} holds a {type(fact).__name__}, and this release knows none there.")
+    return UnknownFact(f"{slot.path} holds a {type(fact).__name__}, and this release knows none there.")
+
+
+def decode_message(slot: Slot, message: Message) -> Recorded:
+    """The fact that a whole message stores."""
+    return decode_fact(slot, message.data, seq=message.seq, stored_at=message.time, text=message.text)

@@ -14,10 +14,10 @@ from shared.contracts.facts import INTERRUPTED
 from shared.contracts.messages import Queue
 from shared.contracts.subjects import Kind, Step
 from shared.domain.budget import over_budget
-from shared.domain.deciders import deciders
+from shared.domain.deciders import describe_deciders
 from shared.domain.owed import Attempt, attempt_of
 from shared.domain.run import Run
-from shared.domain.steps import last_moved, named, of_how_many, open_steps, waits_for_person
+from shared.domain.steps import awaits_decision, last_progress_at, open_steps, step_count, step_label
 
 Code = Literal["ended", "parked", "person", "retry", "place", "worker", "working", "coordinator"]
 """Nothing: it ended; a release that knows a fact; a person; the time of the next attempt; a place in the limit; a
@@ -26,7 +26,7 @@ worker to take the task; the worker that has it; a coordinator that writes what 
 WORKERS: Final[dict[Kind, str]] = {"plan": "planner", "fetch": "fetcher", "synthesize": "synthesizer"}
 
 
-class Seen(Struct, frozen=True):
+class Observations(Struct, frozen=True):
     """What there is to know beside the run. `None`, and a kind that is missing, mean that NATS did not say."""
 
     now: datetime
@@ -39,7 +39,7 @@ class Seen(Struct, frozen=True):
     """Contract messages about the run that nothing has followed yet: place in the log and subject."""
 
 
-class Wait(Struct, frozen=True, kw_only=True):
+class Diagnosis(Struct, frozen=True, kw_only=True):
     """One thing that the run waits for. What does not apply is `None`."""
 
     code: Code
@@ -60,49 +60,49 @@ class Wait(Struct, frozen=True, kw_only=True):
     """How the tasks of the step's kind stand."""
 
 
-def why(run: Run, seen: Seen) -> tuple[Wait, ...]:
+def diagnose(run: Run, seen: Observations) -> tuple[Diagnosis, ...]:
     """Everything that the run waits for, in the order of its steps; exactly one unless several fetches are open."""
     if run.completed:
         return (_ended(run, seen),)
     if run.unknown:
         text = f"It is parked: {run.unknown.fact} A coordinator of a release that knows this goes on with it."
-        return (Wait(code="parked", since=run.unknown.at, text=text),)
+        return (Diagnosis(code="parked", since=run.unknown.at, text=text),)
     if run.accepted is None or seen.messages:
         return (_unread(run, seen),)
-    if waits_for_person(run) and (deadline := run.current.deadline) and seen.now < deadline:
+    if awaits_decision(run) and (deadline := run.current.deadline) and seen.now < deadline:
         return (_person(run, deadline, seen),)
     if steps := open_steps(run):
         return tuple(_open(run, step, attempt_of(run.in_round(step.round), step), seen) for step in steps)
-    return (_unwritten(last_moved(run), "Its next fact is due", seen),)
+    return (_unwritten(last_progress_at(run), "Its next fact is due", seen),)
 
 
-def _ended(run: Run, seen: Seen) -> Wait:
+def _ended(run: Run, seen: Observations) -> Diagnosis:
     assert run.completed
     ended = run.completed
     reason = f": {ended.fact.reason}" if ended.fact.reason else "."
-    text = f"For nothing: it ended {ago(ended.at, seen.now)}, {ended.fact.outcome}{reason}"
-    return Wait(code="ended", since=ended.at, text=text)
+    text = f"For nothing: it ended {format_ago(ended.at, seen.now)}, {ended.fact.outcome}{reason}"
+    return Diagnosis(code="ended", since=ended.at, text=text)
 
 
-def _unread(run: Run, seen: Seen) -> Wait:
+def _unread(run: Run, seen: Observations) -> Diagnosis:
     """Something was said that no coordinator has judged yet."""
     if not seen.messages:
-        return Wait(code="coordinator", text="Its request is not in the log, though later facts of it are.")
+        return Diagnosis(code="coordinator", text="Its request is not in the log, though later facts of it are.")
     seq, subject = seen.messages[0]
-    since = last_moved(run) if run.accepted else None
+    since = last_progress_at(run) if run.accepted else None
     return _unwritten(since, f"The message on {subject} at {seq} is still to be judged", seen)
 
 
-def _person(run: Run, deadline: datetime, seen: Seen) -> Wait:
+def _person(run: Run, deadline: datetime, seen: Observations) -> Diagnosis:
     assert run.current.hold
-    hold, rights = run.current.hold, deciders(run)
+    hold, rights = run.current.hold, describe_deciders(run)
     text = (
-        f"It waits for a person to decide on its evidence{_although(run)}, since {span(seen.now - hold.at)}; in "
-        f"{span(deadline - seen.now)} it expires{_extended(run)}. Who may decide: {rights}."
+        f"It waits for a person to decide on its evidence{_although(run)}, since {format_span(seen.now - hold.at)}; in "
+        f"{format_span(deadline - seen.now)} it expires{_extended(run)}. Who may decide: {rights}."
     )
     if over_budget(run):
         text += " Its report could cost more than the run may; an approval has to raise max_cost_usd."
-    return Wait(code="person", since=hold.at, deadline=deadline, may_decide=rights, text=text)
+    return Diagnosis(code="person", since=hold.at, deadline=deadline, may_decide=rights, text=text)
 
 
 def _extended(run: Run) -> str:
@@ -117,18 +117,18 @@ def _although(run: Run) -> str:
     return ", as it was sent back once" if auto and run.round > 1 else ""
 
 
-def _open(run: Run, step: Step, attempt: Attempt, seen: Seen) -> Wait:
+def _open(run: Run, step: Step, attempt: Attempt, seen: Observations) -> Diagnosis:
     """What a step without an outcome waits for."""
     code, since, text = _turn(run, step, attempt, seen)
     last = attempt.last
     if last and code != "retry":
         text = f"{text} {_failed(run, step, attempt, seen)}"
-    return Wait(
+    return Diagnosis(
         code=code,
         since=since,
         text=text,
         step=step,
-        of=of_how_many(run, step),
+        of=step_count(run, step),
         attempt=attempt.failures + 1,
         error=last.fact.error if last else None,
         failed_at=last.at if last else None,
@@ -137,15 +137,15 @@ def _open(run: Run, step: Step, attempt: Attempt, seen: Seen) -> Wait:
     )
 
 
-def _turn(run: Run, step: Step, attempt: Attempt, seen: Seen) -> tuple[Code, datetime | None, str]:
+def _turn(run: Run, step: Step, attempt: Attempt, seen: Observations) -> tuple[Code, datetime | None, str]:
     if attempt.issued:
         code, text = _issued(step.kind, attempt.issued.seq, seen.queues.get(step.kind))
-        age = span(seen.now - attempt.issued.at)
-        return code, attempt.issued.at, f"Its {named(run, step)}, asked for {age} ago, {text}"
+        age = format_span(seen.now - attempt.issued.at)
+        return code, attempt.issued.at, f"Its {step_label(run, step)}, asked for {age} ago, {text}"
     if attempt.due and attempt.due > seen.now:
-        text = f"{_failed(run, step, attempt, seen)} The next is due in {span(attempt.due - seen.now)}."
+        text = f"{_failed(run, step, attempt, seen)} The next is due in {format_span(attempt.due - seen.now)}."
         return "retry", attempt.due, text
-    wait = _unwritten(attempt.due or last_moved(run), f"The task of its {named(run, step)} is due", seen)
+    wait = _unwritten(attempt.due or last_progress_at(run), f"The task of its {step_label(run, step)} is due", seen)
     return wait.code, wait.since, wait.text
 
 
@@ -175,16 +175,16 @@ def _handed_out(worker: str, queue: Queue) -> tuple[Code, str]:
     return "working", f"was handed to a {worker}{again}. Should that have died: no {worker} is asking for work."
 
 
-def _failed(run: Run, step: Step, attempt: Attempt, seen: Seen) -> str:
+def _failed(run: Run, step: Step, attempt: Attempt, seen: Observations) -> str:
     assert attempt.last
     error = attempt.last.fact.error
     if error.code == INTERRUPTED:
-        return f"A worker that was told to stop gave it back {ago(attempt.last.at, seen.now)}."
-    which = f"Attempt {max(attempt.failures, 1)} of {seen.attempts} of its {named(run, step)}"
-    return f"{which} failed {ago(attempt.last.at, seen.now)} ({error.code}: {error.message.rstrip('.')})."
+        return f"A worker that was told to stop gave it back {format_ago(attempt.last.at, seen.now)}."
+    which = f"Attempt {max(attempt.failures, 1)} of {seen.attempts} of its {step_label(run, step)}"
+    return f"{which} failed {format_ago(attempt.last.at, seen.now)} ({error.code}: {error.message.rstrip('.')})."
 
 
-def _unwritten(since: datetime | None, what: str, seen: Seen) -> Wait:
+def _unwritten(since: datetime | None, what: str, seen: Observations) -> Diagnosis:
     """A coordinator's turn."""
     match seen.led:
         case None:
@@ -193,16 +193,16 @@ def _unwritten(since: datetime | None, what: str, seen: Seen) -> Wait:
             who = "the coordinator that leads has not written it yet"
         case False:
             who = "no coordinator leads"
-    age = f", since {span(seen.now - since)}" if since else ""
-    return Wait(code="coordinator", since=since, text=f"{what}{age}; {who}.")
+    age = f", since {format_span(seen.now - since)}" if since else ""
+    return Diagnosis(code="coordinator", since=since, text=f"{what}{age}; {who}.")
 
 
-def ago(then: datetime, now: datetime) -> str:
+def format_ago(then: datetime, now: datetime) -> str:
     """`12 s ago`."""
-    return f"{span(now - then)} ago"
+    return f"{format_span(now - then)} ago"
 
 
-def span(time: timedelta) -> str:
+def format_span(time: timedelta) -> str:
     """A span of time as people say it, in its two largest units: `12 s`, `2 h 5 min`."""
     left, said = max(0, round(time.total_seconds())), list[str]()
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):

@@ -19,7 +19,7 @@ from shared.errors import TooLarge
 SOURCE: Final = "dossier/coordinator"
 
 
-class Write(Struct, frozen=True):
+class PendingWrite(Struct, frozen=True):
     """A fact on its way: to its slot, or (`slot` is `None`) a refusal to `research.invalid.<seq>`."""
 
     fill: Fill
@@ -31,42 +31,42 @@ class Write(Struct, frozen=True):
     """What the fact refers to: it must be in `EVIDENCE` before the fact is written."""
 
 
-def write(
+def encode_fact(
     slot: Slot, fact: Fact, trace: str | None, *, time: datetime, answers: int | None = None, run: Run | None = None
-) -> Write:
+) -> PendingWrite:
     """The fact for its slot, or what may be said instead where it is too large: that `run` failed, at what it cost."""
     event = Event(fact, SOURCE, time, trace)
     try:
-        return Write(Fill(slot.subject, envelope.encode(slot, event)), slot, event, answers)
+        return PendingWrite(Fill(slot.subject, envelope.encode(slot, event)), slot, event, answers)
     except TooLarge:
         pass
     try:
         if isinstance(fact, RunCompleted):
             return _without_report(slot, event, fact, answers)
         reference = envelope.refer(slot, event)
-        return Write(Fill(slot.subject, reference.message), slot, event, answers, reference.text)
+        return PendingWrite(Fill(slot.subject, reference.message), slot, event, answers, reference.text)
     except TooLarge as error:
         decided = fact.digest if isinstance(fact, RunCompleted) else None
         failed = RunCompleted(run_id=slot.run, ok=False, outcome="failed", reason=str(error), digest=decided)
         failed = with_usage(failed, run) if run else failed
-        return write(Slot(slot.run, "completed"), failed, trace, time=time, answers=answers)
+        return encode_fact(Slot(slot.run, "completed"), failed, trace, time=time, answers=answers)
 
 
-def _without_report(slot: Slot, event: Event, fact: RunCompleted, answers: int | None) -> Write:
+def _without_report(slot: Slot, event: Event, fact: RunCompleted, answers: int | None) -> PendingWrite:
     """Whoever subscribes to `research.completed` reads it as it comes, so it must say everything but the report."""
     report = fact.report or ""
     data = report.encode()
     if len(data) > envelope.MAX_TEXT_BYTES:
         raise TooLarge(f"The report would be {len(data):,} bytes; it may have {envelope.MAX_TEXT_BYTES:,}.")
     event = replace(event, fact=replace(fact, report=None, report_sha256=sha256(data).hexdigest()))
-    return Write(Fill(slot.subject, envelope.encode(slot, event)), slot, event, answers, report)
+    return PendingWrite(Fill(slot.subject, envelope.encode(slot, event)), slot, event, answers, report)
 
 
-def refuse(why: RequestRefused, *, time: datetime) -> Write:
+def encode_refusal(why: RequestRefused, *, time: datetime) -> PendingWrite:
     """The refusal of a contract message."""
     subject = invalid(why.seq)
     data = envelope.encode_refusal(subject, why, source=SOURCE, time=time)
-    return Write(Fill(subject, data), answers=why.seq)
+    return PendingWrite(Fill(subject, data), answers=why.seq)
 
 
 def truncated(last_seq: int, reason: str, *, time: datetime) -> Fill:

@@ -1,7 +1,7 @@
 """What failed, findable: failed steps, runs that failed or are parked, refused contract messages. Pure.
 
-A `Failed` is one row of the projection's table `failure`. It follows from the run as it is folded, so the table may be
-made again at any time; what a row does not say is read from the run.
+A `FailureRecord` is one row of the table `failure` of the projection. It follows from the run as folded, so the
+table may be made again at any time; what a row does not say is read from the run.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from shared.contracts.facts import (
     SynthesisFailed,
 )
 from shared.contracts.messages import Message
-from shared.contracts.subjects import Kind, Step, refused_seq
+from shared.contracts.subjects import Kind, Step, refused_sequence
 from shared.domain.owed import attempt_of, plan_task
 from shared.domain.run import Round, Run
 
@@ -29,7 +29,7 @@ FailureKind = Literal["plan", "fetch", "synthesize", "run", "parked", "request"]
 FAILURE_KINDS: Final[tuple[FailureKind, ...]] = get_args(FailureKind)
 
 
-class Failed(Struct, frozen=True):
+class FailureRecord(Struct, frozen=True):
     """One thing that failed: where in the log, in which run, and why. `about` is what it was asked to do."""
 
     seq: int
@@ -51,7 +51,7 @@ class Failed(Struct, frozen=True):
         return " ".join((self.run, self.error.message, self.about, self.subject, self.field))
 
 
-class Try(Struct, frozen=True):
+class FailedAttempt(Struct, frozen=True):
     """One attempt that failed; `duration_s` is `None` where nobody worked on it, or nobody kept how long."""
 
     attempt: int
@@ -60,7 +60,7 @@ class Try(Struct, frozen=True):
     duration_s: float | None = None
 
 
-def of_run(run: Run) -> list[Failed]:
+def run_failures(run: Run) -> list[FailureRecord]:
     """Everything that failed in a run for good. What was copied from another run failed there."""
     failed = [one for number, round_ in run.rounds.items() for one in _of_round(run, number, round_)]
     ended = run.completed
@@ -71,7 +71,7 @@ def of_run(run: Run) -> list[Failed]:
     return failed
 
 
-def _of_round(run: Run, number: int, round_: Round) -> Iterator[Failed]:
+def _of_round(run: Run, number: int, round_: Round) -> Iterator[FailureRecord]:
     plan, synthesis = round_.plan, round_.synthesis
     if plan and isinstance(plan.fact, PlanFailed):
         yield _failed(run, plan.seq, "plan", plan.at, plan.fact.error, number)
@@ -85,8 +85,8 @@ def _of_round(run: Run, number: int, round_: Round) -> Iterator[Failed]:
         yield _failed(run, synthesis.seq, "synthesize", synthesis.at, synthesis.fact.error, number)
 
 
-def _failed(run: Run, seq: int, kind: FailureKind, at: datetime, error: Failure, number: int = 0) -> Failed:
-    return Failed(seq, kind, run.id, at, error, number, about=run.accepted.fact.q if run.accepted else "")
+def _failed(run: Run, seq: int, kind: FailureKind, at: datetime, error: Failure, number: int = 0) -> FailureRecord:
+    return FailureRecord(seq, kind, run.id, at, error, number, about=run.accepted.fact.q if run.accepted else "")
 
 
 def _query(run: Run, number: int, index: int) -> str:
@@ -94,17 +94,17 @@ def _query(run: Run, number: int, index: int) -> str:
     return queries[index] if index < len(queries) else ""
 
 
-def of_refusal(message: Message) -> Failed | None:
+def refusal_failure(message: Message) -> FailureRecord | None:
     """The contract message that a message on `research.invalid.<seq>` refuses; `None` where it refuses none."""
-    refused = refused_seq(message.subject)
+    refused = refused_sequence(message.subject)
     if refused is None:
         return None
     try:
         why = _decode_refusal(message.data).data
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         unreadable = Failure("unreadable", f"The refusal itself cannot be read: {error}")
-        return Failed(message.seq, "request", "", message.time, unreadable, refused=refused)
-    return Failed(
+        return FailureRecord(message.seq, "request", "", message.time, unreadable, refused=refused)
+    return FailureRecord(
         message.seq,
         "request",
         why.run_id or "",
@@ -123,7 +123,7 @@ class _Refusal(Struct, frozen=True):
 _decode_refusal: Final = msgspec.json.Decoder(_Refusal).decode
 
 
-def tries(run: Run, failed: Failed) -> list[Try]:
+def failed_attempts(run: Run, failed: FailureRecord) -> list[FailedAttempt]:
     """Every attempt of a failed step, the last with the error that ended it."""
     if failed.kind not in ("plan", "fetch", "synthesize"):
         return []
@@ -132,7 +132,7 @@ def tries(run: Run, failed: Failed) -> list[Try]:
     last = attempt_of(round_, step)
     earlier = [(number, round_.attempts[step.task(number).path]) for number in range(1, last.slot.attempt)]
     made = [_try(number, box.at, box.fact) for number, box in earlier]
-    return [*made, Try(last.slot.attempt, failed.at, failed.error, _worked_s(round_, step))]
+    return [*made, FailedAttempt(last.slot.attempt, failed.at, failed.error, _worked_s(round_, step))]
 
 
 def _worked_s(round_: Round, step: Step) -> float | None:
@@ -141,11 +141,11 @@ def _worked_s(round_: Round, step: Step) -> float | None:
     return outcome.fact.duration_s if outcome else None
 
 
-def _try(number: int, at: datetime, fact: AttemptFailed) -> Try:
-    return Try(number, at, fact.error, fact.duration_s)
+def _try(number: int, at: datetime, fact: AttemptFailed) -> FailedAttempt:
+    return FailedAttempt(number, at, fact.error, fact.duration_s)
 
 
-def input_of(run: Run, failed: Failed) -> dict[str, object]:
+def failed_input(run: Run, failed: FailureRecord) -> dict[str, object]:
     """What the step that failed was to work on."""
     if run.accepted is None:
         return {}

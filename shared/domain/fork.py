@@ -27,14 +27,14 @@ from shared.contracts.facts import (
 from shared.contracts.forks import MAX_QUERIES, Fork
 from shared.contracts.requests import Request, duration_s
 from shared.contracts.subjects import RUN, Kind, Slot, Step, parse_slot
-from shared.domain.judgement import Refuse
+from shared.domain.judgement import Reject
 from shared.domain.run import Run
 
 PLANNER: Final = "fork"
 """Who made the plan of a fork whose sub-queries were edited, or come from more than one plan."""
 
 
-class Copy(Struct, frozen=True):
+class FactCopy(Struct, frozen=True):
     """A fact of another run that is due in `slot`."""
 
     slot: Slot
@@ -48,10 +48,10 @@ class _Query(Struct, frozen=True):
     origin: Slot | None = None
 
 
-def resolve(wish: Fork, source: Run | None) -> Forked | Refuse:
+def resolve_fork(wish: Fork, source: Run | None) -> Forked | Reject:
     """What a fork takes from `source`, or why it cannot be."""
     if source is None or source.accepted is None:
-        return Refuse("unknown_run", f"There is no run {wish.run_id} that could be forked.", "fork.run_id")
+        return Reject("unknown_run", f"There is no run {wish.run_id} that could be forked.", "fork.run_id")
     step = wish.step or failed_step(source) or "plan"
     if unfit := _unfit(wish, step):
         return unfit
@@ -64,7 +64,7 @@ def resolve(wish: Fork, source: Run | None) -> Forked | Refuse:
             return _from_synthesize(source)
 
 
-def accepted(request: Request, fork: Forked, source: RunAccepted, *, seq: int, auth: str) -> RunAccepted:
+def accept_fork(request: Request, fork: Forked, source: RunAccepted, *, seq: int, auth: str) -> RunAccepted:
     """The fork as its run records it: the old request, but for what was asked to be otherwise.
 
     An approval is bound to the run and the evidence it was given on. From `synthesize` there is nothing new to
@@ -78,7 +78,7 @@ def accepted(request: Request, fork: Forked, source: RunAccepted, *, seq: int, a
         q=wish.q or source.q,
         request_seq=seq,
         request_sha256=request.content_sha256,
-        approval=approval_of(wish, fork, source),
+        approval=fork_approval(wish, fork, source),
         approval_timeout_s=timeout,
         max_cost_usd=source.max_cost_usd if wish.max_cost_usd is None else wish.max_cost_usd,
         tools=source.tools if wish.tools is None else wish.tools,
@@ -88,7 +88,7 @@ def accepted(request: Request, fork: Forked, source: RunAccepted, *, seq: int, a
     )
 
 
-def approval_of(wish: Fork, fork: Forked, source: RunAccepted) -> Approval:
+def fork_approval(wish: Fork, fork: Forked, source: RunAccepted) -> Approval:
     """Whether the fork needs a person's approval."""
     return wish.approval or ("required" if fork.step == "synthesize" else source.approval)
 
@@ -110,7 +110,7 @@ def failed_step(run: Run) -> Kind | None:
     return "synthesize" if any(round_.hold for round_ in rounds) else "fetch"
 
 
-def _unfit(wish: Fork, step: Kind) -> Refuse | None:
+def _unfit(wish: Fork, step: Kind) -> Reject | None:
     """An edit that can have no effect from this step on."""
     queries = next((name for name in ("replace", "add", "drop") if getattr(wish, name)), "")
     if wish.q is not None and step != "plan":
@@ -124,18 +124,18 @@ def _unfit(wish: Fork, step: Kind) -> Refuse | None:
     return None
 
 
-def _unfit_edit(field: str, reason: str) -> Refuse:
-    return Refuse("unfit_edit", f"fork.{field}: {reason}", f"fork.{field}")
+def _unfit_edit(field: str, reason: str) -> Reject:
+    return Reject("unfit_edit", f"fork.{field}: {reason}", f"fork.{field}")
 
 
-def _from_fetch(wish: Fork, source: Run) -> Forked | Refuse:
+def _from_fetch(wish: Fork, source: Run) -> Forked | Reject:
     planned = _planned(source)
     if not planned:
-        return Refuse(
+        return Reject(
             "not_that_far", f"Run {source.id} has no plan that could be kept; fork it from plan.", "fork.from"
         )
     queries = _edited(wish, planned, source.id)
-    if isinstance(queries, Refuse):
+    if isinstance(queries, Reject):
         return queries
     fetches = [
         Reused(Step("", "fetch", 1, index).outcome.path, query.origin.path)
@@ -145,7 +145,7 @@ def _from_fetch(wish: Fork, source: Run) -> Forked | Refuse:
     return _forked(source, "fetch", queries, fetches)
 
 
-def _from_synthesize(source: Run) -> Forked | Refuse:
+def _from_synthesize(source: Run) -> Forked | Reject:
     planned = _planned(source)
     reuses = [
         Reused(Step("", "fetch", 1, index).outcome.path, query.origin.path)
@@ -154,10 +154,10 @@ def _from_synthesize(source: Run) -> Forked | Refuse:
     ]
     if not planned or len(reuses) < len(planned):
         text = f"Run {source.id} has not fetched all that it planned; fork it from fetch or plan."
-        return Refuse("not_that_far", text, "fork.from")
+        return Reject("not_that_far", text, "fork.from")
     if not any(found.sources for found in source.findings()):
         text = f"Run {source.id} found nothing that could be written from; fork it from fetch or plan."
-        return Refuse("not_that_far", text, "fork.from")
+        return Reject("not_that_far", text, "fork.from")
     return _forked(source, "synthesize", planned, reuses)
 
 
@@ -187,7 +187,7 @@ def _brought(run: Run, query: _Query) -> bool:
     return query.origin is not None and _brought_something(_fetch(run, query.origin))
 
 
-def _edited(wish: Fork, planned: list[_Query], run: str) -> list[_Query] | Refuse:
+def _edited(wish: Fork, planned: list[_Query], run: str) -> list[_Query] | Reject:
     """The sub-queries as they are to be; one whose text is another has nothing yet."""
     known = {query.text for query in planned}
     for field, named in (("replace", wish.replace), ("drop", wish.drop)):
@@ -217,14 +217,14 @@ def _brought_something(outcome: FetchOutcome | None) -> bool:
     return isinstance(outcome, FetchFound) and bool(outcome.sources)
 
 
-def copies_due(run: Run, fork: Forked) -> tuple[Copy, ...]:
+def pending_copies(run: Run, fork: Forked) -> tuple[FactCopy, ...]:
     """The boxes of `run` that still lack what they take from the other run."""
     round_ = run.in_round(1)
     full = {f"fetch.1.{index}" for index in round_.fetches}
     if round_.plan:
         full.add("plan.1")
     return tuple(
-        Copy(slot, origin)
+        FactCopy(slot, origin)
         for reused in fork.reuses
         if reused.slot not in full
         and (slot := parse_slot(f"{RUN}.{run.id}.{reused.slot}"))
@@ -232,14 +232,14 @@ def copies_due(run: Run, fork: Forked) -> tuple[Copy, ...]:
     )
 
 
-def plan_due(run: Run, fork: Forked) -> tuple[Slot, Fact] | None:
+def pending_plan(run: Run, fork: Forked) -> tuple[Slot, Fact] | None:
     """The plan of a fork that has sub-queries of its own, as long as it is not recorded."""
     if not fork.queries or run.in_round(1).plan:
         return None
     return Slot(run.id, "plan", 1), PlanMade(queries=fork.queries, planner=PLANNER)
 
 
-def copied(copy: Copy, source: Run | None) -> Fact:
+def copy_fact(copy: FactCopy, source: Run | None) -> Fact:
     """The fact for `copy`: what its origin says, at no cost and no time of its own, and where it is from.
 
     Where the log no longer has the origin, that is a failure of the step.
@@ -252,13 +252,13 @@ def copied(copy: Copy, source: Run | None) -> Fact:
             return replace(outcome, duration_s=None, copied_from=copy.origin.subject)
         case _:
             error = Failure("origin_missing", f"{copy.origin.subject}, which was to be reused, is not in the log.")
-            return PlanFailed(error=error) if copy.slot.box == "plan" else FetchFailed(query="", error=error)
+            return PlanFailed(error=error) if copy.slot.name == "plan" else FetchFailed(query="", error=error)
 
 
 def _outcome(run: Run | None, slot: Slot) -> PlanOutcome | FetchOutcome | None:
     if run is None:
         return None
-    if slot.box == "fetch":
+    if slot.name == "fetch":
         return _fetch(run, slot)
     plan = run.in_round(slot.round).plan
     return plan.fact if plan else None

@@ -16,7 +16,7 @@ from shared.contracts.subjects import ACCESS_SECRET
 from shared.errors import Unreadable
 
 
-class Made(Struct, frozen=True):
+class StoredKey(Struct, frozen=True):
     """A key and when it was stored."""
 
     fact: KeyCreated
@@ -26,7 +26,7 @@ class Made(Struct, frozen=True):
 class Keyring(Struct, frozen=True):
     """All keys by id, when those were revoked that were, and the secret that signs sessions (empty: none yet)."""
 
-    keys: dict[str, Made] = {}
+    keys: dict[str, StoredKey] = {}
     revoked: dict[str, datetime] = {}
     secret: str = ""
 
@@ -40,14 +40,14 @@ class Keyring(Struct, frozen=True):
         return any(self.usable(key, now) for key in self.keys)
 
 
-def turned(ring: Keyring, message: Message) -> Keyring:
+def apply_key_fact(ring: Keyring, message: Message) -> Keyring:
     """The keyring with what this message of `ACCESS` says. Never raises."""
     fact = _fact(message)
     match message.subject.split("."):
         case ["access", "key", id_, "revoked"]:
             return replace(ring, revoked={id_: message.time} | ring.revoked)
         case ["access", "key", id_, "created"] if isinstance(fact, KeyCreated) and fact.id == id_:
-            return replace(ring, keys={id_: Made(fact, message.time)} | ring.keys)
+            return replace(ring, keys={id_: StoredKey(fact, message.time)} | ring.keys)
         case _ if message.subject == ACCESS_SECRET and isinstance(fact, SecretSet):
             return replace(ring, secret=ring.secret or fact.secret)
         case _:

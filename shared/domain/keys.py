@@ -14,19 +14,19 @@ ID_LENGTH: Final = 12
 _KEY: Final = re.compile(rf"{PREFIX}_([a-z0-9]{{1,16}})_([0-9a-f]{{64}})([0-9a-f]{{8}})")
 
 
-def made(id_: str, secret: str) -> str:
+def format_key(id_: str, secret: str) -> str:
     """The key with this id and secret (64 hex digits)."""
     body = f"{PREFIX}_{id_}_{secret}"
     return f"{body}{_checksum(body)}"
 
 
-def id_of(key: str) -> str | None:
+def key_id(key: str) -> str | None:
     """The id in a key; `None` for what is no key, or a mistyped one."""
     match = _KEY.fullmatch(key)
     return match[1] if match and _checksum(key[:-8]) == match[3] else None
 
 
-def hash_of(key: str) -> str:
+def key_hash(key: str) -> str:
     """What is kept of a key."""
     return sha256(key.encode()).hexdigest()
 

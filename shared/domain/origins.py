@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from shared.contracts.evidence import Source
 
 
-def origins(sources: Iterable[Source]) -> int:
+def count_origins(sources: Iterable[Source]) -> int:
     """How many origins these sources have: those with one key share one, and so do those with one text.
 
     The second matters across sub-queries, each of which compares only what it found itself.

@@ -36,10 +36,17 @@ from shared.contracts.facts import (
 from shared.contracts.markdown import markdown
 from shared.contracts.subjects import Slot, Step
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
-from shared.domain.approval import RELAXED, Rules, carried
-from shared.domain.budget import Writer, decided_by_policy, estimate, left, with_usage, writing_budget
-from shared.domain.fork import Copy, copies_due, plan_due
-from shared.domain.run import Box, Round, Run, digest
+from shared.domain.approval import ANY_APPROVAL, ApprovalRules, quorum_decision
+from shared.domain.budget import (
+    WriterPricing,
+    decided_by_policy,
+    estimate,
+    remaining_budget,
+    with_usage,
+    writing_budget,
+)
+from shared.domain.fork import FactCopy, pending_copies, pending_plan
+from shared.domain.run import Entry, Round, Run, digest
 
 _FIRST_RETRY_S: Final = 1.0
 _LONGEST_RETRY_S: Final = 60.0
@@ -50,7 +57,7 @@ class Owed(Struct, frozen=True):
 
     facts: tuple[tuple[Slot, Fact], ...] = ()
     wake_at: datetime | None = None
-    copies: tuple[Copy, ...] = ()
+    copies: tuple[FactCopy, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether anything is to be written."""
@@ -60,7 +67,7 @@ class Owed(Struct, frozen=True):
 NOTHING: Final = Owed()
 
 
-def owed(run: Run, now: datetime, writer: Writer | None = None, rules: Rules = RELAXED) -> Owed:
+def owed(run: Run, now: datetime, writer: WriterPricing | None = None, rules: ApprovalRules = ANY_APPROVAL) -> Owed:
     """What `run` is owed at `now`, a moment up to which the log has been folded. `writer` prices its report.
 
     `rules` are what a hold that opens now demands. It records them, so that a replay under others decides the same.
@@ -74,7 +81,7 @@ def owed(run: Run, now: datetime, writer: Writer | None = None, rules: Rules = R
     return _priced(due, run, writer) if writer else due
 
 
-def _demanding(fact: Fact, rules: Rules) -> Fact:
+def _demanding(fact: Fact, rules: ApprovalRules) -> Fact:
     return replace(fact, quorum=rules.quorum, four_eyes=rules.four_eyes) if isinstance(fact, HoldOpened) else fact
 
 
@@ -108,8 +115,8 @@ def _research(run: Run, request: RunAccepted, number: int, round_: Round, now: d
 
 
 def _reused(run: Run, fork: Forked) -> Owed:
-    plan = plan_due(run, fork)
-    return Owed((plan,) if plan else (), copies=copies_due(run, fork))
+    plan = pending_plan(run, fork)
+    return Owed((plan,) if plan else (), copies=pending_copies(run, fork))
 
 
 def _hold(run: Run, request: RunAccepted, number: int, round_: Round, now: datetime) -> Owed:
@@ -120,7 +127,7 @@ def _hold(run: Run, request: RunAccepted, number: int, round_: Round, now: datet
     if round_.decision:
         return _synthesize(run, request, number, round_, hold, now)
     slot = Slot(run.id, "decision", number)
-    if hold.quorum > 1 and (decision := carried(run, number, hold, decided_findings(run))):
+    if hold.quorum > 1 and (decision := quorum_decision(run, number, hold, decided_findings(run))):
         return Owed(((slot, decision),))
     if decided_by_policy(run):
         fact = DecisionApproved(by="auto", via="policy", comment="Asked for with the request.", digest=hold.digest)
@@ -141,7 +148,7 @@ def _open_hold(run: Run, request: RunAccepted, number: int, now: datetime) -> Ow
     return Owed(((Slot(run.id, "hold", number), hold),))
 
 
-def _priced(due: Owed, run: Run, writer: Writer) -> Owed:
+def _priced(due: Owed, run: Run, writer: WriterPricing) -> Owed:
     """The same, with what the report may cost on a hold that opens."""
     facts = [
         (slot, replace(fact, estimate=estimate(run, decided_findings(run), writer)))
@@ -226,7 +233,7 @@ def plan_task(run: Run, request: RunAccepted, number: int) -> PlanTask:
         if round_.decision and isinstance(round_.decision.fact, DecisionRevised)
     ]
     asked = [query for before in range(1, number) for query in run.queries(before)]
-    return PlanTask(request.q, tuple(feedback), (*asked, *run.added(number)), left(run))
+    return PlanTask(request.q, tuple(feedback), (*asked, *run.added(number)), remaining_budget(run))
 
 
 class Attempt(Struct, frozen=True):
@@ -234,8 +241,8 @@ class Attempt(Struct, frozen=True):
 
     slot: Slot
     failures: int
-    last: Box[AttemptFailed] | None
-    issued: Box[None] | None
+    last: Entry[AttemptFailed] | None
+    issued: Entry[None] | None
     due: datetime | None
 
 
@@ -261,7 +268,7 @@ def _step(round_: Round, step: Step, task: Callable[[], Task], now: datetime) ->
     return Owed(((attempt.slot, TaskIssued(task=task(), failures=attempt.failures)),))
 
 
-def _due(slot: Slot, failures: int, last: Box[AttemptFailed]) -> datetime:
+def _due(slot: Slot, failures: int, last: Entry[AttemptFailed]) -> datetime:
     """When the attempt in `slot` may begin: exponential, capped, spread by a hash; the same wherever it is computed."""
     if last.fact.error.code == INTERRUPTED:
         return last.at

@@ -23,9 +23,9 @@ from shared.contracts.facts import (
     TaskIssued,
 )
 from shared.contracts.subjects import Slot
-from shared.domain.encoding import write
+from shared.domain.encoding import encode_fact
 from shared.domain.owed import owed
-from shared.domain.run import Recorded, Run, Unknown, evolve
+from shared.domain.run import Recorded, Run, UnknownFact, evolve
 
 _LONGEST: Final = 120
 
@@ -48,7 +48,7 @@ def replay(run_id: str, facts: Sequence[Recorded]) -> Iterator[Difference]:
         states.append(after)
 
 
-def folded(run_id: str, facts: Iterable[Recorded]) -> Run:
+def fold_facts(run_id: str, facts: Iterable[Recorded]) -> Run:
     """The run that these facts make."""
     run = Run(run_id)
     for it in facts:
@@ -56,7 +56,7 @@ def folded(run_id: str, facts: Iterable[Recorded]) -> Run:
     return run
 
 
-def boxes(run: Run) -> set[str]:
+def filled_slots(run: Run) -> set[str]:
     """The slots of a run that are filled."""
     filled = {name for name in ("accepted", "completed") if getattr(run, name)}
     for number, round_ in run.rounds.items():
@@ -68,7 +68,7 @@ def boxes(run: Run) -> set[str]:
     return filled
 
 
-def _is_by_rule(fact: Fact | Unknown) -> TypeGuard[Fact]:
+def _is_by_rule(fact: Fact | UnknownFact) -> TypeGuard[Fact]:
     match fact:
         case TaskIssued() | HoldOpened():
             return True
@@ -82,7 +82,7 @@ def _is_by_rule(fact: Fact | Unknown) -> TypeGuard[Fact]:
 
 def _took(before: Run, after: Run, slot: Slot) -> bool:
     """Whether the fact was the first in its box."""
-    return slot.path in boxes(after) - boxes(before)
+    return slot.path in filled_slots(after) - filled_slots(before)
 
 
 def _unexplained(states: Sequence[Run], it: Recorded, fact: Fact) -> str | None:
@@ -98,7 +98,7 @@ def _unexplained(states: Sequence[Run], it: Recorded, fact: Fact) -> str | None:
 def _otherwise(run: Run, it: Recorded, fact: Fact) -> str | None:
     """How this code, asked at that moment, differs from what was written; `None` where it does not."""
     due = owed(run, it.stored_at)
-    writes = (write(slot, owes, run.traceparent, time=it.time, run=run) for slot, owes in due.facts)
+    writes = (encode_fact(slot, owes, run.traceparent, time=it.time, run=run) for slot, owes in due.facts)
     would = {each.slot.path: each.event.fact for each in writes if each.slot and each.event}
     if mine := would.get(it.slot.path):
         return _contrast(_essence(fact), _essence(mine))

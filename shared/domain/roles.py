@@ -39,16 +39,16 @@ class Principal(Struct, frozen=True):
         return self.key == LOCAL
 
 
-def local(name: str = "", *, session: bool = False) -> Principal:
+def local_principal(name: str = "", *, session: bool = False) -> Principal:
     """Whoever has the data folder."""
     return Principal(name or LOCAL, "operator", f"session:{LOCAL}" if session else LOCAL, LOCAL)
 
 
-def may(who: Principal, action: Action) -> bool:
+def is_allowed(who: Principal, action: Action) -> bool:
     """Whether their role and scopes let them do that."""
     return ROLES.index(who.role) >= ROLES.index(LEAST[action]) and (not who.scopes or action in who.scopes)
 
 
-def may_cancel_any(who: Principal) -> bool:
+def can_cancel_any(who: Principal) -> bool:
     """Whether they may cancel what others asked for."""
     return ROLES.index(who.role) >= ROLES.index("approver")

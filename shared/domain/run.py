@@ -53,7 +53,7 @@ Stage = str
 F = TypeVar("F")
 
 
-class Unknown(Struct, frozen=True, tag="unknown"):
+class UnknownFact(Struct, frozen=True, tag="unknown"):
     """A fact that this release cannot place. It parks its run here, visibly, until a newer release reads it."""
 
     reason: str
@@ -69,12 +69,12 @@ class Recorded(Struct, frozen=True):
     seq: int
     stored_at: datetime
     sha256: str
-    fact: Fact | Unknown
+    fact: Fact | UnknownFact
     time: datetime
     traceparent: str | None = None
 
 
-class Box(Struct, Generic[F], frozen=True):
+class Entry(Struct, Generic[F], frozen=True):
     """A full box: its place in the log, when it was written, the hash of its bytes, and the fact."""
 
     seq: int
@@ -87,20 +87,20 @@ class Round(Struct, frozen=True):
     """The boxes of one round: `fetches` by sub-query, `extensions` by their number, `votes` by voter, `issued` and
     `attempts` by the task's path."""
 
-    plan: Box[PlanOutcome] | None = None
-    fetches: dict[int, Box[FetchOutcome]] = {}
-    hold: Box[HoldOpened] | None = None
-    extensions: dict[int, Box[HoldExtended]] = {}
-    votes: dict[str, Box[VoteCast]] = {}
-    decision: Box[Decision] | None = None
-    synthesis: Box[SynthesisOutcome] | None = None
-    issued: dict[str, Box[None]] = {}
-    attempts: dict[str, Box[AttemptFailed]] = {}
+    plan: Entry[PlanOutcome] | None = None
+    fetches: dict[int, Entry[FetchOutcome]] = {}
+    hold: Entry[HoldOpened] | None = None
+    extensions: dict[int, Entry[HoldExtended]] = {}
+    votes: dict[str, Entry[VoteCast]] = {}
+    decision: Entry[Decision] | None = None
+    synthesis: Entry[SynthesisOutcome] | None = None
+    issued: dict[str, Entry[None]] = {}
+    attempts: dict[str, Entry[AttemptFailed]] = {}
 
-    def extended(self) -> list[Box[HoldExtended]]:
+    def extended(self) -> list[Entry[HoldExtended]]:
         """What extended the hold, in order. One that was stored when the deadline had passed came too late."""
         until = self.hold.fact.deadline if self.hold else None
-        counted: list[Box[HoldExtended]] = []
+        counted: list[Entry[HoldExtended]] = []
         for box in sorted(self.extensions.values(), key=lambda box: box.seq):
             if until and box.at < until < box.fact.deadline:
                 counted.append(box)
@@ -123,10 +123,10 @@ class Run(Struct, frozen=True):
 
     id: str
     seq: int = 0
-    accepted: Box[RunAccepted] | None = None
+    accepted: Entry[RunAccepted] | None = None
     rounds: dict[int, Round] = {}
-    completed: Box[RunCompleted] | None = None
-    unknown: Box[str] | None = None
+    completed: Entry[RunCompleted] | None = None
+    unknown: Entry[str] | None = None
     traceparent: str | None = None
 
     @property
@@ -236,7 +236,7 @@ def evolve(run: Run, it: Recorded) -> Run:
             return replace(run, seq=seq, accepted=box, traceparent=trace)
         case RunCompleted():
             return replace(run, seq=seq, completed=_first(run.completed, it, fact))
-        case Unknown(reason=reason):
+        case UnknownFact(reason=reason):
             return replace(run, seq=seq, unknown=_first(run.unknown, it, reason))
         case _:
             number = it.slot.round
@@ -273,14 +273,14 @@ def _evolve_round(round_: Round, it: Recorded, fact: _InRound) -> Round:
             assert_never(fact)
 
 
-def _first(box: Box[F] | None, it: Recorded, fact: F) -> Box[F]:
-    return box if box and box.seq <= it.seq else Box(it.seq, it.time, it.sha256, fact)
+def _first(box: Entry[F] | None, it: Recorded, fact: F) -> Entry[F]:
+    return box if box and box.seq <= it.seq else Entry(it.seq, it.time, it.sha256, fact)
 
 
 K = TypeVar("K", int, str)
 
 
-def _with(boxes: dict[K, Box[F]], key: K, it: Recorded, fact: F) -> dict[K, Box[F]]:
+def _with(boxes: dict[K, Entry[F]], key: K, it: Recorded, fact: F) -> dict[K, Entry[F]]:
     return {**boxes, key: _first(boxes.get(key), it, fact)}
 
 

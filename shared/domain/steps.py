@@ -10,16 +10,16 @@ from msgspec import Struct
 
 from shared.contracts.facts import DecisionExpired, DecisionRejected, PlanFailed
 from shared.contracts.subjects import Kind, Step
-from shared.domain.approval import is_carried
+from shared.domain.approval import has_quorum
 from shared.domain.budget import decided_by_policy
-from shared.domain.fork import copies_due, plan_due
+from shared.domain.fork import pending_copies, pending_plan
 from shared.domain.owed import Attempt, attempt_of
-from shared.domain.run import Box, Round, Run
+from shared.domain.run import Entry, Round, Run
 
 NAMES: Final[dict[Kind, str]] = {"plan": "plan", "fetch": "fetch", "synthesize": "report"}
 
 
-class Late(Struct, frozen=True):
+class Lateness(Struct, frozen=True):
     """A run that was due to move and did not: `unanswered`, a worker's turn, or `unwritten`, a coordinator's."""
 
     code: Literal["unanswered", "unwritten"]
@@ -52,63 +52,63 @@ def _goes_on(run: Run) -> bool:
     if number > 1:
         return True
     fork = run.accepted.fact.fork
-    takes_over = fork and (plan_due(run, fork) or copies_due(run, fork))
+    takes_over = fork and (pending_plan(run, fork) or pending_copies(run, fork))
     return not takes_over and not (round_.plan and isinstance(round_.plan.fact, PlanFailed))
 
 
-def of_how_many(run: Run, step: Step) -> int:
+def step_count(run: Run, step: Step) -> int:
     """How many steps of its kind its round has."""
     return len(run.queries(step.round)) if step.kind == "fetch" else 1
 
 
-def named(run: Run, step: Step) -> str:
+def step_label(run: Run, step: Step) -> str:
     """The step as people call it: `plan`, `fetch 2 of 4`, `report`; with its round beyond the first."""
-    number = f" {step.index + 1} of {of_how_many(run, step)}" if step.kind == "fetch" else ""
+    number = f" {step.index + 1} of {step_count(run, step)}" if step.kind == "fetch" else ""
     return f"{NAMES[step.kind]}{number}{f' of round {step.round}' if step.round > 1 else ''}"
 
 
-def waits_for_person(run: Run) -> bool:
+def awaits_decision(run: Run) -> bool:
     """Whether it is a person's turn, as long as there is time."""
-    decided = decided_by_policy(run) or is_carried(run)
+    decided = decided_by_policy(run) or has_quorum(run)
     return run.status == "hold" and _goes_on(run) and not open_steps(run) and not decided
 
 
-def owed_since(run: Run) -> datetime | None:
+def due_since(run: Run) -> datetime | None:
     """Since when the run has been due to move; a moment to come where it may rest until then, `None` for ever."""
     if run.accepted is None or run.completed or run.unknown:
         return None
-    if waits_for_person(run):
+    if awaits_decision(run):
         return run.current.deadline
     steps = open_steps(run)
     if not steps:
-        return last_moved(run)
+        return last_progress_at(run)
     return min(_since(run, attempt_of(run.in_round(step.round), step)) for step in steps)
 
 
 def _since(run: Run, attempt: Attempt) -> datetime:
-    return attempt.issued.at if attempt.issued else attempt.due or last_moved(run)
+    return attempt.issued.at if attempt.issued else attempt.due or last_progress_at(run)
 
 
-def last_moved(run: Run) -> datetime:
+def last_progress_at(run: Run) -> datetime:
     """When the newest of what moves a run on was recorded."""
-    boxes: list[Box[Any] | None] = [run.accepted]
+    boxes: list[Entry[Any] | None] = [run.accepted]
     for number in (run.round - 1, run.round):
         boxes += _moving(run.in_round(number))
     return max(box.at for box in boxes if box)
 
 
-def _moving(round_: Round) -> list[Box[Any] | None]:
+def _moving(round_: Round) -> list[Entry[Any] | None]:
     steps = [round_.plan, *round_.fetches.values(), round_.synthesis]
     return [*steps, round_.hold, *round_.votes.values(), round_.decision]
 
 
-def late(run: Run, now: datetime, after: timedelta) -> Late | None:
+def lateness(run: Run, now: datetime, after: timedelta) -> Lateness | None:
     """Whether the run has been due to move for longer than `after`, and to whom it looks."""
-    since = owed_since(run)
+    since = due_since(run)
     if since is None or since + after > now:
         return None
     for step in open_steps(run):
         attempt = attempt_of(run.in_round(step.round), step)
         if attempt.issued and attempt.issued.at == since:
-            return Late("unanswered", since, f"Nobody has answered the task of its {named(run, step)}.")
-    return Late("unwritten", since, "Its next fact is due and not written.")
+            return Lateness("unanswered", since, f"Nobody has answered the task of its {step_label(run, step)}.")
+    return Lateness("unwritten", since, "Its next fact is due and not written.")

@@ -1,11 +1,11 @@
 """Which model answers, by what the operator set."""
 
-from shared.models.context_window import Agent, Room, room
+from shared.models.context_window import Agent, ContextWindow, window_of
 from shared.models.offline import OfflineModel
 from shared.models.openai import OpenAIModel
 from shared.models.prices import Tariff
 from shared.models.protocol import Model
-from shared.models.roles import context, name, tariff
+from shared.models.roles import context, model_name, tariff
 from shared.runtime.settings import Settings
 
 
@@ -18,15 +18,15 @@ def choose(
     return OpenAIModel(model, api_key=api_key, base_url=base_url, timeout_s=timeout_s, tariff=tariff)
 
 
-def configured(settings: Settings, agent: Agent) -> tuple[Model, Room]:
+def configured(settings: Settings, agent: Agent) -> tuple[Model, ContextWindow]:
     """The model of an agent, as the operator's settings reach it, and the room that it has."""
     if not settings.openai_key and not settings.openai_base_url:
-        return OfflineModel(), room(agent)
+        return OfflineModel(), window_of(agent)
     model = choose(
         api_key=settings.openai_key,
         base_url=settings.openai_base_url,
-        model=name(settings, agent),
+        model=model_name(settings, agent),
         timeout_s=settings.model_timeout_s,
         tariff=tariff(settings, agent),
     )
-    return model, room(agent, context(settings, agent))
+    return model, window_of(agent, context(settings, agent))

@@ -18,14 +18,14 @@ _REPLYS_SHARE: Final = 4
 
 
 @dataclass(frozen=True)
-class Room:
+class ContextWindow:
     """What fits: bytes of a prompt, the form of the reply included, and tokens of the reply."""
 
     prompt: int
     reply: int
 
 
-def room(agent: Agent, context: int = UNKNOWN_CONTEXT) -> Room:
+def window_of(agent: Agent, context: int = UNKNOWN_CONTEXT) -> ContextWindow:
     """What fits where prompt and reply share `context` tokens."""
     reply = min(_REPLY[agent], context // _REPLYS_SHARE)
-    return Room((context - reply) * BYTES_PER_TOKEN, reply)
+    return ContextWindow((context - reply) * BYTES_PER_TOKEN, reply)

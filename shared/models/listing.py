@@ -12,7 +12,7 @@ from shared.models.faults import step_error, timed_out
 _WITHIN_S: Final = 15.0
 
 
-async def listed(*, api_key: str | None, base_url: str | None, model: str) -> frozenset[str]:
+async def list_models(*, api_key: str | None, base_url: str | None, model: str) -> frozenset[str]:
     """The names of the models that this key opens. Raises `StepError`s, which speak of `model`."""
     async with client(api_key=api_key, base_url=base_url, timeout=Timeout(_WITHIN_S)) as endpoint:
         try:

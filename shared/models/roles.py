@@ -6,7 +6,7 @@ from shared.runtime import clock
 from shared.runtime.settings import Settings
 
 
-def name(settings: Settings, agent: Agent) -> str:
+def model_name(settings: Settings, agent: Agent) -> str:
     """What the agent's model is called."""
     return settings.writer_model if agent == "writer" else settings.planner_model
 
@@ -14,7 +14,7 @@ def name(settings: Settings, agent: Agent) -> str:
 def tariff(settings: Settings, agent: Agent) -> Tariff:
     """What the agent's model costs: listed prices are those of OpenAI itself; of others the operator has to say it."""
     price = settings.writer_price if agent == "writer" else settings.planner_price
-    return Tariff(name(settings, agent), OPENAI if is_official(settings.openai_base_url) else "", price)
+    return Tariff(model_name(settings, agent), OPENAI if is_official(settings.openai_base_url) else "", price)
 
 
 def context(settings: Settings, agent: Agent) -> int:
@@ -22,4 +22,4 @@ def context(settings: Settings, agent: Agent) -> int:
     said = settings.writer_context if agent == "writer" else settings.planner_context
     if said or not is_official(settings.openai_base_url):
         return said or UNKNOWN_CONTEXT
-    return listed_context(name(settings, agent), OPENAI, clock.now()) or UNKNOWN_CONTEXT
+    return listed_context(model_name(settings, agent), OPENAI, clock.now()) or UNKNOWN_CONTEXT

@@ -13,10 +13,10 @@ from msgspec import Struct
 
 from shared.contracts.envelope import HEADERS
 from shared.contracts.messages import Fill
-from shared.errors import NoRoom, Refused, TooLarge, Unavailable
+from shared.errors import LogFull, Refused, TooLarge, Unavailable
 from shared.nats.client import Incoming
-from shared.nats.connection import Link
-from shared.nats.write_health import Room
+from shared.nats.connection import Connection
+from shared.nats.write_health import WriteHealth
 from shared.runtime.clock import token
 from shared.runtime.log import Filled, Full, Stored
 
@@ -77,7 +77,7 @@ _Answer = Filled | Unavailable
 _decode_ack: Final = msgspec.json.Decoder(_Ack).decode
 
 
-def judge(data: bytes) -> _Answer:
+def parse_reply(data: bytes) -> _Answer:
     """What a publish acknowledgement says of the slot."""
     ack = _decode_ack(data)
     if ack.error is None:
@@ -86,7 +86,7 @@ def judge(data: bytes) -> _Answer:
         return Full()
     text = f"{ack.error.description} ({ack.error.err_code})"
     if helps := _NO_ROOM.get(ack.error.err_code):
-        return NoRoom(f"NATS has no room in {ack.stream}: {text}; {helps}.")
+        return LogFull(f"NATS has no room in {ack.stream}: {text}; {helps}.")
     if ack.error.code == 400 and ack.error.err_code != _WRITE_IN_FLIGHT:
         return Refused(ack.error.err_code, text)
     return Unavailable(text)
@@ -102,11 +102,11 @@ def _of_session(waiting: Iterable[_Waiting], session: int) -> Iterable[_Waiting]
             one.fail(Unavailable(text % one.fill.subject))
 
 
-class Committer:
+class BatchWriter:
     """Fills slots of one stream. `atomic` says whether the stream takes atomic batches."""
 
-    def __init__(self, link: Link, stream: str, *, atomic: bool, events: bool) -> None:
-        self.room = Room(stream)
+    def __init__(self, link: Connection, stream: str, *, atomic: bool, events: bool) -> None:
+        self.room = WriteHealth(stream)
         self._link = link
         self._atomic = atomic
         self._headers = _ONCE_EVENT if events else _ONCE
@@ -247,4 +247,4 @@ class Committer:
             return error
         if reply.status:
             return Unavailable("The stream is not there, or has no leader.")
-        return judge(reply.data)
+        return parse_reply(reply.data)

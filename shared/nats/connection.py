@@ -67,7 +67,7 @@ class _Expected(NamedTuple):
             self.future.exception()
 
 
-class Link:
+class Connection:
     """One connection, shared by all of a process."""
 
     def __init__(self, client: Client, servers: Sequence[str]) -> None:
@@ -93,7 +93,7 @@ class Link:
         name: str,
         identity: Identity = NOBODY,
         hear: Callable[[str], None] | None = None,
-    ) -> "Link":
+    ) -> "Connection":
         """Connect, however long it takes until a server is there. `hear` is told why it was not, each time."""
         encrypted = identity.ca or any(server.startswith("tls://") for server in servers)
         while True:

@@ -11,7 +11,7 @@ from shared.contracts.messages import Message
 from shared.contracts.subjects import RESEARCH
 from shared.errors import ContractError, Refused, Unavailable
 from shared.nats import topology
-from shared.nats.connection import Link
+from shared.nats.connection import Connection
 from shared.runtime.log import Log
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ _NS: Final = 1_000_000_000
 _NO_STREAM: Final = 10059
 
 
-async def ensure(link: Link, deliveries: Log, endpoints: Iterable[str]) -> None:
+async def ensure_consumers(link: Connection, deliveries: Log, endpoints: Iterable[str]) -> None:
     """Make what is missing, and what an earlier release made as it is now.
 
     Raises `Unavailable` while there is no coordinator that has set up the streams. Where NATS is locked down a notifier
@@ -33,11 +33,11 @@ async def ensure(link: Link, deliveries: Log, endpoints: Iterable[str]) -> None:
             with _by_the_operator(NOTICES):
                 await _create(link, RESEARCH, notices(await deliveries.newest(first_asked())))
         with _by_the_operator(NOTICES):
-            await topology.hears(link, RESEARCH, NOTICES, NOTICED)
+            await topology.update_filter(link, RESEARCH, NOTICES, NOTICED)
         for endpoint in endpoints:
             if not await topology.consumer_exists(link, DELIVERIES, teller(endpoint)):
                 with _by_the_operator(teller(endpoint)):
-                    await _create(link, DELIVERIES, telling(endpoint))
+                    await _create(link, DELIVERIES, consumer_name(endpoint))
     except Refused as error:
         if error.code != _NO_STREAM:
             raise
@@ -52,7 +52,7 @@ def notices(last: Message | None) -> dict[str, Any]:
     return _durable(NOTICES) | begin | {"filter_subjects": list(NOTICED), "max_ack_pending": -1}
 
 
-def telling(endpoint: str) -> dict[str, Any]:
+def consumer_name(endpoint: str) -> dict[str, Any]:
     """The consumer of what an endpoint is to be told. What waits for its time takes nobody's place: no limit."""
     return _durable(teller(endpoint)) | {"filter_subject": asked_of(endpoint), "max_ack_pending": -1}
 
@@ -79,6 +79,6 @@ def _by_the_operator(consumer: str) -> Generator[None]:
         raise Unavailable(f"{text} dossier nats consumers --webhooks FILE") from error
 
 
-async def _create(link: Link, stream: str, config: dict[str, Any]) -> None:
+async def _create(link: Connection, stream: str, config: dict[str, Any]) -> None:
     call = f"CONSUMER.DURABLE.CREATE.{stream}.{config['durable_name']}"
-    await topology.api(link, call, {"stream_name": stream, "config": config})
+    await topology.request_api(link, call, {"stream_name": stream, "config": config})

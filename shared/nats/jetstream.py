@@ -16,14 +16,14 @@ from shared.contracts.messages import Fill, Message, Queue
 from shared.contracts.subjects import ACCESS, EVIDENCE, INBOUND, RESEARCH, evidence
 from shared.errors import Diverged, Refused, Unavailable
 from shared.nats import padding, topology
-from shared.nats.batch_writer import Committer, judge
+from shared.nats.batch_writer import BatchWriter, parse_reply
 from shared.nats.client import Incoming
-from shared.nats.connection import Link
+from shared.nats.connection import Connection
 from shared.nats.horizon import Horizon
 from shared.nats.pull import Pull
-from shared.nats.write_health import Room
+from shared.nats.write_health import WriteHealth
 from shared.runtime import clock
-from shared.runtime.aio import unless
+from shared.runtime.aio import run_until
 from shared.runtime.log import Check, Consumer, End, Filled, Hint, Stored
 
 logger = logging.getLogger(__name__)
@@ -48,12 +48,12 @@ _EVERYTHING: Final = {RESEARCH: "research.>", DELIVERIES: "delivery.>", ACCESS: 
 class JetStreamLog:
     """The log of all runs on a NATS server, or that of another stream (`beside`). Close it with `close`."""
 
-    def __init__(self, link: Link, stream: str = RESEARCH) -> None:
+    def __init__(self, link: Connection, stream: str = RESEARCH) -> None:
         self.link = link
         self._stream = stream
         self._beside: list[JetStreamLog] = []
-        self._facts = Committer(link, stream, atomic=stream == RESEARCH, events=True)
-        self._texts = Committer(link, EVIDENCE, atomic=False, events=False)
+        self._facts = BatchWriter(link, stream, atomic=stream == RESEARCH, events=True)
+        self._texts = BatchWriter(link, EVIDENCE, atomic=False, events=False)
         self._frozen: dict[str, None] = {}
         link.on_reconnect(self._frozen.clear)
         self._horizon = Horizon()
@@ -73,7 +73,7 @@ class JetStreamLog:
         await self.link.close()
 
     @property
-    def rooms(self) -> tuple[Room, ...]:
+    def rooms(self) -> tuple[WriteHealth, ...]:
         """Whether each stream that this process writes to takes writes."""
         return (self._facts.room, self._texts.room, *(other._facts.room for other in self._beside))
 
@@ -116,7 +116,7 @@ class JetStreamLog:
         reply = await (await self.link.ask(subject, data, headers))
         if reply.status:
             raise Unavailable(f"No stream takes {subject}.")
-        answer = judge(reply.data)
+        answer = parse_reply(reply.data)
         if isinstance(answer, Stored):
             return answer
         raise answer if isinstance(answer, Refused | Unavailable) else Refused(0, f"{subject} was refused.")
@@ -187,7 +187,7 @@ class JetStreamLog:
         return None if reply.status else _gotten(reply)
 
     async def end(self) -> End:
-        info = await topology.api(self.link, f"STREAM.INFO.{self._stream}")
+        info = await topology.request_api(self.link, f"STREAM.INFO.{self._stream}")
         state = info["state"]
         seq = state["last_seq"]
         if state.get("num_deleted") or not state["messages"]:
@@ -204,7 +204,7 @@ class JetStreamLog:
             await tasks.close()
 
     async def queue(self, consumer: Consumer) -> Queue:
-        info = await topology.api(self.link, f"CONSUMER.INFO.{RESEARCH}.{consumer}")
+        info = await topology.request_api(self.link, f"CONSUMER.INFO.{RESEARCH}.{consumer}")
         return Queue(
             waiting=info["num_pending"],
             in_flight=info["num_ack_pending"],
@@ -268,7 +268,7 @@ class JetStreamLog:
 
     async def _of_leader(self, which: Mapping[str, str | int], stream: str) -> Message | None:
         try:
-            answer = await topology.api(self.link, f"STREAM.MSG.GET.{stream}", which)
+            answer = await topology.request_api(self.link, f"STREAM.MSG.GET.{stream}", which)
         except Refused as error:
             if error.code == 10037:
                 return None
@@ -309,7 +309,7 @@ class JetStreamLog:
             "mem_storage": True,
             "num_replicas": 1,
         }
-        await topology.api(
+        await topology.request_api(
             self.link, f"CONSUMER.CREATE.{self._stream}.{name}", {"stream_name": self._stream, "config": config}
         )
         return name
@@ -318,7 +318,7 @@ class JetStreamLog:
 class JetStreamTasks:
     """A standing order for tasks of one kind."""
 
-    def __init__(self, link: Link, stream: str, consumer: Consumer, at_most: int, horizon: Horizon) -> None:
+    def __init__(self, link: Connection, stream: str, consumer: Consumer, at_most: int, horizon: Horizon) -> None:
         self._link = link
         self._stream = stream
         self._consumer: Consumer = consumer
@@ -328,7 +328,7 @@ class JetStreamTasks:
         self._closed = asyncio.Event()
 
     async def __aiter__(self) -> "AsyncIterator[Sequence[JetStreamDelivery]]":
-        await unless(self._closed, self._open())
+        await run_until(self._closed, self._open())
         while not self._closed.is_set():
             taken = await self._pull.take()
             if self._pull.faults != self._faults:
@@ -354,7 +354,7 @@ class JetStreamTasks:
 class JetStreamDelivery:
     """One task as JetStream handed it out."""
 
-    def __init__(self, link: Link, incoming: Incoming, horizon: Horizon) -> None:
+    def __init__(self, link: Connection, incoming: Incoming, horizon: Horizon) -> None:
         self._link = link
         self._reply = incoming.reply
         self.deliveries, _, self.message = _delivered(incoming)

@@ -4,20 +4,20 @@ from typing import Final
 
 from shared.contracts.subjects import LOG_PADDING
 from shared.errors import Refused, Unavailable
-from shared.nats.batch_writer import BATCH, judge
-from shared.nats.connection import Link
+from shared.nats.batch_writer import BATCH, parse_reply
+from shared.nats.connection import Connection
 from shared.runtime.clock import token
 from shared.runtime.log import Stored
 
 
-async def append(link: Link, count: int, *, session: int) -> None:
+async def append(link: Connection, count: int, *, session: int) -> None:
     """Append `count` empty messages, at most as many as a batch has. Raises `Unavailable` or `Refused`."""
     batch, last = token(), min(count, BATCH)
     for number in range(1, last):
         await link.post(LOG_PADDING, b"", _headers(batch, number), session=session)
     commit = _headers(batch, last) | _COMMIT
     reply = await (await link.ask(LOG_PADDING, b"", commit, session=session))
-    answer = Unavailable("The stream is not there, or has no leader.") if reply.status else judge(reply.data)
+    answer = Unavailable("The stream is not there, or has no leader.") if reply.status else parse_reply(reply.data)
     if not isinstance(answer, Stored):
         raise answer if isinstance(answer, Refused | Unavailable) else Refused(0, "The padding was refused.")
 

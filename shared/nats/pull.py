@@ -14,7 +14,7 @@ import msgspec
 
 from shared.errors import Unavailable
 from shared.nats.client import Incoming
-from shared.nats.connection import Link, Subscription
+from shared.nats.connection import Connection, Subscription
 
 _EXPIRES_S: Final = 60.0
 _HEARTBEAT_S: Final = 2.0
@@ -29,7 +29,7 @@ _EXPIRED: Final = 408
 class Pull:
     """Messages of one consumer, at most `window` of them taken and not released."""
 
-    def __init__(self, link: Link, stream: str, consumer: str, *, window: int) -> None:
+    def __init__(self, link: Connection, stream: str, consumer: str, *, window: int) -> None:
         self._link = link
         self._request = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._window = window

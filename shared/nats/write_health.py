@@ -5,7 +5,7 @@ import contextlib
 import logging
 from typing import Final
 
-from shared.errors import NoRoom, Unavailable
+from shared.errors import LogFull, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ _LOOK_AGAIN_S: Final = 1.0
 _HINT: Final = "Where its disk is full, as its own log says then, make room and restart nats-server."
 
 
-class Room:
+class WriteHealth:
     """The state of one stream, as its writers hear of it."""
 
     def __init__(self, stream: str) -> None:
@@ -41,7 +41,7 @@ class Room:
         if self._reason is None or (not self._told and now - self._heard >= _STALE_S):
             self._first = now
         self._heard = now
-        full = isinstance(why, NoRoom)
+        full = isinstance(why, LogFull)
         self._reason = str(why) if full else f"NATS takes no writes to {self.stream}: {why} {_HINT}"
         if not self._told and (full or now - self._first >= _SILENT_S):
             self._told = True

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+async def run_until(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
     """What `work` returns; `None`, and `work` cancelled, where `stop` is set first."""
     working = asyncio.create_task(work)
     stopping = asyncio.create_task(stop.wait())

@@ -14,7 +14,7 @@ from shared.contracts.messages import Message
 from shared.contracts.subjects import Slot
 from shared.errors import TooLarge
 from shared.runtime.log import Evidence
-from shared.runtime.retrying import patiently
+from shared.runtime.retrying import retry_unavailable
 
 _AT_ONCE: Final = envelope.MAX_TEXT_BYTES
 """Bytes of such data that are held beyond the first before somebody deals with them."""
@@ -33,7 +33,7 @@ async def seal(evidence: Evidence, slot: Slot, event: Event) -> bytes:
     return reference.message
 
 
-async def whole(evidence: Evidence, message: Message) -> Message:
+async def load_text(evidence: Evidence, message: Message) -> Message:
     """The message with the data that it refers to; as it is where it refers to none, or none that is there."""
     sha256 = envelope.reference(message.data)
     if sha256 is None or message.text is not None:
@@ -42,7 +42,7 @@ async def whole(evidence: Evidence, message: Message) -> Message:
     return message if text is None else replace(message, text=text.encode())
 
 
-async def parts(evidence: Evidence, chunk: Sequence[Message]) -> AsyncIterator[Sequence[Message]]:
+async def load_texts(evidence: Evidence, chunk: Sequence[Message]) -> AsyncIterator[Sequence[Message]]:
     """The whole messages of a chunk, however long `EVIDENCE` takes; at once, unless together they are too much."""
     if not any(envelope.reference(message.data) for message in chunk):
         yield chunk
@@ -50,7 +50,7 @@ async def parts(evidence: Evidence, chunk: Sequence[Message]) -> AsyncIterator[S
     part: list[Message] = []
     weight = 0
     for message in chunk:
-        part.append(await patiently(lambda message=message: whole(evidence, message)))
+        part.append(await retry_unavailable(lambda message=message: load_text(evidence, message)))
         weight += len(part[-1].text or b"")
         if weight > _AT_ONCE:
             yield part

@@ -20,7 +20,7 @@ server gives in one answer."""
 State = Literal["waiting", "retrying", "delivered", "gave_up", "moot", "disabled"]
 
 
-class Story(Struct, frozen=True):
+class DeliveryHistory(Struct, frozen=True):
     """What is recorded of one delivery, by asking and, within it, by attempt; and when the newest box was filled."""
 
     delivery: Delivery
@@ -58,7 +58,7 @@ class Story(Struct, frozen=True):
         return self.asked[self.ask].due if self.ask else None
 
 
-def folded(delivery: Delivery, messages: Iterable[Message]) -> Story:
+def fold_delivery(delivery: Delivery, messages: Iterable[Message]) -> DeliveryHistory:
     """The story that these boxes tell. What cannot be read is left out: its attempt is then made again."""
     asked: dict[int, DeliveryAsked] = {}
     tried: dict[int, dict[int, DeliveryTried]] = {}
@@ -75,7 +75,7 @@ def folded(delivery: Delivery, messages: Iterable[Message]) -> Story:
             case None:
                 continue
         at = max(at, message.time) if at else message.time
-    return Story(delivery, asked, tried, at)
+    return DeliveryHistory(delivery, asked, tried, at)
 
 
 def _record(message: Message) -> Record | None:
@@ -85,7 +85,9 @@ def _record(message: Message) -> Record | None:
         return None
 
 
-async def stories(log: Log, deliveries: Iterable[Delivery], *, known: Iterable[Message] = ()) -> list[Story]:
+async def load_histories(
+    log: Log, deliveries: Iterable[Delivery], *, known: Iterable[Message] = ()
+) -> list[DeliveryHistory]:
     """The stories of these deliveries, at most `AT_ONCE`, in their order. What is `known` is part of them."""
     wanted = list(deliveries)
     found = await log.last([delivery.boxes for delivery in wanted]) if wanted else {}
@@ -93,10 +95,10 @@ async def stories(log: Log, deliveries: Iterable[Delivery], *, known: Iterable[M
     for message in (*known, *found.values()):
         if box := parse_box(message.subject):
             boxes.setdefault(box.delivery.id, []).append(message)
-    return [folded(delivery, boxes.get(delivery.id, [])) for delivery in wanted]
+    return [fold_delivery(delivery, boxes.get(delivery.id, [])) for delivery in wanted]
 
 
-def fill(subject: str, record: Record, *, source: str, time: datetime) -> Fill:
+def encode_delivery(subject: str, record: Record, *, source: str, time: datetime) -> Fill:
     """The write of a box."""
     box = parse_box(subject)
     assert box, f"{subject} is no box of a delivery"

@@ -27,7 +27,7 @@ class Endpoint(Struct, frozen=True):
 
     def secrets(self) -> list[bytes]:
         """The keys themselves, for whoever signs."""
-        return [key_of(key.get_secret_value()) for key in self.keys]
+        return [decode_secret(key.get_secret_value()) for key in self.keys]
 
 
 class Webhooks(Struct, frozen=True):
@@ -38,7 +38,7 @@ class Webhooks(Struct, frozen=True):
     near: timedelta = timedelta(minutes=30)
 
 
-def key_of(secret: str) -> bytes:
+def decode_secret(secret: str) -> bytes:
     """The key in `whsec_…`. Raises `ValueError` where there is none."""
     if not secret.startswith(PREFIX):
         raise ValueError("It has no prefix.")

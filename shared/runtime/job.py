@@ -39,7 +39,7 @@ class Job(Struct, frozen=True, eq=False):
     traceparent: str | None
 
 
-def opened(delivery: Delivery, message: Message, *, since: float) -> Job | None:
+def parse_job(delivery: Delivery, message: Message, *, since: float) -> Job | None:
     """The task taken apart; `None` for what this release cannot read.
 
     That stays unacknowledged: it comes again after `ACK_WAIT_S`, perhaps to a newer worker.
@@ -57,7 +57,7 @@ def opened(delivery: Delivery, message: Message, *, since: float) -> Job | None:
     return Job(delivery, since, step, slot.attempt, event.fact, event.traceparent)
 
 
-def refers(message: Message) -> bool:
+def has_reference(message: Message) -> bool:
     """Whether the data of a message is elsewhere, and not fetched yet."""
     return message.text is None and envelope.reference(message.data) is not None
 
@@ -68,7 +68,7 @@ def unsaid(message: Message) -> GiveUp:
     return GiveUp(Failure("text_missing", text))
 
 
-def boxes(job: Job) -> set[str]:
+def result_slots(job: Job) -> set[str]:
     """The boxes each of which, if full, makes this job pointless."""
     return {
         job.step.outcome.subject,
@@ -91,7 +91,7 @@ _OUTCOMES: Final[dict[Kind, tuple[type, ...]]] = {
 }
 
 
-def fitting(kind: Kind, outcome: StepOutcome) -> StepOutcome:
+def checked_outcome(kind: Kind, outcome: StepOutcome) -> StepOutcome:
     """The outcome, which must be one of this kind of step: any other would park its run for ever."""
     if not isinstance(outcome, _OUTCOMES[kind]):
         raise TypeError(f"A {type(outcome).__name__} is no outcome of {kind}.")
@@ -101,7 +101,7 @@ def fitting(kind: Kind, outcome: StepOutcome) -> StepOutcome:
 GIVEN_UP: Final = (PlanFailed, FetchFailed, SynthesisFailed)
 
 
-def failed(task: Task, error: Failure) -> StepOutcome:
+def failed_outcome(task: Task, error: Failure) -> StepOutcome:
     """The outcome that says that a task failed."""
     match task:
         case PlanTask():

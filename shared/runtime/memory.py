@@ -14,7 +14,7 @@ from shared.contracts.envelope import MAX_BYTES
 from shared.contracts.messages import Fill, Message, Queue
 from shared.contracts.subjects import KINDS, LEAD, LOG_PADDING, task_filter
 from shared.contracts.topology import ACK_WAIT_S, LEAD_WAIT_S, Limits
-from shared.errors import NoRoom, Refused, Unavailable
+from shared.errors import LogFull, Refused, Unavailable
 from shared.runtime import clock
 from shared.runtime.log import Check, Consumer, Delivery, End, Filled, Full, Hint, Stored
 
@@ -93,7 +93,7 @@ class MemoryLog:
         if len(data) > MAX_BYTES:
             raise Refused(_TOO_LARGE, f"{subject}: message size exceeds maximum allowed")
         if self._trouble:
-            raise NoRoom(self._trouble)
+            raise LogFull(self._trouble)
         return self._append(subject, data, headers).seq
 
     async def last(self, subjects: Sequence[str], *, leader: bool = False) -> dict[str, Message]:

@@ -6,7 +6,7 @@ from shared.contracts.evidence import Call, Failure
 from shared.errors import Refused, StepError, Terminal, Throttled, TooLarge
 
 
-class Policy(Struct, frozen=True):
+class RetryPolicy(Struct, frozen=True):
     """How patient workers are."""
 
     attempts: int = 4
@@ -21,7 +21,7 @@ class Wait(Struct, frozen=True):
     seconds: float
 
 
-class Again(Struct, frozen=True):
+class Retry(Struct, frozen=True):
     """Record the attempt; the coordinator issues the next one when it is due."""
 
     error: Failure
@@ -33,12 +33,12 @@ class GiveUp(Struct, frozen=True):
     error: Failure
 
 
-Verdict = Wait | Again | GiveUp
+Verdict = Wait | Retry | GiveUp
 
 
-def verdict(error: Exception, *, failures: int, waited_s: float, policy: Policy) -> Verdict:
+def decide_retry(error: Exception, *, failures: int, waited_s: float, policy: RetryPolicy) -> Verdict:
     """What to do about `error`, after `failures` attempts that failed before and `waited_s` spent being throttled."""
-    failure = failure_of(error)
+    failure = failure_from(error)
     match error:
         case Terminal():
             return GiveUp(failure)
@@ -47,12 +47,12 @@ def verdict(error: Exception, *, failures: int, waited_s: float, policy: Policy)
         ):
             return Wait(wait)
         case _ if failures + 1 < policy.attempts:
-            return Again(failure)
+            return Retry(failure)
         case _:
             return GiveUp(failure)
 
 
-def abandoned(deliveries: int, policy: Policy) -> GiveUp | None:
+def give_up_abandoned(deliveries: int, policy: RetryPolicy) -> GiveUp | None:
     """Give up, without trying, what has been handed out this often without a word from any worker."""
     if deliveries < policy.deliveries:
         return None
@@ -60,7 +60,7 @@ def abandoned(deliveries: int, policy: Policy) -> GiveUp | None:
     return GiveUp(Failure("abandoned", text))
 
 
-def unwritable(error: Exception) -> Failure:
+def write_failure(error: Exception) -> Failure:
     """Why a result can never be written, as it is recorded in its place."""
     match error:
         case TooLarge():
@@ -68,16 +68,16 @@ def unwritable(error: Exception) -> Failure:
         case Refused():
             return Failure("refused", f"NATS will never take what came of it: {error}")
         case _:
-            return failure_of(error)
+            return failure_from(error)
 
 
-def failure_of(error: Exception) -> Failure:
+def failure_from(error: Exception) -> Failure:
     """The error as it is recorded. What is no `StepError` is a defect, recorded by its class."""
     if isinstance(error, StepError):
         return Failure(error.code, error.message)
     return Failure("defect", f"{type(error).__name__}: {error}"[:2_000])
 
 
-def paid_for(error: Exception) -> tuple[Call, ...]:
+def paid_calls(error: Exception) -> tuple[Call, ...]:
     """The model calls that were paid for before `error`."""
     return tuple(call for call in error.calls if isinstance(call, Call)) if isinstance(error, StepError) else ()

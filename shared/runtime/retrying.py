@@ -13,7 +13,7 @@ T = TypeVar("T")
 _AGAIN_S: Final = 0.5
 
 
-async def patiently(call: Callable[[], Awaitable[T]]) -> T:
+async def retry_unavailable(call: Callable[[], Awaitable[T]]) -> T:
     """What `call` returns, as soon as NATS lets it. Says once what it waits for."""
     said = False
     while True:

@@ -13,7 +13,7 @@ from shared.contracts.requests import duration_s
 from shared.contracts.topology import Limits
 from shared.errors import InvalidMessage
 from shared.runtime.identity import Identity, check_ca, check_seed
-from shared.runtime.retry_policy import Policy
+from shared.runtime.retry_policy import RetryPolicy
 
 _Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Price = tuple[_Dollars, _Dollars]
@@ -228,9 +228,9 @@ class Settings(BaseSettings):
         return Limits(replicas=self.replicas, models=self.model_limit, fetches=self.fetch_limit)
 
     @property
-    def policy(self) -> Policy:
+    def policy(self) -> RetryPolicy:
         """How patient workers are."""
-        return Policy(attempts=self.attempts)
+        return RetryPolicy(attempts=self.attempts)
 
 
 def secret(name: str) -> SecretStr | None:

@@ -33,7 +33,7 @@ from shared.contracts.requests import duration_s
 from shared.contracts.subjects import is_token
 from shared.errors import DossierError, InvalidMessage
 from shared.runtime import settings
-from shared.runtime.endpoints import PREFIX, Endpoint, Kind, Network, Webhooks, key_of
+from shared.runtime.endpoints import PREFIX, Endpoint, Kind, Network, Webhooks, decode_secret
 
 _KEY_BYTES: Final = range(24, 65)
 """What Standard Webhooks asks of a secret."""
@@ -70,7 +70,7 @@ class _File(_Table):
     endpoints: dict[str, _Endpoint] = Field(min_length=1)
 
 
-def load(path: Path) -> Webhooks:
+def load_webhooks(path: Path) -> Webhooks:
     """What the file says. Raises `Misconfigured` with a sentence for whoever wrote it."""
     with _about(path):
         file = _read_file(path)
@@ -78,7 +78,7 @@ def load(path: Path) -> Webhooks:
         return Webhooks(endpoints, tuple(map(_network, file.allow)), _near(file.deadline_near))
 
 
-def names(path: Path) -> list[str]:
+def endpoint_names(path: Path) -> list[str]:
     """The endpoints in the file, for whoever has not their secrets. Raises `Misconfigured` like `load`."""
     with _about(path):
         return list(_read_file(path).endpoints)
@@ -138,7 +138,7 @@ def _secrets(where: str, table: _Endpoint) -> Sequence[SecretStr]:
     keys += [_read(where, None, Path(name)) for name in table.secret_file]
     for key in keys:
         try:
-            size = len(key_of(key.get_secret_value()))
+            size = len(decode_secret(key.get_secret_value()))
         except (binascii.Error, ValueError):
             size = 0
         if size not in _KEY_BYTES:

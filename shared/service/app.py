@@ -17,9 +17,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from shared.contracts.subjects import Kind
-from shared.nats.connection import Link
+from shared.nats.connection import Connection
 from shared.nats.jetstream import JetStreamLog
-from shared.runtime.aio import unless
+from shared.runtime.aio import run_until
 from shared.runtime.settings import Settings
 from shared.service.worker import Perform, Worker
 from shared.telemetry import logs
@@ -143,7 +143,7 @@ def readiness(trouble: str | None) -> Response:
 
 async def connect(settings: Settings, name: str, stop: asyncio.Event) -> JetStreamLog | None:
     """The log, as soon as NATS is there; `None` when told to stop before."""
-    link = await unless(stop, Link.open(settings.nats_url, name=f"dossier-{name}", identity=settings.identity))
+    link = await run_until(stop, Connection.open(settings.nats_url, name=f"dossier-{name}", identity=settings.identity))
     return JetStreamLog(link) if link else None
 
 

@@ -28,21 +28,31 @@ from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task, le
 from shared.contracts.topology import ACK_WAIT_S
 from shared.errors import DossierError, Refused, Terminal, Unavailable
 from shared.runtime import clock, dataref, live_text, transcript
-from shared.runtime.job import FAILURES, GIVEN_UP, Job, boxes, failed, fitting, opened, refers, unsaid
+from shared.runtime.job import (
+    FAILURES,
+    GIVEN_UP,
+    Job,
+    checked_outcome,
+    failed_outcome,
+    has_reference,
+    parse_job,
+    result_slots,
+    unsaid,
+)
 from shared.runtime.log import Delivery, Log, Tasks
 from shared.runtime.retry_policy import (
-    Again,
     GiveUp,
-    Policy,
+    Retry,
+    RetryPolicy,
     Wait,
-    abandoned,
-    failure_of,
-    paid_for,
-    unwritable,
-    verdict,
+    decide_retry,
+    failure_from,
+    give_up_abandoned,
+    paid_calls,
+    write_failure,
 )
-from shared.runtime.retrying import patiently
-from shared.telemetry.attempts import Nobody, Observer, Watch
+from shared.runtime.retrying import retry_unavailable
+from shared.telemetry.attempts import AttemptRecorder, NullObserver, Observer
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +79,7 @@ _RENEW_WITHIN_S: Final = 5.0
 """With the two above, an abort comes at the latest 27 s after the last word that the server may have heard."""
 _LAST_WORDS_S: Final = 5.0
 _REFUSED_AGAIN_S: Final = 30.0
-_NOBODY: Final = Nobody()
+_NOBODY: Final = NullObserver()
 
 
 class Worker:
@@ -82,7 +92,7 @@ class Worker:
         perform: Perform,
         *,
         at_most: int,
-        policy: Policy,
+        policy: RetryPolicy,
         grace_s: float = 20.0,
         observer: Observer = _NOBODY,
     ) -> None:
@@ -118,17 +128,17 @@ class Worker:
     async def _open(self, deliveries: Sequence[Delivery], tasks: Tasks) -> list[Job]:
         """The jobs among these that are still to be done; the others are acknowledged."""
         read = [
-            (delivery, await self._whole(delivery.message) if refers(delivery.message) else delivery.message)
+            (delivery, await self._whole(delivery.message) if has_reference(delivery.message) else delivery.message)
             for delivery in deliveries
         ]
         now = asyncio.get_running_loop().time()
-        jobs = [job for delivery, message in read if (job := opened(delivery, message, since=now))]
+        jobs = [job for delivery, message in read if (job := parse_job(delivery, message, since=now))]
         if len(jobs) < len(read):
             ours = {job.delivery for job in jobs}
             await self._pass_over([each for each in read if each[0] not in ours], tasks)
         jobs = await self._not_in_hand(jobs, tasks)
         answered = await self._answered([job for job in jobs if not job.delivery.fresh])
-        settled = [job for job in jobs if answered and boxes(job) & answered]
+        settled = [job for job in jobs if answered and result_slots(job) & answered]
         for job in settled:
             await job.delivery.ack()
         await tasks.release(len(settled))
@@ -143,13 +153,15 @@ class Worker:
         return list(once.values())
 
     async def _whole(self, message: Message) -> Message:
-        return await patiently(lambda: dataref.whole(self._log, message))
+        return await retry_unavailable(lambda: dataref.load_text(self._log, message))
 
     async def _pass_over(self, unread: Sequence[tuple[Delivery, Message]], tasks: Tasks) -> None:
         """Leave what this release cannot read to a newer worker; fail the step when none has come, or none can."""
         for delivery, message in unread:
             slot = parse_slot(message.subject)
-            given_up = unsaid(message) if refers(message) else abandoned(delivery.deliveries, self._policy)
+            given_up = (
+                unsaid(message) if has_reference(message) else give_up_abandoned(delivery.deliveries, self._policy)
+            )
             if slot and slot.kind and given_up:
                 step = Step(slot.run, slot.kind, slot.round, slot.index)
                 fact = FAILURES[slot.kind](given_up.error)
@@ -160,7 +172,7 @@ class Worker:
 
     async def _answered(self, jobs: Sequence[Job]) -> set[str]:
         """Which of the boxes that would make these jobs pointless are full."""
-        subjects = {subject for job in jobs for subject in boxes(job)}
+        subjects = {subject for job in jobs for subject in result_slots(job)}
         while subjects:
             try:
                 return set(await self._log.last(sorted(subjects)))
@@ -174,7 +186,7 @@ class Worker:
         self._performing.add(job)
         self._paid[job] = ()
         transcript.begin()
-        watch = Watch(job, self._observer)
+        watch = AttemptRecorder(job, self._observer)
         try:
             await self._bring_to_its_end(job, watch)
         except DossierError as error:
@@ -192,7 +204,7 @@ class Worker:
             watch.over(self._paid.pop(job))
             await tasks.release()
 
-    async def _bring_to_its_end(self, job: Job, watch: Watch) -> None:
+    async def _bring_to_its_end(self, job: Job, watch: AttemptRecorder) -> None:
         try:
             await self._log.room()
             slot, fact = await self._done(job, watch)
@@ -203,39 +215,39 @@ class Worker:
             if self._stopping and job in self._performing:
                 await self._interrupt(job, watch)
 
-    async def _own_up(self, job: Job, error: Exception, watch: Watch) -> None:
+    async def _own_up(self, job: Job, error: Exception, watch: AttemptRecorder) -> None:
         """After a defect of the worker itself the task comes again, and fails when others would have died on it."""
         self._performing.discard(job)
         self._log_failure(job, error)
-        if abandoned(job.delivery.deliveries, self._policy):
-            fact = having_paid(failed(job.issued.task, failure_of(error)), self._paid[job])
+        if give_up_abandoned(job.delivery.deliveries, self._policy):
+            fact = having_paid(failed_outcome(job.issued.task, failure_from(error)), self._paid[job])
             watch.recorded(await self._record(job, job.step.outcome, fact))
             await job.delivery.ack()
 
-    async def _done(self, job: Job, watch: Watch) -> tuple[Slot, StepOutcome | AttemptFailed]:
+    async def _done(self, job: Job, watch: AttemptRecorder) -> tuple[Slot, StepOutcome | AttemptFailed]:
         """Perform the task, as often as it is throttled; the box to fill and what with."""
-        if given_up := abandoned(job.delivery.deliveries, self._policy):
-            return job.step.outcome, failed(job.issued.task, given_up.error)
+        if given_up := give_up_abandoned(job.delivery.deliveries, self._policy):
+            return job.step.outcome, failed_outcome(job.issued.task, given_up.error)
         waited_s, began = 0.0, asyncio.get_running_loop().time()
         while True:
             try:
                 live_text.working_on(job.step)
-                outcome = fitting(self._kind, await self._perform(less(job.issued.task, self._paid[job])))
+                outcome = checked_outcome(self._kind, await self._perform(less(job.issued.task, self._paid[job])))
                 return job.step.outcome, self._worked(job, outcome, began)
             except Exception as error:
-                self._paid[job] += paid_for(error)
-                follows = verdict(error, failures=job.issued.failures, waited_s=waited_s, policy=self._policy)
+                self._paid[job] += paid_calls(error)
+                follows = decide_retry(error, failures=job.issued.failures, waited_s=waited_s, policy=self._policy)
                 self._log_failure(job, error)
             match follows:
                 case Wait(seconds=seconds):
                     waited_s += seconds
                     watch.throttled += 1
                     await asyncio.sleep(seconds)
-                case Again(error=failure):
+                case Retry(error=failure):
                     fact = AttemptFailed(error=failure, duration_s=_since(began), calls=self._paid[job])
                     return job.step.attempt(job.attempt), fact
                 case GiveUp(error=failure):
-                    return job.step.outcome, self._worked(job, failed(job.issued.task, failure), began)
+                    return job.step.outcome, self._worked(job, failed_outcome(job.issued.task, failure), began)
 
     def _worked(self, job: Job, outcome: StepOutcome, began: float) -> StepOutcome:
         """The outcome with all that was paid for it and the time that it took since `began`."""
@@ -253,7 +265,7 @@ class Worker:
                 self._log_failure(job, error)
                 if slot == job.step.outcome and isinstance(fact, GIVEN_UP):
                     await asyncio.sleep(_REFUSED_AGAIN_S)
-                lost = failed(job.issued.task, unwritable(error))
+                lost = failed_outcome(job.issued.task, write_failure(error))
                 slot = job.step.outcome
                 fact = replace(having_paid(lost, calls_of(fact)), duration_s=fact.duration_s)
 
@@ -265,7 +277,7 @@ class Worker:
         if isinstance(filled, Refused):
             raise filled
 
-    async def _interrupt(self, job: Job, watch: Watch) -> None:
+    async def _interrupt(self, job: Job, watch: AttemptRecorder) -> None:
         """Say that this attempt was given up unfinished, so that the next follows at once and none counts as failed.
 
         While nothing can be written the task is handed back instead.
@@ -321,7 +333,7 @@ class Worker:
         return job in self._performing and task.cancel()
 
     def _log_failure(self, job: Job, error: Exception) -> None:
-        failure = failure_of(error)
+        failure = failure_from(error)
         logger.warning(
             "%s attempt %d failed (%s): %s",
             job.step.outcome.subject,

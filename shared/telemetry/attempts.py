@@ -12,7 +12,7 @@ from shared.contracts.subjects import Step
 from shared.runtime import clock
 from shared.runtime.job import GIVEN_UP, Job
 from shared.telemetry import genai
-from shared.telemetry.tracing import WITHIN, Attribute, Span, Within
+from shared.telemetry.tracing import WITHIN, Attribute, Span, TraceScope
 
 Result = Literal["succeeded", "failed", "retried", "interrupted", "aborted"]
 """Its step has an outcome, good or bad; another attempt follows, for it failed or its worker was told to stop; or it
@@ -20,7 +20,7 @@ was given up without a word: the run was cancelled, another worker has it, or no
 RESULTS: Final[tuple[Result, ...]] = ("succeeded", "failed", "retried", "interrupted", "aborted")
 
 
-class Attempted(Struct, frozen=True, kw_only=True):
+class AttemptReport(Struct, frozen=True, kw_only=True):
     """One attempt that is over."""
 
     step: Step
@@ -53,27 +53,27 @@ class Attempted(Struct, frozen=True, kw_only=True):
 class Observer(Protocol):
     """Hears of every attempt. Never raises, never waits."""
 
-    def begins(self, run: str, traceparent: str | None) -> Within:
+    def begins(self, run: str, traceparent: str | None) -> TraceScope:
         """An attempt begins; what those who do the work get to know of whom it is for."""
         ...
 
-    def ended(self, attempted: Attempted) -> None:
+    def ended(self, attempted: AttemptReport) -> None:
         """An attempt is over."""
         ...
 
 
-class Nobody:
+class NullObserver:
     """Hears, and keeps it to itself."""
 
-    def begins(self, run: str, traceparent: str | None) -> Within:
+    def begins(self, run: str, traceparent: str | None) -> TraceScope:
         """See `Observer`."""
-        return Within(run, traceparent)
+        return TraceScope(run, traceparent)
 
-    def ended(self, attempted: Attempted) -> None:
+    def ended(self, attempted: AttemptReport) -> None:
         """See `Observer`."""
 
 
-class Watch:
+class AttemptRecorder:
     """One attempt while it is under way. Made in the asyncio task that performs it."""
 
     def __init__(self, job: Job, observer: Observer) -> None:
@@ -101,7 +101,7 @@ class Watch:
     def over(self, paid: Sequence[Call]) -> None:
         """Say how it went. `paid` are the calls of one that nothing was recorded of."""
         job = self._job
-        attempted = Attempted(
+        attempted = AttemptReport(
             step=job.step,
             attempt=job.attempt,
             deliveries=job.delivery.deliveries,
@@ -118,7 +118,7 @@ class Watch:
         self._observer.ended(attempted)
 
 
-def span_of(attempted: Attempted) -> Span:
+def span_of(attempted: AttemptReport) -> Span:
     """The attempt as a span, with its parts."""
     step = attempted.step
     return Span(

@@ -25,7 +25,7 @@ from starlette.routing import Route
 from shared.contracts.evidence import Call
 from shared.contracts.subjects import Kind
 from shared.nats.jetstream import JetStreamLog
-from shared.telemetry.attempts import RESULTS, Attempted
+from shared.telemetry.attempts import RESULTS, AttemptReport
 
 _STEP_S: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _LOOK_UP_WITHIN_S: Final = 3.0
@@ -108,7 +108,7 @@ class Attempts:
         """One more is under way."""
         self._under_way += 1
 
-    def ended(self, attempted: Attempted) -> None:
+    def ended(self, attempted: AttemptReport) -> None:
         """One is over."""
         self._under_way -= 1
         self._results[attempted.result] += 1

@@ -4,9 +4,9 @@ from importlib.metadata import version
 
 from shared.contracts.subjects import Kind
 from shared.runtime.settings import Settings
-from shared.telemetry.attempts import Attempted, span_of
+from shared.telemetry.attempts import AttemptReport, span_of
 from shared.telemetry.metrics import Attempts, Metrics
-from shared.telemetry.tracing import Tracer, Within
+from shared.telemetry.tracing import Tracer, TraceScope
 
 
 class Telemetry:
@@ -38,14 +38,14 @@ class WorkerObserver:
         self._attempts = Attempts(telemetry.metrics, kind)
         self._tracer = telemetry.tracer
 
-    def begins(self, run: str, traceparent: str | None) -> Within:
+    def begins(self, run: str, traceparent: str | None) -> TraceScope:
         """See `Observer`."""
         self._attempts.began()
         if self._tracer is None:
-            return Within(run, traceparent)
-        return Within(run, traceparent, [], self._tracer.content)
+            return TraceScope(run, traceparent)
+        return TraceScope(run, traceparent, [], self._tracer.content)
 
-    def ended(self, attempted: Attempted) -> None:
+    def ended(self, attempted: AttemptReport) -> None:
         """See `Observer`."""
         self._attempts.ended(attempted)
         if self._tracer:

@@ -47,7 +47,7 @@ class Tracer(Protocol):
         ...
 
 
-class Within(Struct, eq=False):
+class TraceScope(Struct, eq=False):
     """What is being done for which run, for whoever is called to do a part of it."""
 
     run: str
@@ -58,5 +58,5 @@ class Within(Struct, eq=False):
     """Whether these may have prompts and replies in them."""
 
 
-WITHIN: Final[ContextVar[Within | None]] = ContextVar("within", default=None)
+WITHIN: Final[ContextVar[TraceScope | None]] = ContextVar("within", default=None)
 """Set by whoever begins work on a run, in the asyncio task that does it."""

@@ -14,7 +14,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.responses import PlainTextResponse
 
-from services.coordinator.access.access import Access, Entry
+from services.coordinator.access.access import Access, AccessSettings
 from services.coordinator.api.runs import Api, routes
 from services.coordinator.http import rights
 from services.coordinator.http.rights import ANYONE, ROUTES, SOMEONE, Unlisted
@@ -25,7 +25,7 @@ from shared.contracts.messages import Fill
 from shared.contracts.subjects import REQUESTED, key_revoked
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.domain import keys
-from shared.domain.approval import RELAXED, Rules
+from shared.domain.approval import ANY_APPROVAL, ApprovalRules
 from shared.domain.decisions import Defaults
 from shared.domain.roles import LEAST, ROLES
 from shared.errors import Unavailable
@@ -99,7 +99,7 @@ Story = Callable[[House], Awaitable[None]]
 
 
 @asynccontextmanager
-async def house(data: Path, log: MemoryLog, rules: Rules, token: str | None) -> AsyncGenerator[House]:
+async def house(data: Path, log: MemoryLog, rules: ApprovalRules, token: str | None) -> AsyncGenerator[House]:
     memory = MemoryLog()
     performs = dict.fromkeys(("plan", "fetch", "synthesize"), perform)
     async with (
@@ -122,7 +122,12 @@ async def house(data: Path, log: MemoryLog, rules: Rules, token: str | None) -> 
 
 
 def tell(
-    data: Path, story: Story, *, log: MemoryLog | None = None, rules: Rules = RELAXED, token: str | None = TOKEN
+    data: Path,
+    story: Story,
+    *,
+    log: MemoryLog | None = None,
+    rules: ApprovalRules = ANY_APPROVAL,
+    token: str | None = TOKEN,
 ) -> None:
     async def told() -> None:
         async with house(data, log or MemoryLog(), rules, token) as it:
@@ -251,8 +256,14 @@ def test_every_key_that_opens_nothing_is_refused_in_the_same_words(tmp_path: Pat
         await asyncio.sleep(0)
         over = await created(house.log, "ann", now=clock.now() - timedelta(days=2))
         right = await created(house.log, "ann")
-        id_ = keys.id_of(right) or ""
-        wrong = [keys.made(id_, "0" * 64), keys.made("unknown", "0" * 64), right[:-1], "", f"{right} {right}"]
+        id_ = keys.key_id(right) or ""
+        wrong = [
+            keys.format_key(id_, "0" * 64),
+            keys.format_key("unknown", "0" * 64),
+            right[:-1],
+            "",
+            f"{right} {right}",
+        ]
         await asyncio.sleep(0)
         headers = [shown(key) for key in (gone, over, *wrong)]
         headers += [{"Authorization": right}, {"Authorization": f"Basic {right}"}, {"Authorization": ""}]
@@ -267,7 +278,7 @@ def test_the_token_of_the_folder_opens_everything_and_only_where_there_is_one(tm
     async def story(house: House) -> None:
         assert (await house.http.get("/v1/runs", headers=SHOWN)).status_code == 200
         is_refused(
-            await house.http.get("/v1/runs", headers=shown(keys.made("local", "2" * 64))), 401, "unauthenticated"
+            await house.http.get("/v1/runs", headers=shown(keys.format_key("local", "2" * 64))), 401, "unauthenticated"
         )
 
     async def keys_only(house: House) -> None:
@@ -444,7 +455,7 @@ def test_over_tls_the_cookie_is_secure_and_no_other_host_can_set_it(tmp_path: Pa
 def test_a_key_is_not_taken_over_a_network_in_the_clear(tmp_path: Path):
     async def story(house: House) -> None:
         key = await created(house.log, "ann")
-        house.access.entry = Entry(TOKEN, ("dossier.example",))
+        house.access.entry = AccessSettings(TOKEN, ("dossier.example",))
         answer = await house.http.post("/sign-in", data={"key": key}, headers={"Host": "dossier.example"})
         assert answer.status_code == 403
         assert "https" in answer.text
@@ -497,7 +508,7 @@ def test_a_session_ends_when_the_token_of_the_folder_is_replaced(tmp_path: Path)
     async def story(house: House) -> None:
         assert (await house.sign_in(TOKEN)).status_code == 303
         assert (await house.http.get("/v1/runs")).status_code == 200
-        house.access.entry = Entry(keys.made("local", "2" * 64))
+        house.access.entry = AccessSettings(keys.format_key("local", "2" * 64))
         is_refused(await house.http.get("/v1/runs"), 401, "unauthenticated")
 
     tell(tmp_path, story)
@@ -635,13 +646,13 @@ def test_what_a_key_does_is_done_in_its_name_and_says_how_it_is_known(tmp_path: 
         ann, bob = await created(house.log, "ann", "requester"), await created(house.log, "bob", "approver")
         run_id = await house.held(shown(ann))
         view = (await house.http.get(f"/v1/runs/{run_id}", headers=shown(ann))).json()
-        assert (view["requested_by"], view["requested_auth"]) == ("ann", f"key:{keys.id_of(ann)}")
+        assert (view["requested_by"], view["requested_auth"]) == ("ann", f"key:{keys.key_id(ann)}")
         decision = (await house.approve(run_id, shown(bob), comment="Good.")).json()["decision"]
         assert (
             decision.items()
             >= {
                 "by": "bob",
-                "auth": f"key:{keys.id_of(bob)}",
+                "auth": f"key:{keys.key_id(bob)}",
                 "comment": "Good.",
                 "digest": view["digest"],
             }.items()
@@ -716,7 +727,7 @@ def test_with_four_eyes_whoever_asked_is_refused_and_somebody_else_is_not(tmp_pa
         assert (await house.approve(run_id, bob)).status_code == 200
         await house.dossier.until(run_id, "reported")
 
-    tell(tmp_path, story, rules=Rules(four_eyes=True))
+    tell(tmp_path, story, rules=ApprovalRules(four_eyes=True))
 
 
 def test_a_quorum_of_two_decides_when_the_second_has_approved(tmp_path: Path):
@@ -734,7 +745,7 @@ def test_a_quorum_of_two_decides_when_the_second_has_approved(tmp_path: Path):
         view = (await house.http.get(f"/v1/runs/{run_id}", headers=ann)).json()
         assert view["decision"]["voters"] == ["bob", "cleo"]
 
-    tell(tmp_path, story, rules=Rules(quorum=2))
+    tell(tmp_path, story, rules=ApprovalRules(quorum=2))
 
 
 def test_where_people_have_to_approve_a_request_cannot_approve_itself(tmp_path: Path):
@@ -743,7 +754,7 @@ def test_where_people_have_to_approve_a_request_cannot_approve_itself(tmp_path: 
         answer = await house.http.post("/v1/runs", json={"q": "?", "approval": "auto"}, headers=who)
         assert is_refused(answer, 422, "no_auto")["field"] == "approval"
 
-    tell(tmp_path, story, rules=Rules(quorum=2))
+    tell(tmp_path, story, rules=ApprovalRules(quorum=2))
 
 
 def test_a_fork_is_asked_for_by_whoever_forks_and_not_by_whoever_asked_before(tmp_path: Path):
@@ -760,7 +771,7 @@ def test_a_fork_is_asked_for_by_whoever_forks_and_not_by_whoever_asked_before(tm
         many = {"text": "cats", "requested_by": "ann", "dry_run": True}
         is_refused(await house.http.post("/v1/forks", json=many, headers=bob), 422, "not_you")
 
-    tell(tmp_path, story, rules=Rules(four_eyes=True))
+    tell(tmp_path, story, rules=ApprovalRules(four_eyes=True))
 
 
 def test_where_people_have_to_approve_a_fork_cannot_approve_itself(tmp_path: Path):
@@ -778,7 +789,7 @@ def test_where_people_have_to_approve_a_fork_cannot_approve_itself(tmp_path: Pat
         await house.dossier.coordinator.folded(seq + 1, within_s=2)
         assert b"no_auto" in house.dossier.stored(f"research.invalid.{seq}")[0]
 
-    tell(tmp_path, story, rules=Rules(quorum=2))
+    tell(tmp_path, story, rules=ApprovalRules(quorum=2))
 
 
 def test_a_box_of_access_that_holds_nonsense_keeps_nobody_else_out(tmp_path: Path):

@@ -12,8 +12,8 @@ from hypothesis import given
 from starlette.datastructures import Headers
 
 from services.coordinator.access import same_origin, sessions
-from services.coordinator.access.rate_limit import REMEMBERED, Brake, Known, neighbourhood
-from services.coordinator.access.sign_in_links import LIFE, Tickets
+from services.coordinator.access.rate_limit import REMEMBERED, Known, RateLimiter, address_block
+from services.coordinator.access.sign_in_links import LIFE, SignInLinks
 from shared.api import local_token
 from shared.contracts import envelope
 from shared.contracts.access import AccessFact, KeyCreated, KeyRevoked, SecretSet
@@ -21,14 +21,14 @@ from shared.contracts.messages import Message
 from shared.contracts.subjects import ACCESS_SECRET, key_created, key_revoked
 from shared.domain import keys
 from shared.domain.approval import LOCAL
-from shared.domain.keyring import Keyring, turned
-from shared.domain.roles import local
+from shared.domain.keyring import Keyring, apply_key_fact
+from shared.domain.roles import local_principal
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SECRET = "5" * 64
-KEY = keys.made("abc123", SECRET)
+KEY = keys.format_key("abc123", SECRET)
 MADE = KeyCreated(
-    id="abc123", name="ann", role="approver", sha256=keys.hash_of(KEY), expires_at=NOW + timedelta(days=90)
+    id="abc123", name="ann", role="approver", sha256=keys.key_hash(KEY), expires_at=NOW + timedelta(days=90)
 )
 
 # Keys
@@ -36,18 +36,18 @@ MADE = KeyCreated(
 
 def test_a_key_can_be_found_by_scanners_and_names_its_id():
     assert KEY.startswith("dsr_abc123_")
-    assert keys.id_of(KEY) == "abc123"
+    assert keys.key_id(KEY) == "abc123"
 
 
 @given(place=st.integers(0, len(KEY) - 1), wrong=st.characters(codec="ascii"))
 def test_a_mistyped_key_is_none(place: int, wrong: str):
     mistyped = KEY[:place] + wrong + KEY[place + 1 :]
-    assert keys.id_of(mistyped) == ("abc123" if mistyped == KEY else None)
+    assert keys.key_id(mistyped) == ("abc123" if mistyped == KEY else None)
 
 
 @given(text=st.text(max_size=120))
 def test_what_is_no_key_is_none(text: str):
-    assert keys.id_of(text) is None
+    assert keys.key_id(text) is None
 
 
 # The keyring
@@ -65,7 +65,7 @@ REVOKED = message(key_revoked("abc123"), KeyRevoked(by="bob"))
 def ring(*messages: Message) -> Keyring:
     result = Keyring()
     for one in messages:
-        result = turned(result, one)
+        result = apply_key_fact(result, one)
     return result
 
 
@@ -119,14 +119,14 @@ def test_the_first_that_was_written_of_a_box_is_what_holds():
 
 def begun(**more: object) -> sessions.Session:
     how = {"now": NOW, "until": None, "id_": "s1"} | more
-    return sessions.begun("abc123", keys.hash_of(KEY), "ann", **how)  # type: ignore[arg-type]
+    return sessions.begun("abc123", keys.key_hash(KEY), "ann", **how)  # type: ignore[arg-type]
 
 
 def test_a_session_is_what_was_sealed():
     session = begun()
     assert sessions.opened(sessions.sealed(session, SECRET), SECRET, NOW) == session
-    assert sessions.is_of(session, keys.hash_of(KEY))
-    assert not sessions.is_of(session, keys.hash_of("another"))
+    assert sessions.is_of(session, keys.key_hash(KEY))
+    assert not sessions.is_of(session, keys.key_hash("another"))
 
 
 def test_a_session_ends_with_its_life_or_its_key():
@@ -168,7 +168,7 @@ def test_the_token_of_a_session_is_no_other_sessions_and_no_signature():
 
 
 def test_a_ticket_is_good_once():
-    tickets, ann = Tickets(), local("ann")
+    tickets, ann = SignInLinks(), local_principal("ann")
     tickets.issue("t1", ann, NOW)
     assert tickets.redeem("t2", NOW) is None
     assert tickets.redeem("t1", NOW) == ann
@@ -176,15 +176,15 @@ def test_a_ticket_is_good_once():
 
 
 def test_a_ticket_is_good_for_a_few_minutes():
-    tickets = Tickets()
-    assert tickets.issue("t1", local(), NOW) == NOW + LIFE <= NOW + timedelta(minutes=10)
+    tickets = SignInLinks()
+    assert tickets.issue("t1", local_principal(), NOW) == NOW + LIFE <= NOW + timedelta(minutes=10)
     assert tickets.redeem("t1", NOW + LIFE) is None
 
 
 def test_nobody_can_fill_the_memory_with_tickets():
-    tickets = Tickets()
+    tickets = SignInLinks()
     for number in range(2_000):
-        tickets.issue(str(number), local(), NOW)
+        tickets.issue(str(number), local_principal(), NOW)
     assert tickets.redeem("0", NOW) is None
     assert tickets.redeem("1999", NOW)
 
@@ -193,7 +193,7 @@ def test_nobody_can_fill_the_memory_with_tickets():
 
 
 def test_a_brake_lets_a_burst_pass_and_then_its_rate():
-    brake = Brake(3, per_s=60)
+    brake = RateLimiter(3, per_s=60)
     for _ in range(3):
         assert brake.wait_s("a", 0) == 0
         brake.count("a", 0)
@@ -204,7 +204,7 @@ def test_a_brake_lets_a_burst_pass_and_then_its_rate():
 
 
 def test_a_brake_remembers_only_so_many():
-    brake, known = Brake(1, per_s=60), Known()
+    brake, known = RateLimiter(1, per_s=60), Known()
     for number in range(REMEMBERED + 5):
         brake.count(str(number), 0)
         known.add(str(number))
@@ -225,7 +225,7 @@ def test_a_brake_remembers_only_so_many():
     ],
 )
 def test_an_ipv6_customer_counts_as_one_address(one: str, other: str, same: bool):
-    assert (neighbourhood(one) == neighbourhood(other)) == same
+    assert (address_block(one) == address_block(other)) == same
 
 
 # Origins
@@ -271,27 +271,27 @@ def test_what_another_site_sends_is_told_by_what_no_page_can_set(headers: dict[s
 
 
 def test_a_folder_gets_one_token_that_only_its_owner_reads(tmp_path: Path):
-    token = local_token.ensured(tmp_path / "new")
+    token = local_token.ensure_token(tmp_path / "new")
     file = tmp_path / "new" / "token"
-    assert keys.id_of(token) == LOCAL
+    assert keys.key_id(token) == LOCAL
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert local_token.ensured(tmp_path / "new") == local_token.read(tmp_path / "new") == token
+    assert local_token.ensure_token(tmp_path / "new") == local_token.read_token(tmp_path / "new") == token
     assert [path.name for path in file.parent.iterdir()] == ["token"]
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o620])
 def test_a_token_that_others_could_have_read_is_replaced(tmp_path: Path, mode: int):
-    token = local_token.ensured(tmp_path)
+    token = local_token.ensure_token(tmp_path)
     (tmp_path / "token").chmod(mode)
-    assert local_token.ensured(tmp_path) != token
+    assert local_token.ensure_token(tmp_path) != token
     assert stat.S_IMODE((tmp_path / "token").stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("text", ["", "secret", keys.made("abc123", SECRET)])
+@pytest.mark.parametrize("text", ["", "secret", keys.format_key("abc123", SECRET)])
 def test_a_token_that_is_none_is_replaced(tmp_path: Path, text: str):
     (tmp_path / "token").write_text(text)
     (tmp_path / "token").chmod(0o600)
-    assert keys.id_of(local_token.ensured(tmp_path)) == LOCAL
+    assert keys.key_id(local_token.ensure_token(tmp_path)) == LOCAL
 
 
 @pytest.mark.parametrize(

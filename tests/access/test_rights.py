@@ -7,7 +7,7 @@ import pytest
 from services.coordinator.http import rights
 from services.coordinator.http.rights import ROUTES, Unlisted
 from shared.contracts.access import Action, Role
-from shared.domain.roles import ACTIONS, LEAST, ROLES, Principal, may, may_cancel_any
+from shared.domain.roles import ACTIONS, LEAST, ROLES, Principal, can_cancel_any, is_allowed
 
 WHAT_A_ROLE_MAY: dict[Role, set[Action]] = {
     "viewer": {"read"},
@@ -23,18 +23,18 @@ def who(role: Role, *scopes: Action) -> Principal:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_each_role_may_do_what_those_below_may_and_more(role: Role):
-    assert {action for action in ACTIONS if may(who(role), action)} == WHAT_A_ROLE_MAY[role]
+    assert {action for action in ACTIONS if is_allowed(who(role), action)} == WHAT_A_ROLE_MAY[role]
 
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("scope", ACTIONS)
 def test_a_scope_narrows_and_never_widens(role: Role, scope: Action):
-    allowed = {action for action in ACTIONS if may(who(role, scope), action)}
+    allowed = {action for action in ACTIONS if is_allowed(who(role, scope), action)}
     assert allowed == WHAT_A_ROLE_MAY[role] & {scope}
 
 
 def test_only_who_decides_may_cancel_what_others_asked_for():
-    assert [role for role in ROLES if may_cancel_any(who(role))] == ["approver", "operator"]
+    assert [role for role in ROLES if can_cancel_any(who(role))] == ["approver", "operator"]
 
 
 def test_every_action_has_its_least_role():
@@ -63,7 +63,7 @@ def test_a_route_that_is_not_in_the_table_is_an_error_by_name():
 def test_what_a_request_needs_follows_from_the_table_and_what_is_not_in_it_needs_somebody(
     method: str, path: str, need: str
 ):
-    assert rights.need(method, path) == need
+    assert rights.required_right(method, path) == need
 
 
 def test_where_two_rows_fit_the_stricter_holds(monkeypatch: pytest.MonkeyPatch):
@@ -73,5 +73,5 @@ def test_where_two_rows_fit_the_stricter_holds(monkeypatch: pytest.MonkeyPatch):
         ("GET", re.compile("^/"), "read"),
     ]
     monkeypatch.setattr(rights, "_PATTERNS", rows)
-    assert rights.need("GET", "/a/b") == "decide"
-    assert rights.need("GET", "/a") == "read"
+    assert rights.required_right("GET", "/a/b") == "decide"
+    assert rights.required_right("GET", "/a") == "read"

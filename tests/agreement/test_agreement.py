@@ -23,7 +23,7 @@ from shared.contracts.subjects import INBOUND, Slot, task_filter
 from shared.contracts.topology import Limits
 from shared.errors import Refused
 from shared.nats import topology
-from shared.nats.connection import Link
+from shared.nats.connection import Connection
 from shared.nats.jetstream import CHUNK, JetStreamLog
 from shared.runtime import dataref
 from shared.runtime.log import Consumer, Delivery, Log, Tasks
@@ -114,7 +114,7 @@ class Agreement(RuleBasedStateMachine):
         self._run(self._begin(url))
 
     async def _begin(self, url: str) -> None:
-        link = await Link.open([url], name="agreement")
+        link = await Connection.open([url], name="agreement")
         await topology.ensure(link, LIMITS)
         self.memory, self.real = MemoryLog(limits=LIMITS), JetStreamLog(link)
         self.logs: tuple[Log, Log] = (self.memory, self.real)
@@ -189,7 +189,7 @@ class Agreement(RuleBasedStateMachine):
 
         async def write(log: Log) -> object:
             filled = await log.fill([Fill(slot.subject, await dataref.seal(log, slot, event))])
-            message = await dataref.whole(log, (await log.last([slot.subject]))[slot.subject])
+            message = await dataref.load_text(log, (await log.last([slot.subject]))[slot.subject])
             return filled, message.data, message.text
 
         self.agreed(write)

@@ -12,7 +12,7 @@ from shared.contracts.subjects import LOG_PADDING
 from shared.contracts.topology import Limits
 from shared.errors import Diverged, Unavailable
 from shared.nats import topology
-from shared.nats.connection import Link
+from shared.nats.connection import Connection
 from shared.nats.jetstream import JetStreamLog
 from shared.runtime.log import Full, Log, Stored
 from shared.runtime.memory import MemoryLog
@@ -42,7 +42,7 @@ async def in_memory(story: Story, _: Path) -> None:
 
 async def on_jetstream(story: Story, folder: Path) -> None:
     with running(folder) as server:
-        link = await Link.open([server.url], name="test")
+        link = await Connection.open([server.url], name="test")
         await topology.ensure(link, Limits())
         log = JetStreamLog(link)
         await filled(log)

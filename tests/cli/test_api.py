@@ -200,7 +200,7 @@ def test_an_approval_is_of_the_evidence_that_was_read():
 
 
 def test_with_a_key_it_is_the_key_that_says_who_asks_and_decides():
-    ann = keys.made("abc123", "0" * 64)
+    ann = keys.format_key("abc123", "0" * 64)
     server = Server(run_view(*TWO), run_view(*TWO, approved()))
     with_api(server, approving(), key=ann)
     assert "by" not in json.loads(server.asked[1].content)
@@ -217,7 +217,7 @@ def test_an_approval_of_which_more_are_needed_is_said_to_be_one(capsys):
     vote = VoteCast(by="ada", via="api", auth="key:1", digest="e" * 64)
     two = (*TWO[:-1], (slot, msgspec.structs.replace(opened, quorum=2)))
     server = Server(run_view(*two), run_view(*two, (Slot(RUN, "vote", 1, voter="0" * 32), vote)))
-    with_api(server, approving(), key=keys.made("abc123", "0" * 64))
+    with_api(server, approving(), key=keys.format_key("abc123", "0" * 64))
     assert "Approved, as 1 of 2 who have to" in capsys.readouterr().err
 
 

@@ -12,7 +12,7 @@ from shared.domain import keys
 from shared.runtime.memory import MemoryLog
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-KEY = keys.made("abc123", "0" * 64)
+KEY = keys.format_key("abc123", "0" * 64)
 
 
 def wanted(name: str = "ann", role: str = "approver", scopes: tuple[str, ...] = (), expires: str = "90d") -> Wanted:
@@ -22,7 +22,7 @@ def wanted(name: str = "ann", role: str = "approver", scopes: tuple[str, ...] = 
 def test_a_key_has_an_end_and_is_kept_as_its_hash_alone():
     fact = wanted(scopes=("read", "decide")).fact("abc123", KEY, NOW)
     assert fact.expires_at == NOW + timedelta(days=90)
-    assert fact.sha256 == keys.hash_of(KEY)
+    assert fact.sha256 == keys.key_hash(KEY)
     assert (fact.name, fact.role, fact.scopes) == ("ann", "approver", ("read", "decide"))
     assert fact.created_by
     assert KEY[12:] not in str(fact)
@@ -63,7 +63,7 @@ def test_a_key_is_given_once_and_written_once(capsys: pytest.CaptureFixture[str]
         store = KeyStore(log)
         await create(store, Terminal(), wanted())
         key = capsys.readouterr().out.strip()
-        id_ = keys.id_of(key)
+        id_ = keys.key_id(key)
         assert id_
         assert key.encode() not in b"".join(message.data for message in log.messages)
         await revoke(store, Terminal(), id_)

@@ -16,9 +16,9 @@ from services.coordinator.http.presenters import summary, view
 from shared.api.schemas import LateView, RunPage
 from shared.api.views import FailurePage, ForkedRow, WhyView, failure_view, wait_view
 from shared.contracts.messages import Queue
-from shared.domain.diagnosis import Seen, why
-from shared.domain.failures import input_of, of_run, tries
-from shared.domain.steps import late
+from shared.domain.diagnosis import Observations, diagnose
+from shared.domain.failures import failed_attempts, failed_input, run_failures
+from shared.domain.steps import lateness
 from tests.cli.terminals import Dossier
 from tests.cli.test_api import RUN, Server, with_api
 from tests.coordinator.story import FETCH_0, FETCH_1, START, accepted, attempt_failed, given, issued, not_found, planned
@@ -130,7 +130,7 @@ def test_so_long_ago_is_a_moment_and_no_duration_is_refused():
 
 def failures(width: int) -> str:
     run = given(accepted(), planned(), attempt_failed(FETCH_1, 1), issued(FETCH_1, 2), not_found(1)).run
-    views = [failure_view(one, tries(run, one), input_of(run, one)) for one in of_run(run)]
+    views = [failure_view(one, failed_attempts(run, one), failed_input(run, one)) for one in run_failures(run)]
     long = [one.model_copy(update={"run_id": LONG}) for one in views]
     return shown(diagnosis.failures_table(FailurePage(failures=long, next=None), NOW), width)
 
@@ -145,7 +145,9 @@ def test_a_failure_is_shown_with_what_was_asked_and_every_attempt(width: int):
 
 @pytest.mark.parametrize("width", [80, 140])
 def test_a_list_of_runs_never_cuts_an_id_or_a_status(width: int):
-    one = summary(given(accepted(), planned()).run, late(given(accepted(), planned()).run, NOW, timedelta(minutes=5)))
+    one = summary(
+        given(accepted(), planned()).run, lateness(given(accepted(), planned()).run, NOW, timedelta(minutes=5))
+    )
     run = one.model_copy(update={"run_id": LONG, "q": "Why? " * 40})
     said = shown(pages.runs_table(RunPage(runs=[run], next=None), NOW, width=width), width)
     assert LONG in said
@@ -156,7 +158,10 @@ def test_a_list_of_runs_never_cuts_an_id_or_a_status(width: int):
 def test_fetches_that_wait_alike_are_told_once():
     run = given(accepted(), planned("a", "b", "c"), *(issued(step, 1) for step in (FETCH_0, FETCH_1))).run
     queue = Queue(waiting=2, in_flight=0, limit=5, redelivered=0, asking=0, handed_out=0)
-    waits = [wait_view(wait, 4) for wait in why(run, Seen(now=NOW, attempts=4, led=True, queues={"fetch": queue}))]
+    waits = [
+        wait_view(wait, 4)
+        for wait in diagnose(run, Observations(now=NOW, attempts=4, led=True, queues={"fetch": queue}))
+    ]
     late_ = LateView(code="unanswered", since=START, reason="")
     said = WhyView(**waits[0].model_dump(), run_id=run.id, status=run.status, at=NOW, late=late_, others=waits[1:])
     text = shown(diagnosis.why_page(said))

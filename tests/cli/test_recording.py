@@ -174,7 +174,7 @@ def test_nothing_is_written_where_a_secret_would_be_in_it(tmp_path: Path):
 
 
 def test_every_secret_that_is_set_is_looked_for_and_no_placeholder(tmp_path: Path):
-    token = local_token.ensured(tmp_path)
+    token = local_token.ensure_token(tmp_path)
     known = CliSettings(
         api_key=SecretStr("dossier_0123456789"),
         tavily_key=SecretStr("ollama"),

@@ -227,7 +227,7 @@ def test_a_dossier_elsewhere_is_one_that_was_named(monkeypatch):
 
 
 def test_the_token_of_a_folder_is_shown_to_the_dossier_that_runs_there_and_to_no_other(tmp_path):
-    token = local_token.ensured(tmp_path)
+    token = local_token.ensure_token(tmp_path)
     known, folder = CliSettings(), Folder(tmp_path)
     assert known.key(Running(1, (), "http://127.0.0.1:1"), folder) == token
     assert known.key(Running(0, (), "http://127.0.0.1:1"), folder) is None

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from services.coordinator.access.access import Access, Entry
+from services.coordinator.access.access import Access, AccessSettings
 from services.coordinator.api.runs import Api
 from shared.contracts import asyncapi
 from shared.runtime.memory import MemoryLog
@@ -28,7 +28,7 @@ def openapi() -> dict[str, Any]:
     async def described() -> dict[str, Any]:
         with TemporaryDirectory() as data:
             async with coordinating(MemoryLog(), Path(data)) as dossier:
-                return application(dossier, Access(MemoryLog(), Entry()), MemoryLog()).openapi()
+                return application(dossier, Access(MemoryLog(), AccessSettings()), MemoryLog()).openapi()
 
     return asyncio.run(described())
 

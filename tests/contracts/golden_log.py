@@ -9,10 +9,10 @@ from typing import Any, Self
 import msgspec
 from msgspec import Struct
 
-from services.coordinator.engine.fold import read
 from shared.contracts import envelope
 from shared.contracts.messages import Message
 from shared.contracts.subjects import parse_slot
+from shared.domain.decoding import decode_message
 from shared.domain.owed import Owed, owed
 from shared.domain.run import Recorded, Run, evolve
 
@@ -80,7 +80,7 @@ def told(messages: Iterable[Message]) -> dict[str, Run]:
     runs: dict[str, Run] = {}
     for message in messages:
         if slot := parse_slot(message.subject):
-            runs[slot.run] = evolve(runs.get(slot.run) or Run(slot.run), read(slot, message))
+            runs[slot.run] = evolve(runs.get(slot.run) or Run(slot.run), decode_message(slot, message))
     return runs
 
 
@@ -89,7 +89,7 @@ def facts(messages: Iterable[Message]) -> dict[str, list[Recorded]]:
     runs: defaultdict[str, list[Recorded]] = defaultdict(list)
     for message in messages:
         if slot := parse_slot(message.subject):
-            runs[slot.run].append(read(slot, message))
+            runs[slot.run].append(decode_message(slot, message))
     return runs
 
 

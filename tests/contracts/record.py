@@ -34,12 +34,12 @@ from shared.contracts.facts import (
 from shared.contracts.messages import Fill, Message
 from shared.contracts.requests import Extension
 from shared.contracts.subjects import APPROVED, CANCELLED, INBOUND, REJECTED, REQUESTED, Slot, Step, parse_slot
-from shared.domain.approval import RELAXED, Rules, person, voter
-from shared.domain.decisions import Defaults, Inbound, Refuse, Take, judge, refusal
-from shared.domain.decisions import read as read_message
-from shared.domain.encoding import Write, refuse, write
-from shared.domain.extension import judge_extension
-from shared.domain.fork import copied
+from shared.domain.approval import ANY_APPROVAL, ApprovalRules, verified_identity, voter_token
+from shared.domain.decisions import Accept, Defaults, Inbound, Reject, decide_inbound, refusal_fact
+from shared.domain.decisions import parse_inbound as read_message
+from shared.domain.encoding import PendingWrite, encode_fact, encode_refusal
+from shared.domain.extension import decide_extension
+from shared.domain.fork import copy_fact
 from shared.domain.owed import owed
 from shared.domain.run import Run
 from shared.runtime.log import Stored
@@ -67,7 +67,7 @@ class Story:
         self.at = START
         self.log = MemoryLog(now=self._tick)
         self.texts: dict[str, str] = {}
-        self.rules = RELAXED
+        self.rules = ANY_APPROVAL
         self._judged = 0
 
     def _tick(self) -> datetime:
@@ -93,7 +93,7 @@ class Story:
     async def work(self, *facts: tuple[Slot, Fact], refers: bool = False) -> None:
         """What workers wrote, each followed by what a coordinator does about it."""
         for slot, fact in facts:
-            event = Event(fact, f"dossier/{slot.kind or slot.box}", self.at, TRACE)
+            event = Event(fact, f"dossier/{slot.kind or slot.name}", self.at, TRACE)
             data = envelope.encode(slot, event)
             if refers:
                 reference = envelope.refer(slot, event)
@@ -121,7 +121,7 @@ class Story:
         text = self.texts.get(envelope.reference(message.data) or "")
         return msgspec.structs.replace(message, text=text.encode()) if text else message
 
-    def _answers(self) -> list[Write]:
+    def _answers(self) -> list[PendingWrite]:
         """To the oldest contract message that nothing has followed yet."""
         for message in self.log.messages[self._judged :]:
             self._judged = message.seq
@@ -129,30 +129,30 @@ class Story:
                 continue
             inbound = read_message(message)
             if isinstance(inbound, RequestRefused):
-                return [refuse(inbound, time=self.at)]
+                return [encode_refusal(inbound, time=self.at)]
             if found := self._answer(message, inbound):
                 return [found]
         return []
 
-    def _answer(self, message: Message, inbound: Inbound) -> Write | None:
+    def _answer(self, message: Message, inbound: Inbound) -> PendingWrite | None:
         runs = told(self.whole())
         source = runs.get(inbound.forks) if inbound.forks else None
-        match judge(inbound, runs.get(inbound.run), Defaults(), source=source):
-            case Take(slot=slot, fact=fact):
-                return write(slot, fact, inbound.traceparent or TRACE, time=self.at, answers=message.seq)
-            case Refuse() as why:
-                return refuse(refusal(message.subject, message.seq, inbound.run, why), time=self.at)
+        match decide_inbound(inbound, runs.get(inbound.run), Defaults(), source=source):
+            case Accept(slot=slot, fact=fact):
+                return encode_fact(slot, fact, inbound.traceparent or TRACE, time=self.at, answers=message.seq)
+            case Reject() as why:
+                return encode_refusal(refusal_fact(message.subject, message.seq, inbound.run, why), time=self.at)
             case _:
                 return None
 
-    def _debts(self) -> list[Write]:
+    def _debts(self) -> list[PendingWrite]:
         runs = told(self.whole())
         return [each for run in runs.values() for each in self._debts_of(run, runs)]
 
-    def _debts_of(self, run: Run, runs: dict[str, Run]) -> list[Write]:
+    def _debts_of(self, run: Run, runs: dict[str, Run]) -> list[PendingWrite]:
         due = owed(run, self.at, rules=self.rules)
-        copies = [(copy.slot, copied(copy, runs.get(copy.origin.run))) for copy in due.copies]
-        return [write(slot, fact, run.traceparent, time=self.at) for slot, fact in (*due.facts, *copies)]
+        copies = [(copy.slot, copy_fact(copy, runs.get(copy.origin.run))) for copy in due.copies]
+        return [encode_fact(slot, fact, run.traceparent, time=self.at) for slot, fact in (*due.facts, *copies)]
 
 
 Told = Callable[[Story], Awaitable[None]]
@@ -351,15 +351,15 @@ async def forked(story: Story) -> None:
 
 def vote(story: Story, name: str, **more: object) -> tuple[Slot, Fact]:
     """An approval of two that a hold needs, as the API writes it."""
-    who = person(name, f"key:{name}", trusts_nats=False)
+    who = verified_identity(name, f"key:{name}", trusts_nats=False)
     assert who
     cast = VoteCast(by=name, via="api", auth=f"key:{name}", digest=digest_of(story), **more)  # type: ignore[arg-type]
-    return Slot(NAME, "vote", 1, voter=voter(who)), cast
+    return Slot(NAME, "vote", 1, voter=voter_token(who)), cast
 
 
 async def voted(story: Story) -> None:
     """Two of two, and a third too late."""
-    story.rules = Rules(quorum=2, four_eyes=True)
+    story.rules = ApprovalRules(quorum=2, four_eyes=True)
     digest = await held(story)
     await story.work(vote(story, "bob", comment="Good."), vote(story, "cleo", exclude=(source("Dogs").sha256,)))
     await story.work(vote(story, "dan"), report(digest, "Cats"))
@@ -367,7 +367,7 @@ async def voted(story: Story) -> None:
 
 async def voted_apart(story: Story) -> None:
     """Each of two leaves out what the other keeps."""
-    story.rules = Rules(quorum=2)
+    story.rules = ApprovalRules(quorum=2)
     await held(story)
     votes = (vote(story, name, exclude=(source(about).sha256,)) for name, about in (("bob", "Cats"), ("cleo", "Dogs")))
     await story.work(*votes)
@@ -376,8 +376,8 @@ async def voted_apart(story: Story) -> None:
 async def extend(story: Story, until: datetime, **more: object) -> None:
     """More time for the hold, as the API writes it."""
     wish = Extension(run_id=NAME, by="ada", deadline=until, **more)  # type: ignore[arg-type]
-    taken = judge_extension(wish, story.run(), at=story.at, auth="session:local")
-    assert isinstance(taken, Take)
+    taken = decide_extension(wish, story.run(), at=story.at, auth="session:local")
+    assert isinstance(taken, Accept)
     await story.work((taken.slot, taken.fact))
 
 

@@ -11,7 +11,7 @@ import msgspec
 from shared.contracts import samples
 from shared.contracts.requests import Request
 from shared.contracts.subjects import KINDS, REQUESTED
-from shared.runtime.deliveries import fill
+from shared.runtime.deliveries import encode_delivery
 from shared.runtime.memory import MemoryLog
 from shared.service.app import serve_http
 from tests.access.entry import entered
@@ -44,6 +44,6 @@ async def _serve(data: Path, port: int, stop: asyncio.Event) -> None:
     async with coordinating(log, data) as dossier, working(log, performs), entered() as access:
         await log.publish(REQUESTED, msgspec.json.encode(Request(q=samples.QUESTION, run_id=samples.RUN)))
         await deliveries.fill(
-            [fill(subject, record, source="test", time=samples.AT) for subject, record in samples.RECORDS]
+            [encode_delivery(subject, record, source="test", time=samples.AT) for subject, record in samples.RECORDS]
         )
         await serve_http(application(dossier, access, deliveries), host="127.0.0.1", port=port, stop=stop)

@@ -12,7 +12,7 @@ import pytest
 
 from shared.contracts.facts import Fact
 from shared.domain.replay import replay
-from shared.domain.run import Unknown
+from shared.domain.run import UnknownFact
 from tests.contracts.golden_log import GoldenLog, States, facts, told
 from tests.contracts.record import STORIES, record
 from tests.contracts.saying import says
@@ -49,7 +49,7 @@ def test_replayed_it_is_written_again_as_it_was(file: Path):
 
 def test_every_type_of_fact_is_in_some_log():
     seen = {type(it.fact) for file in LOGS for each in facts(golden(file).messages).values() for it in each}
-    assert seen == {*get_args(Fact), Unknown}
+    assert seen == {*get_args(Fact), UnknownFact}
 
 
 @pytest.mark.parametrize("tell", STORIES, ids=lambda tell: tell.__name__)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 
 from shared.contracts import subjects
-from shared.contracts.subjects import COMPLETED_SLOTS, KINDS, RESEARCH_SUBJECTS, Box, Slot, Step, parse_slot
+from shared.contracts.subjects import COMPLETED_SLOTS, KINDS, RESEARCH_SUBJECTS, Slot, SlotName, Step, parse_slot
 from shared.runtime.memory import matches
 
 runs = st.from_regex(subjects.TOKEN, fullmatch=True)
@@ -36,7 +36,7 @@ def test_every_slot_is_in_the_stream(slot: Slot):
 
 def test_there_is_a_slot_of_every_box():
     drawn = {"accepted", "completed", "plan", "hold", "extension", "vote", "decision", "synthesis", "fetch", "task"}
-    assert {*drawn, "attempt", "other"} == set(get_args(Box))
+    assert {*drawn, "attempt", "other"} == set(get_args(SlotName))
 
 
 def test_a_box_is_of_another_release_only_where_this_one_has_none_of_its_name():

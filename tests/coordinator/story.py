@@ -38,8 +38,8 @@ from shared.contracts.facts import (
 )
 from shared.contracts.subjects import Slot, Step
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask
-from shared.domain.budget import Writer
-from shared.domain.decoding import recorded
+from shared.domain.budget import WriterPricing
+from shared.domain.decoding import decode_fact
 from shared.domain.owed import Owed, owed
 from shared.domain.run import Recorded, Run, evolve
 
@@ -177,7 +177,7 @@ def stored(told: Told, seq: int, *, at: datetime = START) -> Recorded:
     """The fact as the log would hand it over."""
     slot, fact = told
     data = envelope.encode(slot, Event(fact, "test", at))
-    return recorded(slot, data, seq=seq, stored_at=at)
+    return decode_fact(slot, data, seq=seq, stored_at=at)
 
 
 def fold(*facts: Recorded) -> Run:
@@ -190,9 +190,9 @@ class Story:
     def __init__(self, *told: Told) -> None:
         self._told = told
         self._now = START
-        self._writer: Writer | None = None
+        self._writer: WriterPricing | None = None
 
-    def with_writer(self, writer: Writer) -> "Story":
+    def with_writer(self, writer: WriterPricing) -> "Story":
         self._writer = writer
         return self
 

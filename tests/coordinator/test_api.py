@@ -13,16 +13,16 @@ import msgspec
 import pytest
 
 from services.coordinator.api.runs import SEQUENCE, Api
-from services.coordinator.engine.approvals import Desk
+from services.coordinator.engine.approvals import Approvals
 from shared.contracts.evidence import Call, Citation, usage_of
 from shared.contracts.facts import FetchFound, PlanMade, StepOutcome, SynthesisWritten
 from shared.contracts.messages import Fill, Message
 from shared.contracts.requests import Ruling
 from shared.contracts.subjects import ASKED
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
-from shared.domain.budget import Writer
+from shared.domain.budget import WriterPricing
 from shared.domain.decisions import Defaults
-from shared.domain.roles import local
+from shared.domain.roles import local_principal
 from shared.errors import Unavailable
 from shared.runtime import clock
 from shared.runtime.log import Check, Filled
@@ -100,7 +100,7 @@ def tell(
     *,
     log: MemoryLog | None = None,
     digest_required: bool = False,
-    writer: Writer | None = None,
+    writer: WriterPricing | None = None,
     rounds: int = 5,
 ) -> None:
     """A story over a coordinator, its workers and its API."""
@@ -552,8 +552,8 @@ def test_a_decision_is_in_time_by_the_clock_of_the_log_whatever_a_coordinators_o
             await leader.until(run_id, "hold")
             async with coordinating(log, tmp_path, name="follower") as follower:
                 await follower.until(run_id, "hold")
-                desk = Desk(log, follower.coordinator, digest_required=False)
-                refusal, _ = await desk.rule("approve", Ruling(run_id=run_id, by="ada"), local())
+                desk = Approvals(log, follower.coordinator, digest_required=False)
+                refusal, _ = await desk.submit("approve", Ruling(run_id=run_id, by="ada"), local_principal())
                 assert refusal is None
 
     run(story)
@@ -662,7 +662,7 @@ def test_the_last_round_is_not_sent_back(tmp_path: Path):
 
 # Cost
 
-WRITER = Writer("m-writer", 6_000, lambda into, out: 0.5)
+WRITER = WriterPricing("m-writer", 6_000, lambda into, out: 0.5)
 
 
 def test_a_run_shows_what_it_cost_and_who_and_what_it_may_cost_yet(tmp_path: Path):

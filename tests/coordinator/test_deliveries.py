@@ -12,7 +12,7 @@ from services.coordinator.api.runs import Api
 from shared.contracts.deliveries import Delivery, DeliveryAsked, DeliveryTried, Told
 from shared.contracts.evidence import Failure
 from shared.runtime import clock
-from shared.runtime.deliveries import MAX_ASKS, fill
+from shared.runtime.deliveries import MAX_ASKS, encode_delivery
 from shared.runtime.memory import MemoryLog
 from tests.access.entry import SHOWN, URL, entered
 from tests.dossier import coordinating, run
@@ -32,7 +32,7 @@ class User:
         told = Told(run_id=delivery.run, q="?")
         boxes = [(delivery.asked(ask), DeliveryAsked(told=told, happened_at=AT, due=AT, fact_seq=1))]
         boxes += [(delivery.tried(ask, n), each) for n, each in enumerate(tried, 1)]  # type: ignore[misc]
-        await self.log.fill([fill(subject, record, source="test", time=AT) for subject, record in boxes])
+        await self.log.fill([encode_delivery(subject, record, source="test", time=AT) for subject, record in boxes])
         return delivery
 
     async def get(self, **query: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.coordinator.engine.approvals import Desk
+from services.coordinator.engine.approvals import Approvals
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.projection import Projection
 from shared.contracts import envelope
@@ -15,7 +15,7 @@ from shared.contracts.messages import Fill, Message
 from shared.contracts.requests import Revision, Ruling
 from shared.contracts.subjects import REQUESTED
 from shared.domain.decisions import Defaults
-from shared.domain.roles import local
+from shared.domain.roles import local_principal
 from shared.domain.run import Run
 from shared.errors import Unavailable
 from shared.runtime import clock
@@ -55,7 +55,9 @@ async def sent_back_while_behind(told: tuple[Told, ...], data: Path, revision: R
         await log.fill([Fill(slot.subject, envelope.encode(slot, Event(fact, "test", clock.now())))])
     projection = Projection(data / "projection.db")
     coordinator = Coordinator(log, projection, defaults=Defaults(), set_up=_nothing_to_set_up)
-    ruling = asyncio.create_task(Desk(log, coordinator, digest_required=False).rule("revise", revision, local()))
+    ruling = asyncio.create_task(
+        Approvals(log, coordinator, digest_required=False).submit("revise", revision, local_principal())
+    )
     await asyncio.sleep(0)
     running = asyncio.create_task(coordinator.run())
     refusal, run = await ruling
@@ -99,9 +101,9 @@ def test_a_decision_on_a_hold_that_was_lost_meanwhile_is_not_written(tmp_path: P
             await it.ask("What do cats do?", run_id="cats")
             await it.until("cats", "hold")
             log.cuts = True
-            desk = Desk(log, it.coordinator, digest_required=False)
+            desk = Approvals(log, it.coordinator, digest_required=False)
             with pytest.raises(Unavailable):
-                await desk.rule("approve", Ruling(run_id="cats", by="ada"), local())
+                await desk.submit("approve", Ruling(run_id="cats", by="ada"), local_principal())
             await wait_until(lambda: "hold.1" in it.facts("cats"), within_s=15)
             assert not [path for path in it.facts("cats") if path.startswith("decision")]
 

@@ -11,23 +11,23 @@ import pytest
 from msgspec.structs import replace
 
 from services.coordinator.engine import approvals as desk_module
-from services.coordinator.engine.approvals import Desk
+from services.coordinator.engine.approvals import Approvals
 from services.coordinator.engine.divergence import Checkpoint
 from services.coordinator.engine.loop import Coordinator
-from services.coordinator.engine.projection import Projection, Wanted
+from services.coordinator.engine.projection import Projection, RunFilter
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.facts import DecisionExpired, HoldExtended
 from shared.contracts.messages import Fill
 from shared.contracts.requests import MAX_TIMEOUT_S, Extension, Ruling
 from shared.contracts.subjects import Slot
-from shared.domain.decisions import Defaults, judge_ruling
-from shared.domain.diagnosis import Seen, why
-from shared.domain.extension import judge_extension
-from shared.domain.judgement import Refuse, Said, Take
-from shared.domain.roles import local
+from shared.domain.decisions import Defaults, decide_ruling
+from shared.domain.diagnosis import Observations, diagnose
+from shared.domain.extension import decide_extension
+from shared.domain.judgement import Accept, Duplicate, Reject
+from shared.domain.roles import local_principal
 from shared.domain.run import Run
-from shared.domain.steps import owed_since
+from shared.domain.steps import due_since
 from shared.runtime.log import Filled
 from shared.runtime.memory import MemoryLog
 from tests.coordinator.story import (
@@ -76,7 +76,7 @@ def test_a_hold_that_was_extended_expires_at_the_later_deadline_and_not_before()
     story.at(DEADLINE).then_nothing_before(DEADLINE + HOUR)
     [fact] = story.at(DEADLINE + HOUR).then_owed(box("decision", 1))
     assert isinstance(fact, DecisionExpired)
-    assert owed_since(story.run) == DEADLINE + HOUR
+    assert due_since(story.run) == DEADLINE + HOUR
 
 
 def test_an_extension_counts_that_was_stored_before_the_deadline_it_extends_and_no_other():
@@ -116,16 +116,16 @@ def test_an_extension_belongs_to_its_round():
 
 def test_a_decision_is_in_time_until_the_later_deadline():
     run, ruling = held((extended(1, DEADLINE + HOUR), START)), Ruling(run_id=RUN, by="ann")
-    assert isinstance(judge_ruling("approve", ruling, run, at=DEADLINE, via="api"), Take)
-    late = judge_ruling("approve", ruling, run, at=DEADLINE + HOUR, via="api")
-    assert isinstance(late, Refuse)
+    assert isinstance(decide_ruling("approve", ruling, run, at=DEADLINE, via="api"), Accept)
+    late = decide_ruling("approve", ruling, run, at=DEADLINE + HOUR, via="api")
+    assert isinstance(late, Reject)
     assert late.code == "too_late"
     assert (DEADLINE + HOUR).isoformat() in late.message
 
 
 def test_who_asks_why_is_told_who_gave_more_time():
     run = held((extended(1, DEADLINE + HOUR), START), (extended(2, DEADLINE + 2 * HOUR, by="rob"), START))
-    [wait] = why(run, Seen(now=START, attempts=4))
+    [wait] = diagnose(run, Observations(now=START, attempts=4))
     assert wait.deadline == DEADLINE + 2 * HOUR
     assert "in 4 h it expires, as extended by ada, rob." in wait.text
 
@@ -134,17 +134,17 @@ def test_who_asks_why_is_told_who_gave_more_time():
 
 
 def test_it_goes_into_the_next_box():
-    taken = judge_extension(wish(DEADLINE + HOUR, digest="d" * 64), held(), at=START, auth="key:1")
+    taken = decide_extension(wish(DEADLINE + HOUR, digest="d" * 64), held(), at=START, auth="key:1")
     fact = HoldExtended(by="ada", via="api", auth="key:1", digest="d" * 64, deadline=DEADLINE + HOUR)
-    assert taken == Take(Slot(RUN, "extension", 1, 1), fact)
-    more = judge_extension(wish(DEADLINE + 2 * HOUR), held((extended(1, DEADLINE + HOUR), START)), at=START, auth="")
-    assert isinstance(more, Take)
+    assert taken == Accept(Slot(RUN, "extension", 1, 1), fact)
+    more = decide_extension(wish(DEADLINE + 2 * HOUR), held((extended(1, DEADLINE + HOUR), START)), at=START, auth="")
+    assert isinstance(more, Accept)
     assert more.slot.index == 2
 
 
 def test_said_again_it_is_done_once():
     run = held((extended(1, DEADLINE + HOUR), START))
-    assert judge_extension(wish(DEADLINE + HOUR), run, at=START, auth="") == Said()
+    assert decide_extension(wish(DEADLINE + HOUR), run, at=START, auth="") == Duplicate()
 
 
 LONGEST = START + timedelta(seconds=MAX_TIMEOUT_S)
@@ -167,14 +167,14 @@ LONGEST = START + timedelta(seconds=MAX_TIMEOUT_S)
 def test_what_cannot_be_extended_is_refused_by_name(
     told: tuple[Told, ...], asked: Extension, at: datetime, code: str, says: str
 ):
-    refused = judge_extension(asked, given(*told).run, at=at, auth="")
-    assert isinstance(refused, Refuse)
+    refused = decide_extension(asked, given(*told).run, at=at, auth="")
+    assert isinstance(refused, Reject)
     assert refused.code == code
     assert says in refused.message
 
 
 def test_it_may_be_extended_to_the_longest_that_a_request_may_ask_for():
-    assert isinstance(judge_extension(wish(LONGEST), held(), at=START, auth=""), Take)
+    assert isinstance(decide_extension(wish(LONGEST), held(), at=START, auth=""), Accept)
 
 
 # At the desk
@@ -186,7 +186,7 @@ class Office:
     def __init__(self, log: MemoryLog, coordinator: Coordinator) -> None:
         self.log = log
         self.coordinator = coordinator
-        self.desk = Desk(log, coordinator, digest_required=False)
+        self.desk = Approvals(log, coordinator, digest_required=False)
 
     @property
     def run(self) -> Run:
@@ -196,7 +196,7 @@ class Office:
 
     async def extend(self, seconds: float, *, by: str = "ada") -> str:
         """What somebody is told who wants the hold to wait until so long after the beginning."""
-        refusal, run = await self.desk.extend(wish(BEGAN + timedelta(seconds=seconds), by=by), local())
+        refusal, run = await self.desk.extend(wish(BEGAN + timedelta(seconds=seconds), by=by), local_principal())
         assert run
         return refusal.message if refusal else f"until {(run.current.deadline - BEGAN).total_seconds():g}"
 
@@ -254,7 +254,7 @@ def test_who_comes_after_the_deadline_is_told_that_it_expired(tmp_path: Path):
 
 def test_who_comes_after_a_decision_is_told_whose_it_was(tmp_path: Path):
     async def story(office: Office) -> None:
-        await office.desk.rule("approve", Ruling(run_id=RUN, by="ann"), local())
+        await office.desk.submit("approve", Ruling(run_id=RUN, by="ann"), local_principal())
         assert "approved by ann" in await office.extend(20)
 
     at_the_desk(tmp_path, story)
@@ -332,7 +332,7 @@ def test_a_coordinator_that_is_behind_knows_all_the_same_how_long_the_hold_waits
         await asyncio.sleep(25)
         office = Office(log, coordinator)
         assert await office.extend(40) == "until 40"
-        refusal, run = await office.desk.rule("approve", Ruling(run_id=RUN, by="ann"), local())
+        refusal, run = await office.desk.submit("approve", Ruling(run_id=RUN, by="ann"), local_principal())
         assert refusal is None
         assert run
         assert run.status == "writing"
@@ -344,7 +344,7 @@ def test_a_coordinator_that_is_behind_knows_all_the_same_how_long_the_hold_waits
 
 def test_a_list_by_deadline_follows_extensions_and_sorts_nothing(tmp_path: Path):
     projection = Projection(tmp_path / "projection.db")
-    waiting = Wanted(("hold",))
+    waiting = RunFilter(("hold",))
     sooner, later = (
         replace(held(), id="sooner"),
         replace(given(*HELD[:3], hold(deadline=DEADLINE + HOUR)).run, id="later"),

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from services.coordinator.engine.divergence import Checkpoint
-from services.coordinator.engine.projection import Projection, Wanted, WantedFailures
+from services.coordinator.engine.projection import FailureFilter, Projection, RunFilter
 from shared.contracts import envelope
 from shared.contracts.evidence import Failure
 from shared.contracts.facts import FetchFailed, RequestRefused
 from shared.contracts.messages import Message
-from shared.domain.decoding import recorded
-from shared.domain.failures import input_of, of_refusal, of_run, tries
+from shared.domain.decoding import decode_fact
+from shared.domain.failures import failed_attempts, failed_input, refusal_failure, run_failures
 from shared.domain.run import evolve
 from tests.coordinator.story import (
     ERROR,
@@ -39,7 +39,7 @@ HELD = (accepted(), planned(), found(0), not_found(1), hold())
 
 
 def kinds(*told: Told) -> list[str]:
-    return [failed.kind for failed in of_run(given(*told).run)]
+    return [failed.kind for failed in run_failures(given(*told).run)]
 
 
 @pytest.mark.parametrize(
@@ -65,26 +65,26 @@ def test_what_was_copied_failed_elsewhere():
 
 def test_a_parked_run_is_listed():
     newer = b'{"specversion":"1.0","id":"x","source":"s","type":"plan.made.v9","time":"2026-01-01T00:00:00Z","data":{}}'
-    run = evolve(given(accepted()).run, recorded(PLAN.outcome, newer, seq=5, stored_at=START))
-    [failed] = of_run(run)
+    run = evolve(given(accepted()).run, decode_fact(PLAN.outcome, newer, seq=5, stored_at=START))
+    [failed] = run_failures(run)
     assert (failed.kind, failed.seq, failed.error.code) == ("parked", 5, "unknown")
 
 
 def test_a_failed_step_has_its_input_and_every_attempt():
     told = (accepted(), planned(), issued(FETCH_1, 1), attempt_failed(FETCH_1, 1), issued(FETCH_1, 2), not_found(1))
     run = given(*told).run
-    [failed] = of_run(run)
+    [failed] = run_failures(run)
     assert (failed.round, failed.index, failed.about) == (1, 1, "q1")
-    assert [(one.attempt, one.error.code, one.duration_s) for one in tries(run, failed)] == [
+    assert [(one.attempt, one.error.code, one.duration_s) for one in failed_attempts(run, failed)] == [
         (1, "boom", 1.0),
         (2, "boom", None),
     ]
-    assert input_of(run, failed) == {"query": "q1", "tools": ()}
+    assert failed_input(run, failed) == {"query": "q1", "tools": ()}
 
 
 def test_a_fetch_that_nobody_could_read_is_named_by_the_plan():
     unreadable = (FETCH_1.outcome, FetchFailed(query="", error=ERROR))
-    [failed] = of_run(given(accepted(), planned(), unreadable).run)
+    [failed] = run_failures(given(accepted(), planned(), unreadable).run)
     assert failed.about == "dogs"
 
 
@@ -97,22 +97,22 @@ def refusal(seq: int, refused: int, code: str = "invalid_field") -> Message:
 
 
 def test_a_refusal_is_listed_also_when_it_cannot_be_read():
-    failed = of_refusal(refusal(9, 7))
+    failed = refusal_failure(refusal(9, 7))
     assert (failed.seq, failed.kind, failed.refused, failed.run, failed.field) == (9, "request", 7, "r7", "q")
-    assert of_refusal(Message("research.invalid.7", 9, START, b"\xff")).error.code == "unreadable"
-    assert of_refusal(Message("research.requested", 9, START, b"{}")) is None
+    assert refusal_failure(Message("research.invalid.7", 9, START, b"\xff")).error.code == "unreadable"
+    assert refusal_failure(Message("research.requested", 9, START, b"{}")) is None
 
 
 def test_failures_are_found_by_kind_code_run_text_and_time_and_in_pages(tmp_path: Path):
     projection = Projection(tmp_path / "projection.db")
     run = given(*HELD, approved(), SYNTHESIS_FAILED, completed("failed")).run
     here = Checkpoint("", 20, "")
-    refusals = [of_refusal(refusal(seq, seq - 1)) for seq in (10, 12)]
+    refusals = [refusal_failure(refusal(seq, seq - 1)) for seq in (10, 12)]
     for _ in range(2):
         projection.save([(run, None)], here, unanswered=(), answered=(), refusals=refusals)
 
     def listed(before: int | None = None, limit: int = 10, **wanted: object) -> list[int]:
-        return [failed.seq for failed in projection.failures(WantedFailures(**wanted), before=before, limit=limit)]
+        return [failed.seq for failed in projection.failures(FailureFilter(**wanted), before=before, limit=limit)]
 
     assert listed() == [12, 10, 7, 4]
     assert listed(limit=2) == [12, 10]
@@ -124,8 +124,8 @@ def test_failures_are_found_by_kind_code_run_text_and_time_and_in_pages(tmp_path
     assert listed(text="100%") == []
     assert listed(since=START) == [12, 10, 7, 4]
     assert listed(since=START.replace(year=2027)) == []
-    assert [one.id for one in projection.select(Wanted(code="boom"), limit=5)] == [RUN]
-    assert projection.select(Wanted(code="invalid_field"), limit=5) == []
+    assert [one.id for one in projection.select(RunFilter(code="boom"), limit=5)] == [RUN]
+    assert projection.select(RunFilter(code="invalid_field"), limit=5) == []
     projection.close()
 
 

@@ -10,10 +10,10 @@ from shared.contracts.facts import FetchFailed, FetchFound, Forked, PlanMade, Re
 from shared.contracts.forks import Fork
 from shared.contracts.requests import Request
 from shared.contracts.subjects import Slot, Step, parse_slot
-from shared.domain.decisions import Defaults, Inbound, judge
-from shared.domain.fork import PLANNER, copied, failed_step, resolve
-from shared.domain.fork import accepted as accept
-from shared.domain.judgement import Refuse, Said, Take
+from shared.domain.decisions import Defaults, Inbound, decide_inbound
+from shared.domain.fork import PLANNER, copy_fact, failed_step, resolve_fork
+from shared.domain.fork import accept_fork as accept
+from shared.domain.judgement import Accept, Duplicate, Reject
 from shared.domain.owed import Owed, owed
 from shared.domain.run import Run, evolve
 from tests.coordinator.story import (
@@ -44,11 +44,11 @@ WRITING = (*HELD, approved())
 TWO_ROUNDS = (*HELD, revised(), planned("birds", round_=2), found(0, OTHER, round_=2), hold(2))
 
 
-def fork_of(*told: Told, **wish: object) -> Forked | Refuse:
-    return resolve(Fork(run_id=RUN, **wish), given(*told).run)
+def fork_of(*told: Told, **wish: object) -> Forked | Reject:
+    return resolve_fork(Fork(run_id=RUN, **wish), given(*told).run)
 
 
-def reuses(forked: Forked | Refuse) -> dict[str, str]:
+def reuses(forked: Forked | Reject) -> dict[str, str]:
     assert isinstance(forked, Forked), forked
     return {reused.slot: reused.origin for reused in forked.reuses}
 
@@ -56,7 +56,7 @@ def reuses(forked: Forked | Refuse) -> dict[str, str]:
 def forked_run(*told: Told, **wish: object) -> Run:
     """The new run, just accepted."""
     source = given(*told).run
-    forked = resolve(Fork(run_id=RUN, **wish), source)
+    forked = resolve_fork(Fork(run_id=RUN, **wish), source)
     assert isinstance(forked, Forked), forked
     request = Request(run_id=NEW, fork=Fork(run_id=RUN, **wish))
     fact = accept(request, forked, source.accepted.fact, seq=9, auth="nats")
@@ -66,7 +66,7 @@ def forked_run(*told: Told, **wish: object) -> Run:
 def with_all_that_is_owed(run: Run, source: Run) -> Run:
     """The run once what it is owed at first is recorded."""
     due = owed(run, START)
-    facts = [*due.facts, *((copy.slot, copied(copy, source)) for copy in due.copies)]
+    facts = [*due.facts, *((copy.slot, copy_fact(copy, source)) for copy in due.copies)]
     return reduce(evolve, (stored(told, seq) for seq, told in enumerate(facts, 11)), run)
 
 
@@ -173,7 +173,7 @@ def test_a_fork_of_a_run_in_which_nothing_failed_begins_with_the_plan():
 )
 def test_a_fork_that_makes_no_sense_is_refused_by_name(told: tuple, wish: dict, code: str, field: str):
     refused = fork_of(*told, **wish)
-    assert isinstance(refused, Refuse), refused
+    assert isinstance(refused, Reject), refused
     assert (refused.code, refused.field) == (code, field)
 
 
@@ -217,7 +217,7 @@ def test_whichever_copies_are_there_the_others_are_owed(have: list[str]):
     source, run = given(*WRITING).run, forked_run(*WRITING, step="synthesize")
     for copy in owed(run, START).copies:
         if copy.slot.path in have:
-            run = evolve(run, stored((copy.slot, copied(copy, source)), 20))
+            run = evolve(run, stored((copy.slot, copy_fact(copy, source)), 20))
     assert {copy.slot.path for copy in owed(run, START).copies} == {"plan.1", "fetch.1.0", "fetch.1.1"} - set(have)
     assert not owed(run, START).facts
 
@@ -249,8 +249,8 @@ def test_a_copy_is_the_origins_fact_names_it_and_costs_nothing():
 @pytest.mark.parametrize(("path", "kind"), [("plan.1", PlanMade), ("fetch.1.0", FetchFound)])
 def test_an_origin_that_the_log_has_lost_is_a_failure_of_the_step(path: str, kind: type):
     [copy] = [copy for copy in owed(forked_run(*WRITING, step="fetch"), START).copies if copy.slot.path == path]
-    assert isinstance(copied(copy, given(*WRITING).run), kind)
-    assert copied(copy, None).error.code == "origin_missing"
+    assert isinstance(copy_fact(copy, given(*WRITING).run), kind)
+    assert copy_fact(copy, None).error.code == "origin_missing"
 
 
 def test_a_run_ends_although_its_copies_are_missing():
@@ -268,15 +268,15 @@ def inbound(**fork: object) -> Inbound:
 
 def test_a_fork_is_a_request_like_any_other():
     source = given(*WRITING).run
-    taken = judge(inbound(step="fetch"), None, Defaults(), source=source)
-    assert isinstance(taken, Take)
+    taken = decide_inbound(inbound(step="fetch"), None, Defaults(), source=source)
+    assert isinstance(taken, Accept)
     assert taken.slot == Slot(NEW, "accepted")
     assert isinstance(taken.fact, RunAccepted)
     assert taken.fact.fork == Forked(RUN, "fetch", (Reused("plan.1", "plan.1"), Reused("fetch.1.0", "fetch.1.0")))
     run = evolve(Run(NEW), stored((taken.slot, taken.fact), 8))
-    assert judge(inbound(step="fetch"), run, Defaults(), source=given(accepted()).run) == Said()
-    again = judge(inbound(step="plan"), run, Defaults(), source=source)
-    assert isinstance(again, Refuse)
+    assert decide_inbound(inbound(step="fetch"), run, Defaults(), source=given(accepted()).run) == Duplicate()
+    again = decide_inbound(inbound(step="plan"), run, Defaults(), source=source)
+    assert isinstance(again, Reject)
     assert again.code == "clash"
 
 

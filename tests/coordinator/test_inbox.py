@@ -9,11 +9,11 @@ from msgspec import structs
 
 from services.coordinator.engine import loop, pending
 from services.coordinator.engine.divergence import Checkpoint
-from services.coordinator.engine.pending import Inbox
+from services.coordinator.engine.pending import PendingMessages
 from services.coordinator.engine.projection import Projection
 from shared.contracts.messages import Message
 from shared.contracts.subjects import REQUESTED
-from shared.domain.decisions import Defaults, Inbound, Take, judge, read
+from shared.domain.decisions import Accept, Defaults, Inbound, decide_inbound, parse_inbound
 from shared.domain.run import Run, evolve
 from shared.runtime import clock
 from shared.runtime.memory import MemoryLog
@@ -38,19 +38,19 @@ def nobody(_: str) -> None:
     """No run is known."""
 
 
-def saved(projection: Projection, it: Inbox) -> None:
+def saved(projection: Projection, it: PendingMessages) -> None:
     came, answered = it.changes()
     projection.save([], HERE, unanswered=came, answered=answered)
     it.refill()
 
 
-def at_hand(it: Inbox) -> list[int]:
+def at_hand(it: PendingMessages) -> list[int]:
     return [waiting.message.seq for waiting in it.oldest(100)]
 
 
 def test_what_is_beyond_memory_comes_back_in_order_once_there_is_room(tmp_path: Path):
     projection = Projection(tmp_path / "projection.db")
-    it = Inbox(projection, nobody)
+    it = PendingMessages(projection, nobody)
     for seq in range(1, 8):
         it.add(request(seq))
     assert (at_hand(it), it.may_concern("another")) == ([1, 2, 3], True)
@@ -68,7 +68,7 @@ def test_what_is_beyond_memory_comes_back_in_order_once_there_is_room(tmp_path: 
 
 def test_what_was_answered_while_it_was_beyond_memory_does_not_come_back(tmp_path: Path):
     projection = Projection(tmp_path / "projection.db")
-    it = Inbox(projection, nobody)
+    it = PendingMessages(projection, nobody)
     for seq in range(1, 6):
         it.add(request(seq))
     saved(projection, it)
@@ -81,12 +81,12 @@ def test_what_was_answered_while_it_was_beyond_memory_does_not_come_back(tmp_pat
 
 def test_a_new_start_finds_what_was_left(tmp_path: Path):
     projection = Projection(tmp_path / "projection.db")
-    it = Inbox(projection, nobody)
+    it = PendingMessages(projection, nobody)
     for seq in range(1, 6):
         it.add(request(seq))
     it.drop(2)
     saved(projection, it)
-    again = Inbox(projection, nobody)
+    again = PendingMessages(projection, nobody)
     again.restore()
     assert at_hand(again) == [1, 3, 4]
     assert again.may_concern("another")
@@ -140,12 +140,12 @@ def nameless(seq: int) -> Message:
     return Message(REQUESTED, seq, clock.now(), msgspec.json.encode({"q": "Why?"}))
 
 
-def runs(it: Inbox) -> dict[int, str]:
+def runs(it: PendingMessages) -> dict[int, str]:
     return {waiting.message.seq: waiting.said.run for waiting in it.oldest(9) if isinstance(waiting.said, Inbound)}
 
 
 def test_requests_whose_sequence_was_given_before_have_an_id_that_no_other_message_has(tmp_path: Path):
-    it = Inbox(Projection(tmp_path / "projection.db"), nobody)
+    it = PendingMessages(Projection(tmp_path / "projection.db"), nobody)
     first, second = nameless(1), nameless(2)
     it.add(first)
     assert runs(it) == {1: "r1"}
@@ -157,16 +157,16 @@ def test_requests_whose_sequence_was_given_before_have_an_id_that_no_other_messa
     assert runs(it)[1].startswith("r1-")
     assert it.may_concern(runs(it)[1])
     assert not it.may_concern("r1")
-    again = read(first, used=10_000)
+    again = parse_inbound(first, used=10_000)
     assert isinstance(again, Inbound)
     assert again.run == runs(it)[1]
-    another = read(structs.replace(first, time=second.time), used=2)
+    another = parse_inbound(structs.replace(first, time=second.time), used=2)
     assert isinstance(another, Inbound)
     assert another.run != again.run
 
 
 def test_an_id_of_its_own_stays_whatever_sequences_were_given(tmp_path: Path):
-    it = Inbox(Projection(tmp_path / "projection.db"), nobody)
+    it = PendingMessages(Projection(tmp_path / "projection.db"), nobody)
     it.add(request(1))
     it.truncated(10)
     assert runs(it) == {1: "run-1"}
@@ -174,13 +174,13 @@ def test_an_id_of_its_own_stays_whatever_sequences_were_given(tmp_path: Path):
 
 @pytest.mark.parametrize("used", [0, 10])
 def test_a_request_is_dealt_with_under_whichever_id_it_was_accepted(tmp_path: Path, used: int):
-    it = Inbox(Projection(tmp_path / "projection.db"), nobody)
+    it = PendingMessages(Projection(tmp_path / "projection.db"), nobody)
     message = nameless(1)
     it.add(message)
     it.truncated(used)
-    said = read(message)
+    said = parse_inbound(message)
     assert isinstance(said, Inbound)
-    taken = judge(said, None, Defaults())
-    assert isinstance(taken, Take)
+    taken = decide_inbound(said, None, Defaults())
+    assert isinstance(taken, Accept)
     it.settle(evolve(Run("r1"), stored((taken.slot, taken.fact), 2)))
     assert not it

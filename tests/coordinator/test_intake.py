@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from services.coordinator.engine.projection import Wanted
+from services.coordinator.engine.projection import RunFilter
 from shared.contracts.evidence import Estimate
 from shared.contracts.facts import (
     DecisionApproved,
@@ -23,17 +23,17 @@ from shared.contracts.messages import Fill, Message
 from shared.contracts.requests import Revision, Ruling
 from shared.contracts.subjects import APPROVED, CANCELLED, INVALID, LEAD, REJECTED, REQUESTED, Slot
 from shared.domain.decisions import (
+    Accept,
     Defaults,
+    Duplicate,
     Inbound,
     Judgement,
-    Refuse,
-    Said,
-    Take,
+    Reject,
     Verb,
-    judge,
-    judge_ruling,
-    read,
-    winner,
+    decide_inbound,
+    decide_ruling,
+    describe_winner,
+    parse_inbound,
 )
 from shared.domain.run import Run
 from shared.runtime.memory import MemoryLog
@@ -73,9 +73,9 @@ def message(subject: str, content: object, *, seq: int = 9, at: datetime = START
 
 
 def judged(it: Message, run: Run | None, defaults: Defaults = DEFAULTS) -> Judgement:
-    inbound = read(it)
+    inbound = parse_inbound(it)
     assert isinstance(inbound, Inbound), inbound
-    return judge(inbound, run, defaults)
+    return decide_inbound(inbound, run, defaults)
 
 
 # Requests
@@ -88,7 +88,7 @@ def test_a_new_request_begins_its_run():
         REQUESTED, {**REQUEST, "approval": "auto", "approval_timeout": "2h", "max_cost_usd": 1, "tools": ["x"]}
     )
     take = judged(asked, None)
-    assert isinstance(take, Take)
+    assert isinstance(take, Accept)
     assert take.slot == Slot(RUN, "accepted")
     assert isinstance(take.fact, RunAccepted)
     assert msgspec.structs.replace(take.fact, request_sha256="") == RunAccepted(
@@ -106,34 +106,34 @@ def test_a_new_request_begins_its_run():
 
 def test_a_request_that_says_no_timeout_gets_the_default():
     take = judged(message(REQUESTED, REQUEST), None)
-    assert isinstance(take, Take)
+    assert isinstance(take, Accept)
     assert isinstance(take.fact, RunAccepted)
     assert (take.fact.approval, take.fact.approval_timeout_s) == ("required", 60.0)
 
 
 def begun_by(it: Message) -> Run:
     take = judged(it, None)
-    assert isinstance(take, Take)
+    assert isinstance(take, Accept)
     return given((take.slot, take.fact)).run
 
 
 def test_the_same_request_again_is_the_same_run():
     run = begun_by(message(REQUESTED, REQUEST))
-    assert judged(message(REQUESTED, REQUEST, seq=10), run) == Said()
+    assert judged(message(REQUESTED, REQUEST, seq=10), run) == Duplicate()
 
 
 def test_the_same_request_in_another_envelope_is_the_same_run():
     run = begun_by(message(REQUESTED, {**REQUEST, "approval": "required"}))
     event = {"specversion": "1.0", "id": "x", "source": "s", "type": "t", "data": dict(reversed(REQUEST.items()))}
     again = message(REQUESTED, event, seq=10, **{"content-TYPE": "application/cloudevents+json"})
-    assert judged(again, run) == Said()
+    assert judged(again, run) == Duplicate()
 
 
 def test_the_same_request_after_the_run_has_ended_is_still_the_same_run():
     begun = judged(message(REQUESTED, REQUEST), None)
-    assert isinstance(begun, Take)
+    assert isinstance(begun, Accept)
     run = given((begun.slot, begun.fact), completed()).run
-    assert judged(message(REQUESTED, REQUEST, seq=10), run) == Said()
+    assert judged(message(REQUESTED, REQUEST, seq=10), run) == Duplicate()
 
 
 @pytest.mark.parametrize(
@@ -141,20 +141,20 @@ def test_the_same_request_after_the_run_has_ended_is_still_the_same_run():
 )
 def test_another_request_under_a_known_id_is_refused(change: dict[str, object]):
     refusal = judged(message(REQUESTED, REQUEST | change, seq=10), begun_by(message(REQUESTED, REQUEST)))
-    assert isinstance(refusal, Refuse)
+    assert isinstance(refusal, Reject)
     assert (refusal.code, refusal.field) == ("clash", "run_id")
     assert RUN in refusal.message
 
 
 @pytest.mark.parametrize("header", ["Nats-Msg-Id", "nats-msg-id", "NATS-MSG-ID"])
 def test_a_request_without_an_id_is_called_by_its_message_id(header: str):
-    inbound = read(message(REQUESTED, {"q": "Why?"}, **{header: "order-66"}))
+    inbound = parse_inbound(message(REQUESTED, {"q": "Why?"}, **{header: "order-66"}))
     assert isinstance(inbound, Inbound)
     assert inbound.run == "order-66"
 
 
 def test_a_request_without_any_id_is_called_by_its_place():
-    inbound = read(message(REQUESTED, {"q": "Why?"}))
+    inbound = parse_inbound(message(REQUESTED, {"q": "Why?"}))
     assert isinstance(inbound, Inbound)
     assert inbound.run == "r9"
 
@@ -176,7 +176,7 @@ def test_a_request_without_any_id_is_called_by_its_place():
 )
 @pytest.mark.parametrize("headers", [{}, {"Content-Type": "application/cloudevents+json"}], ids=["bare", "structured"])
 def test_what_cannot_be_read_is_refused(subject: str, data: bytes, headers: dict[str, str]):
-    refusal = read(message(subject, data, **headers))
+    refusal = parse_inbound(message(subject, data, **headers))
     assert isinstance(refusal, RequestRefused)
     assert (refusal.seq, refusal.subject) == (9, subject)
     assert refusal.error.message
@@ -270,7 +270,7 @@ def test_an_approval_whose_report_may_cost_more_than_the_run_must_say_so(
     more = {} if most is None else {"max_cost_usd": most}
     judgement = judged(message(APPROVED, {"run_id": RUN, "by": "ada", **more}), given(*told).run)
     assert outcome(judgement) == follows
-    if isinstance(judgement, Refuse):
+    if isinstance(judgement, Reject):
         assert judgement.field == "max_cost_usd"
         assert "approve with" in judgement.message
 
@@ -279,17 +279,17 @@ def test_the_limit_that_a_refusal_names_is_enough():
     run = given(*limited(ABOUT, spent_usd=0.123456)).run
     for most in (None, 0.2):
         ruling = Ruling(run_id=RUN, by="ada", max_cost_usd=most or 0.2)
-        refusal = judge_ruling("approve", ruling, run, at=START, via="api")
-        assert isinstance(refusal, Refuse)
+        refusal = decide_ruling("approve", ruling, run, at=START, via="api")
+        assert isinstance(refusal, Reject)
         [named] = re.findall(r"max_cost_usd of ([0-9.]+) or more", refusal.message)
         again = Ruling(run_id=RUN, by="ada", max_cost_usd=float(named))
-        assert isinstance(judge_ruling("approve", again, run, at=START, via="api"), Take)
+        assert isinstance(decide_ruling("approve", again, run, at=START, via="api"), Accept)
 
 
 def test_a_rejection_and_a_revision_cost_nothing_and_are_taken_whatever_is_left():
     run = given(*limited(ABOUT)).run
-    assert isinstance(judge_ruling("reject", Ruling(run_id=RUN, by="ada"), run, at=START, via="api"), Take)
-    assert isinstance(judge_ruling("revise", SEND_BACK, run, at=START, via="api"), Take)
+    assert isinstance(decide_ruling("reject", Ruling(run_id=RUN, by="ada"), run, at=START, via="api"), Accept)
+    assert isinstance(decide_ruling("revise", SEND_BACK, run, at=START, via="api"), Accept)
 
 
 SEND_BACK = Revision(run_id=RUN, by="ada", feedback="No, not enough on dogs.")
@@ -297,13 +297,13 @@ SEND_BACK = Revision(run_id=RUN, by="ada", feedback="No, not enough on dogs.")
 
 def sent_back(told: tuple[Told, ...], *, rounds: int = 5, at: datetime = START, **more: object) -> Judgement:
     revision = msgspec.structs.replace(SEND_BACK, **more)
-    return judge_ruling("revise", revision, given(*told).run, at=at, via="api", rounds=rounds)
+    return decide_ruling("revise", revision, given(*told).run, at=at, via="api", rounds=rounds)
 
 
 def test_a_revision_records_the_words_and_what_to_add_to_drop_and_to_exclude():
     more = {"queries_add": ("birds",), "queries_drop": ("cats",), "exclude": (OTHER.sha256,), "max_cost_usd": 2.0}
     take = sent_back(HELD, digest=DIGEST, **more)
-    assert take == Take(
+    assert take == Accept(
         Slot(RUN, "decision", 1),
         DecisionRevised(by="ada", via="api", digest=DIGEST, feedback="No, not enough on dogs.", **more),
     )
@@ -336,7 +336,7 @@ def test_what_follows_a_revision(told: tuple[Told, ...], more: dict[str, Any], f
 def test_the_last_round_is_still_approved_and_rejected():
     for verb in ("approve", "reject"):
         ruling = Ruling(run_id=RUN, by="ada")
-        assert isinstance(judge_ruling(verb, ruling, given(*HELD).run, at=START, via="api", rounds=1), Take)
+        assert isinstance(decide_ruling(verb, ruling, given(*HELD).run, at=START, via="api", rounds=1), Accept)
 
 
 def test_what_is_left_after_all_exclusions_and_drops_decides_whether_a_report_can_be_approved():
@@ -348,7 +348,7 @@ def test_what_is_left_after_all_exclusions_and_drops_decides_whether_a_report_ca
 
 @pytest.mark.parametrize("subject", SUBJECTS.values())
 def test_a_revision_comes_over_http_alone(subject: str):
-    refusal = read(message(subject, {"run_id": RUN, "by": "ada", "feedback": "More."}))
+    refusal = parse_inbound(message(subject, {"run_id": RUN, "by": "ada", "feedback": "More."}))
     assert isinstance(refusal, RequestRefused)
     assert refusal.field == "feedback"
 
@@ -363,8 +363,8 @@ def run_of(row: Row) -> Run | None:
 
 def outcome(judgement: Judgement) -> str:
     """The box that is filled, or the code of the refusal."""
-    assert isinstance(judgement, Take | Refuse)
-    return judgement.slot.path if isinstance(judgement, Take) else judgement.code
+    assert isinstance(judgement, Accept | Reject)
+    return judgement.slot.path if isinstance(judgement, Accept) else judgement.code
 
 
 @each_row
@@ -378,7 +378,7 @@ def test_what_follows_a_word_over_nats(verb: str, row: Row):
 @each_verb
 def test_the_same_follows_a_word_over_http(verb: Verb, row: Row):
     ruling = msgspec.convert({"run_id": RUN, "by": "ada", **row.more}, Ruling)
-    judgement = judge_ruling(verb, ruling, run_of(row), at=row.at, via="api")
+    judgement = decide_ruling(verb, ruling, run_of(row), at=row.at, via="api")
     assert outcome(judgement) == (row.cancel if verb == "cancel" else row.decision)
 
 
@@ -386,13 +386,13 @@ def test_the_same_follows_a_word_over_http(verb: Verb, row: Row):
 @each_verb
 def test_every_refusal_names_the_run_or_the_field(verb: str, row: Row):
     judgement = judged(message(SUBJECTS[verb], {"run_id": RUN, "by": "ada", **row.more}, at=row.at), run_of(row))
-    if isinstance(judgement, Refuse):
+    if isinstance(judgement, Reject):
         assert RUN in judgement.message or judgement.message.startswith(f"{judgement.field}: ")
 
 
 def taken(verb: str, told: tuple[Told, ...], **more: object) -> Fact:
     take = judged(message(SUBJECTS[verb], {"run_id": RUN, "by": "ada", **more}, seq=17), given(*told).run)
-    assert isinstance(take, Take)
+    assert isinstance(take, Accept)
     return take.fact
 
 
@@ -427,8 +427,8 @@ def test_the_same_message_again_is_known_already(verb: str, told: tuple[Told, ..
     """It comes again after a crash between writing its consequence and saving that."""
     said = message(SUBJECTS[verb], {"run_id": RUN, "by": "ada"})
     take = judged(said, given(*told).run)
-    assert isinstance(take, Take)
-    assert judged(said, given(*told, (take.slot, take.fact)).run) == Said()
+    assert isinstance(take, Accept)
+    assert judged(said, given(*told, (take.slot, take.fact)).run) == Duplicate()
 
 
 @pytest.mark.parametrize("verb", ["approve", "reject"])
@@ -440,7 +440,7 @@ def test_a_decision_said_before_a_later_rounds_hold_does_not_count_for_it_howeve
 def test_a_decision_is_known_already_also_in_a_later_round():
     early = (Slot(RUN, "decision", 2), DecisionApproved(by="ada", via="nats", message_seq=9))
     said = message(APPROVED, {"run_id": RUN, "by": "ada"})
-    assert judged(said, given(*HELD_AGAIN, early).run) == Said()
+    assert judged(said, given(*HELD_AGAIN, early).run) == Duplicate()
 
 
 @each_verb
@@ -465,9 +465,9 @@ def test_where_digests_are_required_only_a_cancel_needs_none(verb: str):
 )
 def test_whoever_comes_second_is_told_who_won(told: tuple[Told, ...], words: str):
     run = given(*told).run
-    assert winner(run).startswith(words)
+    assert describe_winner(run).startswith(words)
     refusal = judged(message(APPROVED, {"run_id": RUN, "by": "bob"}), run)
-    assert isinstance(refusal, Refuse)
+    assert isinstance(refusal, Reject)
     assert words in refusal.message
 
 
@@ -491,7 +491,7 @@ def test_the_coordinator_outlives_what_strangers_write(tmp_path: Path, subject: 
         async with coordinating(MemoryLog(), tmp_path) as it:
             await it.log.fill([Fill(subject, b"{}")])
             await it.coordinator.folded((await it.log.end()).seq, within_s=1)
-            it.coordinator.saved.select(Wanted(), limit=1)  # saves what is folded
+            it.coordinator.saved.select(RunFilter(), limit=1)  # saves what is folded
             await it.until(await it.ask("What do cats do?", run_id="cats"), "planning")
 
     run_story(story)

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from services.coordinator.engine.loop import Coordinator
-from services.coordinator.engine.projection import Projection, Wanted
+from services.coordinator.engine.projection import Projection, RunFilter
 from shared.contracts.evidence import Citation, Failure
 from shared.contracts.facts import (
     DecisionApproved,
@@ -240,7 +240,7 @@ def test_a_projection_that_does_not_fit_is_rebuilt(tmp_path: Path, damage: str, 
         async with coordinating(log, tmp_path) as it, working(log, WELL):
             await it.ask("What do they do?", run_id="birds")
             await it.until("birds", "hold")
-            known = {each.id for each in it.coordinator.saved.select(Wanted(), limit=10)}
+            known = {each.id for each in it.coordinator.saved.select(RunFilter(), limit=10)}
             assert known == ({"cats", "dogs", "birds"} if damage == "another fold" else {"birds"})
 
     run(story)
@@ -320,7 +320,7 @@ def test_a_look_at_the_list_of_runs_does_not_let_a_deadline_pass_unseen(tmp_path
         await it.ask("What do cats do?", run_id="cats", approval_timeout="1s")
         await it.until("cats", "hold")
         await wait_until(lambda: it.coordinator.fold.next_wake)
-        it.coordinator.saved.select(Wanted(), limit=10)
+        it.coordinator.saved.select(RunFilter(), limit=10)
         await it.until("cats", "expired")
 
     tell(tmp_path, story)

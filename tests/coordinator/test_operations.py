@@ -11,7 +11,7 @@ import pytest
 from services.coordinator.api.failures import SHOWN, Expected
 from services.coordinator.api.runs import SEQUENCE, Api
 from shared.contracts.subjects import APPROVED, ASKED, REQUESTED
-from shared.domain.deciders import deciders
+from shared.domain.deciders import describe_deciders
 from shared.errors import Terminal, Unavailable
 from shared.runtime.memory import MemoryLog
 from tests.access.entry import SHOWN as SHOWN_KEY
@@ -149,7 +149,7 @@ def test_why_says_what_a_run_waits_for(tmp_path: Path):
         user.workers.may_fetch.set()
         held = await user.dossier.until(run_id, "hold")
         said = (await user.get(f"/v1/runs/{run_id}/why")).json()
-        assert (said["code"], said["may_decide"]) == ("person", deciders(held))
+        assert (said["code"], said["may_decide"]) == ("person", describe_deciders(held))
         assert said["deadline"]
         await user.approve(run_id)
         await user.dossier.until(run_id, "reported")

@@ -21,7 +21,7 @@ import msgspec
 import pytest
 
 from services.coordinator.engine import loop as coordinator_loop
-from services.coordinator.engine.approvals import Desk
+from services.coordinator.engine.approvals import Approvals
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.projection import Projection
 from shared.contracts import envelope
@@ -31,10 +31,10 @@ from shared.contracts.messages import Fill
 from shared.contracts.requests import Extension, Ruling
 from shared.contracts.subjects import Slot, invalid
 from shared.domain import owed as coordinator_owed
-from shared.domain.decisions import Defaults, Inbound, Judgement, Said, Verb, judge
-from shared.domain.judgement import winner
+from shared.domain.decisions import Defaults, Duplicate, Inbound, Judgement, Verb, decide_inbound
+from shared.domain.judgement import describe_winner
 from shared.domain.owed import Owed
-from shared.domain.roles import local
+from shared.domain.roles import local_principal
 from shared.domain.run import Round, Run
 from shared.runtime.memory import MemoryLog
 from tests.coordinator.story import SOURCE
@@ -59,7 +59,7 @@ _LATER_S: Final = 1_000.0
 
 
 class Way(msgspec.Struct, frozen=True):
-    """How it is done: which words go through a coordinator's `Desk`, and what the coordinator remembers."""
+    """How it is done: which words go through a coordinator's `Approvals`, and what the coordinator remembers."""
 
     over_desk: tuple[str, ...] = ()
     remembers: bool = True
@@ -125,7 +125,7 @@ class Trial:
         self._steps = len(orders[0])
         self._way = way
         self._folder = folder
-        self._desk: Desk | None = None
+        self._desk: Approvals | None = None
 
     async def tell(self) -> None:
         """Let everything happen, each step ten seconds after the one before."""
@@ -162,7 +162,7 @@ class Trial:
     async def _coordinating(self, name: str) -> AsyncGenerator[None]:
         projection = Projection(self._folder / f"{self._away}-{name}.db")
         coordinator = Coordinator(self.log, projection, defaults=Defaults(), set_up=nothing_to_set_up)
-        self._desk = Desk(self.log, coordinator, digest_required=False)
+        self._desk = Approvals(self.log, coordinator, digest_required=False)
         running = asyncio.create_task(coordinator.run())
         await asyncio.sleep(0.1)
         try:
@@ -195,12 +195,12 @@ class Trial:
         assert self._desk
         if what == "extend":
             until = BEGAN + timedelta(seconds=(self.runs[run].index("later") + 0.5) * _STEP_S)
-            refusal, known = await self._desk.extend(Extension(run_id=run, by="ed", deadline=until), local())
+            refusal, known = await self._desk.extend(Extension(run_id=run, by="ed", deadline=until), local_principal())
         else:
             verb, by = SAID[what]
-            refusal, known = await self._desk.rule(verb, Ruling(run_id=run, by=by), local())
+            refusal, known = await self._desk.submit(verb, Ruling(run_id=run, by=by), local_principal())
         decided = known and (known.current.decision or known.completed)
-        reason = winner(known) if known and decided else refusal.message if refusal else ""
+        reason = describe_winner(known) if known and decided else refusal.message if refusal else ""
         self.told[run, what] = reason if refusal else ""
 
     async def _accept(self) -> None:
@@ -285,9 +285,13 @@ def test_a_hold_that_expires_although_it_was_extended_is_seen(tmp_path: Path, mo
 
 def test_a_late_word_that_hears_nothing_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def silent(inbound: Inbound, run: Run | None, defaults: Defaults) -> Judgement:
-        return Said() if run and run.current.decision and not run.completed else judge(inbound, run, defaults)
+        return (
+            Duplicate()
+            if run and run.current.decision and not run.completed
+            else decide_inbound(inbound, run, defaults)
+        )
 
-    monkeypatch.setattr(coordinator_loop, "judge", silent)
+    monkeypatch.setattr(coordinator_loop, "decide_inbound", silent)
     assert tried(WAYS["over NATS"], tmp_path, away=[3])
 
 

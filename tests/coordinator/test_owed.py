@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from shared.contracts.evidence import Citation, CitedSource, Claim, Conflict, Estimate, Passage, Report, Source, Usage
 from shared.contracts.facts import Fact, PlanMade, RunCompleted, SynthesisFailed, SynthesisWritten, TaskIssued
 from shared.contracts.subjects import Slot, Step
-from shared.domain.budget import Writer
+from shared.domain.budget import WriterPricing
 from shared.domain.owed import owed
 from shared.domain.run import Recorded, Run, digest, evolve
 from tests.coordinator.story import (
@@ -295,7 +295,7 @@ def test_the_policy_approves_the_first_round_alone():
 
 # Cost
 
-WRITER = Writer("m-writer", 6_000, lambda into, out: (into + out) / 100_000)
+WRITER = WriterPricing("m-writer", 6_000, lambda into, out: (into + out) / 100_000)
 ABOUT = Estimate("m-writer", 3_000, 6_000, 0.5)
 UNPRICED = Estimate("m-writer", 3_000, 6_000, None)
 PLANNED = planned(planner="m-planner", calls=(call(),))

@@ -19,7 +19,7 @@ from shared.contracts.messages import Message
 from shared.contracts.subjects import KINDS, Slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.domain import owed as owed_module
-from shared.domain.approval import voter
+from shared.domain.approval import voter_token
 from shared.domain.replay import replay
 from shared.errors import Transient
 from shared.runtime.memory import MemoryLog
@@ -192,7 +192,10 @@ def test_a_planted_change_is_named_for_exactly_the_runs_that_it_touches(
 
 
 def test_votes_and_extensions_are_boxes_that_both_releases_know(tmp_path: Path):
-    vote = Slot(RUN, "vote", 1, voter=voter("bob")), VoteCast(by="bob", via="api", auth="key:bob", digest="d" * 64)
+    vote = (
+        Slot(RUN, "vote", 1, voter=voter_token("bob")),
+        VoteCast(by="bob", via="api", auth="key:bob", digest="d" * 64),
+    )
     more = Slot(RUN, "extension", 1, 1), HoldExtended(by="ada", via="api", deadline=DEADLINE + timedelta(hours=1))
     held = given(accepted(), planned("cats"), found(0), hold(), vote, more).run
     with closing(Projection(tmp_path / "projection.db")) as projection:
@@ -200,7 +203,7 @@ def test_votes_and_extensions_are_boxes_that_both_releases_know(tmp_path: Path):
     with closing(Standings(tmp_path / "projection.db")) as standings:
         (standing,) = standings
     assert standing.filled
-    assert {f"vote.1.{voter('bob')}", "extension.1.1"} <= standing.filled
+    assert {f"vote.1.{voter_token('bob')}", "extension.1.1"} <= standing.filled
     assert list(compared(held, standing, answered=False)) == []
 
 

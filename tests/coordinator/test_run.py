@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from shared.contracts.evidence import Estimate
 from shared.contracts.facts import AttemptFailed, Fact, FetchFailed, PlanFailed, SynthesisFailed
 from shared.contracts.subjects import Slot, Step
-from shared.domain.decoding import recorded
+from shared.domain.decoding import decode_fact
 from shared.domain.owed import owed
-from shared.domain.run import STATUSES, Run, Unknown, digest, evolve, pack, unpack
+from shared.domain.run import STATUSES, Run, UnknownFact, digest, evolve, pack, unpack
 from tests.coordinator.story import (
     FETCH_0,
     FETCH_1,
@@ -127,14 +127,14 @@ def test_the_status_says_where_a_run_stands(told: tuple, status: str):
 )
 @pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"{}", b"[1]", b'{"specversion":"1.0"}'])
 def test_what_a_worker_wrote_and_nobody_can_read_is_a_failure_of_its_step(slot: Slot, fact: type, data: bytes):
-    it = recorded(slot, data, seq=1, stored_at=START)
+    it = decode_fact(slot, data, seq=1, stored_at=START)
     assert isinstance(it.fact, fact)
     assert it.fact.error.code == "unreadable"
 
 
 def test_a_fact_of_a_newer_version_parks_the_run_and_loses_nothing():
     newer = b'{"specversion":"1.0","id":"x","source":"s","type":"plan.made.v9","time":"2026-01-01T00:00:00Z","data":{}}'
-    run = evolve(given(accepted()).run, recorded(PLAN.outcome, newer, seq=5, stored_at=START))
+    run = evolve(given(accepted()).run, decode_fact(PLAN.outcome, newer, seq=5, stored_at=START))
     assert run.status == "parked"
     assert "plan.made.v9" in run.unknown.fact
     assert evolve(run, stored(planned(), 6)).current.plan is not None
@@ -142,7 +142,7 @@ def test_a_fact_of_a_newer_version_parks_the_run_and_loses_nothing():
 
 def test_a_fact_in_a_slot_that_is_not_its_own_parks_the_run():
     it = stored((box("decision", 1), planned()[1]), 3)
-    assert isinstance(it.fact, Unknown)
+    assert isinstance(it.fact, UnknownFact)
 
 
 @pytest.mark.parametrize("fact", [accepted(), planned()])
@@ -168,7 +168,7 @@ def test_the_digest_names_exactly_the_request_the_plan_and_the_findings():
 def test_the_next_attempt_counts_from_the_servers_clock():
     slot, fact = attempt_failed(PLAN, 1)
     it = stored((slot, fact), 4, at=START)
-    late = recorded(slot, _bytes(slot, fact), seq=4, stored_at=START + timedelta(minutes=5))
+    late = decode_fact(slot, _bytes(slot, fact), seq=4, stored_at=START + timedelta(minutes=5))
     assert evolve(Run(RUN), late).current.attempts[PLAN.task(1).path].at == START + timedelta(minutes=5)
     assert evolve(Run(RUN), it).current.attempts[PLAN.task(1).path].at == START
 

@@ -10,13 +10,13 @@ from services.synthesizer.schema import WrittenQuote
 from shared.contracts.evidence import Citation, Claim, Finding, Passage, Section, Source
 from shared.contracts.tasks import SynthesizeTask
 from shared.contracts.tokens import at_most
-from shared.domain.budget import Writer, estimate
-from shared.models.context_window import MOST_CONTEXT, room
+from shared.domain.budget import WriterPricing, estimate
+from shared.models.context_window import MOST_CONTEXT, window_of
 from shared.models.endpoint import Prompt
 from tests.coordinator.story import accepted, planned
 from tests.coordinator.story import given as told
 
-WRITER = Writer("m-1", 6_000, lambda into, out: 0.0)
+WRITER = WriterPricing("m-1", 6_000, lambda into, out: 0.0)
 words = st.text(st.sampled_from("ab é世🧵\n"), max_size=300)
 passages = st.lists(st.tuples(st.sampled_from([40, 400, 4_000, 30_000]), words), max_size=6)
 sources = st.builds(
@@ -41,7 +41,7 @@ def test_an_estimate_covers_the_prompt_that_is_written_in_the_end(found: tuple[F
     about = estimate(run, found, WRITER)
     assert about
     assert run.accepted
-    asked = ask(SynthesizeTask(run.accepted.fact.q, "d" * 64, found), room("writer", context))
+    asked = ask(SynthesizeTask(run.accepted.fact.q, "d" * 64, found), window_of("writer", context))
     messages = [{"role": "system", "content": asked.system}, {"role": "user", "content": asked.user}]
     assert at_most(Prompt(messages, asked.reply, asked.max_tokens).text) <= about.input_tokens
     assert asked.max_tokens <= about.output_tokens
@@ -49,7 +49,9 @@ def test_an_estimate_covers_the_prompt_that_is_written_in_the_end(found: tuple[F
 
 def test_with_every_correction_it_covers_a_second_look_at_the_quotes_and_a_judge():
     """Priced by the token, the calls that may follow cost no more than the hold says."""
-    priced = Writer("m-1", 6_000, lambda into, out: into + out, Writer("m-2", 4_000, lambda into, out: into + out))
+    priced = WriterPricing(
+        "m-1", 6_000, lambda into, out: into + out, WriterPricing("m-2", 4_000, lambda into, out: into + out)
+    )
     run = told(accepted(), planned(planner="m-planner")).run
     source = Source("a" * 64, "Cats", "l", "docs", (Passage("Cats purr. " * 3_000, 0),))
     found = (Finding("cats", (source,)),)
@@ -58,13 +60,13 @@ def test_with_every_correction_it_covers_a_second_look_at_the_quotes_and_a_judge
     assert about.cost_usd
     task = SynthesizeTask(run.accepted.fact.q, "d" * 64, found)
     lost = [Lost(n, "Cats bark. " * 10, (WrittenQuote(source=1, quote="Cats bark. " * 20),)) for n in range(20)]
-    again = correction.ask(task, lost, room("writer", MOST_CONTEXT))
+    again = correction.ask(task, lost, window_of("writer", MOST_CONTEXT))
     citation = Citation(source.sha256, "Cats purr. " * 20, 0)
     claims = tuple(Claim(f"Cats do {n}.", (citation,), "partial") for n in range(500))
-    doubted = judge.doubtful(Draft((Section("", claims),)), room("judge", MOST_CONTEXT))
-    judged = judge.ask(doubted, room("judge", MOST_CONTEXT))
+    doubted = judge.doubtful(Draft((Section("", claims),)), window_of("judge", MOST_CONTEXT))
+    judged = judge.ask(doubted, window_of("judge", MOST_CONTEXT))
     once = 0
-    for question in (ask(task, room("writer", MOST_CONTEXT)), again, judged):
+    for question in (ask(task, window_of("writer", MOST_CONTEXT)), again, judged):
         messages = [{"role": "system", "content": question.system}, {"role": "user", "content": question.user}]
         into = at_most(Prompt(messages, question.reply, question.max_tokens).text)
         once += 2 * (into + question.max_tokens) + question.max_tokens
@@ -73,11 +75,11 @@ def test_with_every_correction_it_covers_a_second_look_at_the_quotes_and_a_judge
 
 
 def test_what_a_judge_of_unknown_price_takes_nobody_knows():
-    unpriced = Writer("m-2", 4_000, lambda into, out: None)
+    unpriced = WriterPricing("m-2", 4_000, lambda into, out: None)
     run = told(accepted(), planned(planner="m-planner")).run
-    about = estimate(run, (), Writer("m-1", 6_000, lambda into, out: 1.0, unpriced))
+    about = estimate(run, (), WriterPricing("m-1", 6_000, lambda into, out: 1.0, unpriced))
     assert about
     assert (about.cost_usd, about.most_usd) == (1.0, None)
-    alone = estimate(run, (), Writer("m-1", 6_000, lambda into, out: 1.0))
+    alone = estimate(run, (), WriterPricing("m-1", 6_000, lambda into, out: 1.0))
     assert alone
     assert alone.most_usd == 4.0

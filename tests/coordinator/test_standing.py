@@ -11,11 +11,11 @@ from msgspec.structs import replace
 from shared.contracts.evidence import Estimate
 from shared.contracts.facts import VoteCast
 from shared.contracts.subjects import Slot, Step
-from shared.domain.approval import voter
-from shared.domain.diagnosis import Seen, why
+from shared.domain.approval import voter_token
+from shared.domain.diagnosis import Observations, diagnose
 from shared.domain.owed import Owed, owed
 from shared.domain.run import Run
-from shared.domain.steps import open_steps, owed_since, waits_for_person
+from shared.domain.steps import awaits_decision, due_since, open_steps
 from tests.coordinator.story import (
     DEADLINE,
     FETCH_0,
@@ -47,7 +47,10 @@ from tests.coordinator.story import (
 AGAIN = Step(PLAN.run, "plan", 2)
 ADDED = Step(PLAN.run, "fetch", 2, 1)
 VOTES = tuple(
-    (Slot(PLAN.run, "vote", 1, voter=voter(name)), VoteCast(by=name, via="api", auth=f"key:{name}", digest="d" * 64))
+    (
+        Slot(PLAN.run, "vote", 1, voter=voter_token(name)),
+        VoteCast(by=name, via="api", auth=f"key:{name}", digest="d" * 64),
+    )
     for name in ("bob", "cleo")
 )
 BY_TWO = (hold()[0], replace(hold()[1], quorum=2))
@@ -66,7 +69,7 @@ ASKED = (accepted(), accepted(approval="auto"), accepted(approval="auto", max_co
 def steps_of(due: Owed) -> set[Step]:
     """The steps that another attempt is owed of."""
     return {
-        Step(slot.run, slot.kind, slot.round, slot.index) for slot, _ in due.facts if slot.box == "task" and slot.kind
+        Step(slot.run, slot.kind, slot.round, slot.index) for slot, _ in due.facts if slot.name == "task" and slot.kind
     }
 
 
@@ -76,7 +79,7 @@ def test_steps_are_open_when_tasks_are_owed_or_out_and_only_then(asked: Told, pl
     run = fold(stored(asked, 1), *(stored(EVERYTHING[place], place + 2) for place in places))
     due, steps = owed(run, DEADLINE + timedelta(days=1)), set(open_steps(run))
     assert steps_of(due) <= steps
-    other = [slot for slot, _ in due.facts if slot.box != "task"]
+    other = [slot for slot, _ in due.facts if slot.name != "task"]
     assert not (other and steps), (other, steps)
     assert bool(due) or steps, "Nothing is owed and nothing is out: nobody would ever look again."
 
@@ -86,13 +89,13 @@ def test_steps_are_open_when_tasks_are_owed_or_out_and_only_then(asked: Told, pl
 def test_a_person_is_waited_for_exactly_when_only_the_deadline_can_move_a_hold(asked: Told, places: list[int]):
     run = fold(stored(asked, 1), *(stored(EVERYTHING[place], place + 2) for place in places))
     due = owed(run, START)
-    assert waits_for_person(run) == (not due and due.wake_at == DEADLINE)
-    if waits_for_person(run):
-        assert owed_since(run) == DEADLINE
+    assert awaits_decision(run) == (not due and due.wake_at == DEADLINE)
+    if awaits_decision(run):
+        assert due_since(run) == DEADLINE
 
 
 def told(run: Run) -> str:
-    return why(run, Seen(now=START, attempts=4, led=True))[0].text
+    return diagnose(run, Observations(now=START, attempts=4, led=True))[0].text
 
 
 def test_a_costly_report_waits_for_a_person_although_the_run_was_to_approve_itself():
@@ -103,7 +106,7 @@ def test_a_costly_report_waits_for_a_person_although_the_run_was_to_approve_itse
 def test_a_run_that_enough_have_voted_on_waits_for_nobody_and_before_that_says_who_has():
     held = (accepted(), planned("cats"), found(0), BY_TWO)
     assert "2 people with an approver's key, of whom bob did;" in told(given(*held, VOTES[0]).run)
-    assert not waits_for_person(given(*held, *VOTES).run)
+    assert not awaits_decision(given(*held, *VOTES).run)
 
 
 def test_evidence_that_was_sent_back_waits_for_a_person_although_the_run_was_to_approve_itself():
@@ -118,5 +121,5 @@ def test_evidence_that_was_sent_back_waits_for_a_person_although_the_run_was_to_
 def test_a_sub_query_that_a_reviewer_added_is_one_of_its_round(place: int):
     run = given(accepted(), planned("cats"), found(0), hold(), revised(add=("birds",)), planned("more", round_=2)).run
     assert [step.index for step in open_steps(run)] == [0, 1]
-    waits = why(run, Seen(now=START, attempts=4, led=True))
+    waits = diagnose(run, Observations(now=START, attempts=4, led=True))
     assert f"fetch {place + 1} of 2 of round 2" in waits[place].text

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from services.coordinator.engine.divergence import Checkpoint
 from services.coordinator.engine.projection import Projection
 from services.coordinator.telemetry import census
-from services.coordinator.telemetry.census import Census
-from services.coordinator.telemetry.counters import Observer
-from services.coordinator.telemetry.gauges import Figures
+from services.coordinator.telemetry.census import RunCensus
+from services.coordinator.telemetry.counters import FactCounters
+from services.coordinator.telemetry.gauges import Gauges
 from services.coordinator.telemetry.spans import spans
 from shared.contracts import traces
 from shared.contracts.facts import HoldExtended
@@ -124,7 +124,7 @@ def test_without_a_trace_there_is_nothing_to_stand_below():
     assert [span.name for span in spans(run, it, START)] == ["send research.completed"]
 
 
-def taken(path: Path, *runs: Run, now: datetime = START) -> Census:
+def taken(path: Path, *runs: Run, now: datetime = START) -> RunCensus:
     """The census of these runs, by a projection that knew those on hold when they were that far."""
     projection = Projection(path / "projection.db")
     try:
@@ -132,7 +132,7 @@ def taken(path: Path, *runs: Run, now: datetime = START) -> Census:
         before = [replace(given(*HELD).run, id=run.id) for run in runs if run.in_round(1).hold]
         projection.save([(run, None) for run in before], here, unanswered=(), answered=())
         projection.save([(run, None) for run in runs], here, unanswered=(), answered=())
-        return census.taken(path / "projection.db", late_before=now)
+        return census.take_census(path / "projection.db", late_before=now)
     finally:
         projection.close()
 
@@ -176,7 +176,7 @@ def test_where_nothing_is_on_hold_there_is_no_oldest(tmp_path: Path):
 
 def test_what_is_no_projection_cannot_be_counted(tmp_path: Path):
     with pytest.raises(sqlite3.Error):
-        census.taken(tmp_path / "projection.db", late_before=START)
+        census.take_census(tmp_path / "projection.db", late_before=START)
     assert not (tmp_path / "projection.db").exists()
 
 
@@ -202,7 +202,7 @@ def test_figures_are_looked_up_once_for_many_who_ask_and_left_out_where_nats_doe
             await seen(log, it)
 
     async def seen(log: Server, it: Dossier) -> None:
-        figures = Figures(log, it.coordinator, tmp_path / "projection.db", late_after=timedelta(minutes=5))
+        figures = Gauges(log, it.coordinator, tmp_path / "projection.db", late_after=timedelta(minutes=5))
         await asyncio.gather(*(figures.look() for _ in range(9)))
         assert log.asked == 3
         there = {family.name: family for family in figures.collect()}
@@ -210,7 +210,7 @@ def test_figures_are_looked_up_once_for_many_who_ask_and_left_out_where_nats_doe
         ages = {sample.labels["kind"]: sample.value for sample in there["dossier_queue_oldest_age_seconds"].samples}
         assert 0 < ages["plan"] < 5
         log.is_there = False
-        gone = Figures(log, it.coordinator, tmp_path / "projection.db", late_after=timedelta(minutes=5))
+        gone = Gauges(log, it.coordinator, tmp_path / "projection.db", late_after=timedelta(minutes=5))
         await gone.look()
         left = {family.name for family in gone.collect()}
         assert "dossier_queue_tasks_waiting" not in left
@@ -255,7 +255,7 @@ def test_of_several_coordinators_exactly_one_tells_of_each_fact(tmp_path: Path, 
 
 def test_each_fact_that_is_written_is_counted_once_whoever_writes_it(tmp_path: Path):
     telemetry = Telemetry("coordinator", Settings())
-    observer = Observer(telemetry)
+    observer = FactCounters(telemetry)
     run = given(*HELD, approved(), written(), completed()).run
     for it in (stored(accepted(), 1), stored(approved(), 6, at=after(3)), stored(completed(), 8, at=after(5))):
         observer(run, it)

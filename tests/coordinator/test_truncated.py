@@ -21,7 +21,7 @@ from shared.contracts.subjects import LOG_TRUNCATED, REQUESTED, parse_slot
 from shared.contracts.topology import Limits
 from shared.domain.decisions import Defaults
 from shared.nats import topology
-from shared.nats.connection import Link
+from shared.nats.connection import Connection
 from shared.nats.jetstream import JetStreamLog
 from shared.runtime import dataref
 from tests.coordinator.test_loop import WELL
@@ -103,7 +103,7 @@ class Scene:
 
     async def _facts(self, path: str) -> AsyncGenerator[tuple[str, object]]:
         async for message in self.log.history(f"research.run.*.{path}"):
-            slot, whole = parse_slot(message.subject), await dataref.whole(self.log, message)
+            slot, whole = parse_slot(message.subject), await dataref.load_text(self.log, message)
             assert slot
             yield slot.run, envelope.decode(whole.data, whole.text).fact
 
@@ -114,7 +114,7 @@ async def ask(log: JetStreamLog, q: str) -> int:
 
 @asynccontextmanager
 async def connected(server: NatsServer) -> AsyncGenerator[JetStreamLog]:
-    log = JetStreamLog(await Link.open([server.url], name="test"))
+    log = JetStreamLog(await Connection.open([server.url], name="test"))
     try:
         yield log
     finally:

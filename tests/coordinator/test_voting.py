@@ -17,9 +17,9 @@ from shared.contracts.facts import (
 from shared.contracts.messages import Message
 from shared.contracts.requests import Ruling
 from shared.contracts.subjects import APPROVED, ASKED, REJECTED, REQUESTED, Slot
-from shared.domain.approval import RELAXED, Rules, person, voter
-from shared.domain.deciders import deciders
-from shared.domain.decisions import Defaults, Refuse, Said, Take, judge, judge_ruling, read
+from shared.domain.approval import ANY_APPROVAL, ApprovalRules, verified_identity, voter_token
+from shared.domain.deciders import describe_deciders
+from shared.domain.decisions import Accept, Defaults, Duplicate, Reject, decide_inbound, decide_ruling, parse_inbound
 from shared.domain.owed import owed
 from tests.coordinator.story import (
     DEADLINE,
@@ -42,7 +42,7 @@ from tests.coordinator.story import (
 
 DIGEST = "d" * 64
 ANN, BOB, CLEO = "key:aaaaaaaaaaaa", "key:bbbbbbbbbbbb", "session:cccccccccccc"
-FOUR_EYES, TWO = Rules(four_eyes=True), Rules(quorum=2)
+FOUR_EYES, TWO = ApprovalRules(four_eyes=True), ApprovalRules(quorum=2)
 
 
 def asked(by: str = "ann", auth: str = ANN, approval: str = "required") -> Told:
@@ -51,7 +51,7 @@ def asked(by: str = "ann", auth: str = ANN, approval: str = "required") -> Told:
     return slot, msgspec.structs.replace(fact, requested_by=by, auth=auth)
 
 
-def held(rules: Rules, *told: Told, by: str = "ann", auth: str = ANN, approval: str = "required") -> Story:
+def held(rules: ApprovalRules, *told: Told, by: str = "ann", auth: str = ANN, approval: str = "required") -> Story:
     """A run on a hold that opened under these rules."""
     slot, opened = hold()
     assert isinstance(opened, HoldOpened)
@@ -61,19 +61,19 @@ def held(rules: Rules, *told: Told, by: str = "ann", auth: str = ANN, approval: 
 
 
 def vote(name: str, auth: str, *, exclude: tuple[str, ...] = (), comment: str = "", digest: str = DIGEST) -> Told:
-    who = person(name, auth, trusts_nats=True)
+    who = verified_identity(name, auth, trusts_nats=True)
     assert who
     fact = VoteCast(by=name, via="api", auth=auth, digest=digest, exclude=exclude, comment=comment)
-    return Slot(RUN, "vote", 1, voter=voter(who)), fact
+    return Slot(RUN, "vote", 1, voter=voter_token(who)), fact
 
 
-def approve(story: Story, name: str, auth: str, rules: Rules = RELAXED, **more: object) -> object:
+def approve(story: Story, name: str, auth: str, rules: ApprovalRules = ANY_APPROVAL, **more: object) -> object:
     ruling = Ruling(run_id=RUN, by=name, digest=DIGEST, **more)  # type: ignore[arg-type]
-    return judge_ruling("approve", ruling, story.run, at=START, via="api", auth=auth, rules=rules)
+    return decide_ruling("approve", ruling, story.run, at=START, via="api", auth=auth, rules=rules)
 
 
 def code(judgement: object) -> str:
-    assert isinstance(judgement, Refuse)
+    assert isinstance(judgement, Reject)
     return judgement.code
 
 
@@ -95,12 +95,14 @@ def code(judgement: object) -> str:
     ],
 )
 def test_a_name_counts_only_where_something_vouches_for_it(auth: str, trusts_nats: bool, known: bool):
-    assert (person("ann", auth, trusts_nats=trusts_nats) is not None) == known
+    assert (verified_identity("ann", auth, trusts_nats=trusts_nats) is not None) == known
 
 
 @pytest.mark.parametrize("spelling", ["Ann", " ann ", "ANN", "ａｎｎ"])
 def test_one_person_is_the_same_however_spelt_and_by_whichever_key(spelling: str):
-    assert person(spelling, "key:123", trusts_nats=False) == person("ann", CLEO, trusts_nats=False)
+    assert verified_identity(spelling, "key:123", trusts_nats=False) == verified_identity(
+        "ann", CLEO, trusts_nats=False
+    )
 
 
 # Four eyes
@@ -108,7 +110,7 @@ def test_one_person_is_the_same_however_spelt_and_by_whichever_key(spelling: str
 
 def test_with_four_eyes_somebody_else_may_approve():
     take = approve(held(FOUR_EYES), "bob", BOB)
-    assert isinstance(take, Take)
+    assert isinstance(take, Accept)
     assert take.slot == box("decision", 1)
     assert isinstance(take.fact, DecisionApproved)
     assert (take.fact.by, take.fact.auth) == ("bob", BOB)
@@ -126,34 +128,34 @@ def test_with_four_eyes_nobody_can_approve_what_nobody_is_known_to_have_asked(au
 
 @pytest.mark.parametrize("rules", [FOUR_EYES, TWO])
 @pytest.mark.parametrize("auth", ["nats", "local", "session:local"])
-def test_where_it_matters_who_approves_a_name_that_is_only_claimed_does_not_count(rules: Rules, auth: str):
+def test_where_it_matters_who_approves_a_name_that_is_only_claimed_does_not_count(rules: ApprovalRules, auth: str):
     assert code(approve(held(rules), "bob", auth)) == "unidentified"
 
 
 def test_names_on_nats_count_where_the_operator_says_so():
-    trusting = Rules(four_eyes=True, trusts_nats=True)
+    trusting = ApprovalRules(four_eyes=True, trusts_nats=True)
     asked_on_nats = held(FOUR_EYES, auth="nats")
-    assert isinstance(approve(asked_on_nats, "bob", "nats", trusting), Take)
+    assert isinstance(approve(asked_on_nats, "bob", "nats", trusting), Accept)
     assert code(approve(asked_on_nats, "ANN", BOB, trusting)) == "four_eyes"
 
 
 @pytest.mark.parametrize("verb", ["reject", "cancel"])
 def test_whoever_asked_may_still_say_no(verb: str):
     ruling = Ruling(run_id=RUN, by="ann")
-    no = judge_ruling(verb, ruling, held(FOUR_EYES).run, at=START, via="api", auth="local")  # type: ignore[arg-type]
-    assert isinstance(no, Take)
+    no = decide_ruling(verb, ruling, held(FOUR_EYES).run, at=START, via="api", auth="local")  # type: ignore[arg-type]
+    assert isinstance(no, Accept)
 
 
 def test_what_a_hold_demands_is_what_it_opened_with_whatever_the_settings_are_by_now():
-    assert isinstance(approve(held(RELAXED), "ann", "local", FOUR_EYES), Take)
-    assert code(approve(held(FOUR_EYES), "ann", ANN, RELAXED)) == "four_eyes"
+    assert isinstance(approve(held(ANY_APPROVAL), "ann", "local", FOUR_EYES), Accept)
+    assert code(approve(held(FOUR_EYES), "ann", ANN, ANY_APPROVAL)) == "four_eyes"
 
 
 @pytest.mark.parametrize("rules", [FOUR_EYES, TWO])
-def test_where_it_matters_who_approves_nothing_is_approved_before_it_is_there(rules: Rules):
+def test_where_it_matters_who_approves_nothing_is_approved_before_it_is_there(rules: ApprovalRules):
     unseen = given(asked(), planned("a"))
     ruling = Ruling(run_id=RUN, by="bob")
-    early = judge_ruling("approve", ruling, unseen.run, at=START, via="nats", auth="nats", rules=rules)
+    early = decide_ruling("approve", ruling, unseen.run, at=START, via="nats", auth="nats", rules=rules)
     assert code(early) == "not_held"
 
 
@@ -162,15 +164,15 @@ def test_where_it_matters_who_approves_nothing_is_approved_before_it_is_there(ru
 
 def test_an_approval_of_several_is_a_vote_in_the_box_of_whoever_gave_it():
     take = approve(held(TWO), "bob", BOB, comment="Good.", exclude=(OTHER.sha256,))
-    assert isinstance(take, Take)
-    assert take.slot == Slot(RUN, "vote", 1, voter=voter("bob"))
+    assert isinstance(take, Accept)
+    assert take.slot == Slot(RUN, "vote", 1, voter=voter_token("bob"))
     assert take.fact == VoteCast(by="bob", via="api", comment="Good.", digest=DIGEST, auth=BOB, exclude=(OTHER.sha256,))
 
 
 def test_the_same_person_has_one_vote_by_whichever_key():
     voted = held(TWO, vote("bob", BOB))
     assert code(approve(voted, "Bob", "session:another")) == "voted"
-    assert isinstance(approve(voted, "cleo", CLEO), Take)
+    assert isinstance(approve(voted, "cleo", CLEO), Accept)
 
 
 def test_one_vote_of_two_decides_nothing():
@@ -230,17 +232,17 @@ def test_voters_who_leave_nothing_between_them_reject():
 
 def test_one_rejection_decides_at_once():
     voted = held(TWO, vote("bob", BOB))
-    no = judge_ruling("reject", Ruling(run_id=RUN, by="cleo"), voted.run, at=START, via="api", auth=CLEO)
-    assert isinstance(no, Take)
+    no = decide_ruling("reject", Ruling(run_id=RUN, by="cleo"), voted.run, at=START, via="api", auth=CLEO)
+    assert isinstance(no, Accept)
     assert no.slot == box("decision", 1)
     decided = held(TWO, vote("bob", BOB), (no.slot, no.fact), vote("dan", "key:d"))
     decided.then_owed(box("completed"))
 
 
 def test_with_four_eyes_and_a_quorum_whoever_asked_is_not_one_of_them():
-    both = Rules(quorum=2, four_eyes=True)
+    both = ApprovalRules(quorum=2, four_eyes=True)
     assert code(approve(held(both), "ann", ANN)) == "four_eyes"
-    assert isinstance(approve(held(both), "bob", BOB), Take)
+    assert isinstance(approve(held(both), "bob", BOB), Accept)
 
 
 def test_a_report_is_written_once_enough_have_voted():
@@ -252,14 +254,14 @@ def test_a_report_is_written_once_enough_have_voted():
 @pytest.mark.parametrize(
     ("rules", "said"),
     [
-        (RELAXED, "anyone with an approver's key"),
+        (ANY_APPROVAL, "anyone with an approver's key"),
         (TWO, "2 people with an approver's key; "),
         (FOUR_EYES, "somebody with an approver's key, but not whoever asked"),
-        (Rules(quorum=3, four_eyes=True), "3 people with an approver's key, but not whoever asked"),
+        (ApprovalRules(quorum=3, four_eyes=True), "3 people with an approver's key, but not whoever asked"),
     ],
 )
-def test_who_may_decide_is_said_as_the_hold_demands_it(rules: Rules, said: str):
-    assert said in deciders(held(rules).run)
+def test_who_may_decide_is_said_as_the_hold_demands_it(rules: ApprovalRules, said: str):
+    assert said in describe_deciders(held(rules).run)
 
 
 @pytest.mark.parametrize(
@@ -290,7 +292,7 @@ def test_a_run_may_cost_what_all_who_decided_allow(
 
 def test_a_vote_carries_what_the_run_may_cost():
     take = approve(held(TWO), "bob", BOB, max_cost_usd=1.5)
-    assert isinstance(take, Take)
+    assert isinstance(take, Accept)
     assert isinstance(take.fact, VoteCast)
     assert take.fact.max_cost_usd == 1.5
 
@@ -298,8 +300,8 @@ def test_a_vote_carries_what_the_run_may_cost():
 # Settings, policies and messages
 
 
-@pytest.mark.parametrize("rules", [RELAXED, FOUR_EYES, TWO])
-def test_a_hold_records_what_it_demands(rules: Rules):
+@pytest.mark.parametrize("rules", [ANY_APPROVAL, FOUR_EYES, TWO])
+def test_a_hold_records_what_it_demands(rules: ApprovalRules):
     story = given(asked(), planned("a"), found(0))
     [(_, opened)] = owed(story.run, START, rules=rules).facts
     assert isinstance(opened, HoldOpened)
@@ -307,43 +309,43 @@ def test_a_hold_records_what_it_demands(rules: Rules):
 
 
 @pytest.mark.parametrize("rules", [FOUR_EYES, TWO])
-def test_a_request_that_approves_itself_is_refused_or_held_for_people(rules: Rules):
+def test_a_request_that_approves_itself_is_refused_or_held_for_people(rules: ApprovalRules):
     held(rules, approval="auto").then_nothing_before(DEADLINE)
-    [inbound] = [read(message(REQUESTED, {"q": "Why?", "approval": "auto"}))]
-    assert code(judge(inbound, None, Defaults(rules=rules))) == "no_auto"  # type: ignore[arg-type]
+    [inbound] = [parse_inbound(message(REQUESTED, {"q": "Why?", "approval": "auto"}))]
+    assert code(decide_inbound(inbound, None, Defaults(rules=rules))) == "no_auto"  # type: ignore[arg-type]
 
 
 def message(subject: str, data: object, seq: int = 9) -> Message:
     return Message(subject, seq, START, msgspec.json.encode(data))
 
 
-def judged(subject: str, data: object, story: Story, rules: Rules) -> object:
-    inbound = read(message(subject, data))
-    return judge(inbound, story.run, Defaults(rules=rules))  # type: ignore[arg-type]
+def judged(subject: str, data: object, story: Story, rules: ApprovalRules) -> object:
+    inbound = parse_inbound(message(subject, data))
+    return decide_inbound(inbound, story.run, Defaults(rules=rules))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("rules", [FOUR_EYES, TWO])
-def test_a_published_approval_counts_only_where_the_operator_trusts_the_names_on_nats(rules: Rules):
+def test_a_published_approval_counts_only_where_the_operator_trusts_the_names_on_nats(rules: ApprovalRules):
     story, approval = held(rules), {"run_id": RUN, "by": "bob"}
     assert code(judged(APPROVED, approval, story, rules)) == "unidentified"
     trusting = msgspec.structs.replace(rules, trusts_nats=True)
-    assert isinstance(judged(APPROVED, approval, story, trusting), Take)
-    assert isinstance(judged(REJECTED, approval, story, rules), Take)
+    assert isinstance(judged(APPROVED, approval, story, trusting), Accept)
+    assert isinstance(judged(REJECTED, approval, story, rules), Accept)
 
 
 def test_a_published_vote_that_comes_twice_is_said_already():
-    trusting = Rules(quorum=2, trusts_nats=True)
+    trusting = ApprovalRules(quorum=2, trusts_nats=True)
     take = judged(APPROVED, {"run_id": RUN, "by": "bob"}, held(TWO), trusting)
-    assert isinstance(take, Take)
+    assert isinstance(take, Accept)
     story = held(TWO, (take.slot, take.fact))
-    assert judged(APPROVED, {"run_id": RUN, "by": "bob"}, story, trusting) == Said()
+    assert judged(APPROVED, {"run_id": RUN, "by": "bob"}, story, trusting) == Duplicate()
 
 
 def test_a_request_says_how_it_came_and_cannot_say_so_itself():
-    over_http = read(message(ASKED, {"request": {"q": "Why?", "requested_by": "ann"}, "auth": ANN}))
-    take = judge(over_http, None, Defaults())  # type: ignore[arg-type]
-    assert isinstance(take, Take)
+    over_http = parse_inbound(message(ASKED, {"request": {"q": "Why?", "requested_by": "ann"}, "auth": ANN}))
+    take = decide_inbound(over_http, None, Defaults())  # type: ignore[arg-type]
+    assert isinstance(take, Accept)
     assert isinstance(take.fact, RunAccepted)
     assert (take.fact.requested_by, take.fact.auth) == ("ann", ANN)
-    forged = read(message(REQUESTED, {"q": "Why?", "requested_by": "ann", "auth": ANN}))
+    forged = parse_inbound(message(REQUESTED, {"q": "Why?", "requested_by": "ann", "auth": ANN}))
     assert type(forged).__name__ == "RequestRefused"

@@ -8,11 +8,11 @@ from msgspec.structs import replace
 from shared.contracts.evidence import Estimate
 from shared.contracts.messages import Queue
 from shared.contracts.subjects import Step
-from shared.domain.deciders import deciders
-from shared.domain.decoding import recorded
-from shared.domain.diagnosis import Seen, Wait, span, why
+from shared.domain.deciders import describe_deciders
+from shared.domain.decoding import decode_fact
+from shared.domain.diagnosis import Diagnosis, Observations, diagnose, format_span
 from shared.domain.run import Run, evolve
-from shared.domain.steps import late, open_steps, owed_since
+from shared.domain.steps import due_since, lateness, open_steps
 from tests.coordinator.story import (
     DEADLINE,
     FETCH_0,
@@ -44,14 +44,14 @@ HELD = (accepted(), planned("cats"), found(0), hold())
 AFTER = timedelta(minutes=5)
 
 
-def seen(after_s: float = 12, *, led: bool | None = True, queue: Queue | None = None, **more: object) -> Seen:
+def seen(after_s: float = 12, *, led: bool | None = True, queue: Queue | None = None, **more: object) -> Observations:
     queues = dict.fromkeys(("plan", "fetch", "synthesize"), queue) if queue else {}
-    return Seen(now=START + timedelta(seconds=after_s), attempts=4, led=led, queues=queues, **more)
+    return Observations(now=START + timedelta(seconds=after_s), attempts=4, led=led, queues=queues, **more)
 
 
-def waits(*told: Told, **how: object) -> Wait:
+def waits(*told: Told, **how: object) -> Diagnosis:
     """The first thing that a run with these facts waits for."""
-    return why(given(*told).run, seen(**how))[0]
+    return diagnose(given(*told).run, seen(**how))[0]
 
 
 def test_a_run_that_ended_waits_for_nothing_and_says_how():
@@ -61,13 +61,13 @@ def test_a_run_that_ended_waits_for_nothing_and_says_how():
 
 
 def test_a_run_with_an_unknown_fact_waits_for_a_release():
-    unknown = recorded(
+    unknown = decode_fact(
         given().run and PLAN.outcome,
         b'{"specversion":"1.0","id":"x","source":"s","type":"plan.made.v9","time":"2026-01-01T00:00:00Z","data":{}}',
         seq=2,
         stored_at=START,
     )
-    [wait] = why(evolve(given(accepted()).run, unknown), seen())
+    [wait] = diagnose(evolve(given(accepted()).run, unknown), seen())
     assert wait.code == "parked"
     assert "plan.made.v9" in wait.text
 
@@ -75,7 +75,7 @@ def test_a_run_with_an_unknown_fact_waits_for_a_release():
 def test_a_hold_waits_for_a_person_until_its_deadline():
     wait = waits(*HELD)
     assert (wait.code, wait.since, wait.deadline) == ("person", START, DEADLINE)
-    assert wait.may_decide == deciders(given(*HELD).run)
+    assert wait.may_decide == describe_deciders(given(*HELD).run)
     assert wait.may_decide in wait.text
     assert "1 h 59 min" in wait.text
 
@@ -112,14 +112,14 @@ def test_a_task_waits_for_a_worker_a_place_or_the_worker_that_has_it(queue: Queu
 
 def test_every_fetch_that_is_open_is_told():
     run = given(*FETCHING, found(0)).run
-    assert [wait.step for wait in why(given(*FETCHING).run, seen())] == [FETCH_0, FETCH_1]
-    [wait] = why(run, seen())
+    assert [wait.step for wait in diagnose(given(*FETCHING).run, seen())] == [FETCH_0, FETCH_1]
+    [wait] = diagnose(run, seen())
     assert (wait.step, wait.text[:16]) == (FETCH_1, "Its fetch 2 of 2")
 
 
 def test_a_retry_says_what_failed_when_and_when_the_next_is_due():
     run = fold(stored(accepted(), 1), stored(PLAN_ISSUED, 2), stored(attempt_failed(PLAN, 1), 3))
-    [wait] = why(run, seen(0.2))
+    [wait] = diagnose(run, seen(0.2))
     assert (wait.code, wait.attempt, wait.error.code, wait.failed_at) == ("retry", 2, "boom", START)
     assert wait.next_try_at
     assert wait.next_try_at > START
@@ -154,7 +154,7 @@ def test_a_hold_whose_deadline_has_passed_waits_for_a_coordinator():
 
 
 def test_what_was_said_and_not_judged_waits_for_a_coordinator():
-    [wait] = why(Run("new"), seen(messages=[(17, "research.requested")], led=False))
+    [wait] = diagnose(Run("new"), seen(messages=[(17, "research.requested")], led=False))
     assert wait.code == "coordinator"
     assert wait.text == "The message on research.requested at 17 is still to be judged; no coordinator leads."
 
@@ -173,14 +173,14 @@ def test_what_was_said_and_not_judged_waits_for_a_coordinator():
     ],
 )
 def test_a_span_is_told_in_its_two_largest_units(seconds: int, text: str):
-    assert span(timedelta(seconds=seconds)) == text
+    assert format_span(timedelta(seconds=seconds)) == text
 
 
 # Late
 
 
 def is_late(*told: Told, after_s: float) -> str | None:
-    found_late = late(given(*told).run, START + timedelta(seconds=after_s), AFTER)
+    found_late = lateness(given(*told).run, START + timedelta(seconds=after_s), AFTER)
     return found_late and found_late.code
 
 
@@ -203,20 +203,20 @@ def test_a_run_is_late_when_it_was_due_to_move_for_longer_than_expected(told: tu
 
 
 def test_a_run_on_hold_is_late_only_when_its_deadline_is_long_past():
-    assert owed_since(given(*HELD).run) == DEADLINE
+    assert due_since(given(*HELD).run) == DEADLINE
     assert is_late(*HELD, after_s=7_200 + 299) is None
     assert is_late(*HELD, after_s=7_200 + 300) == "unwritten"
 
 
 @pytest.mark.parametrize("told", [(accepted(), completed()), (accepted(), planned(), completed("failed"))])
 def test_a_run_that_ended_is_never_late(told: tuple):
-    assert owed_since(given(*told).run) is None
+    assert due_since(given(*told).run) is None
 
 
 def test_waiting_for_a_retry_is_not_late_before_it_is_due():
     run = fold(stored(accepted(), 1), stored(PLAN_ISSUED, 2), stored(attempt_failed(PLAN, 1), 3, at=START + AFTER))
-    assert owed_since(run) > START + AFTER
-    assert late(run, START + AFTER, AFTER) is None
+    assert due_since(run) > START + AFTER
+    assert lateness(run, START + AFTER, AFTER) is None
 
 
 OVER = hold(estimate=Estimate("m-writer", 1, 1, 0.5))
@@ -228,7 +228,7 @@ def test_a_run_at_its_limit_waits_for_a_person_whatever_its_policy_and_is_not_la
     waiting = waits(BEYOND, *HELD[1:-1], OVER)
     assert waiting.code == "person"
     assert waiting.text.endswith("an approval has to raise max_cost_usd.")
-    assert owed_since(given(BEYOND, *HELD[1:-1], OVER).run) == DEADLINE
+    assert due_since(given(BEYOND, *HELD[1:-1], OVER).run) == DEADLINE
     assert is_late(WITHIN, *HELD[1:-1], OVER, after_s=300) == "unwritten"
     assert "max_cost_usd" not in waits(*HELD).text
 

@@ -26,7 +26,7 @@ from services.cli.shell.folder import Folder
 from services.cli.shell.terminal import Terminal
 from shared.contracts.topology import Limits, streams
 from shared.nats import topology
-from shared.nats.connection import Link
+from shared.nats.connection import Connection
 from shared.runtime import clock
 from shared.runtime.identity import NOBODY
 from shared.runtime.settings import Settings
@@ -176,7 +176,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Locked]:
 
 
 async def set_up(locked: Locked) -> None:
-    link = await Link.open(locked.urls, name="test", identity=locked.identity("coordinator"))
+    link = await Connection.open(locked.urls, name="test", identity=locked.identity("coordinator"))
     await topology.ensure(link, Limits())
     await link.close()
 
@@ -200,11 +200,11 @@ def test_each_user_of_a_locked_nats_is_found_to_do_its_own_work_and_no_more(lock
 @pytest.mark.usefixtures("_impatient")
 def test_trying_what_a_user_may_do_does_none_of_it(locked: Locked):
     async def story() -> None:
-        operator = await Link.open(locked.urls, name="test", identity=locked.identity("operator"))
+        operator = await Connection.open(locked.urls, name="test", identity=locked.identity("operator"))
 
         async def state() -> list[dict[str, Any]]:
             names = [str(stream["name"]) for stream in streams(Limits())]
-            infos = [await topology.api(operator, f"STREAM.INFO.{name}") for name in names]
+            infos = [await topology.request_api(operator, f"STREAM.INFO.{name}") for name in names]
             return [{"config": info["config"], **info["state"]} for info in infos]
 
         before = await state()
@@ -238,7 +238,7 @@ def test_a_list_that_lets_a_user_do_too_much_or_too_little_is_a_fault(tmp_path: 
 
 
 async def tried(locked: Locked, user: str) -> Sequence[Finding]:
-    link = await Link.open(locked.urls, name="test", identity=locked.identity(user))
+    link = await Connection.open(locked.urls, name="test", identity=locked.identity(user))
     found = await permissions(link, await whoami(link))
     await link.close()
     return found

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from shared.contracts.subjects import ACCESS
-from shared.nats.connection import Link
+from shared.nats.connection import Connection
 from shared.nats.jetstream import JetStreamLog
 from tests.access.entry import created
 from tests.cli.terminals import Dossier
@@ -45,7 +45,7 @@ def more_keys(deployment: Deployment, *names: str) -> list[str]:
     """Keys of more approvers, made as the command does, in a moment."""
 
     async def make() -> list[str]:
-        access = JetStreamLog(await Link.open([deployment.server.url], name="test"), ACCESS)
+        access = JetStreamLog(await Connection.open([deployment.server.url], name="test"), ACCESS)
         made = [await created(access, name, "approver") for name in names]
         await access.close()
         return made

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.runtime.webhooks import load
+from shared.runtime.webhooks import load_webhooks
 from tests.harness import http, node
 from tests.harness.client import Client
 from tests.harness.deployment import Deployment
@@ -80,4 +80,7 @@ def test_the_file_of_webhooks_in_the_readme_is_taken(tmp_path: Path, monkeypatch
     monkeypatch.setenv("SLACK_WEBHOOK_URL", "https://hooks.example.com/services/T/B/x")
     file = tmp_path / "webhooks.toml"
     file.write_text(text)
-    assert [(each.name, each.kind) for each in load(file).endpoints] == [("ops", "standard"), ("team", "slack")]
+    assert [(each.name, each.kind) for each in load_webhooks(file).endpoints] == [
+        ("ops", "standard"),
+        ("team", "slack"),
+    ]

@@ -14,7 +14,7 @@ from standardwebhooks.webhooks import Webhook
 from shared.contracts.deliveries import DELIVERIES
 from shared.contracts.topology import Limits
 from shared.nats import delivery_consumers, topology
-from shared.nats.connection import Link
+from shared.nats.connection import Connection
 from tests.harness.client import Client, Json
 from tests.harness.deployment import STUB_WORKERS, Deployment
 from tests.harness.receiver import Got, Receiver, Reply
@@ -67,11 +67,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 async def hand_over_soon(url: str) -> None:
     """Set up what a notifier finds, so that what one left undone is handed to the next after a second."""
-    link = await Link.open([url], name="test")
+    link = await Connection.open([url], name="test")
     await topology.ensure(link, Limits())
-    config = delivery_consumers.telling("ops") | {"ack_wait": 1_000_000_000}
+    config = delivery_consumers.consumer_name("ops") | {"ack_wait": 1_000_000_000}
     call = f"CONSUMER.DURABLE.CREATE.{DELIVERIES}.{config['durable_name']}"
-    await topology.api(link, call, {"stream_name": DELIVERIES, "config": config})
+    await topology.request_api(link, call, {"stream_name": DELIVERIES, "config": config})
     await link.close()
 
 

@@ -13,7 +13,6 @@ import httpx2
 import msgspec
 
 from services.cli.commands.case import Case, Recording, Said, readable
-from services.coordinator.engine.fold import read
 from services.planner.perform import Planner
 from services.synthesizer.perform import Synthesizer
 from shared.contracts.evidence import Call, Failure, usage_of
@@ -31,18 +30,19 @@ from shared.contracts.facts import (
 from shared.contracts.subjects import Kind, parse_slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask
 from shared.contracts.tokens import Tokens
-from shared.domain.budget import Writer
+from shared.domain.budget import WriterPricing
 from shared.domain.decisions import Defaults
-from shared.domain.replay import folded
+from shared.domain.decoding import decode_message
+from shared.domain.replay import fold_facts
 from shared.domain.run import Round, Run
-from shared.models.context_window import UNKNOWN_CONTEXT, Agent, Room, room
+from shared.models.context_window import UNKNOWN_CONTEXT, Agent, ContextWindow, window_of
 from shared.models.offline import OfflineModel
 from shared.models.openai import OpenAIModel
 from shared.models.prices import Tariff
 from shared.models.protocol import Answer, Ask, Model, Reply
 from shared.runtime import clock
 from shared.runtime.memory import MemoryLog
-from shared.runtime.retry_policy import Policy
+from shared.runtime.retry_policy import RetryPolicy
 from shared.service.worker import Perform, performing
 from tests.dossier import Dossier, coordinating, working
 from tests.evals.figures import Expected, Figures, figures
@@ -235,8 +235,8 @@ def _model(agent: Agent, run: Run, recording: Recording, deviations: Deviations)
     return RecordedModel([each for each in recording.said if each.call.agent == agent], run, deviations)
 
 
-def _room(case: Case, agent: Agent) -> Room:
-    return room(agent, case.context.get(agent, UNKNOWN_CONTEXT))
+def _room(case: Case, agent: Agent) -> ContextWindow:
+    return window_of(agent, case.context.get(agent, UNKNOWN_CONTEXT))
 
 
 def _defaults(run: Run) -> Defaults:
@@ -245,7 +245,9 @@ def _defaults(run: Run) -> Defaults:
         return Defaults()
     price = tariff(calls, calls[0].model)
     return Defaults(
-        writer=Writer(price.model, room("writer").reply, lambda into, out: price.cost(Tokens(into, out), clock.now()))
+        writer=WriterPricing(
+            price.model, window_of("writer").reply, lambda into, out: price.cost(Tokens(into, out), clock.now())
+        )
     )
 
 
@@ -256,14 +258,16 @@ def expected_of(case: Case) -> Expected:
 
 async def replayed(recording: Recording, folder: Path, *, name: str = "case") -> Figures:
     """What comes of the run today; `folder` is for its projection, which is called after `name`."""
-    was = folded(recording.case.run, [read(slot, it) for it in recording.messages if (slot := parse_slot(it.subject))])
+    was = fold_facts(
+        recording.case.run, [decode_message(slot, it) for it in recording.messages if (slot := parse_slot(it.subject))]
+    )
     deviations, log = Deviations(), MemoryLog()
     for text in recording.texts.values():
         await log.put(text)
     workers = performs(recording, was, deviations)
     async with (
         coordinating(log, folder, defaults=_defaults(was), name=name) as dossier,
-        working(log, workers, policy=Policy(shortest_wait_s=0.01)),
+        working(log, workers, policy=RetryPolicy(shortest_wait_s=0.01)),
     ):
         run = await _course(dossier, was)
     expected = expected_of(recording.case)

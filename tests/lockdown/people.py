@@ -15,7 +15,7 @@ from nats.aio.subscription import Subscription
 from services.cli.lockdown.permissions import OPERATOR, USERS, WHOAMI
 from shared.contracts.topology import Limits
 from shared.nats import topology
-from shared.nats.connection import Link
+from shared.nats.connection import Connection
 from tests.harness.locked import Locked
 
 NAMES: Final = (*(user.name for user in USERS), OPERATOR)
@@ -116,7 +116,7 @@ class People:
         """Make streams and consumers, as a coordinator does and as nothing but a coordinator."""
 
         async def ensured() -> None:
-            link = await Link.open(self._locked.urls, name="test", identity=self._locked.identity("coordinator"))
+            link = await Connection.open(self._locked.urls, name="test", identity=self._locked.identity("coordinator"))
             await topology.ensure(link, limits)
             await link.close()
 

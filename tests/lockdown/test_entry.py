@@ -17,7 +17,7 @@ from services.cli.lockdown.config import Node as Named
 from services.cli.lockdown.config import Place
 from services.cli.lockdown.permissions import USERS
 from shared.contracts.topology import Limits
-from shared.nats.connection import Link
+from shared.nats.connection import Connection
 from shared.runtime import clock
 from shared.runtime.identity import Identity
 from tests.harness.http import ask
@@ -78,7 +78,7 @@ def test_dossier_says_nothing_in_the_clear_where_it_knows_the_authority(cluster:
 
     async def connect() -> None:
         async with asyncio.timeout(1):
-            await Link.open([server.url], name="test", identity=cluster.identity("planner"), hear=reasons.append)
+            await Connection.open([server.url], name="test", identity=cluster.identity("planner"), hear=reasons.append)
 
     with pytest.raises(TimeoutError):
         asyncio.run(connect())
@@ -92,7 +92,7 @@ def test_dossier_says_nothing_in_the_clear_to_a_server_named_by_tls(tmp_path: Pa
 
     async def connect() -> None:
         async with asyncio.timeout(1):
-            await Link.open([server.url.replace("nats:", "tls:")], name="test", identity=Identity())
+            await Connection.open([server.url.replace("nats:", "tls:")], name="test", identity=Identity())
 
     with pytest.raises(TimeoutError):
         asyncio.run(connect())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from shared.contracts.tokens import Tokens, at_most
 from shared.models.choice import configured
-from shared.models.context_window import UNKNOWN_CONTEXT, room
+from shared.models.context_window import UNKNOWN_CONTEXT, window_of
 from shared.models.offline import OfflineModel
 from shared.models.prices import OPENAI, OPENAI_URL, Tariff, listed_context
 from shared.models.roles import context, tariff
@@ -91,7 +91,7 @@ def test_nothing_is_known_of_the_context_of_a_model_that_is_not_listed():
 @pytest.mark.parametrize("tokens", [2_048, 8_192, 16_384, 128_000])
 def test_prompt_and_reply_fit_into_the_context_together(tokens: int):
     for agent in ("planner", "writer"):
-        fits = room(agent, tokens)
+        fits = window_of(agent, tokens)
         assert at_most("x" * fits.prompt) + fits.reply <= tokens
         assert fits.prompt > fits.reply
 

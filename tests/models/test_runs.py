@@ -15,14 +15,14 @@ from shared.contracts.facts import PlanMade, RunCompleted, SynthesisWritten
 from shared.contracts.subjects import Kind
 from shared.contracts.tasks import PlanTask, SynthesizeTask
 from shared.contracts.tokens import Tokens
-from shared.domain.budget import Writer
+from shared.domain.budget import WriterPricing
 from shared.domain.decisions import Defaults
 from shared.models.completion import Completion
 from shared.models.openai import OpenAIModel
 from shared.models.prices import Tariff
 from shared.runtime import clock
 from shared.runtime.memory import MemoryLog
-from shared.runtime.retry_policy import Policy
+from shared.runtime.retry_policy import RetryPolicy
 from shared.service.worker import Perform, performing
 from tests.dossier import Dossier, coordinating, performers, run, working
 
@@ -78,13 +78,13 @@ def tell(llmock: LLMock, docs: Path, story: Story, *, then: Callable[[], object]
             "synthesize": performing(SynthesizeTask, Synthesizer(writer).perform),
         }
         price = PRICES["writer"]
-        priced = Writer(price.model, 6_000, lambda into, out: price.cost(Tokens(into, out), clock.now()))
+        priced = WriterPricing(price.model, 6_000, lambda into, out: price.cost(Tokens(into, out), clock.now()))
         defaults = Defaults(writer=priced)
         async with (
             aclosing(planner),
             aclosing(writer),
             coordinating(log, docs.parent, defaults=defaults) as dossier,
-            working(log, performs, policy=Policy(shortest_wait_s=0.01)),
+            working(log, performs, policy=RetryPolicy(shortest_wait_s=0.01)),
         ):
             await story(dossier)
 

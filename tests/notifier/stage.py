@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from pydantic import SecretStr
 
-from services.notifier.deliver import Teller, Where
-from services.notifier.enqueue import Noticer
+from services.notifier.deliver import Deliverer, Where
+from services.notifier.enqueue import Enqueuer
 from services.notifier.schedule import Answer
 from shared.contracts import envelope
 from shared.contracts.deliveries import EVENT_TYPES, NOTICED, NOTICES, asked_of, parse_delivery, teller
@@ -20,7 +20,7 @@ from shared.contracts.facts import DecisionApproved, Fact, HoldExtended, HoldOpe
 from shared.contracts.messages import Fill
 from shared.contracts.subjects import Slot
 from shared.nats.delivery_consumers import ACK_WAIT_S
-from shared.runtime.deliveries import Story, fill, stories
+from shared.runtime.deliveries import DeliveryHistory, encode_delivery, load_histories
 from shared.runtime.endpoints import Endpoint, Webhooks
 from shared.runtime.memory import MemoryLog
 from tests.notifier.virtual import now
@@ -83,8 +83,8 @@ class World:
         """One notifier; killed at the end, as by `kill -9`. The event stops it gracefully."""
         stop = asyncio.Event()
         where = Where(self.research, self.deliveries, self.send, now, "https://dossier.example.com")
-        tasks = [asyncio.create_task(Teller(each, where).run(stop)) for each in self.webhooks.endpoints]
-        tasks.append(asyncio.create_task(Noticer(self.research, self.deliveries, self.webhooks, now).run()))
+        tasks = [asyncio.create_task(Deliverer(each, where).run(stop)) for each in self.webhooks.endpoints]
+        tasks.append(asyncio.create_task(Enqueuer(self.research, self.deliveries, self.webhooks, now).run()))
         try:
             yield stop
         finally:
@@ -118,17 +118,17 @@ class World:
         fact = RunCompleted(**({"run_id": run, "ok": True, "outcome": "reported"} | more))
         await self.record(Slot(run, "completed"), fact)
 
-    async def story(self, delivery_id: str) -> Story:
+    async def story(self, delivery_id: str) -> DeliveryHistory:
         delivery = parse_delivery(delivery_id)
         assert delivery
-        [story] = await stories(self.deliveries, [delivery])
+        [story] = await load_histories(self.deliveries, [delivery])
         return story
 
     async def ask_again(self, delivery_id: str) -> None:
         story = await self.story(delivery_id)
         again = story.asked[story.ask]
         subject = story.delivery.asked(story.ask + 1)
-        await self.deliveries.fill([fill(subject, again, source="test", time=now())])
+        await self.deliveries.fill([encode_delivery(subject, again, source="test", time=now())])
 
     def told(self, name: str = "ops") -> list[str]:
         """The events of which an endpoint was told, once for each time."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.runtime.webhooks import Misconfigured, load
+from shared.runtime.webhooks import Misconfigured, load_webhooks
 from tests.harness.environment import ROOT, inherited
 
 KEY = bytes(range(32))
@@ -29,7 +29,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_an_endpoint_needs_a_url_and_a_secret_and_is_told_everything(file: Path):
     file.write_text(GOOD)
-    webhooks = load(file)
+    webhooks = load_webhooks(file)
     [ops] = webhooks.endpoints
     assert (ops.name, ops.kind, ops.url.get_secret_value(), ops.secrets()) == ("ops", "standard", URL, [KEY])
     assert ops.events == {"hold.opened", "deadline.near", "run.ended"}
@@ -44,7 +44,7 @@ def test_everything_can_be_said(file: Path):
         f'secret_file = "{file.parent / "key"}"\nevents = ["run.ended"]\n'
         '[endpoints.team]\nkind = "slack"\nurl_env = "SLACK_URL"\n'
     )
-    webhooks = load(file)
+    webhooks = load_webhooks(file)
     ops, team = webhooks.endpoints
     assert ops.secrets() == [KEY, KEY[::-1], KEY[::-1]]
     assert ops.events == {"run.ended"}
@@ -88,7 +88,7 @@ WRONG = {
 def test_what_is_wrong_is_said_with_its_place_and_without_a_secret(file: Path, text: str, sentence: str):
     file.write_text(text)
     with pytest.raises(Misconfigured, match=sentence) as refused:
-        load(file)
+        load_webhooks(file)
     said = str(refused.value)
     assert said.startswith(str(file))
     assert not any(secret in said for secret in ("this-is-secret", SECRET, OLD, KEY.hex()))
@@ -96,12 +96,12 @@ def test_what_is_wrong_is_said_with_its_place_and_without_a_secret(file: Path, t
 
 def test_a_file_that_is_not_there_is_named(file: Path):
     with pytest.raises(Misconfigured, match=r"webhooks\.toml: it cannot be read: No such file"):
-        load(file)
+        load_webhooks(file)
 
 
 def test_nothing_of_an_endpoint_shows_its_secrets(file: Path):
     file.write_text(GOOD)
-    shown = repr(load(file))
+    shown = repr(load_webhooks(file))
     assert "ops" in shown
     assert "this-is-secret" not in shown
     assert "whsec_" not in shown

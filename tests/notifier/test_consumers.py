@@ -17,11 +17,11 @@ def test_a_notifier_that_was_there_before_extensions_hears_of_them_and_goes_on_w
             "filter_subjects": [each for each in NOTICED if "extension" not in each]
         }
         call = f"CONSUMER.DURABLE.CREATE.{RESEARCH}.{NOTICES}"
-        await topology.api(log.link, call, {"stream_name": RESEARCH, "config": older})
+        await topology.request_api(log.link, call, {"stream_name": RESEARCH, "config": older})
         for slot in (Slot("r1", "hold", 1), Slot("r1", "extension", 1, 1)):
             await log.fill([Fill(slot.subject, b"{}")])
-        await delivery_consumers.ensure(log.link, log, [])
-        await delivery_consumers.ensure(log.link, log, [])
+        await delivery_consumers.ensure_consumers(log.link, log, [])
+        await delivery_consumers.ensure_consumers(log.link, log, [])
         async with log.tasks(NOTICES, at_most=10) as tasks:
             handed: list[str] = []
             async for deliveries in tasks:

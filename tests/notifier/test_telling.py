@@ -12,7 +12,7 @@ import pytest
 from services.notifier.schedule import RETRY_S, Answer
 from shared.contracts.deliveries import DeliveryTried
 from shared.contracts.evidence import Failure
-from shared.runtime.deliveries import fill
+from shared.runtime.deliveries import encode_delivery
 from tests.notifier.stage import DOWN, OK, SECRET, Sent, World, endpoint
 from tests.notifier.virtual import START, now, run
 
@@ -156,7 +156,7 @@ def test_what_is_recorded_holds_whoever_knows_better():
             await asyncio.sleep(1)
             delivery = (await world.story("ops.r1.ended")).delivery
             failed = DeliveryTried(result="failed", status=500, due=now() + timedelta(minutes=5))
-            await world.deliveries.fill([fill(delivery.tried(1, 1), failed, source="another", time=now())])
+            await world.deliveries.fill([encode_delivery(delivery.tried(1, 1), failed, source="another", time=now())])
             await asyncio.sleep(DAY)
         assert world.told() == ["r1-ended"] * 2
         assert (await world.story("ops.r1.ended")).state == "delivered"

@@ -10,7 +10,7 @@ import pytest
 from shared.contracts.evidence import Failure, Passage, Source
 from shared.contracts.facts import DecisionApproved, DecisionRevised, FetchFailed, FetchFound, SynthesisFailed
 from shared.contracts.tasks import FetchTask, SynthesizeTask, Task
-from shared.domain.approval import Rules
+from shared.domain.approval import ApprovalRules
 from tests.coordinator.story import OTHER, SOURCE, TEXT
 from tests.pages.visitor import SITE, Page, Stage, tell
 
@@ -420,7 +420,7 @@ def test_whose_approval_would_not_count_is_told_before_and_a_vote_is_shown_as_on
         await cleo.send(page, f"/runs/{run_id}/decide", decision="approve")
         await stage.dossier.until(run_id, "reported")
 
-    tell(tmp_path, story, rules=Rules(quorum=2, four_eyes=True))
+    tell(tmp_path, story, rules=ApprovalRules(quorum=2, four_eyes=True))
 
 
 def test_the_last_round_is_not_sent_back(tmp_path: Path):

@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from services.coordinator.engine.divergence import Checkpoint
-from services.coordinator.engine.projection import Projection, Wanted
-from services.coordinator.engine.summary import row
+from services.coordinator.engine.projection import Projection, RunFilter
+from services.coordinator.engine.summary import run_row
 from services.coordinator.web import hub
 from services.coordinator.web.lists import Listed, Lists, Want
 from shared.contracts import envelope
@@ -227,11 +227,11 @@ def test_a_hub_that_nobody_listens_to_listens_to_nothing(tmp_path: Path):
 
 def test_what_is_in_brief_is_what_the_run_says(tmp_path: Path):
     [run] = held_runs(1)
-    brief = row(run)
+    brief = run_row(run)
     assert (brief.q, brief.status, brief.queries, brief.answered, brief.failed) == ("What do cats do?", "hold", 1, 1, 0)
     assert (brief.sources, brief.origins, brief.deadline) == (1, 1, START + timedelta(days=3_650))
     projection = Projection(tmp_path / "projection.db")
     projection.save([(run, None)], Checkpoint("", 0, ""), unanswered=(), answered=())
-    assert projection.rows(Wanted(), limit=10) == [brief]
+    assert projection.rows(RunFilter(), limit=10) == [brief]
     assert (projection.count(("hold",)), projection.count(("failed",))) == (1, 0)
     projection.close()

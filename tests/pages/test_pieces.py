@@ -226,7 +226,7 @@ def test_the_record_says_who_cancelled_and_that_time_was_up():
     ],
 )
 def test_how_a_name_is_known_is_said_in_words(via: str, auth: str, words: str):
-    assert how(via, auth) == wording  # type: ignore[arg-type]
+    assert how(via, auth) == words  # type: ignore[arg-type]
 
 
 def test_a_step_says_what_it_was_given_and_what_it_brought():

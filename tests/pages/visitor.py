@@ -13,7 +13,7 @@ from shared.contracts.access import Role
 from shared.contracts.evidence import Citation, Source
 from shared.contracts.facts import FetchFound, PlanMade, StepOutcome, SynthesisWritten
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
-from shared.domain.approval import RELAXED, Rules
+from shared.domain.approval import ANY_APPROVAL, ApprovalRules
 from shared.domain.decisions import Defaults
 from shared.runtime.memory import MemoryLog
 from tests.access.entry import URL, created, entered
@@ -215,7 +215,7 @@ def tell(
     data: Path,
     story: Story,
     *,
-    rules: Rules = RELAXED,
+    rules: ApprovalRules = ANY_APPROVAL,
     defaults: Defaults | None = None,
     rounds: int = 5,
     log: MemoryLog | None = None,

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from services.planner.prompt import PROMPT_VERSION, PlanReply, ask
 from shared.contracts.tasks import PlanTask
-from shared.models.context_window import Room
+from shared.models.context_window import ContextWindow
 
 
 def test_the_question_the_feedback_and_the_earlier_queries_are_told_as_data():
@@ -25,7 +25,7 @@ def test_the_instructions_do_not_depend_on_the_question():
 
 
 def test_whoever_asks_says_who_in_which_words_and_for_how_much():
-    asked = ask(PlanTask("Why?", budget_usd=0.5), Room(40_000, 1_234))
+    asked = ask(PlanTask("Why?", budget_usd=0.5), ContextWindow(40_000, 1_234))
     assert (asked.agent, asked.prompt, asked.budget_usd, asked.max_tokens) == ("planner", PROMPT_VERSION, 0.5, 1_234)
 
 
@@ -33,16 +33,16 @@ LONG = PlanTask("Why?", feedback=("oldest " * 50, "newest"), asked=tuple(f"query
 
 
 def test_what_there_is_no_room_for_is_left_out_whole_the_oldest_first():
-    told = json.loads(ask(LONG, Room(6_000, 1)).user)
+    told = json.loads(ask(LONG, ContextWindow(6_000, 1)).user)
     assert told["queries_already_asked"][-1] == "query 399"
     assert 0 < len(told["queries_already_asked"]) < 400
     assert told["feedback_of_reviewers"] == list(LONG.feedback)
-    smallest = json.loads(ask(LONG, Room(0, 1)).user)
+    smallest = json.loads(ask(LONG, ContextWindow(0, 1)).user)
     assert smallest == {"question": "Why?", "feedback_of_reviewers": ["newest"]}
 
 
 def test_the_shorter_question_is_half_as_long_at_most():
-    whole = ask(LONG, Room(1_000_000, 1))
+    whole = ask(LONG, ContextWindow(1_000_000, 1))
     assert whole.shorter
     shorter = whole.shorter()
     assert "query 399" in shorter.user

@@ -9,7 +9,7 @@ from shared.contracts.messages import Message
 from shared.contracts.subjects import RESEARCH
 from shared.contracts.topology import Limits
 from shared.nats import topology
-from shared.nats.connection import Link
+from shared.nats.connection import Connection
 from shared.nats.jetstream import JetStreamLog
 from tests.nats_server import NatsServer
 
@@ -17,7 +17,7 @@ from tests.nats_server import NatsServer
 @asynccontextmanager
 async def opened(url: str, limits: Limits | None = None) -> AsyncGenerator[JetStreamLog]:
     """A log with everything set up that it needs."""
-    connection = await Link.open([url], name="test")
+    connection = await Connection.open([url], name="test")
     await topology.ensure(connection, limits or Limits())
     log = JetStreamLog(connection)
     try:
@@ -80,7 +80,7 @@ async def in_flight(log: JetStreamLog, consumer: str, count: int) -> None:
 
 
 async def info(log: JetStreamLog, call: str, *path: str) -> Any:
-    answer: Any = await topology.api(log.link, call)
+    answer: Any = await topology.request_api(log.link, call)
     for name in path:
         answer = answer[name]
     return answer

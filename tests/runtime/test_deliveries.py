@@ -56,7 +56,7 @@ def test_what_is_given_back_for_a_while_holds_up_nothing_and_comes_back(url: str
             "max_ack_pending": -1,
         }
         call = f"CONSUMER.DURABLE.CREATE.{DELIVERIES}.{teller('ops')}"
-        await topology.api(log.link, call, {"stream_name": DELIVERIES, "config": config})
+        await topology.request_api(log.link, call, {"stream_name": DELIVERIES, "config": config})
         await comes_back_late(log.beside(DELIVERIES))
 
     with_log(url, use)

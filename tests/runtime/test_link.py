@@ -11,7 +11,7 @@ from nats.aio.client import Client
 
 from shared.nats import client
 from shared.nats.client import Incoming
-from shared.nats.connection import Link
+from shared.nats.connection import Connection
 
 _INFO = {"server_id": "A", "version": "2.12.0", "host": "127.0.0.1", "port": 0, "max_payload": 1 << 20, "headers": True}
 PARTS = sampled_from(
@@ -67,7 +67,7 @@ def test_no_publisher_can_make_a_message_look_like_the_servers_word(reply: str, 
 
 
 async def _heard(url: str, headers: dict[str, str]) -> Incoming:
-    connection = await Link.open([url], name="test")
+    connection = await Connection.open([url], name="test")
     heard: asyncio.Queue[Incoming] = asyncio.Queue()
     await connection.subscribe("it", heard.put_nowait)
     await connection.post("it", b"x", headers, reply="there")
@@ -93,7 +93,7 @@ def test_names_of_headers_are_looked_at_once():
 
 def test_a_receiver_that_fails_is_told_of_and_hears_the_next_message(url: str, caplog: pytest.LogCaptureFixture):
     async def story() -> list[bytes]:
-        connection = await Link.open([url], name="test")
+        connection = await Connection.open([url], name="test")
         heard: list[bytes] = []
         done = asyncio.Event()
 
@@ -129,7 +129,7 @@ def test_closing_takes_no_longer_than_it_may_although_the_server_reads_nothing()
             writer.transport.abort()
 
         server = await asyncio.start_server(stand_still, "127.0.0.1", 0)
-        link = await Link.open([f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"], name="test")
+        link = await Connection.open([f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"], name="test")
         posts = [asyncio.create_task(link.post("a", b"x" * (1 << 20))) for _ in range(20)]
         await asyncio.wait(posts, timeout=0.3)
         time = asyncio.get_running_loop().time

@@ -14,7 +14,7 @@ import pytest
 from shared.errors import Transient
 from shared.runtime.settings import Settings
 from shared.telemetry import logs
-from shared.telemetry.tracing import WITHIN, Within
+from shared.telemetry.tracing import WITHIN, TraceScope
 
 ROOT = Path(__file__).parents[2]
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
@@ -51,7 +51,7 @@ def said(to: io.StringIO) -> dict[str, Any]:
 
 def test_a_line_for_machines_says_who_says_what_about_which_run(monkeypatch: pytest.MonkeyPatch):
     logger = saying(monkeypatch, to := io.StringIO())
-    WITHIN.set(Within("r7", f"00-{TRACE_ID}-b7ad6b7169203331-01"))
+    WITHIN.set(TraceScope("r7", f"00-{TRACE_ID}-b7ad6b7169203331-01"))
     try:
         logger.warning("It took %d s.", 3, extra={"event": "attempt.slow"})
     finally:

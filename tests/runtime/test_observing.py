@@ -16,11 +16,11 @@ from shared.contracts.tasks import PlanTask, Task
 from shared.errors import Terminal, Throttled, Transient
 from shared.runtime import clock
 from shared.runtime.memory import MemoryLog
-from shared.runtime.retry_policy import Policy
+from shared.runtime.retry_policy import RetryPolicy
 from shared.service.worker import Worker
-from shared.telemetry.attempts import Attempted, span_of
+from shared.telemetry.attempts import AttemptReport, span_of
 from shared.telemetry.metrics import Attempts, Metrics
-from shared.telemetry.tracing import WITHIN, Span, Within
+from shared.telemetry.tracing import WITHIN, Span, TraceScope
 from tests.waiting import wait_until
 
 PLAN = Step("r1", "plan", 1)
@@ -34,13 +34,13 @@ class Ear:
 
     def __init__(self) -> None:
         self.begun: list[tuple[str, str | None]] = []
-        self.heard: list[Attempted] = []
+        self.heard: list[AttemptReport] = []
 
-    def begins(self, run: str, traceparent: str | None) -> Within:
+    def begins(self, run: str, traceparent: str | None) -> TraceScope:
         self.begun.append((run, traceparent))
-        return Within(run, traceparent, [])
+        return TraceScope(run, traceparent, [])
 
-    def ended(self, attempted: Attempted) -> None:
+    def ended(self, attempted: AttemptReport) -> None:
         self.heard.append(attempted)
 
 
@@ -48,7 +48,7 @@ class Ear:
 async def working(log: MemoryLog, perform: Callable[[Task], Awaitable[StepOutcome]]) -> AsyncGenerator[Ear]:
     """A worker that is listened to, for as long as the block lasts."""
     stop, ear = asyncio.Event(), Ear()
-    policy = Policy(shortest_wait_s=0.001)
+    policy = RetryPolicy(shortest_wait_s=0.001)
     worker = Worker(log, "plan", perform, at_most=5, policy=policy, grace_s=0, observer=ear)
     async with asyncio.timeout(8):
         running = asyncio.create_task(worker.run(stop))
@@ -65,7 +65,7 @@ async def issue(log: MemoryLog, *, failures: int = 0) -> None:
     await log.fill([Fill(slot.subject, encode(slot, event))])
 
 
-def heard(script: list[object], *, failures: int = 0) -> Attempted:
+def heard(script: list[object], *, failures: int = 0) -> AttemptReport:
     """What is heard of one attempt whose work does this, one after the other."""
 
     async def perform(_: Task) -> StepOutcome:
@@ -74,7 +74,7 @@ def heard(script: list[object], *, failures: int = 0) -> Attempted:
             raise does
         return does  # type: ignore[return-value]
 
-    async def story() -> Attempted:
+    async def story() -> AttemptReport:
         log = MemoryLog(now=lambda: clock.now() - timedelta(seconds=3))
         await issue(log, failures=failures)
         async with working(log, perform) as ear:
@@ -140,7 +140,7 @@ def test_an_attempt_that_is_stopped_is_interrupted_and_one_of_a_cancelled_run_is
 
 
 def test_what_is_done_for_a_run_knows_which_and_its_parts_are_spans_below_it():
-    seen: list[Within | None] = []
+    seen: list[TraceScope | None] = []
 
     async def perform(_: Task) -> StepOutcome:
         within = WITHIN.get()
@@ -151,7 +151,7 @@ def test_what_is_done_for_a_run_knows_which_and_its_parts_are_spans_below_it():
         within.spans.append(part)
         return MADE
 
-    async def story() -> Attempted:
+    async def story() -> AttemptReport:
         log = MemoryLog()
         await issue(log)
         async with working(log, perform) as ear:
@@ -201,9 +201,11 @@ def test_no_tool_makes_more_codes_than_can_be_kept():
     assert metrics.registry.get_sample_value("dossier_attempt_errors_total", {"kind": "plan", "code": "other"}) == 203
 
 
-def heard_of_code(code: str) -> Attempted:
+def heard_of_code(code: str) -> AttemptReport:
     now = clock.now()
-    return Attempted(step=PLAN, attempt=1, deliveries=1, issued=now, began=now, ended=now, result="failed", code=code)
+    return AttemptReport(
+        step=PLAN, attempt=1, deliveries=1, issued=now, began=now, ended=now, result="failed", code=code
+    )
 
 
 def test_a_fact_that_fails_a_step_is_a_failure_although_nothing_was_raised():

@@ -15,12 +15,12 @@ from shared.contracts.tasks import PlanTask
 from shared.contracts.topology import Limits
 from shared.nats import topology
 from shared.nats.client import Incoming
-from shared.nats.connection import Link
+from shared.nats.connection import Connection
 from shared.nats.horizon import Horizon
 from shared.nats.jetstream import JetStreamDelivery, JetStreamLog
 from shared.runtime import clock, dataref
 from shared.runtime.log import Consumer, Delivery, Stored, Tasks
-from shared.runtime.retry_policy import Policy
+from shared.runtime.retry_policy import RetryPolicy
 from shared.service.worker import Worker, performing
 from tests.nats_server import NatsServer
 from tests.runtime.real import killed_and_restarted, opened, with_log
@@ -60,7 +60,7 @@ class Account:
 class Watched(JetStreamLog):
     """A log that keeps account of what it hands out."""
 
-    def __init__(self, link: Link, account: Account) -> None:
+    def __init__(self, link: Connection, account: Account) -> None:
         super().__init__(link)
         self._account = account
 
@@ -88,9 +88,9 @@ class _Watched:
 @asynccontextmanager
 async def worker(server: NatsServer, account: Account) -> AsyncGenerator[None]:
     """A process that plans, with a connection of its own, which outlives the server."""
-    log, stop = Watched(await Link.open([server.url], name="worker"), account), asyncio.Event()
+    log, stop = Watched(await Connection.open([server.url], name="worker"), account), asyncio.Event()
     perform = performing(PlanTask, account.perform)
-    running = asyncio.create_task(Worker(log, "plan", perform, at_most=4, policy=Policy()).run(stop))
+    running = asyncio.create_task(Worker(log, "plan", perform, at_most=4, policy=RetryPolicy()).run(stop))
     try:
         yield
     finally:

@@ -7,12 +7,12 @@ import msgspec
 import pytest
 
 from shared.contracts.messages import Fill
-from shared.errors import NoRoom, Refused, Unavailable
+from shared.errors import LogFull, Refused, Unavailable
 from shared.nats import topology
 from shared.nats import write_health as room_module
-from shared.nats.batch_writer import judge
+from shared.nats.batch_writer import parse_reply
 from shared.nats.jetstream import JetStreamLog
-from shared.nats.write_health import Room
+from shared.nats.write_health import WriteHealth
 from shared.runtime.log import Stored
 from tests.runtime.real import beside, with_log
 from tests.waiting import wait_until
@@ -26,20 +26,20 @@ def error(code: int, err_code: int) -> bytes:
 
 @pytest.mark.parametrize(("code", "err_code"), [(400, 10002), (503, 10023), (500, 10028), (500, 10047), (503, 10077)])
 def test_want_of_room_is_not_for_ever_whatever_class_its_code_has(code: int, err_code: int):
-    answer = judge(error(code, err_code))
-    assert isinstance(answer, NoRoom)
+    answer = parse_reply(error(code, err_code))
+    assert isinstance(answer, LogFull)
     assert "RESEARCH: as the server says" in str(answer)
 
 
 def test_what_is_too_large_is_never_taken():
-    assert isinstance(judge(error(400, 10054)), Refused)
+    assert isinstance(parse_reply(error(400, 10054)), Refused)
 
 
 async def limit(log: JetStreamLog, stream: str, room: int) -> None:
     """Let a stream grow by so many bytes; -1 for without end."""
-    info = await topology.api(log.link, f"STREAM.INFO.{stream}")
+    info = await topology.request_api(log.link, f"STREAM.INFO.{stream}")
     most = info["state"]["bytes"] + room if room >= 0 else -1
-    await topology.api(log.link, f"STREAM.UPDATE.{stream}", info["config"] | {"max_bytes": most})
+    await topology.request_api(log.link, f"STREAM.UPDATE.{stream}", info["config"] | {"max_bytes": most})
 
 
 def test_a_full_stream_is_waited_for_by_fills_and_told_to_publishers(url: str, caplog: pytest.LogCaptureFixture):
@@ -51,7 +51,7 @@ def test_a_full_stream_is_waited_for_by_fills_and_told_to_publishers(url: str, c
         filling = asyncio.create_task(log.fill(fills))
         await wait_until(lambda: log.trouble)
         assert "max_bytes" in log.trouble
-        with pytest.raises(NoRoom, match="max_bytes"):
+        with pytest.raises(LogFull, match="max_bytes"):
             await log.publish("research.requested", bytes(1_000))
         async with beside(log.room()) as waiting:
             await asyncio.sleep(0)
@@ -105,7 +105,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_an_election_is_no_trouble_but_lasting_silence_is(clock: Clock):
     async def story() -> None:
-        room = Room("RESEARCH")
+        room = WriteHealth("RESEARCH")
         room.refused(Unavailable("no leader"))
         clock.time += 4
         room.refused(Unavailable("no leader"))
@@ -122,8 +122,8 @@ def test_an_election_is_no_trouble_but_lasting_silence_is(clock: Clock):
 
 def test_what_was_refused_long_ago_is_not_held_against_it(clock: Clock):
     async def story() -> None:
-        room = Room("RESEARCH")
-        room.refused(NoRoom("full"))
+        room = WriteHealth("RESEARCH")
+        room.refused(LogFull("full"))
         assert room.trouble == "full"
         clock.time += 11
         assert room.trouble is None

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from shared.contracts.topology import Limits
 from shared.runtime.identity import NOBODY
-from shared.runtime.retry_policy import Policy
+from shared.runtime.retry_policy import RetryPolicy
 from shared.runtime.settings import Settings
 
 
@@ -24,7 +24,7 @@ def test_the_defaults_suit_one_machine():
     settings = Settings()
     assert settings.nats_url == ("nats://127.0.0.1:4222",)
     assert settings.limits == Limits(replicas=1, models=5, fetches=20)
-    assert settings.policy == Policy(attempts=4)
+    assert settings.policy == RetryPolicy(attempts=4)
     assert (settings.planner_model, settings.writer_model) == ("gpt-4o-mini", "gpt-4o")
     assert settings.approval_timeout == "2h"
     assert settings.digest_required is False
@@ -42,7 +42,7 @@ def test_the_defaults_suit_one_machine():
         ("DOSSIER_MODEL_LIMIT", "9", "limits", Limits(models=9)),
         ("DOSSIER_FETCH_LIMIT", "9", "limits", Limits(fetches=9)),
         ("DOSSIER_REPLICAS", "3", "limits", Limits(replicas=3)),
-        ("DOSSIER_ATTEMPTS", "1", "policy", Policy(attempts=1)),
+        ("DOSSIER_ATTEMPTS", "1", "policy", RetryPolicy(attempts=1)),
         ("DOSSIER_APPROVAL_TIMEOUT", "14d", "approval_timeout", "14d"),
         ("DOSSIER_DIGEST_REQUIRED", "true", "digest_required", True),
         ("DOSSIER_HOSTS", "a.example, b.example", "hosts", ("a.example", "b.example")),

@@ -12,8 +12,8 @@ from shared.contracts.subjects import ACCESS, COMPLETED, COMPLETIONS, EVIDENCE, 
 from shared.contracts.topology import Limits, streams
 from shared.errors import Refused, ServerTooOld, Unavailable
 from shared.nats import topology
-from shared.nats.batch_writer import judge
-from shared.nats.connection import Link
+from shared.nats.batch_writer import parse_reply
+from shared.nats.connection import Connection
 from shared.nats.jetstream import JetStreamLog
 from shared.runtime.log import Full, Stored
 from tests.runtime.real import Heard, in_flight, info, with_log
@@ -54,13 +54,13 @@ def test_no_stream_takes_headers_that_reach_beyond_their_subject(url: str, subje
 def test_a_server_that_is_too_old_is_refused_by_name():
     old = SimpleNamespace(server_version=(2, 11, 9))
     with pytest.raises(ServerTooOld, match=r"2\.11\.9.*2\.12\.0.*atomic batches"):
-        topology.refuse_old(old)  # type: ignore[arg-type]
-    topology.refuse_old(SimpleNamespace(server_version=(2, 12, 0)))  # type: ignore[arg-type]
+        topology.check_server_version(old)  # type: ignore[arg-type]
+    topology.check_server_version(SimpleNamespace(server_version=(2, 12, 0)))  # type: ignore[arg-type]
 
 
 def test_a_server_that_is_just_not_connected_is_not_taken_for_an_old_one():
     with pytest.raises(Unavailable, match="down"):
-        topology.refuse_old(Link(Client(), ["nats://127.0.0.1:4222"]))
+        topology.check_server_version(Connection(Client(), ["nats://127.0.0.1:4222"]))
 
 
 # Set up
@@ -69,7 +69,7 @@ def test_a_server_that_is_just_not_connected_is_not_taken_for_an_old_one():
 async def everything_that_is_set_up(log: JetStreamLog) -> list[object]:
     calls = [f"STREAM.INFO.{stream}" for stream in (RESEARCH, COMPLETIONS, EVIDENCE, ACCESS)]
     calls += [f"CONSUMER.INFO.{RESEARCH}.{consumer}" for consumer in (*KINDS, "lead")]
-    answers = [await topology.api(log.link, call) for call in calls]
+    answers = [await topology.request_api(log.link, call) for call in calls]
     return [(answer["config"], answer["created"]) for answer in answers]
 
 
@@ -102,13 +102,13 @@ def test_texts_of_an_earlier_release_are_kept_and_from_then_on_written_once(url:
     earlier = {name: value for name, value in evidence.items() if name not in new}
 
     async def main() -> None:
-        link = await Link.open([url], name="test")
-        await topology.api(link, f"STREAM.CREATE.{EVIDENCE}", earlier)
+        link = await Connection.open([url], name="test")
+        await topology.request_api(link, f"STREAM.CREATE.{EVIDENCE}", earlier)
         log = JetStreamLog(link)
         digest = await log.put("frozen")
         await topology.ensure(link, Limits())
         assert await JetStreamLog(link).put("frozen") == digest
-        assert not isinstance(judge((await link.request(f"evidence.{digest}.0", b"another")).data), Stored)
+        assert not isinstance(parse_reply((await link.request(f"evidence.{digest}.0", b"another")).data), Stored)
         assert await log.get(digest) == "frozen"
         await log.close()
 
@@ -117,7 +117,7 @@ def test_texts_of_an_earlier_release_are_kept_and_from_then_on_written_once(url:
 
 def test_an_election_can_begin_before_all_else_is_set_up(url: str):
     async def main() -> None:
-        log = JetStreamLog(await Link.open([url], name="test"))
+        log = JetStreamLog(await Connection.open([url], name="test"))
         await topology.ensure_lead(log.link, Limits())
         await log.fill([Fill("research.lead", b"{}")])
         async with asyncio.timeout(5), log.tasks("lead", at_most=1) as terms:
@@ -132,7 +132,7 @@ def test_an_election_can_begin_before_all_else_is_set_up(url: str):
 
 def test_what_says_who_may_do_what_can_be_there_before_all_else_and_is_followed_like_the_log(url: str):
     async def main() -> None:
-        link = await Link.open([url], name="test")
+        link = await Connection.open([url], name="test")
         await topology.ensure_access(link, Limits())
         access = JetStreamLog(link, ACCESS)
         boxes = [Fill(key_created(f"k{number}"), b"x") for number in range(20)]

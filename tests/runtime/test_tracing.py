@@ -20,7 +20,7 @@ from shared.runtime import clock
 from shared.runtime.settings import Settings
 from shared.telemetry import setup
 from shared.telemetry.otlp import OtlpTracer
-from shared.telemetry.tracing import WITHIN, Span, Within
+from shared.telemetry.tracing import WITHIN, Span, TraceScope
 from tests.harness.environment import ROOT, inherited
 from tests.harness.otlp import Collector, Got
 from tests.harness.receiver import Receiver, Reply
@@ -179,7 +179,7 @@ def called(*, content: bool, base_url: str | None = "http://endpoint.test/v1") -
         return httpx2.Response(200, json={"choices": choices, "usage": usage})
 
     async def one() -> list[Span]:
-        WITHIN.set(within := Within("r1", WANTED, [], content))
+        WITHIN.set(within := TraceScope("r1", WANTED, [], content))
         http = httpx2.AsyncClient(transport=httpx2.MockTransport(respond))
         model = OpenAIModel("m-1", api_key="sk-secret", base_url=base_url, http_client=http)
         await model.answer(ASK)

@@ -6,9 +6,18 @@ import pytest
 
 from shared.contracts.evidence import Failure
 from shared.errors import Refused, StepError, Terminal, Throttled, Transient, Unavailable
-from shared.runtime.retry_policy import Again, GiveUp, Policy, Verdict, Wait, abandoned, failure_of, verdict
+from shared.runtime.retry_policy import (
+    GiveUp,
+    Retry,
+    RetryPolicy,
+    Verdict,
+    Wait,
+    decide_retry,
+    failure_from,
+    give_up_abandoned,
+)
 
-POLICY = Policy(attempts=4, deliveries=5, longest_wait_s=600.0)
+POLICY = RetryPolicy(attempts=4, deliveries=5, longest_wait_s=600.0)
 TERMINAL = Terminal("unauthorized", "The key is wrong.")
 TRANSIENT = Transient("timeout", "No answer.")
 DEFECT = ZeroDivisionError("division by zero")
@@ -18,11 +27,11 @@ def throttled(seconds: float) -> Throttled:
     return Throttled("throttled", "Slow down.", retry_after=seconds)
 
 
-AGAIN_TRANSIENT, GIVE_UP_TRANSIENT = (what(Failure("timeout", "No answer.")) for what in (Again, GiveUp))
-AGAIN_THROTTLED, GIVE_UP_THROTTLED = (what(Failure("throttled", "Slow down.")) for what in (Again, GiveUp))
+AGAIN_TRANSIENT, GIVE_UP_TRANSIENT = (what(Failure("timeout", "No answer.")) for what in (Retry, GiveUp))
+AGAIN_THROTTLED, GIVE_UP_THROTTLED = (what(Failure("throttled", "Slow down.")) for what in (Retry, GiveUp))
 GIVE_UP_TERMINAL = GiveUp(Failure("unauthorized", "The key is wrong."))
 AGAIN_DEFECT, GIVE_UP_DEFECT = (
-    what(Failure("defect", "ZeroDivisionError: division by zero")) for what in (Again, GiveUp)
+    what(Failure("defect", "ZeroDivisionError: division by zero")) for what in (Retry, GiveUp)
 )
 
 
@@ -50,7 +59,7 @@ AGAIN_DEFECT, GIVE_UP_DEFECT = (
     ],
 )
 def test_what_follows_an_error(error: Exception, failures: int, waited_s: float, follows: Verdict):
-    assert verdict(error, failures=failures, waited_s=waited_s, policy=POLICY) == follows
+    assert decide_retry(error, failures=failures, waited_s=waited_s, policy=POLICY) == follows
 
 
 @pytest.mark.parametrize("seconds", [0.0, -5.0])
@@ -58,7 +67,9 @@ def test_being_throttled_without_a_wait_ends_all_the_same(seconds: float):
     """Else a worker would ask an endpoint that refuses it as fast as it can, for ever."""
     waited_s = 0.0
     for _ in range(1_000):
-        follows = verdict(throttled(seconds), failures=0, waited_s=waited_s, policy=Policy(longest_wait_s=1.0))
+        follows = decide_retry(
+            throttled(seconds), failures=0, waited_s=waited_s, policy=RetryPolicy(longest_wait_s=1.0)
+        )
         if not isinstance(follows, Wait):
             return
         assert follows.seconds > 0
@@ -68,15 +79,15 @@ def test_being_throttled_without_a_wait_ends_all_the_same(seconds: float):
 
 @pytest.mark.parametrize(("attempts", "failures"), [(1, 0), (2, 1), (10, 9)])
 def test_the_last_attempt_is_the_operators_choice(attempts: int, failures: int):
-    policy = Policy(attempts=attempts)
-    assert isinstance(verdict(TRANSIENT, failures=failures, waited_s=0, policy=policy), GiveUp)
+    policy = RetryPolicy(attempts=attempts)
+    assert isinstance(decide_retry(TRANSIENT, failures=failures, waited_s=0, policy=policy), GiveUp)
     if failures:
-        assert isinstance(verdict(TRANSIENT, failures=failures - 1, waited_s=0, policy=policy), Again)
+        assert isinstance(decide_retry(TRANSIENT, failures=failures - 1, waited_s=0, policy=policy), Retry)
 
 
 @pytest.mark.parametrize(("deliveries", "given_up"), [(1, False), (4, False), (5, True), (6, True)])
 def test_the_fifth_delivery_is_given_up(deliveries: int, given_up: bool):
-    follows = abandoned(deliveries, POLICY)
+    follows = give_up_abandoned(deliveries, POLICY)
     assert (follows is not None) is given_up
     if follows:
         assert follows.error.code == "abandoned"
@@ -85,15 +96,15 @@ def test_the_fifth_delivery_is_given_up(deliveries: int, given_up: bool):
 
 @pytest.mark.parametrize("error", [TERMINAL, TRANSIENT, throttled(5)])
 def test_a_step_error_is_recorded_by_its_code_and_in_its_words(error: StepError):
-    assert failure_of(error) == Failure(error.code, error.message)
+    assert failure_from(error) == Failure(error.code, error.message)
 
 
 @pytest.mark.parametrize("error", [KeyError("q"), Unavailable("gone"), Refused(1, "no"), RuntimeError()])
 def test_whatever_else_is_a_defect_by_its_class(error: Exception):
-    failure = failure_of(error)
+    failure = failure_from(error)
     assert failure.code == "defect"
     assert failure.message.startswith(f"{type(error).__name__}: ")
 
 
 def test_a_defect_with_much_to_say_is_cut():
-    assert len(failure_of(ValueError("x" * 100_000)).message) == 2_000
+    assert len(failure_from(ValueError("x" * 100_000)).message) == 2_000

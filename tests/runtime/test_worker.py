@@ -31,7 +31,7 @@ from shared.errors import StepError, Terminal, Throttled, Transient
 from shared.runtime import clock, dataref, transcript
 from shared.runtime.log import Consumer, Delivery, Filled, Tasks
 from shared.runtime.memory import MemoryLog
-from shared.runtime.retry_policy import Policy
+from shared.runtime.retry_policy import RetryPolicy
 from shared.service import worker as worker_module
 from shared.service.worker import Perform, Worker, performing
 from tests.runtime.witness import Witness
@@ -110,11 +110,11 @@ async def hand_out(log: MemoryLog, times: int) -> None:
 
 @asynccontextmanager
 async def working(
-    log: MemoryLog, perform: Perform, *, at_most: int = 5, policy: Policy | None = None, grace_s: float = 1.0
+    log: MemoryLog, perform: Perform, *, at_most: int = 5, policy: RetryPolicy | None = None, grace_s: float = 1.0
 ) -> AsyncGenerator[asyncio.Event]:
     """A worker at its work; its end is waited for after `stop` is set, at the latest here."""
     stop = asyncio.Event()
-    worker = Worker(log, "plan", perform, at_most=at_most, policy=policy or Policy(), grace_s=grace_s)
+    worker = Worker(log, "plan", perform, at_most=at_most, policy=policy or RetryPolicy(), grace_s=grace_s)
     async with asyncio.timeout(8):
         running = asyncio.create_task(worker.run(stop))
         try:
@@ -567,7 +567,7 @@ async def test_whoever_is_throttled_waits_and_uses_up_no_attempt():
     await issue(log, failures=3)
     throttled = Throttled("throttled", "Slow down.", retry_after=0.01)
     work = Work(throttled, throttled, throttled, MADE)
-    async with working(log, work, policy=Policy(shortest_wait_s=0.01)):
+    async with working(log, work, policy=RetryPolicy(shortest_wait_s=0.01)):
         await wait_until(lambda: "ack" in log.done)
     assert len(work.performed) == 4
     assert log.done == ["fill research.run.r1.plan.1", "ack"]
@@ -579,7 +579,7 @@ async def test_whoever_is_throttled_for_too_long_in_all_has_failed_an_attempt():
     log = Witness()
     await issue(log)
     work = Work(Throttled("throttled", "Slow down.", retry_after=0.01))
-    async with working(log, work, policy=Policy(shortest_wait_s=0.01, longest_wait_s=0.025)):
+    async with working(log, work, policy=RetryPolicy(shortest_wait_s=0.01, longest_wait_s=0.025)):
         await wait_until(lambda: "ack" in log.done)
     assert len(work.performed) == 3
     fact = log.said(PLAN.attempt(1))
@@ -603,7 +603,7 @@ async def test_what_was_paid_before_a_wait_is_in_the_outcome_and_off_the_budget(
     log = Witness()
     await issue(log, task=PlanTask("q", budget_usd=1.0))
     work = Work(having_called(Throttled("throttled", "Slow down.", retry_after=0.01)), PAID_PLAN)
-    async with working(log, work, policy=Policy(shortest_wait_s=0.01)):
+    async with working(log, work, policy=RetryPolicy(shortest_wait_s=0.01)):
         await wait_until(lambda: "ack" in log.done)
     made = log.said(PLAN.outcome)
     assert isinstance(made, PlanMade)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, Final, Protocol
 
-from services.coordinator.engine.approvals import Desk
+from services.coordinator.engine.approvals import Approvals
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.evidence import Failure
@@ -15,8 +15,8 @@ from shared.contracts.facts import DecisionRevised, Fact, FetchFailed, PlanMade
 from shared.contracts.messages import Fill, Message
 from shared.contracts.requests import Extension, Ruling
 from shared.contracts.subjects import Slot
-from shared.domain.judgement import Refuse, winner
-from shared.domain.roles import local
+from shared.domain.judgement import Reject, describe_winner
+from shared.domain.roles import local_principal
 from shared.domain.run import Run
 from shared.errors import Unavailable
 from tests.simulation.journal import Answer, Journal
@@ -38,14 +38,14 @@ _PATIENCE_S: Final = 20.0
 _ANSWERED_WITHIN_S: Final = 8.0
 
 
-Asking = Callable[[Desk], Coroutine[Any, Any, tuple[Refuse | None, Run | None]]]
+Asking = Callable[[Approvals], Coroutine[Any, Any, tuple[Reject | None, Run | None]]]
 
 
 class Office(Protocol):
     """A coordinator, as whoever calls its API sees it."""
 
     host: Host
-    desk: Desk
+    desk: Approvals
 
     @property
     def alive(self) -> bool:
@@ -159,7 +159,7 @@ class People:
             return
         ruling = Ruling(run_id=run, by=say.by, digest=digest, exclude=() if say.verb == "cancel" else exclude)
         if say.over == "desk":
-            await self._call(say, run, lambda desk: desk.rule(say.verb, ruling, local()))  # type: ignore[arg-type]
+            await self._call(say, run, lambda desk: desk.submit(say.verb, ruling, local_principal()))  # type: ignore[arg-type]
             return
         content = {"run_id": run, "by": say.by}
         content |= {"digest": digest} if digest else {}
@@ -211,7 +211,7 @@ class People:
         if hold:
             until = _deadline(hold) + timedelta(seconds=say.more)
             wish = Extension(run_id=run, by=say.by, deadline=until)
-            await self._call(say, run, lambda desk: desk.extend(wish, local()), until)
+            await self._call(say, run, lambda desk: desk.extend(wish, local_principal()), until)
 
     async def _call(self, say: Say, run: str, ask: Asking, until: datetime | None = None) -> None:
         """Ask a coordinator, another one where that does not answer, until one does."""
@@ -232,10 +232,10 @@ class People:
                 unheard = True
             await asyncio.sleep(_AGAIN_S)
 
-    def _told(self, say: Say, run: str, refusal: Refuse | None, known: Run | None) -> tuple[str, str]:
+    def _told(self, say: Say, run: str, refusal: Reject | None, known: Run | None) -> tuple[str, str]:
         """Why not, as a code, and who won."""
         lost = refusal and known and (known.current.decision or known.completed)
-        told, code = winner(known) if known and lost else "", refusal.code if refusal else ""
+        told, code = describe_winner(known) if known and lost else "", refusal.code if refusal else ""
         self._network.say(say.by, f"asks to {say.verb} {run} → {code or 'done'} {told}")
         return code, told
 

@@ -5,12 +5,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from services.coordinator.engine.approvals import Desk
+from services.coordinator.engine.approvals import Approvals
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.projection import Projection
 from shared.contracts.subjects import Kind
 from shared.domain.decisions import Defaults
-from shared.runtime.retry_policy import Policy
+from shared.runtime.retry_policy import RetryPolicy
 from shared.service.worker import Worker
 from tests.dossier import nothing_to_set_up
 from tests.simulation.loop import OUTSIDE, Host
@@ -88,7 +88,7 @@ class CoordinatorProcess(Process):
         self.saved: list[bytes] = []
         self.projection: Projection
         self.coordinator: Coordinator
-        self.desk: Desk
+        self.desk: Approvals
 
     def begin(self, memory: str = "saved") -> None:
         self.projection = Projection(Path(":memory:"))
@@ -98,7 +98,7 @@ class CoordinatorProcess(Process):
 
     async def main(self, memory: str) -> None:
         self.coordinator = Coordinator(self.connection, self.projection, defaults=Defaults(), set_up=nothing_to_set_up)
-        self.desk = Desk(self.connection, self.coordinator, digest_required=False)
+        self.desk = Approvals(self.connection, self.coordinator, digest_required=False)
         await self.coordinator.run()
 
     def stop(self) -> None:
@@ -120,7 +120,7 @@ class WorkerProcess(Process):
     async def main(self, memory: str) -> None:
         self._stop = asyncio.Event()
         perform = partial(self.world.work.perform, connection=self.connection)
-        worker = Worker(self.connection, self._kind, perform, at_most=_AT_MOST, policy=Policy(), grace_s=_GRACE_S)
+        worker = Worker(self.connection, self._kind, perform, at_most=_AT_MOST, policy=RetryPolicy(), grace_s=_GRACE_S)
         await worker.run(self._stop)
 
     def stop(self) -> None:

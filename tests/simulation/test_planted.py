@@ -7,19 +7,19 @@ import pytest
 from msgspec.structs import replace
 
 from services.coordinator.engine import loop, pending
-from services.coordinator.engine.approvals import Desk
+from services.coordinator.engine.approvals import Approvals
 from services.coordinator.engine.fold import Fold
 from services.coordinator.engine.loop import Coordinator
-from services.coordinator.engine.pending import Inbox
+from services.coordinator.engine.pending import PendingMessages
 from shared.contracts.facts import FetchFound
 from shared.contracts.messages import Message
 from shared.contracts.subjects import Step
 from shared.contracts.tasks import Task
 from shared.contracts.topology import Limits
 from shared.domain import decisions, owed, run
-from shared.domain.decisions import Inbound, Judgement, Refuse, Said
+from shared.domain.decisions import Duplicate, Inbound, Judgement, Reject
 from shared.domain.owed import NOTHING, Owed
-from shared.domain.run import Box, Recorded, Round, Run
+from shared.domain.run import Entry, Recorded, Round, Run
 from shared.nats.horizon import Horizon
 from shared.runtime import clock
 from shared.service import worker
@@ -56,7 +56,7 @@ def fold_only_what_comes_in_order(patch: pytest.MonkeyPatch) -> None:
 
 
 def let_the_last_fact_of_a_box_stay(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(run, "_first", lambda box, it, fact: Box(it.seq, it.time, it.sha256, fact))
+    patch.setattr(run, "_first", lambda box, it, fact: Entry(it.seq, it.time, it.sha256, fact))
 
 
 def owe_a_task_again_under_another_attempt(patch: pytest.MonkeyPatch) -> None:
@@ -72,32 +72,32 @@ def owe_a_task_again_under_another_attempt(patch: pytest.MonkeyPatch) -> None:
 
 
 def judge_a_decision_by_when_it_is_read(patch: pytest.MonkeyPatch) -> None:
-    judge = decisions.judge_ruling
+    judge = decisions.decide_ruling
 
     def late(*said: Any, at: Any, **more: Any) -> Judgement:
         return judge(*said, at=clock.now(), **more)
 
-    patch.setattr(decisions, "judge_ruling", late)
+    patch.setattr(decisions, "decide_ruling", late)
 
 
 def lose_an_early_decision(patch: pytest.MonkeyPatch) -> None:
-    judge = decisions.judge
+    judge = decisions.decide_inbound
 
     def hasty(inbound: Inbound, of: Run | None, *more: Any) -> Judgement:
         early = of and of.current.hold is None and inbound.verb in ("approve", "reject")
-        return Said() if early else judge(inbound, of, *more)
+        return Duplicate() if early else judge(inbound, of, *more)
 
-    patch.setattr(loop, "judge", hasty)
+    patch.setattr(loop, "decide_inbound", hasty)
 
 
 def refuse_an_early_decision(patch: pytest.MonkeyPatch) -> None:
-    judge = decisions.judge
+    judge = decisions.decide_inbound
 
     def strict(inbound: Inbound, of: Run | None, *more: Any) -> Judgement:
         early = of and of.accepted and of.current.hold is None and inbound.verb in ("approve", "reject")
-        return Refuse("not_held", "It is not on hold yet.") if early else judge(inbound, of, *more)
+        return Reject("not_held", "It is not on hold yet.") if early else judge(inbound, of, *more)
 
-    patch.setattr(loop, "judge", strict)
+    patch.setattr(loop, "decide_inbound", strict)
 
 
 def expire_before_folding_to_the_end(patch: pytest.MonkeyPatch) -> None:
@@ -123,8 +123,8 @@ def forget_what_a_follower_has_read(patch: pytest.MonkeyPatch) -> None:
 
 
 def save_no_message_that_waits(patch: pytest.MonkeyPatch) -> None:
-    changes = Inbox.changes
-    patch.setattr(Inbox, "changes", lambda self: ((), changes(self)[1]))
+    changes = PendingMessages.changes
+    patch.setattr(PendingMessages, "changes", lambda self: ((), changes(self)[1]))
 
 
 def ignore_the_limit(patch: pytest.MonkeyPatch) -> None:
@@ -162,10 +162,10 @@ def open_the_hold_on_other_evidence(patch: pytest.MonkeyPatch) -> None:
 
 
 def tell_everybody_that_they_won(patch: pytest.MonkeyPatch) -> None:
-    async def found(self: Desk, *_: Any) -> int:
+    async def found(self: Approvals, *_: Any) -> int:
         return 1
 
-    patch.setattr(Desk, "_seq_of", found)
+    patch.setattr(Approvals, "_seq_of", found)
 
 
 def forget_the_deadline(patch: pytest.MonkeyPatch) -> None:
@@ -187,16 +187,16 @@ def count_an_extension_that_came_too_late(patch: pytest.MonkeyPatch) -> None:
 
 
 def answer_an_extension_without_reading_it_back(patch: pytest.MonkeyPatch) -> None:
-    judged = Desk._judged_extension
-    asked: set[tuple[Desk, str]] = set()
+    judged = Approvals._judged_extension
+    asked: set[tuple[Approvals, str]] = set()
 
-    async def once(self: Desk, wish: Any, who: Any) -> tuple[Run | None, Judgement]:
+    async def once(self: Approvals, wish: Any, who: Any) -> tuple[Run | None, Judgement]:
         of, follows = await judged(self, wish, who)
         said = (self, wish.by) in asked
         asked.add((self, wish.by))
-        return of, Said() if said else follows
+        return of, Duplicate() if said else follows
 
-    patch.setattr(Desk, "_judged_extension", once)
+    patch.setattr(Approvals, "_judged_extension", once)
 
 
 PLANTS: Final[tuple[Plant, ...]] = (

@@ -10,15 +10,15 @@ from typing import Final
 from msgspec import Struct
 
 from services.coordinator.engine import fold, loop, pending
-from services.coordinator.engine.fold import read
 from shared.contracts.envelope import decode
 from shared.contracts.facts import TaskIssued
 from shared.contracts.messages import Message
 from shared.contracts.subjects import Kind, parse_slot
 from shared.contracts.topology import Limits
+from shared.domain.decoding import decode_message
 from shared.domain.owed import owed
 from shared.domain.run import Recorded, Run, evolve
-from shared.runtime.dataref import whole
+from shared.runtime.dataref import load_text
 from tests.simulation import faults
 from tests.simulation.book import Book
 from tests.simulation.faults import Fault, OnMessage
@@ -253,7 +253,7 @@ class World:
             if self.loop.time() > until:
                 return ["A coordinator does not read the log to its end."]
             await asyncio.sleep(_LOOK_EVERY_S)
-        facts = _facts([await whole(self.network.log, message) for message in messages])
+        facts = _facts([await load_text(self.network.log, message) for message in messages])
         runs = _fold(facts)
         wrong = [] if _fold(facts[::-1]) == runs else ["The facts in another order give other runs."]
         for run in runs.values():
@@ -275,7 +275,7 @@ def _compared(process: CoordinatorProcess, runs: dict[str, Run]) -> list[str]:
 
 
 def _facts(messages: Sequence[Message]) -> list[Recorded]:
-    return [read(slot, message) for message in messages if (slot := parse_slot(message.subject))]
+    return [decode_message(slot, message) for message in messages if (slot := parse_slot(message.subject))]
 
 
 def _fold(facts: Sequence[Recorded]) -> dict[str, Run]:

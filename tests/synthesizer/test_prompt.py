@@ -8,7 +8,7 @@ from services.synthesizer.prompt import PROMPT_VERSION, ask, boundary
 from services.synthesizer.schema import WriterReply
 from shared.contracts.evidence import Finding, Passage, Source
 from shared.contracts.tasks import SynthesizeTask
-from shared.models.context_window import room
+from shared.models.context_window import window_of
 
 
 def source(name: str, *texts: str) -> Source:
@@ -82,20 +82,20 @@ MUCH = task(Finding("p", (source("a", *(f"{n:03} " + "x" * 96 for n in range(1_0
 
 def test_a_prompt_fits_the_room_there_is():
     for tokens in (4_096, 16_384):
-        fits = room("writer", tokens)
+        fits = window_of("writer", tokens)
         asked = ask(MUCH, fits)
         size = len(f"{asked.system}{asked.user}{WriterReply.model_json_schema()}".encode())
         assert size <= fits.prompt
         assert asked.max_tokens == fits.reply
-    assert 0 < shown(ask(MUCH, room("writer", 4_096)).user) < shown(ask(MUCH, room("writer", 16_384)).user)
+    assert 0 < shown(ask(MUCH, window_of("writer", 4_096)).user) < shown(ask(MUCH, window_of("writer", 16_384)).user)
 
 
 def test_a_prompt_holds_a_page_worth_of_passages_however_much_room_there_is():
-    assert shown(ask(MUCH, room("writer", 1_000_000)).user) <= 60_000
+    assert shown(ask(MUCH, window_of("writer", 1_000_000)).user) <= 60_000
 
 
 def test_the_shorter_question_has_half_of_the_passages_each_of_them_whole():
-    whole = ask(MUCH, room("writer", 1_000_000))
+    whole = ask(MUCH, window_of("writer", 1_000_000))
     assert whole.shorter
     shorter = whole.shorter()
     assert 0 < shown(shorter.user) <= shown(whole.user) / 2

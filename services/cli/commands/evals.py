@@ -16,18 +16,18 @@ from services.cli.shell.refusal import MISUSED, Refusal
 from services.cli.shell.settings import CliSettings
 from services.cli.shell.setup import Setup
 from services.cli.shell.terminal import Terminal
-from services.coordinator.engine.fold import read
 from shared.api import local_token
 from shared.contracts.evidence import Call
 from shared.contracts.facts import PlanMade, SynthesisWritten
 from shared.contracts.messages import Message
 from shared.contracts.subjects import RUN, is_token, parse_slot
-from shared.domain.replay import folded
+from shared.domain.decoding import decode_message
+from shared.domain.replay import fold_facts
 from shared.domain.run import Run
 from shared.errors import ContractError, Refused, Unavailable
 from shared.models import roles
 from shared.models.context_window import Agent
-from shared.runtime.dataref import whole
+from shared.runtime.dataref import load_text
 from shared.runtime.log import Log
 from shared.runtime.settings import Settings
 
@@ -59,7 +59,7 @@ async def recorded(log: Log, run_id: str, settings: Settings) -> Recording:
     """The run as the log has it, with the texts that it names. Raises `Refusal` for what makes no case."""
     if not is_token(run_id):
         raise Refusal(f"{run_id!r} names no run.", code=MISUSED)
-    messages = [await whole(log, it) async for it in log.history(f"{RUN}.{run_id}.>") if parse_slot(it.subject)]
+    messages = [await load_text(log, it) async for it in log.history(f"{RUN}.{run_id}.>") if parse_slot(it.subject)]
     run = _ended(run_id, messages)
     try:
         wanted, calls = list(dict.fromkeys(case.named(messages))), list(case.calls(messages))
@@ -76,8 +76,8 @@ async def recorded(log: Log, run_id: str, settings: Settings) -> Recording:
 def _ended(run_id: str, messages: list[Message]) -> Run:
     if not messages:
         raise Refusal(f"There is no run {run_id}.")
-    facts = [read(slot, it) for it in messages if (slot := parse_slot(it.subject))]
-    run = folded(run_id, facts)
+    facts = [decode_message(slot, it) for it in messages if (slot := parse_slot(it.subject))]
+    run = fold_facts(run_id, facts)
     if run.completed is None or run.accepted is None:
         raise Refusal(f"{run_id} has not ended yet; it is {run.status}.")
     if run.status == "cancelled":
@@ -124,7 +124,7 @@ def secrets(settings: CliSettings, folder: Folder) -> dict[str, str]:
     fields = ((name, getattr(settings, name)) for name in type(settings).model_fields)
     known = {name: value.get_secret_value() for name, value in fields if isinstance(value, SecretStr)}
     known |= {f"nats_url {n}": urlsplit(url).password or "" for n, url in enumerate(settings.nats_url, 1)}
-    known["token of the data folder"] = local_token.read(folder.path) or ""
+    known["token of the data folder"] = local_token.read_token(folder.path) or ""
     return {name: secret for name, secret in known.items() if len(secret) >= _SHORTEST_SECRET}
 
 

@@ -12,8 +12,8 @@ from services.cli.shell.terminal import printable
 from shared.api.schemas import EventView
 from shared.contracts.facts import Fact
 from shared.contracts.subjects import RUN, parse_slot
-from shared.domain.decoding import placed, salvaged
-from shared.domain.run import Recorded, Run, Unknown, evolve
+from shared.domain.decoding import fact_for_slot, unreadable_fact
+from shared.domain.run import Recorded, Run, UnknownFact, evolve
 
 _NO_HASH: Final = ""
 """The API's events do not carry the hashes of the stored bytes; nothing here needs them."""
@@ -33,10 +33,10 @@ def advance(run: Run, event: EventView) -> Run:
     if slot is None or event.time is None:
         return run
     try:
-        fact = placed(slot, msgspec.convert(_printable(event.data), type=Fact))
+        fact = fact_for_slot(slot, msgspec.convert(_printable(event.data), type=Fact))
     except msgspec.ValidationError:
         unknown = f"{event.type} is not a type that this release knows."
-        fact = Unknown(unknown) if event.data else salvaged(slot, "EVIDENCE has no undamaged text for it.")
+        fact = UnknownFact(unknown) if event.data else unreadable_fact(slot, "EVIDENCE has no undamaged text for it.")
     return evolve(run, Recorded(slot, event.sequence, event.time, _NO_HASH, fact, event.time))
 
 

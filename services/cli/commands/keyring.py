@@ -22,7 +22,7 @@ from shared.contracts.subjects import ACCESS, key_created, key_revoked
 from shared.contracts.topology import Limits
 from shared.domain import keys
 from shared.domain.approval import LOCAL
-from shared.domain.keyring import Keyring, Made, turned
+from shared.domain.keyring import Keyring, StoredKey, apply_key_fact
 from shared.domain.roles import ACTIONS, LEAST, ROLES
 from shared.errors import InvalidMessage
 from shared.nats import topology
@@ -55,7 +55,7 @@ class Wanted(Struct, frozen=True):
             id=id_,
             name=self.name,
             role=role,
-            sha256=keys.hash_of(key),
+            sha256=keys.key_hash(key),
             expires_at=now + timedelta(seconds=_seconds(self.expires)),
             scopes=tuple(self._scope(scope, role) for scope in self.scopes),
             created_by=user_name(),
@@ -92,7 +92,7 @@ class KeyStore:
         """All keys."""
         ring = Keyring()
         async for message in self._log.history("access.>"):
-            ring = turned(ring, message)
+            ring = apply_key_fact(ring, message)
         return ring
 
     async def write(self, subject: str, fact: AccessFact) -> bool:
@@ -107,7 +107,7 @@ class KeyStore:
 async def create(store: KeyStore, terminal: Terminal, wanted: Wanted) -> None:
     """Make a key, and give it: on standard output, and never again."""
     id_ = clock.token()[: keys.ID_LENGTH]
-    key = keys.made(id_, clock.secret())
+    key = keys.format_key(id_, clock.secret())
     fact = wanted.fact(id_, key, clock.now())
     if not await store.write(key_created(id_), fact):
         raise Refusal(f"There is a key {id_} already; try again.")
@@ -144,7 +144,7 @@ async def revoke(store: KeyStore, terminal: Terminal, id_: str) -> None:
         terminal.say(f"Key {id_} was revoked before.")
 
 
-def _row(made: Made, ring: Keyring, now: datetime) -> dict[str, object]:
+def _row(made: StoredKey, ring: Keyring, now: datetime) -> dict[str, object]:
     fact = made.fact
     return {
         "id": fact.id,

@@ -18,14 +18,14 @@ from services.cli.shell.refusal import MISUSED, Refusal
 from services.cli.shell.setup import Setup
 from services.cli.shell.terminal import Terminal, printable
 from services.cli.supervisor.supervisor import supervised
-from services.coordinator.engine.fold import read
 from services.coordinator.upgrade.projected import Standing, Standings, compared
 from shared.contracts.subjects import RUN, parse_slot
-from shared.domain.replay import Difference, folded, replay
+from shared.domain.decoding import decode_message
+from shared.domain.replay import Difference, fold_facts, replay
 from shared.domain.run import FOLD_VERSION, Recorded
 from shared.errors import Refused, Unavailable
 from shared.nats.jetstream import JetStreamLog
-from shared.runtime.dataref import whole
+from shared.runtime.dataref import load_text
 from shared.runtime.identity import Identity
 from shared.runtime.log import Log
 
@@ -77,7 +77,7 @@ async def against(log: Log, standings: Standings) -> Checked:
 async def _differences(log: Log, standing: Standing, standings: Standings) -> list[Difference]:
     facts = [it async for it in _facts(log, standing.id) if _is_recorded(it, standing, standings.seq)]
     try:
-        run = folded(standing.id, facts)
+        run = fold_facts(standing.id, facts)
         return [*compared(run, standing, answered=standings.answered), *replay(standing.id, facts)]
     except Exception as error:  # whatever this release cannot bear, it would not bear in production
         return [Difference(standing.id, "", f"this release fails on it, {type(error).__name__}: {error}")]
@@ -86,7 +86,7 @@ async def _differences(log: Log, standing: Standing, standings: Standings) -> li
 async def _facts(log: Log, run: str) -> AsyncGenerator[Recorded]:
     async for message in log.history(f"{RUN}.{run}.>"):
         if slot := parse_slot(message.subject):
-            yield read(slot, await whole(log, message))
+            yield decode_message(slot, await load_text(log, message))
 
 
 def _is_recorded(it: Recorded, standing: Standing, seq: int) -> bool:

@@ -17,7 +17,7 @@ from services.cli.doctor.whoami import whoami
 from services.cli.shell.connecting import connected
 from services.cli.shell.refusal import Refusal
 from services.cli.shell.terminal import Terminal, printable
-from shared.nats.connection import Link
+from shared.nats.connection import Connection
 from shared.runtime.settings import Settings
 
 _STYLES: Final[dict[State, str]] = {"ok": "green", "warning": "yellow", "fault": "red"}
@@ -40,7 +40,7 @@ async def _nats(patient: Patient, settings: Settings) -> list[Finding]:
         await link.close()
 
 
-async def _connected(link: Link, patient: Patient, settings: Settings) -> list[Finding]:
+async def _connected(link: Connection, patient: Patient, settings: Settings) -> list[Finding]:
     me = await whoami(link)
     checks: list[tuple[str, Check]] = [
         ("server version", partial(server.version, link)),

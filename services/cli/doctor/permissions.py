@@ -13,7 +13,7 @@ from services.cli.doctor.whoami import Whoami
 from services.cli.lockdown.permissions import OPERATOR, USERS, User
 from shared.contracts.subjects import RUN
 from shared.errors import Unavailable
-from shared.nats.connection import Link
+from shared.nats.connection import Connection
 
 _NOWHERE: Final = {"Nats-Expected-Stream": "DOSSIER-DOCTOR"}
 _NO_JSON: Final = b"{"
@@ -29,7 +29,7 @@ _BOXES: Final = ("accepted", "task.>", "hold.*", "extension.*.*", "vote.*.*", "d
 """Of a run; what is the coordinator's alone to fill, which its own list says in one word."""
 
 
-async def permissions(link: Link, me: Whoami) -> Sequence[Finding]:
+async def permissions(link: Connection, me: Whoami) -> Sequence[Finding]:
     """Whether this user may do all of its own work, and nothing of others'."""
     if me.is_operator:
         return [ok("permissions", f"{OPERATOR}: may do everything; no service should run as this user")]
@@ -42,7 +42,7 @@ async def permissions(link: Link, me: Whoami) -> Sequence[Finding]:
     return [warning("permissions", text, "Keep it to this machine, or lock it down: dossier nats init FOLDER.")]
 
 
-async def _tried(link: Link, user: User) -> Sequence[Finding]:
+async def _tried(link: Connection, user: User) -> Sequence[Finding]:
     own = [may.subject for may in user.may if not may.subject.startswith(_ACK)]
     others = sorted(subject for subject in _writes(USERS) if not _covered(subject, own))
     answered, reached = await asyncio.gather(_answered(link, own), _answered(link, others))
@@ -75,13 +75,13 @@ def _within(parts: Sequence[str], pattern: Sequence[str]) -> bool:
     return len(parts) == len(pattern)
 
 
-async def _answered(link: Link, subjects: Sequence[str]) -> set[str]:
+async def _answered(link: Connection, subjects: Sequence[str]) -> set[str]:
     """Those that somebody has answered."""
     answers = await asyncio.gather(*(_is_answered(link, subject) for subject in subjects))
     return {subject for subject, answered in zip(subjects, answers, strict=True) if answered}
 
 
-async def _is_answered(link: Link, subject: str) -> bool:
+async def _is_answered(link: Connection, subject: str) -> bool:
     literal = subject.replace("*", "doctor").replace(">", "doctor")
     is_call = subject.startswith(_API)
     try:

@@ -15,7 +15,7 @@ from services.cli.lockdown.config import MONITOR_OFFSET
 from shared.contracts.envelope import MAX_BYTES
 from shared.errors import ServerTooOld
 from shared.nats import topology
-from shared.nats.connection import Link
+from shared.nats.connection import Connection
 from shared.runtime import clock
 
 _HEADERS: Final = 4 * 1024
@@ -24,16 +24,16 @@ _FAR_S: Final = 60.0
 _SYNC_HINT: Final = "sync_interval: always in the jetstream block of nats-server's configuration, then restart it."
 
 
-async def version(link: Link) -> Sequence[Finding]:
+async def version(link: Connection) -> Sequence[Finding]:
     """Whether the server can do what Dossier builds on."""
     try:
-        topology.refuse_old(link)
+        topology.check_server_version(link)
     except ServerTooOld as error:
         return [fault("server version", str(error), "Install a newer nats-server, one node after another.")]
     return [ok("server version", f"nats-server {'.'.join(map(str, link.server_version))}")]
 
 
-async def payload(link: Link) -> Sequence[Finding]:
+async def payload(link: Connection) -> Sequence[Finding]:
     """Whether the largest message fits."""
     most, need = link.max_payload, MAX_BYTES + _HEADERS
     if most < need:
@@ -42,7 +42,7 @@ async def payload(link: Link) -> Sequence[Finding]:
     return [ok("max_payload", f"{most:,} bytes, {need:,} are needed")]
 
 
-async def skew(link: Link) -> Sequence[Finding]:
+async def skew(link: Connection) -> Sequence[Finding]:
     """Whether the server's clock, by which deadlines are judged, is ours, by which we look and keys expire."""
     before = clock.now()
     me = await whoami(link)

@@ -14,7 +14,7 @@ from shared.contracts import topology as declared
 from shared.contracts.topology import Limits
 from shared.errors import Refused, Unavailable
 from shared.nats import topology
-from shared.nats.connection import Link
+from shared.nats.connection import Connection
 
 _NEAR_FULL: Final = 0.8
 _FULL: Final = 0.95
@@ -48,7 +48,7 @@ class _Account(Struct, frozen=True):
     limits: _Most = _Most()
 
 
-async def streams(link: Link, me: Whoami, limits: Limits) -> Sequence[Finding]:
+async def streams(link: Connection, me: Whoami, limits: Limits) -> Sequence[Finding]:
     """Whether each stream is there, as often as was set, and all of its replicas are with it."""
     names = [str(stream["name"]) for stream in declared.streams(limits)]
     visible = [name for name in names if me.may_ask(f"$JS.API.STREAM.INFO.{name}")]
@@ -73,19 +73,19 @@ def _replicas(infos: Mapping[str, _Stream], limits: Limits) -> Finding:
     return ok("replicas", f"{wanted} of everything, all current")
 
 
-async def _stream(link: Link, name: str) -> _Stream | None:
+async def _stream(link: Connection, name: str) -> _Stream | None:
     try:
-        return msgspec.convert(await topology.api(link, f"STREAM.INFO.{name}"), _Stream)
+        return msgspec.convert(await topology.request_api(link, f"STREAM.INFO.{name}"), _Stream)
     except Refused:
         return None
 
 
-async def room(link: Link, me: Whoami) -> Sequence[Finding]:
+async def room(link: Connection, me: Whoami) -> Sequence[Finding]:
     """Whether there is room in JetStream, as far as the account is limited."""
     if me.user and me.name not in INFORMED:
         return [_hidden("store", me)]
     try:
-        answer = await topology.api(link, ACCOUNT_INFO.removeprefix("$JS.API."))
+        answer = await topology.request_api(link, ACCOUNT_INFO.removeprefix("$JS.API."))
     except (Refused, Unavailable) as error:
         return [fault("store", f"JetStream does not answer: {error}", "Switch it on for this account.")]
     account = msgspec.convert(answer, _Account)

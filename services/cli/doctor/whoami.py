@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from services.cli.lockdown.permissions import OPERATOR, STORE, WHOAMI, User, named
 from shared.errors import Unavailable
-from shared.nats.connection import Link
+from shared.nats.connection import Connection
 
 
 class _User(Struct, frozen=True):
@@ -48,7 +48,7 @@ class Whoami(Struct, frozen=True):
         return self.user is None or any(may.subject == subject for may in self.user.may)
 
 
-async def whoami(link: Link) -> Whoami:
+async def whoami(link: Connection) -> Whoami:
     """Ask the server. Nobody that is known of, where it may not be asked."""
     try:
         return msgspec.json.decode((await link.request(WHOAMI)).data, type=Whoami)

@@ -13,9 +13,9 @@ from services.fetcher.findings.tool import Tool
 from services.fetcher.tools.catalogue import LOCAL, Closing, Misconfigured, made
 from services.fetcher.web.addresses import rules
 from shared.errors import StepError
-from shared.models.listing import listed
+from shared.models.listing import list_models
 from shared.models.prices import is_official
-from shared.models.roles import name
+from shared.models.roles import model_name
 from shared.runtime import webhooks as configuration
 from shared.runtime.settings import Settings
 
@@ -36,11 +36,11 @@ _WHAT_HELPS: Final = {
 }
 
 
-async def model(settings: Settings, list_: List = listed) -> Sequence[Finding]:
+async def model(settings: Settings, list_: List = list_models) -> Sequence[Finding]:
     """Whether the endpoint is there, takes the key, and has the models. Costs nothing."""
     if not settings.openai_key and not settings.openai_base_url:
         return [ok("model", "offline: plans by rule, reports are extracted verbatim")]
-    wanted = list(dict.fromkeys((name(settings, "planner"), name(settings, "writer"))))
+    wanted = list(dict.fromkeys((model_name(settings, "planner"), model_name(settings, "writer"))))
     try:
         there = await list_(api_key=settings.openai_key, base_url=settings.openai_base_url, model=wanted[0])
     except StepError as error:
@@ -124,7 +124,7 @@ def webhooks(settings: Settings) -> Sequence[Finding]:
     if settings.webhooks is None:
         return [ok("webhooks", "nobody is told of holds, deadlines and ends")]
     try:
-        names = [endpoint.name for endpoint in configuration.load(settings.webhooks).endpoints]
+        names = [endpoint.name for endpoint in configuration.load_webhooks(settings.webhooks).endpoints]
     except configuration.Misconfigured as error:
         return [fault("webhooks", str(error), "Correct it, and restart the notifier.")]
     return [ok("webhooks", f"{settings.webhooks} tells {some(names)}")]

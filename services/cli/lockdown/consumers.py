@@ -16,7 +16,7 @@ from shared.contracts.subjects import COMPLETED, COMPLETIONS
 from shared.errors import Refused, Unavailable
 from shared.nats import delivery_consumers as notifier
 from shared.nats import topology
-from shared.nats.connection import Link
+from shared.nats.connection import Connection
 from shared.nats.jetstream import JetStreamLog
 from shared.runtime import webhooks as configuration
 from shared.runtime.identity import Identity
@@ -29,14 +29,14 @@ _NS: Final = 1_000_000_000
 async def make(servers: Sequence[str], identity: Identity, webhooks: Path | None, terminal: Terminal) -> None:
     """Make what is missing. Raises `Refusal` where that cannot be done."""
     try:
-        names = configuration.names(webhooks) if webhooks else []
+        names = configuration.endpoint_names(webhooks) if webhooks else []
     except Misconfigured as error:
         raise Refusal(str(error), code=MISUSED) from error
     log = JetStreamLog(await connected(servers, name="dossier-consumers", identity=identity))
     try:
         await _subscriber(log.link)
         if webhooks:
-            await notifier.ensure(log.link, log.beside(DELIVERIES), names)
+            await notifier.ensure_consumers(log.link, log.beside(DELIVERIES), names)
     except (Unavailable, Refused) as error:
         text = f"The consumers cannot be made: {error} It takes the operator's key, and a coordinator has to have run."
         raise Refusal(text) from error
@@ -47,7 +47,7 @@ async def make(servers: Sequence[str], identity: Identity, webhooks: Path | None
         terminal.say(f"The notifier has its consumers; endpoints: {', '.join(names)}.")
 
 
-async def _subscriber(link: Link) -> None:
+async def _subscriber(link: Connection) -> None:
     if await topology.consumer_exists(link, COMPLETIONS, SUBSCRIBER):
         return
     config: dict[str, Any] = {
@@ -58,4 +58,4 @@ async def _subscriber(link: Link) -> None:
         "max_deliver": -1,
     }
     call = f"CONSUMER.DURABLE.CREATE.{COMPLETIONS}.{SUBSCRIBER}"
-    await topology.api(link, call, {"stream_name": COMPLETIONS, "config": config})
+    await topology.request_api(link, call, {"stream_name": COMPLETIONS, "config": config})

@@ -15,7 +15,7 @@ from services.cli.render.screen import table_of
 from services.cli.shell.terminal import READABLE, printable
 from shared.api.schemas import LateView, RunPage, RunSummary
 from shared.contracts.evidence import Finding, Source
-from shared.domain.origins import origins
+from shared.domain.origins import count_origins
 from shared.domain.owed import decided_findings
 from shared.domain.run import Run
 
@@ -38,7 +38,7 @@ def evidence(run: Run) -> RenderableType:
     findings = run.findings()
     kept = {source.sha256 for finding in decided_findings(run) for source in finding.sources}
     sources = [source for finding in findings for source in finding.sources]
-    size = extent(len({source.sha256 for source in sources}), len(findings), origins=origins(sources))
+    size = extent(len({source.sha256 for source in sources}), len(findings), origins=count_origins(sources))
     hold = run.current.hold
     head = Text.assemble(
         ("Evidence", "bold"),

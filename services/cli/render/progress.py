@@ -20,7 +20,7 @@ from shared.contracts.facts import (
     SynthesisWritten,
 )
 from shared.contracts.subjects import Step as Work
-from shared.domain.budget import limit, over_budget
+from shared.domain.budget import cost_limit, over_budget
 from shared.domain.fork import PLANNER
 from shared.domain.run import Round, Run
 
@@ -161,7 +161,7 @@ def _price(usd: float | None) -> str:
 
 def _spent(run: Run) -> str:
     """What a run on hold has cost, of what it may, and what that means for its approval."""
-    usage, most = run.usage(), limit(run)
+    usage, most = run.usage(), cost_limit(run)
     spent = "nothing spent yet" if not usage.calls else f"{_price(usage.cost_usd)} spent"
     if most is None:
         return spent

@@ -60,7 +60,7 @@ class Api:
 
     def __init__(self, http: httpx2.AsyncClient, *, key: str | None = None) -> None:
         self._http = http
-        self.has_own_key = key is not None and keys.id_of(key) != LOCAL
+        self.has_own_key = key is not None and keys.key_id(key) != LOCAL
         """Whether it is shown a key that says who asks and decides, not just the token of a data folder."""
 
     @classmethod

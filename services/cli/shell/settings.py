@@ -25,7 +25,7 @@ class CliSettings(Settings):
         """What to show to this Dossier. The folder's token goes to nobody but the one that runs in the folder."""
         if self.api_key:
             return self.api_key.get_secret_value()
-        return local_token.read(folder.path) if running.pid else None
+        return local_token.read_token(folder.path) if running.pid else None
 
 
 def read() -> CliSettings:

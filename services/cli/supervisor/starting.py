@@ -57,7 +57,7 @@ def told(notice: Notice) -> Text:
 async def _invitation(setup: Setup, running: Running, options: str) -> Text:
     """How this person's browser gets in."""
     try:
-        async with Api.open(running.api, local_token.read(setup.folder.path)) as api:
+        async with Api.open(running.api, local_token.read_token(setup.folder.path)) as api:
             link = await api.sign_in_link(by=user_name())
     except Refusal:
         return Text(f"To sign a browser in: dossier sign-in{options}")

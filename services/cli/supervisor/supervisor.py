@@ -19,7 +19,7 @@ from shared.contracts.deliveries import NOTICES
 from shared.contracts.subjects import RESEARCH
 from shared.errors import Refused, Unavailable
 from shared.nats import topology
-from shared.nats.connection import Link, without_password
+from shared.nats.connection import Connection, without_password
 from shared.runtime import webhooks as configuration
 
 NATS_PORT: Final = 4222
@@ -69,8 +69,8 @@ class Supervisor:
         link = await self._unless_fallen(asyncio.create_task(self._linked()))
         await link.close()
 
-    async def _linked(self) -> Link:
-        return await Link.open(self.running.nats, name="dossier-up", identity=self._setup.identity)
+    async def _linked(self) -> Connection:
+        return await Connection.open(self.running.nats, name="dossier-up", identity=self._setup.identity)
 
     def _start_embedded_nats(self) -> None:
         if not self._setup.nats:
@@ -112,7 +112,7 @@ class Supervisor:
         names = (*SERVICES, NOTIFIER) if self._setup.webhooks else SERVICES
         return [Program(name, (sys.executable, "-P", "-m", f"services.{name}"), environment) for name in names]
 
-    async def _ready(self, link: Link) -> None:
+    async def _ready(self, link: Connection) -> None:
         async with httpx2.AsyncClient(base_url=self.running.api, trust_env=False) as http:
             while missing := await _missing(link, http, self._setup.webhooks is not None):
                 self.missing = missing
@@ -132,13 +132,13 @@ class Supervisor:
         return task.result()
 
 
-async def _missing(link: Link, http: httpx2.AsyncClient, tells: bool) -> str:
+async def _missing(link: Connection, http: httpx2.AsyncClient, tells: bool) -> str:
     """What cannot work yet; empty where all can."""
     try:
         if not (await http.get("/readyz")).is_success:
             return "the coordinator"
         for consumer, service in {**_WORKERS, **({NOTICES: NOTIFIER} if tells else {})}.items():
-            info = await topology.api(link, f"CONSUMER.INFO.{RESEARCH}.{consumer}")
+            info = await topology.request_api(link, f"CONSUMER.INFO.{RESEARCH}.{consumer}")
             if not (info["num_waiting"] or info["num_ack_pending"]):
                 return f"the {service}"
     except httpx2.TransportError:
@@ -192,7 +192,7 @@ def _check_webhooks(setup: Setup) -> None:
     """Say what is wrong with the file now, and not after the notifier has failed to start a few times."""
     try:
         if setup.webhooks:
-            configuration.load(setup.webhooks)
+            configuration.load_webhooks(setup.webhooks)
     except configuration.Misconfigured as error:
         raise Refusal(str(error), code=MISUSED) from error
 

@@ -10,9 +10,9 @@ from typing import Final
 from msgspec import Struct
 
 from services.coordinator.access import sessions
-from services.coordinator.access.rate_limit import Brake, Known, neighbourhood
+from services.coordinator.access.rate_limit import Known, RateLimiter, address_block
 from services.coordinator.access.sessions import Session
-from services.coordinator.access.sign_in_links import Tickets
+from services.coordinator.access.sign_in_links import SignInLinks
 from services.coordinator.http.problems import ProblemError
 from shared.api.local_token import LOOPBACK_NAMES
 from shared.contracts import envelope
@@ -21,11 +21,11 @@ from shared.contracts.messages import Fill
 from shared.contracts.subjects import ACCESS_SECRET
 from shared.domain import keys
 from shared.domain.approval import LOCAL
-from shared.domain.keyring import Keyring, turned
-from shared.domain.roles import Principal, local
+from shared.domain.keyring import Keyring, apply_key_fact
+from shared.domain.roles import Principal, local_principal
 from shared.errors import Refused, Unavailable
 from shared.runtime import clock
-from shared.runtime.aio import unless
+from shared.runtime.aio import run_until
 from shared.runtime.log import End, Log
 
 _FRESH_S: Final = 1.0
@@ -37,7 +37,7 @@ _DECISIONS: Final = (120, 60.0)
 _SOURCE: Final = "dossier/coordinator"
 
 
-class Entry(Struct, frozen=True):
+class AccessSettings(Struct, frozen=True):
     """Where the API may be reached, and with what besides keys. `local` is the token of the data folder."""
 
     local: str | None = None
@@ -47,9 +47,9 @@ class Entry(Struct, frozen=True):
 class Access:
     """Knows the keys. `open` it, then let it `run`."""
 
-    def __init__(self, log: Log, entry: Entry, *, now: Callable[[], datetime] = clock.now) -> None:
+    def __init__(self, log: Log, entry: AccessSettings, *, now: Callable[[], datetime] = clock.now) -> None:
         self.entry = entry
-        self.tickets = Tickets()
+        self.tickets = SignInLinks()
         self._log = log
         self._now = now
         self._ring = Keyring()
@@ -59,9 +59,9 @@ class Access:
         self._anew = asyncio.Event()
         self._proven_s = -_FRESH_S
         self._proving: asyncio.Task[None] | None = None
-        self._failures_of_address = Brake(*_FAILURES)
-        self._failures_of_key = Brake(*_FAILURES)
-        self._decisions = Brake(*_DECISIONS)
+        self._failures_of_address = RateLimiter(*_FAILURES)
+        self._failures_of_key = RateLimiter(*_FAILURES)
+        self._decisions = RateLimiter(*_DECISIONS)
         self._seen = Known()
 
     async def run(self) -> None:
@@ -69,13 +69,13 @@ class Access:
         while True:
             self._anew.clear()
             self._ring, self._seq, self._end = Keyring(), 0, None
-            await unless(self._anew, self._read())
+            await run_until(self._anew, self._read())
 
     async def _read(self) -> None:
         async with aclosing(self._log.follow(0)) as chunks:
             async for chunk in chunks:
                 for message in chunk:
-                    self._ring = turned(self._ring, message)
+                    self._ring = apply_key_fact(self._ring, message)
                 self._seq = chunk[-1].seq
                 self._grown.set()
 
@@ -95,16 +95,16 @@ class Access:
 
     async def bearer(self, key: str, address: str) -> Principal:
         """Whose key this is. Raises the same problem for every key that opens nothing, and another for too many."""
-        id_ = keys.id_of(key) or ""
+        id_ = keys.key_id(key) or ""
         self._brake(id_, address)
         if id_ != LOCAL:
             await self._prove(anew=bool(id_) and self._key(id_) is None)
         known = self._key(id_)
-        right = hmac.compare_digest(known[1] if known else _NO_HASH, keys.hash_of(key))
+        right = hmac.compare_digest(known[1] if known else _NO_HASH, keys.key_hash(key))
         if not (known and right):
             self._failed(id_, address)
-            raise nobody()
-        self._seen.add(f"{neighbourhood(address)} {id_}")
+            raise unauthenticated()
+        self._seen.add(f"{address_block(address)} {id_}")
         return known[0]
 
     def redeemed(self, ticket: str, address: str) -> Principal:
@@ -113,7 +113,7 @@ class Access:
         who = self.tickets.redeem(ticket, self._now())
         if who is None:
             self._failed("", address)
-            raise nobody()
+            raise unauthenticated()
         return who
 
     async def session(self, cookie: str) -> tuple[Principal, Session] | None:
@@ -130,7 +130,7 @@ class Access:
         await self.open()
         known = self._key(who.key)
         if known is None:
-            raise nobody()
+            raise unauthenticated()
         made = self._ring.keys.get(who.key)
         until = made.fact.expires_at if made else None
         session = sessions.begun(who.key, known[1], who.name, now=self._now(), until=until, id_=clock.token())
@@ -157,14 +157,14 @@ class Access:
             return
         now = _clock_s()
         if wait_s := self._decisions.wait_s(who.key, now):
-            raise too_many("decisions", wait_s)
+            raise rate_limited("decisions", wait_s)
         self._decisions.count(who.key, now)
 
     def _key(self, id_: str, *, session: bool = False, name: str = "") -> tuple[Principal, str] | None:
         """Who comes with this key, and the hash of it."""
         if id_ == LOCAL:
             token = self.entry.local
-            return (local(name, session=session), keys.hash_of(token)) if token else None
+            return (local_principal(name, session=session), keys.key_hash(token)) if token else None
         key = self._ring.usable(id_, self._now())
         if key is None:
             return None
@@ -173,16 +173,16 @@ class Access:
 
     def _brake(self, id_: str, address: str) -> None:
         """Stop whoever tried too much. Whoever came with this key from there before is not stopped for others."""
-        where, now = neighbourhood(address), _clock_s()
+        where, now = address_block(address), _clock_s()
         if f"{where} {id_}" in self._seen:
             return
         waits = (self._failures_of_address.wait_s(where, now), self._failures_of_key.wait_s(id_, now) if id_ else 0)
         if wait_s := max(waits):
-            raise too_many("attempts", wait_s)
+            raise rate_limited("attempts", wait_s)
 
     def _failed(self, id_: str, address: str) -> None:
         now = _clock_s()
-        self._failures_of_address.count(neighbourhood(address), now)
+        self._failures_of_address.count(address_block(address), now)
         if id_:
             self._failures_of_key.count(id_, now)
 
@@ -223,7 +223,7 @@ class Access:
         self._proven_s = asked_s
 
 
-def nobody() -> ProblemError:
+def unauthenticated() -> ProblemError:
     """No key, or one that opens nothing; which, is nobody's business."""
     text = "This takes a valid key, as in Authorization: Bearer dsr_…; dossier sends the one in DOSSIER_API_KEY."
     problem = ProblemError(401, "unauthenticated", text)
@@ -231,7 +231,7 @@ def nobody() -> ProblemError:
     return problem
 
 
-def too_many(what: str, wait_s: float) -> ProblemError:
+def rate_limited(what: str, wait_s: float) -> ProblemError:
     """Slower, please."""
     seconds = max(1, round(wait_s + 0.5))
     problem = ProblemError(429, "too_many", f"Too many {what}; try again in {seconds} s.")

@@ -11,12 +11,12 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.coordinator.access import same_origin
-from services.coordinator.access.access import Access, nobody
+from services.coordinator.access.access import Access, unauthenticated
 from services.coordinator.access.sessions import Session
 from services.coordinator.http import rights
-from services.coordinator.http.problems import ProblemError, Tell, wants_page
+from services.coordinator.http.problems import ProblemError, Render, wants_page
 from services.coordinator.http.rights import ANYONE, PROBES, SOMEONE, Need
-from shared.domain.roles import LEAST, Principal, may
+from shared.domain.roles import LEAST, Principal, is_allowed
 from shared.errors import Unavailable
 
 CSRF_HEADER: Final = "X-CSRF-Token"
@@ -78,10 +78,10 @@ class Protected:
         await self._app(scope, receive, protected)
 
 
-class Gate:
+class AuthMiddleware:
     """Lets through who may. What it lets through finds `request.state.principal` and `.csrf`."""
 
-    def __init__(self, app: ASGIApp, access: Access, tell: Tell) -> None:
+    def __init__(self, app: ASGIApp, access: Access, tell: Render) -> None:
         self._app = Protected(app)
         self._refuse = Protected(_refusing)
         self._access = access
@@ -109,7 +109,7 @@ class Gate:
     async def _admitted(self, http: HTTPConnection, receive: Receive) -> tuple[Principal | None, Receive]:
         """Who it is, where that matters, and the rest of the request. Raises the problem of whoever stays outside."""
         method, path = http.scope["method"], http.scope["path"]
-        need = rights.need(method, path)
+        need = rights.required_right(method, path)
         if path not in PROBES and not same_origin.is_addressed(http.headers, self._access.entry.hosts):
             text = "This is not a name that Dossier goes by here; DOSSIER_HOSTS lists those that it does."
             raise ProblemError(421, "unknown_host", text)
@@ -143,7 +143,7 @@ class Gate:
         cookie = http.cookies.get(cookie_name(http.scope["scheme"]))
         known = await self._access.session(cookie) if cookie else None
         if known is None:
-            raise nobody()
+            raise unauthenticated()
         http.state.csrf = self._access.csrf(known[1])
         return known
 
@@ -161,7 +161,7 @@ class Gate:
     def _allow(self, principal: Principal, need: Need) -> None:
         if need in (ANYONE, SOMEONE):
             return
-        if not may(principal, need):
+        if not is_allowed(principal, need):
             least = LEAST[need]
             scopes = f" with the scopes {', '.join(principal.scopes)}" if principal.scopes else ""
             text = f"This takes the role {least} (to {need}); {principal.name} comes as {principal.role}{scopes}."

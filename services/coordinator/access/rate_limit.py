@@ -8,7 +8,7 @@ REMEMBERED: Final = 10_000
 """Names at most; the one that was longest quiet is forgotten first."""
 
 
-class Brake:
+class RateLimiter:
     """Lets `burst` through at once, and then `burst` in every `per_s` (a token bucket for each name)."""
 
     def __init__(self, burst: int, per_s: float) -> None:
@@ -53,7 +53,7 @@ class Known:
         return name in self._names
 
 
-def neighbourhood(address: str) -> str:
+def address_block(address: str) -> str:
     """What counts as one address: of IPv6 the /64 that one customer has, of anything else itself."""
     try:
         ip = ipaddress.ip_address(address)

@@ -18,7 +18,7 @@ class _Ticket(Struct, frozen=True):
     until: datetime
 
 
-class Tickets:
+class SignInLinks:
     """Takes each ticket once and not late. It keeps only their hashes."""
 
     def __init__(self) -> None:

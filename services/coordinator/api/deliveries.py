@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.coordinator.access.middleware import Caller
-from services.coordinator.http.problems import ProblemError, speaking
+from services.coordinator.http.problems import ProblemError, acting_name
 from shared.api.schemas import BY_WHOM, By
 from shared.api.views import AttemptView, DeliveryPage, DeliveryView
 from shared.contracts.deliveries import Delivery, EventType, first_asked, parse_box, parse_delivery
@@ -16,7 +16,7 @@ from shared.contracts.messages import Message
 from shared.contracts.subjects import TOKEN
 from shared.errors import Refused
 from shared.runtime import clock
-from shared.runtime.deliveries import AT_ONCE, MAX_ASKS, State, Story, fill, stories
+from shared.runtime.deliveries import AT_ONCE, MAX_ASKS, DeliveryHistory, State, encode_delivery, load_histories
 from shared.runtime.log import Log
 
 SOURCE: Final = "dossier/coordinator"
@@ -95,18 +95,20 @@ class Deliveries:
                 found.append(message)
         return found[::-1]
 
-    async def _stories(self, asked: list[Message]) -> AsyncGenerator[tuple[int, Story]]:
+    async def _stories(self, asked: list[Message]) -> AsyncGenerator[tuple[int, DeliveryHistory]]:
         """The deliveries that these began, each with its place."""
         for start in range(0, len(asked), AT_ONCE):
             some = asked[start : start + AT_ONCE]
-            for message, story in zip(some, await stories(self._log, map(_delivery, some), known=some), strict=True):
+            for message, story in zip(
+                some, await load_histories(self._log, map(_delivery, some), known=some), strict=True
+            ):
                 yield message.seq, story
 
     async def resend(self, delivery_id: DeliveryId, who: Caller, body: NewResend | None = None) -> DeliveryView:
         """Send it again, now, under the same `webhook-id`; also to an endpoint that had said it is gone."""
-        by = speaking(who, body.by if body else None, "by")
+        by = acting_name(who, body.by if body else None, "by")
         delivery = parse_delivery(delivery_id)
-        [story] = await stories(self._log, [delivery]) if delivery else [None]
+        [story] = await load_histories(self._log, [delivery]) if delivery else [None]
         if delivery is None or story is None or not story.ask:
             raise ProblemError(404, "unknown_delivery", f"There is no delivery {delivery_id}.")
         if story.state == "waiting":
@@ -117,11 +119,13 @@ class Deliveries:
             raise ProblemError(409, "asked_too_often", text, run_id=delivery.run, state=story.state)
         return view(await self._asked_again(story, by=by))
 
-    async def _asked_again(self, story: Story, *, by: str) -> Story:
+    async def _asked_again(self, story: DeliveryHistory, *, by: str) -> DeliveryHistory:
         """Fill the next asking's box. If another was first, it is asked for all the same."""
         now = clock.now()
         again = replace(story.asked[story.ask], due=now, by=by)
-        [filled] = await self._log.fill([fill(story.delivery.asked(story.ask + 1), again, source=SOURCE, time=now)])
+        [filled] = await self._log.fill(
+            [encode_delivery(story.delivery.asked(story.ask + 1), again, source=SOURCE, time=now)]
+        )
         if isinstance(filled, Refused):
             raise filled
         return replace(story, asked={**story.asked, story.ask + 1: again})
@@ -137,7 +141,7 @@ def _cursor(before: int) -> str | None:
     return str(before) if before > 1 else None
 
 
-def view(story: Story) -> DeliveryView:
+def view(story: DeliveryHistory) -> DeliveryView:
     """The delivery as the API shows it; attempts of all askings, in order."""
     delivery = story.delivery
     attempts = [tried for ask in sorted(story.tried) for _, tried in sorted(story.tried[ask].items())]

@@ -13,9 +13,9 @@ from shared.api.views import DeliveryPage
 from shared.contracts import envelope, samples
 from shared.contracts.facts import HoldOpened, SynthesisWritten
 from shared.contracts.messages import Message
-from shared.domain.decoding import recorded
+from shared.domain.decoding import decode_fact
 from shared.domain.run import Run, evolve
-from shared.runtime.deliveries import Story
+from shared.runtime.deliveries import DeliveryHistory
 
 Json = dict[str, Any]
 
@@ -43,7 +43,7 @@ def messages() -> list[Message]:
 def _run(until: int = len(samples.FACTS)) -> Run:
     """The example run, as it was after so many facts."""
     facts = [
-        recorded(slot, message.data, seq=message.seq, stored_at=message.time)
+        decode_fact(slot, message.data, seq=message.seq, stored_at=message.time)
         for (slot, _), message in zip(samples.FACTS[:until], messages(), strict=False)
     ]
     return reduce(evolve, facts, Run(samples.RUN))
@@ -58,7 +58,7 @@ def event_stream() -> str:
 def _examples() -> Json:
     """An example of each schema that has a good one."""
     held = _run(until=_HELD)
-    story = Story(samples.DELIVERY, {1: samples.ASKED}, {1: {1: samples.TRIED}}, samples.AT)
+    story = DeliveryHistory(samples.DELIVERY, {1: samples.ASKED}, {1: {1: samples.TRIED}}, samples.AT)
     delivery = delivery_view(story)
     shown = {
         "Accepted": Accepted(run_id=samples.RUN, location=f"/v1/runs/{samples.RUN}", sequence=41),

@@ -9,20 +9,20 @@ from fastapi import APIRouter, Query
 from msgspec import Struct
 
 from services.coordinator.engine.loop import Coordinator
-from services.coordinator.engine.projection import WantedFailures
+from services.coordinator.engine.projection import FailureFilter
 from services.coordinator.http import problems
 from services.coordinator.http.params import WAIT_S, Code, Cursor, Limit, Moment, RunId, Since, Text
 from shared.api.schemas import LateView
 from shared.api.views import FailurePage, FailureView, WhyView, failure_view, wait_view
 from shared.contracts.messages import Queue
 from shared.contracts.subjects import COORDINATOR_LEAD, TOKEN, Kind
-from shared.domain.diagnosis import Seen, why
-from shared.domain.failures import Failed, FailureKind, input_of, tries
+from shared.domain.diagnosis import Observations, diagnose
+from shared.domain.failures import FailureKind, FailureRecord, failed_attempts, failed_input
 from shared.domain.run import Run
-from shared.domain.steps import late, open_steps
+from shared.domain.steps import lateness, open_steps
 from shared.errors import Refused, Unavailable
 from shared.runtime.log import Consumer, Log
-from shared.runtime.retry_policy import Policy
+from shared.runtime.retry_policy import RetryPolicy
 
 SHOWN: Final = 4_000
 """Characters of a refused message that are shown."""
@@ -31,7 +31,7 @@ SHOWN: Final = 4_000
 class Expected(Struct, frozen=True):
     """What is normal: how often a step is tried, and how long a run may be due to move before it is late."""
 
-    attempts: int = Policy().attempts
+    attempts: int = RetryPolicy().attempts
     late_after: timedelta = timedelta(minutes=5)
 
 
@@ -64,15 +64,15 @@ class Troubles:
     ) -> FailurePage:
         """What failed for good, newest first: steps, runs that failed or are parked, and contract messages."""
         await self._coordinator.folded(since, within_s=WAIT_S)
-        wanted = WantedFailures(kind or (), code, run, text, since_time)
+        wanted = FailureFilter(kind or (), code, run, text, since_time)
         failed = self._coordinator.saved.failures(wanted, before=int(cursor) if cursor else None, limit=limit + 1)
         more = str(failed[limit - 1].seq) if len(failed) > limit else None
         return FailurePage(failures=await asyncio.gather(*map(self._failure, failed[:limit])), next=more)
 
-    async def _failure(self, failed: Failed) -> FailureView:
+    async def _failure(self, failed: FailureRecord) -> FailureView:
         run = self._coordinator.fold.peek(failed.run) if failed.run and failed.refused is None else None
         if run:
-            return failure_view(failed, tries(run, failed), input_of(run, failed))
+            return failure_view(failed, failed_attempts(run, failed), failed_input(run, failed))
         view = failure_view(failed, (), None)
         message = await self._log.at(failed.refused) if failed.refused else None
         if message:
@@ -88,8 +88,8 @@ class Troubles:
             raise self._unknown(run_id)
         run = known or Run(run_id)
         seen = await self._seen(run, messages)
-        [first, *others] = [wait_view(wait, seen.attempts) for wait in why(run, seen)]
-        due = late(run, seen.now, self._expected.late_after)
+        [first, *others] = [wait_view(wait, seen.attempts) for wait in diagnose(run, seen)]
+        due = lateness(run, seen.now, self._expected.late_after)
         return WhyView(
             **first.model_dump(),
             run_id=run_id,
@@ -99,10 +99,10 @@ class Troubles:
             others=others,
         )
 
-    async def _seen(self, run: Run, messages: Sequence[tuple[int, str]]) -> Seen:
+    async def _seen(self, run: Run, messages: Sequence[tuple[int, str]]) -> Observations:
         kinds: list[Kind] = sorted({step.kind for step in open_steps(run)})
         lead, *queues = await asyncio.gather(*map(self._queue, (COORDINATOR_LEAD, *kinds)))
-        return Seen(
+        return Observations(
             now=self._coordinator.now(),
             attempts=self._expected.attempts,
             led=True if self._coordinator.leads else lead.in_flight > 0 if lead else None,
@@ -118,7 +118,7 @@ class Troubles:
 
     def _unknown(self, run_id: str) -> problems.ProblemError:
         """Nobody knows this run; perhaps because its request was refused."""
-        for failed in self._coordinator.saved.failures(WantedFailures(kinds=("request",), run=run_id), limit=1):
+        for failed in self._coordinator.saved.failures(FailureFilter(kinds=("request",), run=run_id), limit=1):
             text = f"There is no run {run_id}: what was sent was refused. {failed.error.message}"
             return problems.ProblemError(404, "unknown_run", text, run_id=run_id)
         return problems.unknown_run(run_id)

@@ -10,18 +10,18 @@ from msgspec import Struct
 
 from services.coordinator.access.middleware import Caller
 from services.coordinator.engine.loop import Coordinator
-from services.coordinator.engine.projection import Wanted
+from services.coordinator.engine.projection import RunFilter
 from services.coordinator.http import problems
 from services.coordinator.http.params import SEQUENCE, WAIT_S, Key, RunId, Since, checked_statuses
 from services.coordinator.http.problems import ProblemError
-from services.coordinator.http.publishing import Publisher, run_id_of
+from services.coordinator.http.publishing import RequestPublisher, run_id_of
 from shared.api.views import ErrorView, ForkAccepted, ForkedRow, ForkPage, NewFork, NewForks
 from shared.contracts.facts import Forked, RunAccepted
 from shared.contracts.forks import Fork
 from shared.contracts.requests import Asked, Request, check_request
-from shared.domain.approval import Rules
-from shared.domain.fork import approval_of, resolve
-from shared.domain.judgement import Refuse, no_auto
+from shared.domain.approval import ApprovalRules
+from shared.domain.fork import fork_approval, resolve_fork
+from shared.domain.judgement import Reject, reject_auto_approval
 from shared.domain.roles import Principal
 from shared.domain.run import Run
 from shared.errors import InvalidMessage
@@ -42,7 +42,7 @@ class _Planned(Struct, frozen=True):
 class Forking:
     """Publishes forks as the requests that they are, after a judgement of its own: whoever asks learns at once."""
 
-    def __init__(self, coordinator: Coordinator, publisher: Publisher) -> None:
+    def __init__(self, coordinator: Coordinator, publisher: RequestPublisher) -> None:
         self._coordinator = coordinator
         self._publisher = publisher
 
@@ -67,11 +67,11 @@ class Forking:
         body = body or NewFork()
         fork_id = run_id_of(idempotency_key)
         wish = _wish(body, run_id, q=body.q, replace=body.replace, add=tuple(body.add), drop=tuple(body.drop))
-        request = _request(wish, fork_id, problems.speaking(who, body.requested_by, "requested_by"))
+        request = _request(wish, fork_id, problems.acting_name(who, body.requested_by, "requested_by"))
         await self._coordinator.folded(since, within_s=WAIT_S)
         source = self._coordinator.fold.peek(run_id)
         forked = _allowed(wish, source, self._coordinator.rules)
-        if isinstance(forked, Refuse):
+        if isinstance(forked, Reject):
             raise _refused(forked, run_id, source)
         seq = await self._publisher.publish_once(Asked(request=request, auth=who.auth), fork_id, traceparent)
         location = f"/v1/runs/{fork_id}"
@@ -90,11 +90,11 @@ class Forking:
         """Fork the runs that fit, newest first, `limit` at a time. The same `Idempotency-Key` forks nothing twice."""
         _check_bulk(body, idempotency_key)
         await self._coordinator.folded(since, within_s=WAIT_S)
-        wanted = Wanted(checked_statuses(body.status), body.text, body.code, body.since)
+        wanted = RunFilter(checked_statuses(body.status), body.text, body.code, body.since)
         before = int(body.cursor) if body.cursor else None
         runs = self._coordinator.saved.select(wanted, before=before, limit=body.limit + 1)
         more = runs[body.limit - 1].accepted if len(runs) > body.limit else None
-        body.requested_by = problems.speaking(who, body.requested_by, "requested_by")
+        body.requested_by = problems.acting_name(who, body.requested_by, "requested_by")
         plans = [_planned(run, body, idempotency_key, self._coordinator.rules) for run in runs[: body.limit]]
         recorded = await self._publisher.recorded([plan.fork_id for plan in plans if plan.fork_id])
         rows = await asyncio.gather(*(self._do(plan, recorded, who, dry_run=body.dry_run) for plan in plans))
@@ -129,29 +129,29 @@ def _check_bulk(body: NewForks, key: str | None) -> None:
         raise ProblemError(422, "invalid_field", text, field="Idempotency-Key")
 
 
-def _planned(run: Run, body: NewForks, key: str | None, rules: Rules) -> _Planned:
+def _planned(run: Run, body: NewForks, key: str | None, rules: ApprovalRules) -> _Planned:
     wish = _wish(body, run.id)
     fork_id = fork_id_of(run.id, body, key) if key else None
     request = _request(wish, fork_id, body.requested_by)
     return _Planned(run, request, fork_id, _row(run, fork_id, _resolved(run, wish, body, key, rules)))
 
 
-def _resolved(run: Run, wish: Fork, body: NewForks, key: str | None, rules: Rules) -> Forked | Refuse:
+def _resolved(run: Run, wish: Fork, body: NewForks, key: str | None, rules: ApprovalRules) -> Forked | Reject:
     of = run.accepted.fact.fork if run.accepted else None
     if key and of and fork_id_of(of.run_id, body, key) == run.id:
-        return Refuse("unfit_edit", f"Run {run.id} is itself a fork that was made with this key.")
+        return Reject("unfit_edit", f"Run {run.id} is itself a fork that was made with this key.")
     return _allowed(wish, run, rules)
 
 
-def _allowed(wish: Fork, source: Run | None, rules: Rules) -> Forked | Refuse:
+def _allowed(wish: Fork, source: Run | None, rules: ApprovalRules) -> Forked | Reject:
     """What a fork takes from `source`, or why it cannot be, here."""
-    forked = resolve(wish, source)
-    if isinstance(forked, Refuse) or source is None or source.accepted is None:
+    forked = resolve_fork(wish, source)
+    if isinstance(forked, Reject) or source is None or source.accepted is None:
         return forked
-    return no_auto(approval_of(wish, forked, source.accepted.fact), rules) or forked
+    return reject_auto_approval(fork_approval(wish, forked, source.accepted.fact), rules) or forked
 
 
-def _row(run: Run, fork_id: str | None, forked: Forked | Refuse) -> ForkedRow:
+def _row(run: Run, fork_id: str | None, forked: Forked | Reject) -> ForkedRow:
     row = ForkedRow(
         run_id=run.id,
         status=run.status,
@@ -159,7 +159,7 @@ def _row(run: Run, fork_id: str | None, forked: Forked | Refuse) -> ForkedRow:
         result="would_fork",
         fork_id=fork_id,
     )
-    if isinstance(forked, Refuse):
+    if isinstance(forked, Reject):
         error = ErrorView(code=forked.code, message=_at_the_top(forked.message))
         return row.model_copy(update={"result": "refused", "fork_id": None, "error": error})
     return row.model_copy(update={"step": forked.step, "reused": len(forked.reuses)})
@@ -198,10 +198,10 @@ def _request(wish: Fork, fork_id: str | None, requested_by: str) -> Request:
     return request
 
 
-def _refused(why: Refuse, run_id: str, source: Run | None) -> ProblemError:
+def _refused(why: Reject, run_id: str, source: Run | None) -> ProblemError:
     if why.code == "unknown_run":
         return problems.unknown_run(run_id)
-    return problems.refused(Refuse(why.code, _at_the_top(why.message), _at_the_top(why.field)), source)
+    return problems.rejected(Reject(why.code, _at_the_top(why.message), _at_the_top(why.field)), source)
 
 
 def _at_the_top(text: str) -> str:

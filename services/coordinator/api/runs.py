@@ -12,15 +12,15 @@ from fastapi.security import HTTPBearer
 from starlette.routing import Mount
 
 from services.coordinator.access.access import Access
-from services.coordinator.access.middleware import Caller, Gate
+from services.coordinator.access.middleware import AuthMiddleware, Caller
 from services.coordinator.api import openapi
 from services.coordinator.api.deliveries import Deliveries
 from services.coordinator.api.failures import EXPECTED, Expected, Troubles
 from services.coordinator.api.forks import Forking
-from services.coordinator.engine.approvals import Desk
+from services.coordinator.engine.approvals import Approvals
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.observe import Observe, unobserved
-from services.coordinator.engine.projection import Wanted
+from services.coordinator.engine.projection import RunFilter
 from services.coordinator.http import feed, problems, rights
 from services.coordinator.http.params import (
     SEQUENCE,
@@ -38,7 +38,7 @@ from services.coordinator.http.params import (
 )
 from services.coordinator.http.presenters import summary, view
 from services.coordinator.http.problems import ProblemError
-from services.coordinator.http.publishing import Publisher, run_id_of
+from services.coordinator.http.publishing import RequestPublisher, run_id_of
 from services.coordinator.http.reports import report_of
 from services.coordinator.web.shell import tell
 from services.coordinator.web.sign_in import SignIn
@@ -56,9 +56,9 @@ from shared.api.schemas import (
 )
 from shared.contracts import requests
 from shared.contracts.requests import Asked, Extension, Revision, Ruling
-from shared.domain.judgement import no_auto
+from shared.domain.judgement import Reject, reject_auto_approval
 from shared.domain.run import Run
-from shared.domain.steps import Late, late
+from shared.domain.steps import Lateness, lateness
 from shared.runtime.log import Log
 from shared.service.app import readiness
 from shared.telemetry.metrics import Metrics
@@ -88,10 +88,10 @@ class Api:
         self._access = access
         self._coordinator = coordinator
         self._late_after = expected.late_after
-        self._publisher = Publisher(log)
+        self._publisher = RequestPublisher(log)
         self._troubles = Troubles(log, coordinator, expected)
         self._forking = Forking(coordinator, self._publisher)
-        self._desk = Desk(log, coordinator, digest_required=digest_required, rounds=rounds, observe=observe)
+        self._desk = Approvals(log, coordinator, digest_required=digest_required, rounds=rounds, observe=observe)
         self._metrics = metrics
         self._trouble = trouble
         self._rounds = rounds
@@ -101,7 +101,7 @@ class Api:
         app = FastAPI(title="Dossier", version="1", docs_url=None, redoc_url=None)
         problems.install(app, tell)
         app.middleware("http")(self._number)
-        app.add_middleware(Gate, access=self._access, tell=tell)
+        app.add_middleware(AuthMiddleware, access=self._access, tell=tell)
         app.include_router(self._router())
         app.include_router(SignIn(self._access).router())
         app.include_router(self._site())
@@ -140,7 +140,7 @@ class Api:
             response = await call(request)
         except Exception:
             logger.exception("%s %s failed", request.method, request.url.path, extra={"event": "request.failed"})
-            response = tell(request, problems.defect())
+            response = tell(request, problems.internal_error())
         response.headers.setdefault(SEQUENCE, str(self._coordinator.fold.seq))
         return response
 
@@ -166,9 +166,9 @@ class Api:
     ) -> Accepted:
         """Ask a question. The answer comes after the log has it; the same `Idempotency-Key` is the same run."""
         run_id = run_id_of(idempotency_key)
-        request = _request(body, run_id, by=problems.speaking(who, body.requested_by, "requested_by"))
-        if why := no_auto(request.approval, self._coordinator.rules):
-            raise problems.refused(why, None)
+        request = _request(body, run_id, by=problems.acting_name(who, body.requested_by, "requested_by"))
+        if why := reject_auto_approval(request.approval, self._coordinator.rules):
+            raise problems.rejected(why, None)
         publish = self._publisher.publish_once if idempotency_key else self._publisher.publish
         seq = await publish(Asked(request=request, auth=who.auth), run_id, traceparent)
         location = f"/v1/runs/{run_id}"
@@ -192,7 +192,7 @@ class Api:
         """
         await self._coordinator.folded(since, within_s=WAIT_S)
         before = self._coordinator.now() - self._late_after if late else None
-        wanted = Wanted(checked_statuses(status), text, code, since_time, owed_before=before)
+        wanted = RunFilter(checked_statuses(status), text, code, since_time, owed_before=before)
         runs = self._coordinator.saved.select(wanted, before=int(cursor) if cursor else None, limit=limit + 1)
         more = runs[limit - 1].accepted if len(runs) > limit else None
         return RunPage(
@@ -206,8 +206,8 @@ class Api:
     def _view(self, run: Run) -> RunView:
         return view(run, self._late(run))
 
-    def _late(self, run: Run) -> Late | None:
-        return late(run, self._coordinator.now(), self._late_after)
+    def _late(self, run: Run) -> Lateness | None:
+        return lateness(run, self._coordinator.now(), self._late_after)
 
     async def events(
         self,
@@ -220,7 +220,7 @@ class Api:
         await self._run(run_id, since)
         after = int(last_event_id or 0)
         if "text/event-stream" in accept:
-            stream = feed.stream(self._log, self._coordinator.fold, run_id, after=after)
+            stream = feed.event_stream(self._log, self._coordinator.fold, run_id, after=after)
             return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
         return EventPage(run_id=run_id, events=await feed.stored(self._log, run_id, after=after))
 
@@ -241,15 +241,15 @@ class Api:
     ) -> RunView:
         """Decide on a run. `If-Match` (or `digest`) with the hold's digest is refused when the evidence is not that."""
         digest = if_match.strip().removeprefix("W/").strip('"') if if_match else body.digest
-        ruling = _ruling(run_id, body, digest, by=problems.speaking(who, body.by, "by"))
-        refusal, run = await self._desk.rule(body.decision, ruling, who)
+        ruling = _ruling(run_id, body, digest, by=problems.acting_name(who, body.by, "by"))
+        refusal, run = await self._desk.submit(body.decision, ruling, who)
         return self._ruled(run_id, refusal, run, response)
 
     async def extend(self, run_id: RunId, body: NewExtension, who: Caller, response: Response) -> RunView:
         """Give a run on hold more time to be decided on, until `deadline`."""
         wish = Extension(
             run_id=run_id,
-            by=problems.speaking(who, body.by, "by"),
+            by=problems.acting_name(who, body.by, "by"),
             deadline=body.deadline,
             comment=body.comment,
             digest=body.digest,
@@ -260,8 +260,8 @@ class Api:
     async def cancel(self, run_id: RunId, who: Caller, response: Response, body: NewCancel | None = None) -> RunView:
         """End a run now. Its report, if that was first, wins."""
         body = body or NewCancel()
-        by = problems.speaking(who, body.by, "by")
-        refusal, run = await self._desk.rule("cancel", Ruling(run_id=run_id, by=by, comment=body.comment), who)
+        by = problems.acting_name(who, body.by, "by")
+        refusal, run = await self._desk.submit("cancel", Ruling(run_id=run_id, by=by, comment=body.comment), who)
         return self._ruled(run_id, refusal, run, response)
 
     async def _run(self, run_id: str, since: int) -> Run:
@@ -270,9 +270,9 @@ class Api:
             raise problems.unknown_run(run_id)
         return run
 
-    def _ruled(self, run_id: str, refusal: problems.Refuse | None, run: Run | None, response: Response) -> RunView:
+    def _ruled(self, run_id: str, refusal: Reject | None, run: Run | None, response: Response) -> RunView:
         if refusal:
-            raise problems.refused(refusal, run)
+            raise problems.rejected(refusal, run)
         if run is None:
             raise problems.unknown_run(run_id)
         response.headers[SEQUENCE] = str(run.seq)

@@ -4,7 +4,6 @@ import asyncio
 from datetime import timedelta
 from typing import Final
 
-from services.coordinator.engine.fold import read
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.observe import Observe, unobserved
 from shared.contracts import envelope
@@ -13,16 +12,16 @@ from shared.contracts.facts import RunCompleted
 from shared.contracts.messages import Fill
 from shared.contracts.requests import Extension, Ruling
 from shared.contracts.subjects import Slot, live_cancelled, parse_slot
-from shared.domain.approval import person, voter
-from shared.domain.decisions import Judgement, Refuse, Said, Take, Verb, judge_ruling
-from shared.domain.decoding import recorded
+from shared.domain.approval import verified_identity, voter_token
+from shared.domain.decisions import Accept, Duplicate, Judgement, Reject, Verb, decide_ruling
+from shared.domain.decoding import decode_fact, decode_message
 from shared.domain.encoding import SOURCE
-from shared.domain.extension import judge_extension, next_box
-from shared.domain.roles import Principal, may_cancel_any
+from shared.domain.extension import decide_extension, next_extension_slot
+from shared.domain.roles import Principal, can_cancel_any
 from shared.domain.run import Run, evolve
-from shared.errors import NoRoom, Refused, Unavailable
+from shared.errors import LogFull, Refused, Unavailable
 from shared.runtime import clock
-from shared.runtime.dataref import whole
+from shared.runtime.dataref import load_text
 from shared.runtime.log import Filled, Log, Stored
 
 _DEADLINE_PASSES_S: Final = 2.0
@@ -35,7 +34,7 @@ _EXPIRES_WITHIN_S: Final = 1.0
 _NOT_KNOWN: Final = "NATS has not answered in time; whether this is recorded is not known."
 
 
-class Desk:
+class Approvals:
     """Takes decisions. Any coordinator may, leading or not: the boxes say who was first."""
 
     def __init__(
@@ -53,19 +52,19 @@ class Desk:
         self._rounds = rounds
         self._observe = observe
 
-    async def rule(self, verb: Verb, ruling: Ruling, who: Principal) -> tuple[Refuse | None, Run | None]:
+    async def submit(self, verb: Verb, ruling: Ruling, who: Principal) -> tuple[Reject | None, Run | None]:
         """Take the decision, or say why not. The run is as the stream's leader has it, the decision included."""
         session = await self._coordinator.session()
         run, judgement = await self._judged(verb, ruling, who)
-        if isinstance(judgement, Refuse) and judgement.code == "too_late":
+        if isinstance(judgement, Reject) and judgement.code == "too_late":
             await self._expiry(ruling.run_id)
             return await self._lost(verb, ruling, who)
-        if isinstance(judgement, Refuse):
+        if isinstance(judgement, Reject):
             return judgement, run
-        assert isinstance(judgement, Take)
+        assert isinstance(judgement, Accept)
         return await self._fill(verb, ruling, judgement, run, who, session=session)
 
-    async def extend(self, wish: Extension, who: Principal) -> tuple[Refuse | None, Run | None]:
+    async def extend(self, wish: Extension, who: Principal) -> tuple[Reject | None, Run | None]:
         """Have a hold wait until `wish.deadline`, or say why not. The run is as the stream's leader has it.
 
         Said twice it is done once: the answer is read back, never taken from the write. So it is true whoever was
@@ -74,21 +73,21 @@ class Desk:
         session = await self._coordinator.session()
         for _ in range(_TRIES):
             run, judgement = await self._judged_extension(wish, who)
-            if not isinstance(judgement, Take):
+            if not isinstance(judgement, Accept):
                 break
             await self._extended(judgement, run, session)
         else:
             raise Unavailable(_NOT_KNOWN)
-        if isinstance(judgement, Refuse) and judgement.code == "too_late":
+        if isinstance(judgement, Reject) and judgement.code == "too_late":
             await self._expiry(wish.run_id)
             run, judgement = await self._judged_extension(wish, who)
-        return judgement if isinstance(judgement, Refuse) else None, run
+        return judgement if isinstance(judgement, Reject) else None, run
 
     async def _judged_extension(self, wish: Extension, who: Principal) -> tuple[Run | None, Judgement]:
         run, end = await asyncio.gather(self._as_recorded(wish.run_id, who), self._log.end())
-        return run, judge_extension(wish, run, at=end.time, auth=who.auth)
+        return run, decide_extension(wish, run, at=end.time, auth=who.auth)
 
-    async def _extended(self, take: Take, run: Run | None, session: int) -> None:
+    async def _extended(self, take: Accept, run: Run | None, session: int) -> None:
         """Write it. In the deadline's last moment, wait as well for a leader who has read the log already."""
         assert run
         assert run.current.deadline
@@ -106,8 +105,8 @@ class Desk:
         )
 
     async def _fill(
-        self, verb: Verb, ruling: Ruling, take: Take, run: Run | None, who: Principal, *, session: int
-    ) -> tuple[Refuse | None, Run | None]:
+        self, verb: Verb, ruling: Ruling, take: Accept, run: Run | None, who: Principal, *, session: int
+    ) -> tuple[Reject | None, Run | None]:
         trace = run.traceparent if run else None
         data = envelope.encode(take.slot, Event(take.fact, SOURCE, clock.now(), trace))
         filled = await self._written(Fill(take.slot.subject, data), session)
@@ -118,7 +117,7 @@ class Desk:
             return await self._lost(verb, ruling, who)
         if isinstance(take.fact, RunCompleted):
             await self._log.hint(live_cancelled(ruling.run_id), b"")
-        it = recorded(take.slot, data, seq=seq, stored_at=clock.now())
+        it = decode_fact(take.slot, data, seq=seq, stored_at=clock.now())
         decided = evolve(run or Run(ruling.run_id), it)
         self._observe(decided, it)
         return None, decided
@@ -134,22 +133,22 @@ class Desk:
         It is written in the session in which it was judged, or not at all: in another the log may be another.
         """
         if trouble := self._log.trouble:
-            raise NoRoom(trouble)
+            raise LogFull(trouble)
         try:
             async with asyncio.timeout(_ANSWER_WITHIN_S):
                 [filled] = await self._log.fill([fill], session=session)
         except TimeoutError as error:
-            raise NoRoom(self._log.trouble) if self._log.trouble else Unavailable(_NOT_KNOWN) from error
+            raise LogFull(self._log.trouble) if self._log.trouble else Unavailable(_NOT_KNOWN) from error
         return filled
 
     async def _judged(self, verb: Verb, ruling: Ruling, who: Principal) -> tuple[Run | None, Judgement]:
         """The run as it is recorded, and what follows for it now: by the log's clock, whatever this machine's says."""
         run, end = await asyncio.gather(self._as_recorded(ruling.run_id, who), self._log.end())
         if run and verb == "cancel" and not _may_cancel(run, who):
-            return run, Refuse("not_yours", f"Run {run.id} is not yours; an approver may cancel it.")
+            return run, Reject("not_yours", f"Run {run.id} is not yours; an approver may cancel it.")
         if run and verb != "cancel" and not run.current.hold and not run.current.decision and not run.completed:
-            return run, Refuse("not_held", f"Run {run.id} is not on hold yet; it is {run.status}.")
-        judgement = judge_ruling(
+            return run, Reject("not_held", f"Run {run.id} is not on hold yet; it is {run.status}.")
+        judgement = decide_ruling(
             verb,
             ruling,
             run,
@@ -162,12 +161,12 @@ class Desk:
         )
         return run, judgement
 
-    async def _lost(self, verb: Verb, ruling: Ruling, who: Principal) -> tuple[Refuse, Run | None]:
+    async def _lost(self, verb: Verb, ruling: Ruling, who: Principal) -> tuple[Reject, Run | None]:
         """The refusal of a decision that came second."""
         run, judgement = await self._judged(verb, ruling, who)
-        assert not isinstance(judgement, Said)
-        decided = Refuse("decided", f"Run {ruling.run_id} is decided.")
-        return judgement if isinstance(judgement, Refuse) else decided, run
+        assert not isinstance(judgement, Duplicate)
+        decided = Reject("decided", f"Run {ruling.run_id} is decided.")
+        return judgement if isinstance(judgement, Reject) else decided, run
 
     async def _as_recorded(self, run_id: str, who: Principal) -> Run | None:
         """The run as the projection knows it, brought up to date on what decides from the stream's leader.
@@ -191,24 +190,24 @@ class Desk:
                 slot = parse_slot(message.subject)
                 assert slot
                 assert run
-                run = evolve(run, read(slot, await whole(self._log, message)))
+                run = evolve(run, decode_message(slot, await load_text(self._log, message)))
         return run
 
 
 def _deciding(run: Run, who: Principal) -> list[Slot]:
     """What decides on a run as far as it is known, and may have been filled since."""
     rounds = (run.round, run.round + 1)
-    slots = [Slot(run.id, "accepted"), Slot(run.id, "completed"), next_box(run)]
+    slots = [Slot(run.id, "accepted"), Slot(run.id, "completed"), next_extension_slot(run)]
     slots += [Slot(run.id, box, number) for number in rounds for box in ("hold", "decision")]
-    if name := person(who.name, who.auth, trusts_nats=False):
-        slots.append(Slot(run.id, "vote", run.round, voter=voter(name)))
+    if name := verified_identity(who.name, who.auth, trusts_nats=False):
+        slots.append(Slot(run.id, "vote", run.round, voter=voter_token(name)))
     return slots
 
 
 def _may_cancel(run: Run, who: Principal) -> bool:
     """Whether they may cancel anything, or it is vouched for that they asked."""
-    if may_cancel_any(who) or run.accepted is None:
+    if can_cancel_any(who) or run.accepted is None:
         return True
     asked = run.accepted.fact
-    requester = person(asked.requested_by, asked.auth, trusts_nats=False)
-    return requester is not None and requester == person(who.name, who.auth, trusts_nats=False)
+    requester = verified_identity(asked.requested_by, asked.auth, trusts_nats=False)
+    return requester is not None and requester == verified_identity(who.name, who.auth, trusts_nats=False)

@@ -10,12 +10,12 @@ from typing import Final
 
 from services.coordinator.engine.divergence import Checkpoint, Divergence, owed
 from services.coordinator.engine.log_check import confirmed
-from services.coordinator.engine.pending import Inbox
+from services.coordinator.engine.pending import PendingMessages
 from services.coordinator.engine.projection import Projection
 from shared.contracts.messages import Message
-from shared.contracts.subjects import INBOUND, Slot, parse_slot, refused_seq, truncated_seq
-from shared.domain.decoding import recorded
-from shared.domain.failures import Failed, of_refusal
+from shared.contracts.subjects import INBOUND, parse_slot, refused_sequence, truncated_seq
+from shared.domain.decoding import decode_message
+from shared.domain.failures import FailureRecord, refusal_failure
 from shared.domain.run import Recorded, Run, evolve
 from shared.runtime.log import End, Log
 
@@ -51,7 +51,7 @@ class Fold:
         self._end = 0
         self._saved_seq = 0
         self._written: set[int] = set()
-        self._refusals: list[Failed] = []
+        self._refusals: list[FailureRecord] = []
         self.seq = 0
         self.time = datetime.fromtimestamp(0, UTC)
         self.next_wake: float | None = None
@@ -62,7 +62,7 @@ class Fold:
         """The last sequence of a truncation that this coordinator has to record in the log; 0 for none."""
         self.used = 0
         """The last sequence that may have been given before a truncation, as the log records it; 0 for none."""
-        self.inbox = Inbox(self._projection, self.run)
+        self.inbox = PendingMessages(self._projection, self.run)
 
     async def restore(self, log: Log) -> Divergence | None:
         """Go on from what is folded where it is of this very log, else from the beginning; how the log differs.
@@ -125,14 +125,14 @@ class Fold:
             if message.seq in self._written:
                 self._written.discard(message.seq)
             else:
-                self.add(read(slot, message))
+                self.add(decode_message(slot, message))
             for heard in self.listeners:
                 heard(slot.run, message)
         elif message.subject in INBOUND:
             self.inbox.add(message)
-        elif (refused := refused_seq(message.subject)) is not None:
+        elif (refused := refused_sequence(message.subject)) is not None:
             self.inbox.drop(refused)
-            if failed := of_refusal(message):
+            if failed := refusal_failure(message):
                 self._refusals.append(failed)
         elif (last_seq := truncated_seq(message.subject)) is not None:
             self._truncated(last_seq)
@@ -220,8 +220,3 @@ class Fold:
             if seq <= self.seq and not future.done():
                 future.set_result(None)
         self._waiting = [(seq, future) for seq, future in self._waiting if not future.done()]
-
-
-def read(slot: Slot, message: Message) -> Recorded:
-    """The fact that a whole message stores."""
-    return recorded(slot, message.data, seq=message.seq, stored_at=message.time, text=message.text)

@@ -22,7 +22,7 @@ _HAND_OVER_S: Final = 1.0
 _LOST_S: Final = LEAD_WAIT_S * 2 / 3
 
 
-async def stand(log: Log, changed: Callable[[bool], None]) -> None:
+async def run_election(log: Log, changed: Callable[[bool], None]) -> None:
     """Stand for the leadership for ever; `changed` hears when it is won and lost. Gives it back when cancelled."""
     await log.fill([Fill(LEAD, b"{}")])
     async with log.tasks(COORDINATOR_LEAD, at_most=1) as terms:

@@ -14,24 +14,24 @@ from itertools import islice
 from typing import Final
 
 from services.coordinator.engine import leadership
-from services.coordinator.engine.fold import Fold, read
+from services.coordinator.engine.fold import Fold
 from services.coordinator.engine.log_check import LogCheck
 from services.coordinator.engine.observe import Observe, unobserved
 from services.coordinator.engine.projection import Projection
 from shared.contracts.facts import RequestRefused, RunCompleted
 from shared.contracts.messages import Message
 from shared.contracts.subjects import live_cancelled, parse_slot
-from shared.domain.approval import Rules
-from shared.domain.decisions import Defaults, Inbound, Refuse, Said, Take, judge, refusal
-from shared.domain.decoding import written
-from shared.domain.encoding import Write, refuse, truncated, write
-from shared.domain.fork import copied
+from shared.domain.approval import ApprovalRules
+from shared.domain.decisions import Accept, Defaults, Duplicate, Inbound, Reject, decide_inbound, refusal_fact
+from shared.domain.decoding import decode_message, known_fact
+from shared.domain.encoding import PendingWrite, encode_fact, encode_refusal, truncated
+from shared.domain.fork import copy_fact
 from shared.domain.owed import Owed, owed
 from shared.domain.run import Recorded, Run
 from shared.errors import Diverged, Refused, Unavailable
 from shared.runtime import clock, dataref
 from shared.runtime.log import End, Filled, Full, Log, Stored
-from shared.runtime.retrying import patiently
+from shared.runtime.retrying import retry_unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class Coordinator:
         return self._defaults
 
     @property
-    def rules(self) -> Rules:
+    def rules(self) -> ApprovalRules:
         """What is demanded of approvals here."""
         return self._defaults.rules
 
@@ -157,8 +157,8 @@ class Coordinator:
 
     async def restore(self) -> None:
         """Begin with what is folded where it is of this log, else with nothing; wait for NATS where it takes that."""
-        found = await patiently(lambda: self.fold.restore(self._log))
-        self._start = await patiently(self._log.end)
+        found = await retry_unavailable(lambda: self.fold.restore(self._log))
+        self._start = await retry_unavailable(self._log.end)
         self._next_wake, self._save_by, self._proven = self._projection.next_wake(), None, self.fold.time
         self._check.restored(found)
         self._restored.set()
@@ -177,8 +177,8 @@ class Coordinator:
     async def _stand(self) -> None:
         """Stand for the leadership, once a truncation that this coordinator knows of is recorded in the log."""
         if self.fold.owed:
-            await patiently(self._record_truncation)
-        await leadership.stand(self._log, self._elected)
+            await retry_unavailable(self._record_truncation)
+        await leadership.run_election(self._log, self._elected)
 
     async def _record_truncation(self) -> None:
         session = await self.session()
@@ -189,7 +189,7 @@ class Coordinator:
     async def _read(self) -> None:
         async with aclosing(self._log.follow(self.fold.seq, check=self._check)) as chunks:
             async for chunk in chunks:
-                async for part in dataref.parts(self._log, chunk):
+                async for part in dataref.load_texts(self._log, chunk):
                     await self._turn(part)
 
     async def _keep_time(self) -> None:
@@ -301,7 +301,7 @@ class Coordinator:
         if lost:
             await self._learn({write.slot.subject: write for write in lost if write.slot})
 
-    async def _filled(self, writes: Sequence[Write], session: int) -> list[Filled]:
+    async def _filled(self, writes: Sequence[PendingWrite], session: int) -> list[Filled]:
         """An answer for each of these writes. What is owed is looked at again where there is none."""
         try:
             return await self._log.fill([write.fill for write in writes], session=session)
@@ -309,7 +309,7 @@ class Coordinator:
             self.fold.touched.update(dict.fromkeys(write.slot.run for write in writes if write.slot))
             raise
 
-    async def _with_texts(self, writes: list[Write]) -> list[Write]:
+    async def _with_texts(self, writes: list[PendingWrite]) -> list[PendingWrite]:
         """These writes, what they refer to in `EVIDENCE`; less those for which it has no room, which come up again."""
         if all(write.text is None for write in writes):
             return writes
@@ -331,26 +331,28 @@ class Coordinator:
             return False
         return True
 
-    def _answers(self, waiting: set[str]) -> Iterable[Write]:
+    def _answers(self, waiting: set[str]) -> Iterable[PendingWrite]:
         """For each run (gathered in `waiting`) the first contract message that nothing has followed yet.
 
         The next one waits until that is recorded, and so does a fork of that run.
         """
         for message, inbound in self._oldest():
             if isinstance(inbound, RequestRefused):
-                yield refuse(inbound, time=clock.now())
+                yield encode_refusal(inbound, time=clock.now())
             elif inbound.run in waiting or inbound.forks in waiting:
                 waiting.add(inbound.run)
             else:
                 waiting.add(inbound.run)
                 source = self.fold.run(inbound.forks) if inbound.forks else None
-                match judge(inbound, self.fold.run(inbound.run), self._defaults, source=source):
-                    case Said():
+                match decide_inbound(inbound, self.fold.run(inbound.run), self._defaults, source=source):
+                    case Duplicate():
                         self.fold.inbox.drop(message.seq)
-                    case Refuse() as why:
-                        yield refuse(refusal(message.subject, message.seq, inbound.run, why), time=clock.now())
-                    case Take(slot=slot, fact=fact):
-                        yield write(slot, fact, self._trace(inbound), time=clock.now(), answers=message.seq)
+                    case Reject() as why:
+                        yield encode_refusal(
+                            refusal_fact(message.subject, message.seq, inbound.run, why), time=clock.now()
+                        )
+                    case Accept(slot=slot, fact=fact):
+                        yield encode_fact(slot, fact, self._trace(inbound), time=clock.now(), answers=message.seq)
 
     def _oldest(self) -> list[tuple[Message, Inbound | RequestRefused]]:
         inbox = self.fold.inbox
@@ -358,7 +360,7 @@ class Coordinator:
             self._save_now()
         return [(waiting.message, waiting.said) for waiting in inbox.oldest(_LOOKS_AT_ONCE)]
 
-    def _debts(self, waiting: set[str]) -> Iterable[Write]:
+    def _debts(self, waiting: set[str]) -> Iterable[PendingWrite]:
         """What the runs that changed or are due are owed; not those in `waiting`, whose decision comes first."""
         looked = list(islice((run_id for run_id in self.fold.touched if run_id not in waiting), _LOOKS_AT_ONCE))
         for run_id in looked:
@@ -370,26 +372,26 @@ class Coordinator:
             if not due:
                 self.fold.looked(run_id, due.wake_at)
             for slot, fact in due.facts:
-                yield write(slot, fact, run.traceparent, time=clock.now(), run=run)
+                yield encode_fact(slot, fact, run.traceparent, time=clock.now(), run=run)
             for copy in due.copies:
-                fact = copied(copy, self.fold.run(copy.origin.run))
-                yield write(copy.slot, fact, run.traceparent, time=clock.now(), run=run)
+                fact = copy_fact(copy, self.fold.run(copy.origin.run))
+                yield encode_fact(copy.slot, fact, run.traceparent, time=clock.now(), run=run)
 
     def _due(self, run: Run) -> Owed:
         """What `run` is owed; no decision by policy or time while a person's may wait that is not looked at yet."""
         due = owed(run, self._proven, self._defaults.writer, self.rules)
-        if not self.fold.inbox.may_concern(run.id) or all(slot.box != "decision" for slot, _ in due.facts):
+        if not self.fold.inbox.may_concern(run.id) or all(slot.name != "decision" for slot, _ in due.facts):
             return due
         return Owed(wake_at=self._proven + timedelta(seconds=_AGAIN_S))
 
-    async def _settle(self, write: Write, filled: Filled) -> bool:
+    async def _settle(self, write: PendingWrite, filled: Filled) -> bool:
         """Fold what was written. False where the slot was full, so that it must be read who won."""
         match filled:
             case Stored(seq=seq):
                 if write.answers is not None:
                     self.fold.inbox.drop(write.answers)
                 if write.slot and write.event:
-                    it = written(write.slot, write.fill.data, write.event, seq=seq, stored_at=self._proven)
+                    it = known_fact(write.slot, write.fill.data, write.event, seq=seq, stored_at=self._proven)
                     self.fold.wrote(it)
                     self._tell(it)
                     await self._tell_workers(it)
@@ -419,12 +421,12 @@ class Coordinator:
         if isinstance(it.fact, RunCompleted) and it.fact.outcome == "cancelled":
             await self._log.hint(live_cancelled(it.slot.run), b"")
 
-    async def _learn(self, lost: Mapping[str, Write]) -> None:
+    async def _learn(self, lost: Mapping[str, PendingWrite]) -> None:
         """Fold what stands in these slots. It may be our own: stored at an earlier try, whose answer was lost."""
         for message in (await self._log.last(list(lost), leader=True)).values():
             slot = parse_slot(message.subject)
             assert slot
-            it = read(slot, await dataref.whole(self._log, message))
+            it = decode_message(slot, await dataref.load_text(self._log, message))
             self.fold.add(it)
             if message.data == lost[message.subject].fill.data:
                 self._tell(it)

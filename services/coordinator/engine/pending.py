@@ -10,27 +10,27 @@ from services.coordinator.engine.projection import Projection
 from shared.contracts.facts import RequestRefused
 from shared.contracts.messages import Message
 from shared.contracts.subjects import is_reserved
-from shared.domain.decisions import Inbound, is_said, read
+from shared.domain.decisions import Inbound, is_recorded, parse_inbound
 from shared.domain.run import Run
 
 IN_MEMORY: Final = 5_000
 """So many are kept at hand; what is beyond waits in the projection."""
 
 
-class Waiting(Struct, frozen=True):
+class PendingMessage(Struct, frozen=True):
     """One message, and what it says."""
 
     message: Message
     said: Inbound | RequestRefused
 
 
-class Inbox:
+class PendingMessages:
     """Takes contract messages in order and lets them go in any. Nothing is forgotten before it is dropped."""
 
     def __init__(self, projection: Projection, known: Callable[[str], Run | None]) -> None:
         self._projection = projection
         self._known = known
-        self._waiting: dict[int, Waiting] = {}
+        self._waiting: dict[int, PendingMessage] = {}
         self._of_run: dict[str, set[int]] = {}
         self._added: dict[int, Message] = {}
         self._dropped: set[int] = set()
@@ -65,7 +65,7 @@ class Inbox:
         request = {run.accepted.fact.request_seq} & self._waiting.keys() if run.accepted else set[int]()
         for seq in sorted(seqs | request):
             said = self._waiting[seq].said
-            if isinstance(said, Inbound) and is_said(said, run):
+            if isinstance(said, Inbound) and is_recorded(said, run):
                 self.drop(seq)
 
     def truncated(self, used: int) -> None:
@@ -74,9 +74,9 @@ class Inbox:
         for seq, waiting in [*self._waiting.items()]:
             if seq <= used and (run := _run(waiting)) and is_reserved(run):
                 self._unnamed(seq, run)
-                self._name(waiting.message, read(waiting.message, used=used))
+                self._name(waiting.message, parse_inbound(waiting.message, used=used))
 
-    def oldest(self, count: int) -> list[Waiting]:
+    def oldest(self, count: int) -> list[PendingMessage]:
         """The first that wait, in order; none where what waits is still to be fetched with `refill`."""
         return list(islice(self._waiting.values(), count))
 
@@ -106,15 +106,15 @@ class Inbox:
 
     def _keep(self, message: Message) -> None:
         """Have it at hand, unless it says again what is recorded: nothing will ever follow from that."""
-        said = read(message, used=self._used)
-        if isinstance(said, Inbound) and (run := self._known(said.run)) and is_said(said, run):
+        said = parse_inbound(message, used=self._used)
+        if isinstance(said, Inbound) and (run := self._known(said.run)) and is_recorded(said, run):
             self.drop(message.seq)
         else:
             self._name(message, said)
 
     def _name(self, message: Message, said: Inbound | RequestRefused) -> None:
         """Have it under the run that it is about."""
-        self._waiting[message.seq] = Waiting(message, said)
+        self._waiting[message.seq] = PendingMessage(message, said)
         if isinstance(said, Inbound):
             self._of_run.setdefault(said.run, set()).add(message.seq)
 
@@ -125,5 +125,5 @@ class Inbox:
             del self._of_run[run]
 
 
-def _run(waiting: Waiting) -> str | None:
+def _run(waiting: PendingMessage) -> str | None:
     return waiting.said.run if isinstance(waiting.said, Inbound) else None

@@ -11,14 +11,13 @@ import msgspec
 from msgspec import Struct
 
 from services.coordinator.engine.divergence import Checkpoint
-from services.coordinator.engine.summary import Row
-from services.coordinator.engine.summary import row as brief
+from services.coordinator.engine.summary import RunRow, run_row
 from shared.contracts.messages import Message
 from shared.domain import failures
-from shared.domain.decisions import deadline_of
-from shared.domain.failures import Failed
+from shared.domain.decisions import decision_deadline
+from shared.domain.failures import FailureRecord
 from shared.domain.run import FOLD_VERSION, Run, pack, unpack
-from shared.domain.steps import owed_since
+from shared.domain.steps import due_since
 
 logger = logging.getLogger(__name__)
 
@@ -93,12 +92,12 @@ _PAGES: Final = 8_192
 _encode_message: Final = msgspec.msgpack.Encoder().encode
 _decode_message: Final = msgspec.msgpack.Decoder(Message).decode
 _encode_row: Final = msgspec.msgpack.Encoder().encode
-_decode_row: Final = msgspec.msgpack.Decoder(Row).decode
+_decode_row: Final = msgspec.msgpack.Decoder(RunRow).decode
 _encode_failed: Final = msgspec.msgpack.Encoder().encode
-_decode_failed: Final = msgspec.msgpack.Decoder(Failed).decode
+_decode_failed: Final = msgspec.msgpack.Decoder(FailureRecord).decode
 
 
-class Wanted(Struct, frozen=True):
+class RunFilter(Struct, frozen=True):
     """Which runs: of these statuses (all, if none is named), with `text` in question or id, with a failure of this
     `code`, asked for since then, and due to move since before `owed_before`."""
 
@@ -109,7 +108,7 @@ class Wanted(Struct, frozen=True):
     owed_before: datetime | None = None
 
 
-class WantedFailures(Struct, frozen=True):
+class FailureFilter(Struct, frozen=True):
     """Which failures: of these kinds (all, if none is named), this code and run, with `text` in them, since then."""
 
     kinds: Sequence[str] = ()
@@ -166,7 +165,7 @@ class Projection:
         *,
         unanswered: Iterable[Message],
         answered: Iterable[int],
-        refusals: Iterable[Failed] = (),
+        refusals: Iterable[FailureRecord] = (),
     ) -> list[str]:
         """Store these runs, each with the moment to look at it again (0: at once), and where the log stands.
 
@@ -174,8 +173,8 @@ class Projection:
         `refusals` those of them that were refused. Returns the ids of the runs that are too heavy to be kept at hand.
         """
         runs = list(runs)
-        failed = [*refusals, *(one for run, _ in runs for one in failures.of_run(run))]
-        rows = [row(run, wake_at) for run, wake_at in runs]
+        failed = [*refusals, *(one for run, _ in runs for one in failures.run_failures(run))]
+        rows = [projection_row(run, wake_at) for run, wake_at in runs]
         self._db.execute("BEGIN")
         self._db.executemany(_SAVE_RUN, rows)
         self._save_holds([run for run, _ in runs if any(round_.hold for round_ in run.rounds.values())])
@@ -198,7 +197,7 @@ class Projection:
 
     def _save_holds(self, runs: Sequence[Run]) -> None:
         """Of runs that have had a hold, those that are on hold now."""
-        deadlines = [(run, deadline_of(run)) for run in runs]
+        deadlines = [(run, decision_deadline(run)) for run in runs]
         held = [
             (run.id, run.current.hold.at.timestamp(), deadline.timestamp())
             for run, deadline in deadlines
@@ -230,13 +229,15 @@ class Projection:
         floor = after.timestamp() if after else -1.0
         return self._db.execute("SELECT min(wake_at) FROM run WHERE wake_at > ?", (floor,)).fetchone()[0]
 
-    def select(self, wanted: Wanted, *, before: int | None = None, limit: int) -> list[Run]:
+    def select(self, wanted: RunFilter, *, before: int | None = None, limit: int) -> list[Run]:
         """Runs, newest first, beyond the one at `before`."""
         clause, values = _wanting(wanted, before)
         rows = self._db.execute(f"SELECT state FROM run {clause} ORDER BY place DESC LIMIT ?", (*values, limit))  # noqa: S608
         return [unpack(state) for (state,) in rows]
 
-    def rows(self, wanted: Wanted, *, before: int | None = None, limit: int, by_deadline: bool = False) -> list[Row]:
+    def rows(
+        self, wanted: RunFilter, *, before: int | None = None, limit: int, by_deadline: bool = False
+    ) -> list[RunRow]:
         """The same in brief; with `by_deadline`, of runs that wait, those with the least time left first."""
         clause, values = _wanting(wanted, before)
         order = "deadline, place" if by_deadline else "place DESC"
@@ -245,10 +246,10 @@ class Projection:
 
     def count(self, statuses: Sequence[str]) -> int:
         """How many runs have one of these statuses."""
-        clause, values = _wanting(Wanted(statuses), None)
+        clause, values = _wanting(RunFilter(statuses), None)
         return self._db.execute(f"SELECT count(*) FROM run {clause}", values).fetchone()[0]  # noqa: S608
 
-    def failures(self, wanted: WantedFailures, *, before: int | None = None, limit: int) -> list[Failed]:
+    def failures(self, wanted: FailureFilter, *, before: int | None = None, limit: int) -> list[FailureRecord]:
         """What failed, newest first, beyond the one at `before`."""
         where = [
             ("seq < ?", before),
@@ -264,7 +265,7 @@ class Projection:
         return [_decode_failed(failed) for (failed,) in rows]
 
 
-def _wanting(wanted: Wanted, before: int | None) -> tuple[str, tuple[object, ...]]:
+def _wanting(wanted: RunFilter, before: int | None) -> tuple[str, tuple[object, ...]]:
     where = [
         ("place < ?", before),
         ("created >= ?", wanted.since.timestamp() if wanted.since else None),
@@ -301,11 +302,11 @@ def _opened(path: Path) -> sqlite3.Connection:
     return db
 
 
-def row(
+def projection_row(
     run: Run, wake_at: float | None
 ) -> tuple[str, int, str, str, float | None, float | None, float | None, float | None, bytes, bytes]:
     """The run as a row of the table `run`."""
-    deadline, owed = deadline_of(run), owed_since(run)
+    deadline, owed = decision_deadline(run), due_since(run)
     return (
         run.id,
         run.accepted.seq if run.accepted else run.seq,
@@ -315,12 +316,12 @@ def row(
         deadline.timestamp() if deadline else None,
         wake_at,
         owed.timestamp() if owed else None,
-        _encode_row(brief(run)),
+        _encode_row(run_row(run)),
         pack(run),
     )
 
 
-def _failure_row(failed: Failed) -> tuple[object, ...]:
+def _failure_row(failed: FailureRecord) -> tuple[object, ...]:
     at = failed.at.timestamp()
     return failed.seq, failed.kind, failed.run, failed.error.code, at, failed.text, _encode_failed(failed)
 

@@ -5,9 +5,9 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from shared.domain.approval import votes
-from shared.domain.decisions import deadline_of
-from shared.domain.origins import origins
+from shared.domain.approval import valid_votes
+from shared.domain.decisions import decision_deadline
+from shared.domain.origins import count_origins
 from shared.domain.run import STATUSES, Run
 
 Show = Literal["waiting", "running", "finished", "failed", "all"]
@@ -23,7 +23,7 @@ _MAX_TEXT: Final = 1_000
 """Characters of a question or reason that a list shows at most."""
 
 
-class Row(Struct, frozen=True, array_like=True):
+class RunRow(Struct, frozen=True, array_like=True):
     """One run in a list. `deadline` is until when it waits for a decision, where it does; `seq` its newest fact."""
 
     run_id: str
@@ -52,12 +52,12 @@ class Row(Struct, frozen=True, array_like=True):
         return self.deadline is not None and self.deadline - now < _SOON
 
 
-def row(run: Run) -> Row:
+def run_row(run: Run) -> RunRow:
     """The run in a list."""
     accepted, findings, usage = run.accepted, run.findings(), run.usage()
     sources = [source for finding in findings for source in finding.sources]
     hold = run.current.hold
-    return Row(
+    return RunRow(
         run_id=run.id,
         place=accepted.seq if accepted else run.seq,
         seq=run.seq,
@@ -70,13 +70,13 @@ def row(run: Run) -> Row:
         answered=sum(bool(finding.sources) for finding in findings),
         failed=sum(not finding.sources for finding in findings),
         sources=len({source.sha256 for source in sources}),
-        origins=origins(sources),
+        origins=count_origins(sources),
         cost_usd=usage.cost_usd,
         calls=usage.calls,
-        deadline=deadline_of(run),
+        deadline=decision_deadline(run),
         digest=hold.fact.digest if hold else "",
         quorum=hold.fact.quorum if hold else 1,
-        voted=len(votes(run.current)),
+        voted=len(valid_votes(run.current)),
         reason=_reason(run)[:_MAX_TEXT],
     )
 

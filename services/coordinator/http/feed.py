@@ -10,7 +10,7 @@ from services.coordinator.engine.fold import Fold
 from shared.api.schemas import EventView
 from shared.contracts.messages import Message
 from shared.contracts.subjects import RUN, parse_slot
-from shared.runtime.dataref import whole
+from shared.runtime.dataref import load_text
 from shared.runtime.log import Log
 
 HEARTBEAT_S: Final = 15.0
@@ -41,10 +41,10 @@ def event_view(message: Message) -> EventView:
 
 async def stored(log: Log, run: str, *, after: int = 0) -> list[EventView]:
     """The facts of a run so far."""
-    return [event_view(await whole(log, message)) async for message in log.history(f"{RUN}.{run}.>", after=after)]
+    return [event_view(await load_text(log, message)) async for message in log.history(f"{RUN}.{run}.>", after=after)]
 
 
-async def stream(log: Log, fold: Fold, run: str, *, after: int) -> AsyncGenerator[str]:
+async def event_stream(log: Log, fold: Fold, run: str, *, after: int) -> AsyncGenerator[str]:
     """The facts of a run beyond `after` as server-sent events, to its completion."""
     queue: asyncio.Queue[Message] = asyncio.Queue()
 
@@ -56,7 +56,7 @@ async def stream(log: Log, fold: Fold, run: str, *, after: int) -> AsyncGenerato
     try:
         async for message in log.history(f"{RUN}.{run}.>", after=after):
             after = message.seq
-            yield _sent(await whole(log, message))
+            yield _sent(await load_text(log, message))
             if _ends(message):
                 return
         while True:

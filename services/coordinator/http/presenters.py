@@ -25,15 +25,15 @@ from shared.contracts.facts import (
     HoldExtended,
     VoteCast,
 )
-from shared.domain.approval import votes
-from shared.domain.budget import limit, over_budget
-from shared.domain.origins import origins
+from shared.domain.approval import valid_votes
+from shared.domain.budget import cost_limit, over_budget
+from shared.domain.origins import count_origins
 from shared.domain.owed import decided_findings
-from shared.domain.run import Box, Run
-from shared.domain.steps import Late
+from shared.domain.run import Entry, Run
+from shared.domain.steps import Lateness
 
 
-def summary(run: Run, late: Late | None = None) -> RunSummary:
+def summary(run: Run, late: Lateness | None = None) -> RunSummary:
     """The run as lists show it."""
     accepted = run.accepted
     hold = run.current.hold
@@ -50,13 +50,13 @@ def summary(run: Run, late: Late | None = None) -> RunSummary:
         answered=sum(bool(finding.sources) for finding in findings),
         failed=sum(not finding.sources for finding in findings),
         sources=len({source.sha256 for finding in findings for source in finding.sources}),
-        origins=origins(source for finding in findings for source in finding.sources),
+        origins=count_origins(source for finding in findings for source in finding.sources),
         sequence=run.seq,
         late=LateView(code=late.code, since=late.since, reason=late.text) if late else None,
     )
 
 
-def view(run: Run, late: Late | None = None) -> RunView:
+def view(run: Run, late: Lateness | None = None) -> RunView:
     """The run in full."""
     fork = run.accepted.fact.fork if run.accepted else None
     ended = run.completed.fact if run.completed else None
@@ -70,7 +70,7 @@ def view(run: Run, late: Late | None = None) -> RunView:
         requested_auth=run.accepted.fact.auth if run.accepted else "",
         quorum=hold.quorum if hold else 1,
         four_eyes=hold.four_eyes if hold else False,
-        votes=[_vote(vote) for vote in votes(run.current)],
+        votes=[_vote(vote) for vote in valid_votes(run.current)],
         extensions=[_extension(box) for box in run.current.extended()],
         outcome=ended.outcome if ended else None,
         ok=ended.ok if ended else None,
@@ -81,7 +81,7 @@ def view(run: Run, late: Late | None = None) -> RunView:
         usage=usage_view(run.usage()),
         agents={name: usage_view(usage) for name, usage in run.usage_by(lambda call: call.agent).items()},
         models={name: usage_view(usage) for name, usage in run.usage_by(lambda call: call.model).items()},
-        max_cost_usd=limit(run),
+        max_cost_usd=cost_limit(run),
         estimate=estimate_view(run),
         over_budget=over_budget(run),
     )
@@ -154,13 +154,13 @@ def _decision(run: Run) -> DecisionView | None:
     )
 
 
-def _vote(box: Box[VoteCast]) -> VoteView:
+def _vote(box: Entry[VoteCast]) -> VoteView:
     vote = box.fact
     return VoteView(
         by=vote.by, via=vote.via, auth=vote.auth, comment=vote.comment, exclude=list(vote.exclude), at=box.at
     )
 
 
-def _extension(box: Box[HoldExtended]) -> ExtensionView:
+def _extension(box: Entry[HoldExtended]) -> ExtensionView:
     fact = box.fact
     return ExtensionView(deadline=fact.deadline, by=fact.by, auth=fact.auth, comment=fact.comment, at=box.at)

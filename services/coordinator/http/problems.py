@@ -13,10 +13,10 @@ from starlette.responses import Response
 
 from services.coordinator.http import rights
 from shared.api.schemas import Problem
-from shared.domain.judgement import Refuse, winner
+from shared.domain.judgement import Reject, describe_winner
 from shared.domain.roles import Principal
 from shared.domain.run import Run
-from shared.errors import DossierError, InvalidMessage, NoRoom, Refused, TooLarge, Unavailable
+from shared.errors import DossierError, InvalidMessage, LogFull, Refused, TooLarge, Unavailable
 
 STATUS: Final = {
     "unknown_run": 404,
@@ -69,7 +69,7 @@ class ProblemError(Exception):
         )
 
 
-def refused(why: Refuse, run: Run | None) -> ProblemError:
+def rejected(why: Reject, run: Run | None) -> ProblemError:
     """A decision that was not taken, with the state of its run and who won."""
     decided = run is not None and (run.current.decision or run.completed)
     return ProblemError(
@@ -78,12 +78,12 @@ def refused(why: Refuse, run: Run | None) -> ProblemError:
         why.message,
         run_id=run.id if run else None,
         state=run.status if run else None,
-        winner=winner(run) if run and decided else None,
+        winner=describe_winner(run) if run and decided else None,
         field=why.field or None,
     )
 
 
-def speaking(who: Principal, said: str | None, field: str) -> str:
+def acting_name(who: Principal, said: str | None, field: str) -> str:
     """In whose name this is done: the caller's. Only the token of the data folder may be used by any name."""
     name = (said or "").strip()
     if name and name != who.name and not who.is_local:
@@ -102,7 +102,7 @@ def log_full(detail: str, **more: str | None) -> ProblemError:
     return ProblemError(507, "log_full", detail, **more)
 
 
-Tell = Callable[[HTTPConnection, ProblemError], Response]
+Render = Callable[[HTTPConnection, ProblemError], Response]
 """How whoever asked is told of a problem."""
 
 
@@ -111,7 +111,7 @@ def wants_page(http: HTTPConnection) -> bool:
     return "text/html" in http.headers.get("accept", "") and not http.scope["path"].startswith("/v1/")
 
 
-def install(app: FastAPI, tell: Tell) -> None:
+def install(app: FastAPI, tell: Render) -> None:
     """Answer every error of `app` with a problem."""
     for type_ in _CONVERTED:
         app.add_exception_handler(type_, _answering(tell))
@@ -119,26 +119,26 @@ def install(app: FastAPI, tell: Tell) -> None:
 
 def problem_of(error: Exception) -> ProblemError:
     """The problem that an error is to whoever asked."""
-    return next((convert(error) for type_, convert in _CONVERTED.items() if isinstance(error, type_)), defect())
+    return next((convert(error) for type_, convert in _CONVERTED.items() if isinstance(error, type_)), internal_error())
 
 
-def _answering(tell: Tell) -> Callable[[Request, Exception], Awaitable[Response]]:
+def _answering(tell: Render) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def answered(request: Request, error: Exception) -> Response:
         problem = problem_of(error)
         if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
-            problem.headers = {"Allow": ", ".join(rights.methods(request.url.path))}
+            problem.headers = {"Allow": ", ".join(rights.allowed_methods(request.url.path))}
         return tell(request, problem)
 
     return answered
 
 
-def answer(error: ProblemError) -> JSONResponse:
+def problem_response(error: ProblemError) -> JSONResponse:
     """The problem as a response."""
     body = error.problem.model_dump(exclude_none=True)
     return JSONResponse(body, error.status, headers=error.headers, media_type="application/problem+json")
 
 
-def defect() -> ProblemError:
+def internal_error() -> ProblemError:
     """Our own fault."""
     return ProblemError(500, "defect", "Something went wrong here; the log says what.")
 
@@ -176,7 +176,7 @@ _CONVERTED: Final[dict[type[Exception], Callable[[Exception], ProblemError]]] = 
     ProblemError: _itself,
     RequestValidationError: _invalid_body,
     InvalidMessage: _invalid_message,
-    NoRoom: lambda error: log_full(f"{error} Nothing was written; repeat the request when there is room."),
+    LogFull: lambda error: log_full(f"{error} Nothing was written; repeat the request when there is room."),
     TooLarge: lambda error: ProblemError(413, "too_large", str(error)),
     Unavailable: lambda error: ProblemError(503, "nats_unavailable", f"{error} It is safe to repeat the request."),
     Refused: lambda error: ProblemError(502, "nats_refused", str(error)),

@@ -9,9 +9,9 @@ from shared.contracts import envelope, requests
 from shared.contracts.facts import RunAccepted
 from shared.contracts.requests import Asked
 from shared.contracts.subjects import ASKED, Slot, is_reserved
-from shared.errors import NoRoom, Unavailable
+from shared.errors import LogFull, Unavailable
 from shared.runtime import clock
-from shared.runtime.dataref import whole
+from shared.runtime.dataref import load_text
 from shared.runtime.log import Log
 
 
@@ -23,7 +23,7 @@ def run_id_of(key: str | None) -> str:
     return run_id
 
 
-class Publisher:
+class RequestPublisher:
     """Publishes requests."""
 
     def __init__(self, log: Log) -> None:
@@ -34,7 +34,7 @@ class Publisher:
         headers = {"traceparent": traceparent} if traceparent else {}
         try:
             return await self._log.publish(ASKED, msgspec.json.encode(asked), headers)
-        except NoRoom as error:
+        except LogFull as error:
             text = f"{error} The run did not begin; when there is room, repeat with Idempotency-Key: {run_id}"
             raise log_full(text, run_id=run_id) from error
         except Unavailable as error:
@@ -56,7 +56,7 @@ class Publisher:
         slots = {Slot(run_id, "accepted").subject: run_id for run_id in run_ids}
         found: dict[str, RunAccepted] = {}
         for subject, message in (await self._log.last(list(slots))).items():
-            stored = await whole(self._log, message)
+            stored = await load_text(self._log, message)
             fact = envelope.decode(stored.data, stored.text).fact
             assert isinstance(fact, RunAccepted)
             found[slots[subject]] = fact

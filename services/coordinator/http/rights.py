@@ -59,7 +59,7 @@ _STRICTNESS: Final[tuple[Need, ...]] = (ANYONE, SOMEONE, *ACTIONS)
 PROBES: Final = ("/livez", "/readyz")
 
 _PATTERNS: Final[list[tuple[str, re.Pattern[str], Need]]] = [
-    (method, compile_path(path)[0], need) for (method, path), need in ROUTES.items()
+    (method, compile_path(path)[0], right) for (method, path), right in ROUTES.items()
 ]
 
 
@@ -67,14 +67,14 @@ class Unlisted(Exception):
     """A route that is not in the table; nobody knows who may use it."""
 
 
-def need(method: str, path: str) -> Need:
+def required_right(method: str, path: str) -> Need:
     """What this request takes: of all rows that fit the most, and a caller who is known where none does."""
     method = "GET" if method == "HEAD" else method
-    needs = [need for of, pattern, need in _PATTERNS if of == method and pattern.match(path)]
+    needs = [right for of, pattern, right in _PATTERNS if of == method and pattern.match(path)]
     return _STRICTNESS[max(map(_STRICTNESS.index, needs), default=_STRICTNESS.index(SOMEONE))]
 
 
-def methods(path: str) -> list[str]:
+def allowed_methods(path: str) -> list[str]:
     """The methods that a path takes."""
     return sorted({method for method, pattern, _ in _PATTERNS if pattern.match(path)})
 

@@ -19,7 +19,7 @@ _STANDING: Final = f"SELECT status, count(*) FROM run WHERE status IN ({_OPEN}) 
 _LATE: Final = "SELECT count(*) FROM run WHERE owed_since <= ?"
 
 
-class Census(Struct, frozen=True):
+class RunCensus(Struct, frozen=True):
     """Open runs by status, how many are late, how many wait for a person; of these the oldest hold, the next deadline.
 
     Moments are in seconds since 1970, and `None` where nothing is on hold.
@@ -32,10 +32,10 @@ class Census(Struct, frozen=True):
     nearest: float | None
 
 
-def taken(path: Path, *, late_before: datetime) -> Census:
+def take_census(path: Path, *, late_before: datetime) -> RunCensus:
     """The census now; late is what was due to move before then. Raises `sqlite3.Error` where it cannot be taken."""
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
         counted: Mapping[str, int] = dict(db.execute(_STANDING))
         [late] = db.execute(_LATE, (late_before.timestamp(),)).fetchone()
         held, oldest, nearest = db.execute("SELECT count(*), min(opened), min(deadline) FROM hold").fetchone()
-    return Census({status: counted.get(status, 0) for status in OPEN}, late, held, oldest, nearest)
+    return RunCensus({status: counted.get(status, 0) for status in OPEN}, late, held, oldest, nearest)

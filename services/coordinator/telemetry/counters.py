@@ -21,7 +21,7 @@ from shared.telemetry.setup import Telemetry
 _RUN_S: Final = (1, 5, 15, 60, 300, 900, 3_600, 14_400, 86_400, 604_800)
 
 
-class Observer:
+class FactCounters:
     """Counts what is written, and tells the spans that are over with it."""
 
     def __init__(self, telemetry: Telemetry) -> None:

@@ -15,7 +15,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.telemetry import census
-from services.coordinator.telemetry.census import Census
+from services.coordinator.telemetry.census import RunCensus
 from shared.contracts.messages import Queue
 from shared.contracts.subjects import KINDS, Kind, task_filter
 from shared.errors import Refused, Unavailable
@@ -24,14 +24,14 @@ from shared.runtime.log import Log
 _KEPT_S: Final = 2.0
 
 
-class Standing(Struct, frozen=True):
+class GaugeValues(Struct, frozen=True):
     """A queue, and since when the first task in it waits; `None` where none does."""
 
     queue: Queue
     waits_since: datetime | None
 
 
-class Figures:
+class Gauges:
     """Everything that is looked up. What could not be is left out, rather than told as it was."""
 
     def __init__(self, log: Log, coordinator: Coordinator, projection: Path, *, late_after: timedelta) -> None:
@@ -41,8 +41,8 @@ class Figures:
         self._late_after = late_after
         self._looking = asyncio.Lock()
         self._looked = -_KEPT_S
-        self._census: Census | None = None
-        self._queues: Mapping[Kind, Standing] = {}
+        self._census: RunCensus | None = None
+        self._queues: Mapping[Kind, GaugeValues] = {}
         self._end: int | None = None
 
     async def look(self) -> None:
@@ -58,7 +58,7 @@ class Figures:
     async def _count(self) -> None:
         late_before = self._coordinator.now() - self._late_after
         try:
-            self._census = await asyncio.to_thread(census.taken, self._projection, late_before=late_before)
+            self._census = await asyncio.to_thread(census.take_census, self._projection, late_before=late_before)
         except sqlite3.Error:
             self._census = None
 
@@ -69,10 +69,10 @@ class Figures:
         except (Unavailable, Refused):
             self._queues = {}
 
-    async def _stands(self, kind: Kind) -> Standing:
+    async def _stands(self, kind: Kind) -> GaugeValues:
         queue = await self._log.queue(kind)
         waits = await self._log.first(task_filter(kind), after=queue.handed_out) if queue.waiting else None
-        return Standing(queue, waits.time if waits else None)
+        return GaugeValues(queue, waits.time if waits else None)
 
     def collect(self) -> Iterable[Metric]:
         """See `Collector`."""
@@ -88,7 +88,7 @@ class Figures:
             yield from _queues(self._queues, coordinator.now())
 
 
-def _runs(census: Census, now: float) -> Iterable[Metric]:
+def _runs(census: RunCensus, now: float) -> Iterable[Metric]:
     runs = GaugeMetricFamily("dossier_runs", "Runs that have not ended.", labels=["status"])
     for status, count in census.open.items():
         runs.add_metric([status], count)
@@ -112,7 +112,7 @@ _QUEUE: Final[tuple[tuple[str, str, Callable[[Queue], int]], ...]] = (
 )
 
 
-def _queues(queues: Mapping[Kind, Standing], now: datetime) -> Iterable[Metric]:
+def _queues(queues: Mapping[Kind, GaugeValues], now: datetime) -> Iterable[Metric]:
     for name, text, figure in _QUEUE:
         family = GaugeMetricFamily(name, text, labels=["kind"])
         for kind, standing in queues.items():

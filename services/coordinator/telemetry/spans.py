@@ -109,7 +109,7 @@ def _message(operation: str, subject: str, it: Recorded, now: datetime) -> Span:
         "messaging.operation.name": operation,
         "messaging.operation.type": operation,
         "messaging.destination.name": subject,
-        "messaging.message.id": Slot(it.slot.run, it.slot.box).subject,
+        "messaging.message.id": Slot(it.slot.run, it.slot.name).subject,
         genai.RUN: it.slot.run,
     }
     kind = "producer" if operation == "send" else "consumer"

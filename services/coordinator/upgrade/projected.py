@@ -14,9 +14,9 @@ from msgspec import Struct
 
 from services.coordinator.engine.fold import AT_ONCE
 from shared.contracts.facts import Outcome
-from shared.domain.decisions import deadline_of
+from shared.domain.decisions import decision_deadline
 from shared.domain.owed import owed
-from shared.domain.replay import Difference, boxes
+from shared.domain.replay import Difference, filled_slots
 from shared.domain.run import Run
 
 _SAME: Final = timedelta(milliseconds=1)
@@ -65,10 +65,10 @@ def compared(run: Run, standing: Standing, *, answered: bool) -> Iterator[Differ
     """How this code's fold of the same facts differs from what is recorded, as far as the two can be compared."""
     if run.status != standing.status:
         yield Difference(run.id, "", f"status: this release says {run.status}, recorded is {standing.status}")
-    deadline = deadline_of(run)
+    deadline = decision_deadline(run)
     if not _same(deadline, standing.deadline):
         yield Difference(run.id, "", f"deadline: this release says {deadline}, recorded is {_at(standing.deadline)}")
-    if standing.filled is not None and (odd := boxes(run) ^ standing.filled):
+    if standing.filled is not None and (odd := filled_slots(run) ^ standing.filled):
         yield Difference(run.id, min(odd), "is filled for only one of the two releases")
     for number, digest in (standing.digests or {}).items():
         hold = run.in_round(number).hold

@@ -21,7 +21,7 @@ from services.coordinator.web.shell import Notice, Shell
 from shared.api.schemas import Accepted, NewApproval, NewRun, RunView
 from shared.contracts.requests import MAX_QUESTION
 from shared.contracts.subjects import is_token
-from shared.domain.roles import Principal, may
+from shared.domain.roles import Principal, is_allowed
 
 _TITLES: Final[dict[Show, str]] = {
     "waiting": "Waiting for a decision",
@@ -68,7 +68,7 @@ def _waiting(who: Principal) -> Want:
 
 
 def _picks(who: Principal, show: Show) -> bool:
-    return show == "waiting" and may(who, "decide")
+    return show == "waiting" and is_allowed(who, "decide")
 
 
 class Asks(Protocol):

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from services.coordinator.engine.loop import Coordinator
-from services.coordinator.engine.projection import Wanted
+from services.coordinator.engine.projection import RunFilter
 from services.coordinator.engine.summary import SHOWS, Show
 from services.coordinator.web import render
 
@@ -96,7 +96,7 @@ class Lists:
     def _make(self, want: Want) -> Listed:
         saved, now = self._coordinator.saved, self._coordinator.now()
         period = PERIODS[want.period][1]
-        wanted = Wanted(
+        wanted = RunFilter(
             SHOWS[want.show] if want.show != "all" else (),
             want.text,
             want.code,

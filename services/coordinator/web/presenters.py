@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from services.coordinator.engine.summary import row
+from services.coordinator.engine.summary import run_row
 from services.coordinator.http.presenters import view
 from services.coordinator.http.reports import written
 from services.coordinator.web.details import details
@@ -15,9 +15,9 @@ from services.coordinator.web.wording import money
 from shared.api.schemas import FindingView, PassageView, SourceView
 from shared.contracts.evidence import Report, Usage
 from shared.contracts.markdown import byline
-from shared.domain.approval import Rules, objection
-from shared.domain.budget import limit, over_budget
-from shared.domain.deciders import deciders
+from shared.domain.approval import ApprovalRules, approval_objection
+from shared.domain.budget import cost_limit, over_budget
+from shared.domain.deciders import describe_deciders
 from shared.domain.owed import decided_findings
 from shared.domain.roles import Principal
 from shared.domain.run import Run
@@ -64,19 +64,19 @@ class Spent(Struct, frozen=True):
 
 
 def shown(
-    run: Run, now: datetime, who: Principal, rules: Rules, *, rounds: int, kept: frozenset[str] | None = None
+    run: Run, now: datetime, who: Principal, rules: ApprovalRules, *, rounds: int, kept: frozenset[str] | None = None
 ) -> dict[str, Any]:
     """What the templates of a run's page take."""
     drawn, published = lines(run), written(run)
     return {
-        "row": row(run),
+        "row": run_row(run),
         "round": run.round,
         "findings": findings(run),
         "choice": choice(run, who, rules, rounds, kept) if run.status == "hold" else None,
         "said": said(run),
         "spent": spent(run),
         "usage": run.usage(),
-        "limit": limit(run),
+        "limit": cost_limit(run),
         "lines": drawn,
         "bars": bars(drawn, run, now),
         "details": details(run),
@@ -104,11 +104,11 @@ def _found(source: SourceView, seen: set[tuple[str, int, str]]) -> Found:
     return Found(source, fresh, is_above=len(fresh) < len(places))
 
 
-def choice(run: Run, who: Principal, rules: Rules, rounds: int, kept: frozenset[str] | None) -> Choice:
+def choice(run: Run, who: Principal, rules: ApprovalRules, rounds: int, kept: frozenset[str] | None) -> Choice:
     """What they can decide; of the sources, perhaps only some are `kept` on the page already."""
     hold = run.current.hold
     assert hold
-    why = objection(run, who.name, who.auth, rules)
+    why = approval_objection(run, who.name, who.auth, rules)
     sources = frozenset(source.sha256 for finding in decided_findings(run) for source in finding.sources)
     cast = ", ".join(one.by for one in said(run) if one.word == "voted to approve" and one.round == run.round)
     return Choice(
@@ -118,10 +118,10 @@ def choice(run: Run, who: Principal, rules: Rules, rounds: int, kept: frozenset[
         revises=run.round < rounds,
         estimate=_estimate(run),
         over_budget=over_budget(run),
-        max_cost_usd=limit(run),
+        max_cost_usd=cost_limit(run),
         objection=why[1] if why else "",
         votes=cast,
-        deciders=deciders(run) if hold.fact.quorum > 1 or hold.fact.four_eyes else "",
+        deciders=describe_deciders(run) if hold.fact.quorum > 1 or hold.fact.four_eyes else "",
         sources=sources,
         unticked=sources - kept if kept is not None else frozenset(),
     )

@@ -7,9 +7,9 @@ from typing import Final
 from msgspec import Struct
 
 from shared.contracts.facts import Decision, DecisionApproved, DecisionRevised, Via, VoteCast
-from shared.domain.approval import LOCAL, votes
+from shared.domain.approval import LOCAL, valid_votes
 from shared.domain.judgement import WORDS
-from shared.domain.run import Box, Run
+from shared.domain.run import Entry, Run
 
 _VIAS: Final[dict[Via, str]] = {
     "api": "",
@@ -45,7 +45,7 @@ def said(run: Run) -> list[Said]:
 
 def _in_round(run: Run, number: int) -> Iterator[Said]:
     round_ = run.in_round(number)
-    for vote in votes(round_):
+    for vote in valid_votes(round_):
         yield _said("voted to approve", number, vote)
     for box in round_.extended():
         fact = box.fact
@@ -54,7 +54,7 @@ def _in_round(run: Run, number: int) -> Iterator[Said]:
         yield _said(WORDS[type(round_.decision.fact)], number, round_.decision)
 
 
-def _said(word: str, number: int, box: "Box[VoteCast] | Box[Decision]") -> Said:
+def _said(word: str, number: int, box: "Entry[VoteCast] | Entry[Decision]") -> Said:
     fact = box.fact
     revised = fact if isinstance(fact, DecisionRevised) else None
     has_more = isinstance(fact, DecisionApproved | DecisionRevised | VoteCast)

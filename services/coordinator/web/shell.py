@@ -12,7 +12,7 @@ from services.coordinator.engine.loop import Coordinator
 from services.coordinator.http import problems
 from services.coordinator.http.problems import ProblemError
 from services.coordinator.web import render
-from shared.domain.roles import Principal, may
+from shared.domain.roles import Principal, is_allowed
 from shared.runtime import clock
 
 _TITLES: Final = {
@@ -63,10 +63,10 @@ def who_of(principal: Principal) -> Who:
 def may_of(principal: Principal) -> May:
     """What they may do."""
     return May(
-        ask=may(principal, "ask"),
-        decide=may(principal, "decide"),
-        cancel=may(principal, "cancel"),
-        fork=may(principal, "operate"),
+        ask=is_allowed(principal, "ask"),
+        decide=is_allowed(principal, "decide"),
+        cancel=is_allowed(principal, "cancel"),
+        fork=is_allowed(principal, "operate"),
     )
 
 
@@ -94,7 +94,7 @@ class Shell:
 def tell(http: HTTPConnection, error: ProblemError) -> Response:
     """The problem: a page for whoever wants to read one, else problem details."""
     if not problems.wants_page(http):
-        return problems.answer(error)
+        return problems.problem_response(error)
     html = render.page(
         "problem.html",
         now=clock.now(),

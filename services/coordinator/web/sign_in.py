@@ -13,7 +13,7 @@ from services.coordinator.http.problems import ProblemError
 from services.coordinator.web import render
 from shared.api.local_token import LOOPBACK_NAMES
 from shared.api.schemas import Link, NewLink
-from shared.domain.roles import Principal, local
+from shared.domain.roles import Principal, local_principal
 from shared.runtime import clock
 
 _HOME: Final = "/"
@@ -89,7 +89,7 @@ class SignIn:
     async def link(self, who: Caller, body: NewLink | None = None) -> Link:
         """Make a link that signs a browser in as whoever asks for it."""
         if who.is_local:
-            who = local(body.by if body and body.by else who.name)
+            who = local_principal(body.by if body and body.by else who.name)
         ticket = clock.token()
         until = self._access.tickets.issue(ticket, who, clock.now())
         return Link(path=f"/sign-in?ticket={ticket}", expires_at=until)

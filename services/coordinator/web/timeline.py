@@ -20,7 +20,7 @@ from shared.contracts.facts import (
 )
 from shared.contracts.subjects import Step
 from shared.domain.owed import attempt_of
-from shared.domain.run import Box, Round, Run
+from shared.domain.run import Entry, Round, Run
 from shared.domain.steps import open_steps
 
 _WAIT_SHARE: Final = 0.14
@@ -118,9 +118,9 @@ def _line(
     run: Run,
     step: Step,
     name: str,
-    outcome: Box[PlanMade | PlanFailed]
-    | Box[FetchFound | FetchFailed]
-    | Box[SynthesisWritten | SynthesisFailed]
+    outcome: Entry[PlanMade | PlanFailed]
+    | Entry[FetchFound | FetchFailed]
+    | Entry[SynthesisWritten | SynthesisFailed]
     | None,
 ) -> Iterator[Line]:
     """The line of a step, where it has begun."""
@@ -149,9 +149,9 @@ def _line(
 def _attempts(
     round_: Round,
     step: Step,
-    outcome: Box[PlanMade | PlanFailed]
-    | Box[FetchFound | FetchFailed]
-    | Box[SynthesisWritten | SynthesisFailed]
+    outcome: Entry[PlanMade | PlanFailed]
+    | Entry[FetchFound | FetchFailed]
+    | Entry[SynthesisWritten | SynthesisFailed]
     | None,
 ) -> Iterator[Attempt]:
     number = 1
