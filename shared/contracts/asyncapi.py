@@ -1,4 +1,4 @@
-"""The contract on NATS as AsyncAPI 3, generated from the types: `make contracts` writes `docs/asyncapi.json`."""
+"""The contract on NATS as AsyncAPI 3, generated from the types: `make docs` writes `docs/reference/asyncapi.json`."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -41,7 +41,7 @@ _PARAMETERS: Final[Mapping[str, Json]] = {
     "voter": {"description": "32 hex digits of the hash of who approves."},
     "sequence": {"description": "The stream sequence of the message that is refused."},
     "endpoint": {"description": "The endpoint's name in the file of webhooks."},
-    "event": {"description": "hold-<round>, near-<round>, near-<round>-<extension> or ended."},
+    "event": {"description": "`hold-<round>`, `near-<round>`, `near-<round>-<extension>` or `ended`."},
     "ask": {"description": "1 for the first time, one more for each time that a person wants it sent again."},
     "n": {"description": "The attempt, from 1."},
 }

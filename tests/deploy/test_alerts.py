@@ -45,7 +45,7 @@ def test_each_alert_has_its_paragraph_in_the_runbook_and_leads_there():
     paragraphs = re.findall(r"^## (Dossier\w+)\n\n(.*?)(?=\n\n|\Z)", RUNBOOK, re.MULTILINE | re.DOTALL)
     assert [name for name, _ in paragraphs] == [rule["alert"] for rule in ALERTS]
     for rule, (name, text) in zip(ALERTS, paragraphs, strict=True):
-        assert rule["annotations"]["runbook_url"] == f"docs/runbook.md#{name.lower()}"
+        assert rule["annotations"]["runbook_url"] == f"docs/operate/runbook.md#{name.lower()}"
         assert all(word in text for word in ("**Means**", "**Look**", "**Do"))
 
 
