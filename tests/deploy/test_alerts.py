@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus"
 ALERTS = [rule for group in yaml.safe_load((RULES / "alerts.yaml").read_text())["groups"] for rule in group["rules"]]
 TESTS = yaml.safe_load((RULES / "alerts.test.yaml").read_text())["tests"]
-RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
+RUNBOOK = (ROOT / "docs" / "operate" / "runbook.md").read_text()
 DASHBOARD = json.loads((ROOT / "deploy" / "grafana" / "dossier.json").read_text())
 
 

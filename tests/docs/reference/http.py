@@ -24,8 +24,8 @@ def document() -> str:
         "HTTP API",
         paragraphs(description["info"]["description"]),
         "The base URL is `http://127.0.0.1:8400` unless `DOSSIER_API_HOST` and `DOSSIER_API_PORT` say otherwise. Send"
-        " a key as `Authorization: Bearer <key>`. The same description for programs is [openapi.json](openapi.json), which"
-        " a running coordinator serves at `/openapi.json`. [Errors](errors.md) explains the codes. The"
+        " a key as `Authorization: Bearer <key>`. For programs there is [openapi.json](openapi.json), which a"
+        " running coordinator serves at `/openapi.json`. [Errors](errors.md) explains the codes. The"
         " [guide](../guides/http.md) has examples.",
         "\n".join(f"- [`{name}`](#{_anchor(name)}): {summary(operation)}" for name, operation in operations),
         *(_section(name, operation, description["components"]["schemas"]) for name, operation in operations),
