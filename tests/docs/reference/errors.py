@@ -6,6 +6,7 @@ A catalogue in the product can take the place of both: the page needs a code, a 
 import ast
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -59,16 +60,16 @@ def http_statuses() -> dict[str, int]:
 
 def codes() -> set[str]:
     """Every code that a call in the product names. A computed part of it is written as `<tool>` or `<status>`."""
-    trees = list(_trees())
+    trees = _trees()
     constants = {name: value for tree in trees for name, value in _constants(tree.body)}
     return {name for tree in trees for name in _codes(tree, constants)} | set(problems.STATUS) | set(openapi.FAULTS)
 
 
-def _trees() -> Iterator[ast.Module]:
-    for top in ("shared", "services"):
-        for path in sorted((ROOT / top).rglob("*.py")):
-            if path != ROOT / "shared/contracts/samples.py":
-                yield ast.parse(Path(path).read_text(encoding="utf-8"))
+@cache
+def _trees() -> tuple[ast.Module, ...]:
+    paths = (path for top in ("shared", "services") for path in sorted((ROOT / top).rglob("*.py")))
+    examples = ROOT / "shared" / "contracts" / "samples.py"
+    return tuple(ast.parse(path.read_text(encoding="utf-8")) for path in paths if path != examples)
 
 
 def _codes(tree: ast.Module, constants: dict[str, str]) -> Iterator[str]:

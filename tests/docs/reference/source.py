@@ -5,6 +5,7 @@ import inspect
 import textwrap
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -24,7 +25,7 @@ def attribute_docs(cls: type) -> dict[str, str]:
 def _documented(cls: type) -> Iterator[tuple[str, str]]:
     [definition] = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
     assert isinstance(definition, ast.ClassDef)
-    for node, following in zip(definition.body, definition.body[1:], strict=False):
+    for node, following in pairwise(definition.body):
         match node, following:
             case ast.AnnAssign(target=ast.Name(name)), ast.Expr(value=ast.Constant(value=str(text))):
                 yield name, line(text)
