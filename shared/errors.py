@@ -11,7 +11,8 @@ DossierError
 │   └── UnknownType      a fact of a type or version that this release does not know
 ├── TooLarge             a message over the limit, refused before it is sent
 ├── Unavailable          NATS does not answer, or not in time
-│   └── NoRoom           NATS answers that it is full: it takes the same write once there is room
+│   ├── NoRoom           NATS answers that it is full: it takes the same write once there is room
+│   └── Diverged         the log in NATS is not the one that was read: nothing is written until it is read anew
 ├── Refused              NATS answers, and will not do it
 └── ServerTooOld         the NATS server lacks what Dossier builds on
 """
@@ -80,6 +81,10 @@ class Unavailable(DossierError):
 
 class NoRoom(Unavailable):
     """NATS has no room for this write, and did not store it. The message says where room has to be made."""
+
+
+class Diverged(Unavailable):
+    """The log in NATS is not the one that was read. The message says how that shows."""
 
 
 class Refused(DossierError):

@@ -7,13 +7,10 @@ from pathlib import Path
 
 import msgspec
 
-from services.coordinator.access.rights import local
-from services.coordinator.desk import Desk
-from services.coordinator.intake import Defaults
-from services.coordinator.loop import Coordinator
-from services.coordinator.observing import Observe, unobserved
-from services.coordinator.projection import Projection
-from services.coordinator.run import Run
+from services.coordinator.engine.approvals import Desk
+from services.coordinator.engine.loop import Coordinator
+from services.coordinator.engine.observe import Observe, unobserved
+from services.coordinator.engine.projection import Projection
 from services.fetcher.perform import Fetcher
 from services.fetcher.tools.docs import Docs
 from services.planner.perform import Planner
@@ -23,10 +20,13 @@ from shared.contracts.facts import Fact
 from shared.contracts.requests import Revision
 from shared.contracts.subjects import APPROVED, CANCELLED, REJECTED, REQUESTED, RUN, Kind, parse_slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask
+from shared.domain.decisions import Defaults
+from shared.domain.roles import local
+from shared.domain.run import Run
 from shared.models.offline import OfflineModel
 from shared.runtime.memory import MemoryLog
-from shared.runtime.verdict import Policy
-from shared.runtime.worker import Perform, Worker, performing
+from shared.runtime.retry_policy import Policy
+from shared.service.worker import Perform, Worker, performing
 
 SUBJECTS = {"approve": APPROVED, "reject": REJECTED, "cancel": CANCELLED}
 

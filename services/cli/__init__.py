@@ -1,5 +1,5 @@
 """The command line, and the one process that starts all the others."""
 
-from services.cli.commands import main
+from services.cli.main import main
 
 __all__ = ["main"]

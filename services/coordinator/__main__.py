@@ -13,34 +13,35 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.coordinator import problems
-from services.coordinator.access import local
 from services.coordinator.access.access import Access, Entry
-from services.coordinator.access.gate import Protected
-from services.coordinator.api import Api
-from services.coordinator.figures import Figures
-from services.coordinator.intake import Defaults
-from services.coordinator.loop import Coordinator
-from services.coordinator.observing import Observer
-from services.coordinator.projection import Projection
-from services.coordinator.spending import Writer
-from services.coordinator.troubles import Expected
-from services.coordinator.voting import Rules
+from services.coordinator.access.middleware import Protected
+from services.coordinator.api.failures import Expected
+from services.coordinator.api.runs import Api
+from services.coordinator.engine.loop import Coordinator
+from services.coordinator.engine.projection import Projection
+from services.coordinator.http import problems
+from services.coordinator.telemetry.counters import Observer
+from services.coordinator.telemetry.gauges import Figures
+from shared.api import local_token
 from shared.contracts.deliveries import DELIVERIES
 from shared.contracts.requests import duration_s
 from shared.contracts.subjects import ACCESS
+from shared.contracts.tokens import Tokens
+from shared.domain.approval import Rules
+from shared.domain.budget import Writer
+from shared.domain.decisions import Defaults
 from shared.errors import DossierError, ServerTooOld
+from shared.models.context_window import MOST_CONTEXT, Agent, room
 from shared.models.roles import tariff
-from shared.models.room import MOST_CONTEXT, Agent, room
-from shared.models.tokens import Tokens
-from shared.runtime import clock, topology
-from shared.runtime.app import Health, connect, probes, run, serve_health, serve_http, trouble
-from shared.runtime.jetstream import JetStreamLog
-from shared.runtime.metrics import LogCollector
-from shared.runtime.patience import patiently
+from shared.nats import topology
+from shared.nats.jetstream import JetStreamLog
+from shared.runtime import clock
+from shared.runtime.aio import unless
+from shared.runtime.retrying import patiently
 from shared.runtime.settings import Settings
-from shared.runtime.stopping import unless
-from shared.runtime.telemetry import Telemetry
+from shared.service.app import Health, connect, probes, run, serve_health, serve_http, trouble
+from shared.telemetry.metrics import LogCollector
+from shared.telemetry.setup import Telemetry
 
 
 class NobodyMay(DossierError):
@@ -152,9 +153,9 @@ async def _coordinate(process: _Process, log: JetStreamLog, projection: Projecti
 
 def _entry(settings: Settings) -> Entry:
     """Where the API is reached; the token of the data folder counts only where this machine alone reaches it."""
-    token = local.ensured(settings.data) if local.is_loopback(settings.api_host) else None
+    token = local_token.ensured(settings.data) if local_token.is_loopback(settings.api_host) else None
     own = (settings.api_host.lower(), *(host.lower() for host in settings.hosts))
-    return Entry(token, (*local.LOOPBACK_NAMES, *own))
+    return Entry(token, (*local_token.LOOPBACK_NAMES, *own))
 
 
 def _rules(settings: Settings) -> Rules:
@@ -162,7 +163,7 @@ def _rules(settings: Settings) -> Rules:
 
 
 def _refuse_if_nobody_may(settings: Settings, access: Access) -> None:
-    if not local.is_loopback(settings.api_host) and not access.lets_anybody_in:
+    if not local_token.is_loopback(settings.api_host) and not access.lets_anybody_in:
         raise NobodyMay(
             f"The API would listen on {settings.api_host}, and there is no key that lets anybody in. Make one first: "
             f"dossier keys create YOUR-NAME --role operator --nats {settings.nats_url[0]}"

@@ -7,16 +7,16 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
-from services.fetcher.agent import agent
+from services.fetcher.findings.tool import Tool
 from services.fetcher.perform import Fetcher, Reader
-from services.fetcher.tools import Tool
 from services.fetcher.tools.catalogue import LOCAL, Closing, Misconfigured, made
 from services.fetcher.web.addresses import rules
+from services.fetcher.web.user_agent import agent
 from shared.contracts.tasks import FetchTask
-from shared.runtime.app import run_worker
 from shared.runtime.log import Log
 from shared.runtime.settings import Settings
-from shared.runtime.worker import Perform, performing
+from shared.service.app import run_worker
+from shared.service.worker import Perform, performing
 
 if TYPE_CHECKING:
     from services.fetcher.web.pages import Pages

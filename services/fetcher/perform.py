@@ -9,11 +9,11 @@ from typing import Final, Protocol
 import msgspec
 from pydantic import ValidationError
 
-from services.fetcher import likeness, sources
-from services.fetcher.index import quotes
-from services.fetcher.sources import MAX_SOURCES, Found
-from services.fetcher.text import Document
-from services.fetcher.tools import Answer, Hit, Link, Search, Tool
+from services.fetcher.documents.index import quotes
+from services.fetcher.documents.text import Document
+from services.fetcher.findings import dedup, sources
+from services.fetcher.findings.sources import MAX_SOURCES, Found
+from services.fetcher.findings.tool import Answer, Hit, Link, Search, Tool
 from shared.contracts.evidence import Failure, Passage, Skipped, Source
 from shared.contracts.facts import FetchFailed, FetchFound
 from shared.contracts.tasks import FetchTask
@@ -26,6 +26,7 @@ _SPARE: Final = 2
 """A tool is asked for so many times as many results as are wanted: some pages cannot be read, some say the same."""
 
 _MAX_SAID: Final = 2_000
+_MAX_PLACE: Final = 200
 
 
 class Reader(Protocol):
@@ -99,7 +100,7 @@ class Fetcher:
         return {name: self._tools[name] for name in task.tools or self._tools}
 
     async def _answers(self, query: str, tools: Mapping[str, Tool], gathered: _Gathered) -> dict[str, Answer]:
-        """What each tool found. Raises what is no `StepError`: a defect of the tool."""
+        """What each tool found. A tool that fails is passed over."""
         asked = (_answer(tool, query, self._sources * _SPARE) for tool in tools.values())
         answers: dict[str, Answer] = {}
         for name, answer in zip(tools, await asyncio.gather(*asked), strict=True):
@@ -120,11 +121,16 @@ class Fetcher:
                 gathered.found = sources.folded(gathered.found, new)
 
     async def _found(self, candidate: _Candidate) -> Found | StepError | None:
+        """The document cleaned, or why there is none. Raises nothing: a page may cost itself and no more."""
         try:
             hit = candidate.item if isinstance(candidate.item, Hit) else await self._read(candidate.item)
+            return await asyncio.to_thread(sources.found, candidate.tool, hit)
         except StepError as fault:
             return fault
-        return await asyncio.to_thread(sources.found, candidate.tool, hit)
+        except Exception:
+            place = _place(candidate.item)[:_MAX_PLACE]
+            logger.exception("Reading %s failed by a defect of the reader.", place, extra={"event": "page.defect"})
+            return Terminal("unreadable", f"{place} could not be read: something about it was not foreseen.")
 
     async def _read(self, link: Link) -> Hit:
         if self._pages is None:
@@ -142,10 +148,15 @@ class Fetcher:
 
 
 async def _answer(tool: Tool, query: str, limit: int) -> Answer | StepError:
+    """What the tool found, or why it found nothing. Raises nothing, whatever the tool or its endpoint does."""
     try:
         return await tool.search(_checked(tool, query, limit))
     except StepError as fault:
         return fault
+    except Exception:
+        logger.exception("The tool %s failed by a defect.", tool.name, extra={"event": "tool.defect"})
+        text = f"The tool {tool.name} failed in a way that was not foreseen; the log of the fetcher has the details."
+        return Transient("tool_defect", text)
 
 
 def _checked(tool: Tool, query: str, limit: int) -> Search:
@@ -181,7 +192,7 @@ def _judged(query: str, found: Sequence[Found]) -> tuple[list[tuple[Passage, ...
     documents = [Document(each.hit.title, each.hit.location, each.hit.text) for each in to_quote]
     quoted = iter(quotes(documents, query) if documents else [])
     passages = [each.hit.passages or next(quoted) for each in found]
-    return passages, likeness.origins([each.shingles for each in found])
+    return passages, dedup.origins([each.shingles for each in found])
 
 
 def _failed(query: str, tools: Iterable[str], gathered: _Gathered) -> FetchFailed:

@@ -3,21 +3,22 @@
 import asyncio
 import sys
 
-from services.notifier import configuration, consumers
-from services.notifier.configuration import Misconfigured
-from services.notifier.endpoints import Webhooks
+from services.notifier.deliver import Teller, Where
+from services.notifier.enqueue import Noticer
+from services.notifier.http import Sender
 from services.notifier.metrics import Tries
-from services.notifier.noticing import Noticer
-from services.notifier.sending import Sender
-from services.notifier.telling import Teller, Where
 from shared.contracts.deliveries import DELIVERIES
+from shared.nats import delivery_consumers
 from shared.runtime import clock
-from shared.runtime.app import Health, connect, run, serve_health, trouble
-from shared.runtime.metrics import LogCollector, Metrics
-from shared.runtime.patience import patiently
+from shared.runtime import webhooks as configuration
+from shared.runtime.aio import unless
+from shared.runtime.endpoints import Webhooks
+from shared.runtime.retrying import patiently
 from shared.runtime.settings import Settings
-from shared.runtime.stopping import unless
-from shared.runtime.telemetry import Telemetry
+from shared.runtime.webhooks import Misconfigured
+from shared.service.app import Health, connect, run, serve_health, trouble
+from shared.telemetry.metrics import LogCollector, Metrics
+from shared.telemetry.setup import Telemetry
 
 
 async def _main(settings: Settings, webhooks: Webhooks, stop: asyncio.Event, telemetry: Telemetry) -> None:
@@ -37,7 +38,7 @@ async def _notify(
     try:
         deliveries = log.beside(DELIVERIES)
         names = [endpoint.name for endpoint in webhooks.endpoints]
-        await unless(stop, patiently(lambda: consumers.ensure(log.link, deliveries, names)))
+        await unless(stop, patiently(lambda: delivery_consumers.ensure(log.link, deliveries, names)))
         health.trouble = lambda: "It stops." if stop.is_set() else trouble(deliveries)
         count = Tries(metrics, names).count
         where = Where(log, deliveries, Sender(webhooks.allow), clock.now, settings.public_url, count)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
-from services.notifier.endpoints import Network
 from shared.errors import Terminal, Transient
+from shared.runtime.endpoints import Network
 
 Address = IPv4Address | IPv6Address
 

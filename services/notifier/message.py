@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
-from services.notifier.endpoints import Endpoint
 from shared.contracts.deliveries import Delivery, DeliveryAsked, EventType, Told
+from shared.runtime.endpoints import Endpoint
 
 _HEADER: Final = 150
 _SECTION: Final = 2_900

@@ -6,7 +6,7 @@ from typing import get_args
 from prometheus_client import Counter
 
 from shared.contracts.deliveries import Result
-from shared.runtime.metrics import Metrics
+from shared.telemetry.metrics import Metrics
 
 
 class Tries:

@@ -6,10 +6,10 @@ from services.planner.perform import Planner
 from services.planner.prompt import AGENT
 from shared.contracts.tasks import PlanTask
 from shared.models.choice import configured
-from shared.runtime.app import run_worker
 from shared.runtime.log import Log
 from shared.runtime.settings import Settings
-from shared.runtime.worker import Perform, performing
+from shared.service.app import run_worker
+from shared.service.worker import Perform, performing
 
 
 async def _compose(settings: Settings, log: Log, stack: AsyncExitStack) -> Perform:

@@ -9,9 +9,9 @@ from services.planner.rule import MOST
 from shared.contracts.facts import PlanMade
 from shared.contracts.tasks import PlanTask
 from shared.errors import Terminal
+from shared.models.context_window import Room
 from shared.models.offline import OFFLINE
 from shared.models.protocol import Model
-from shared.models.room import Room
 
 _SEARCHABLE: Final = re.compile(r"[^\W_]")
 _MARKS: Final = str.maketrans(dict.fromkeys('"“”«»`', " "))

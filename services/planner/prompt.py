@@ -7,8 +7,8 @@ from pydantic import BaseModel, Field
 
 from services.planner.rule import MAX_LENGTH, MOST, plan
 from shared.contracts.tasks import PlanTask
+from shared.models.context_window import Agent, Room, room
 from shared.models.protocol import Ask
-from shared.models.room import Agent, Room, room
 
 AGENT: Final[Agent] = "planner"
 PROMPT_VERSION: Final = "plan.v1"

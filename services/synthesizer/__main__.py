@@ -8,11 +8,11 @@ from services.synthesizer.prompt import AGENT
 from shared.contracts.tasks import SynthesizeTask
 from shared.models.choice import configured
 from shared.models.offline import OfflineModel
-from shared.runtime.app import run_worker
-from shared.runtime.live import aloud
+from shared.runtime.live_text import aloud
 from shared.runtime.log import Log
 from shared.runtime.settings import Settings
-from shared.runtime.worker import Perform, performing
+from shared.service.app import run_worker
+from shared.service.worker import Perform, performing
 
 
 async def _compose(settings: Settings, log: Log, stack: AsyncExitStack) -> Perform:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from services.synthesizer import conflicts
 from services.synthesizer.locate import locate
-from services.synthesizer.reply import (
+from services.synthesizer.schema import (
     CorrectionReply,
     WriterReply,
     WrittenClaim,

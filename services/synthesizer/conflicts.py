@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from services.synthesizer.entities import names, polarity
 from services.synthesizer.numbers import Number, bears, numbers
-from services.synthesizer.particulars import names, polarity
 from services.synthesizer.ranking import leans, standing
 from services.synthesizer.sentences import sentences
 from services.synthesizer.terms import alike, terms

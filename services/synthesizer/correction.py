@@ -6,10 +6,11 @@ from typing import Final
 
 from services.synthesizer.citations import Lost
 from services.synthesizer.prompt import AGENT, DEFAULT_ROOM, beside, boundary, evidence
-from services.synthesizer.reply import CorrectionReply
+from services.synthesizer.schema import CorrectionReply
 from shared.contracts.tasks import SynthesizeTask
+from shared.contracts.tokens import PASSAGES
+from shared.models.context_window import Room
 from shared.models.protocol import Ask
-from shared.models.room import PASSAGES, Room
 
 PROMPT_VERSION: Final = "correct.v1"
 """Changes whenever the words below do."""

@@ -13,7 +13,7 @@ from math import ceil, sqrt
 from typing import Final
 
 from services.synthesizer.ranking import Candidate, ranked, subject
-from services.synthesizer.reply import (
+from services.synthesizer.schema import (
     MAX_HEADING,
     MAX_SENTENCE,
     WriterReply,

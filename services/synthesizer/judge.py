@@ -9,8 +9,8 @@ from pydantic import BaseModel, Field
 from services.synthesizer.citations import Draft
 from services.synthesizer.support import Verdict, verbatim, weighed
 from shared.contracts.evidence import Claim, Section
+from shared.models.context_window import Agent, Room, room
 from shared.models.protocol import Ask
-from shared.models.room import Agent, Room, room
 
 AGENT: Final[Agent] = "judge"
 DEFAULT_ROOM: Final = room(AGENT)

@@ -13,8 +13,8 @@ from typing import Final
 from rapidfuzz import fuzz
 from rapidfuzz.distance import Levenshtein
 
+from services.synthesizer.entities import names, polarity
 from services.synthesizer.numbers import numbers
-from services.synthesizer.particulars import names, polarity
 from services.synthesizer.terms import listed, terms
 from shared.contracts.evidence import Citation, Passage, Source
 

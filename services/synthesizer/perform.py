@@ -6,18 +6,18 @@ from typing import Final
 
 from services.synthesizer import correction, judge
 from services.synthesizer.citations import Draft, corrected, draft, lost, publish
-from services.synthesizer.draft_text import so_far
 from services.synthesizer.extract import extract
+from services.synthesizer.partial import so_far
 from services.synthesizer.prompt import DEFAULT_ROOM, ask
-from services.synthesizer.reply import WriterReply
+from services.synthesizer.schema import WriterReply
 from shared.contracts.evidence import Call, Report, usage_of
 from shared.contracts.facts import SynthesisWritten
 from shared.contracts.tasks import SynthesizeTask, less
 from shared.errors import StepError
+from shared.models.context_window import Room
 from shared.models.offline import OFFLINE, OfflineModel
 from shared.models.protocol import Answer, Ask, Model, Reply
-from shared.models.room import Room
-from shared.runtime.live import Aloud, silent
+from shared.runtime.live_text import Aloud, silent
 
 logger = logging.getLogger(__name__)
 

@@ -7,12 +7,13 @@ from itertools import zip_longest
 from typing import Final
 
 from services.synthesizer.extract import extract
-from services.synthesizer.reply import WriterReply
+from services.synthesizer.schema import WriterReply
 from services.synthesizer.sources import numbered
 from shared.contracts.evidence import Finding, Passage, Source
 from shared.contracts.tasks import SynthesizeTask
+from shared.contracts.tokens import PASSAGES
+from shared.models.context_window import Agent, Room, room
 from shared.models.protocol import Ask
-from shared.models.room import PASSAGES, Agent, Room, room
 
 PROMPT_VERSION: Final = "synthesize.v2"
 """Changes whenever the words below do."""

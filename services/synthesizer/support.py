@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import Final
 
+from services.synthesizer.entities import knows, names, polarity
 from services.synthesizer.numbers import bears, numbers
-from services.synthesizer.particulars import knows, names, polarity
 from services.synthesizer.terms import terms
 from shared.contracts.evidence import Claim, Support
 from shared.contracts.visible import visible

@@ -16,7 +16,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from shared.contracts.access import AccessFact
 from shared.contracts.deliveries import Record
-from shared.contracts.facts import Fact, RequestRefused
+from shared.contracts.facts import Fact, LogTruncated, RequestRefused
 from shared.contracts.subjects import Slot
 from shared.errors import InvalidMessage, TooLarge, UnknownType, Unreadable
 
@@ -134,6 +134,12 @@ def encode_refusal(subject: str, refusal: RequestRefused, *, source: str, time: 
     """The message on `research.invalid.<seq>`."""
     envelope = _Envelope(id=subject, source=source, type=_tag(RequestRefused), time=time, data=Raw(_encode(refusal)))
     return _encode(envelope)
+
+
+def encode_truncation(subject: str, truncation: LogTruncated, *, source: str, time: datetime) -> bytes:
+    """The message on `research.log.truncated.<last_seq>`."""
+    data = Raw(_encode(truncation))
+    return _encode(_Envelope(id=subject, source=source, type=_tag(LogTruncated), time=time, data=data))
 
 
 def encode_record(subject: str, record: Record, *, run: str, source: str, time: datetime) -> bytes:

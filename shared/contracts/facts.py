@@ -5,7 +5,7 @@ anything else is a new version, a class of its own beside the old one.
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
@@ -273,6 +273,16 @@ class RequestRefused(_Fact, frozen=True, kw_only=True, tag="request.refused.v1")
     error: Failure
 
 
+class LogTruncated(_Fact, frozen=True, kw_only=True, tag="log.truncated.v1"):
+    """The log was replaced by an older or another one. A fact of the log and not of a run.
+
+    Sequences up to `last_seq` may have been given to other messages before.
+    """
+
+    last_seq: int
+    reason: str
+
+
 PlanOutcome = PlanMade | PlanFailed
 FetchOutcome = FetchFound | FetchFailed
 SynthesisOutcome = SynthesisWritten | SynthesisFailed
@@ -309,3 +319,7 @@ def having_paid(outcome: StepOutcome, calls: tuple[Call, ...]) -> StepOutcome:
             return replace(outcome, calls=(*calls, *outcome.calls))
         case _:
             return outcome
+
+
+INTERRUPTED: Final = "interrupted"
+"""The code of an attempt that its worker gave back when told to stop. It does not count as a failure."""

@@ -28,12 +28,15 @@ INBOUND = (REQUESTED, APPROVED, REJECTED, CANCELLED, ASKED)
 INVALID = "research.invalid"
 RUN = "research.run"
 LEAD = "research.lead"
+LOG_TRUNCATED = "research.log.truncated"
+LOG_PADDING = "research.log.padding"
+"""Empty messages that follow a truncation, so that no sequence is given twice."""
 LIVE_CANCELLED = "live.*.cancelled"
 """Core NATS, not stored: a hint to workers that a run has no more use for their work."""
 LIVE_WRITING = "live.*.writing"
 """Core NATS, not stored: what is written of a report so far, for whoever watches its page."""
 
-RESEARCH_SUBJECTS = (*INBOUND, f"{INVALID}.*", f"{RUN}.>", LEAD)
+RESEARCH_SUBJECTS = (*INBOUND, f"{INVALID}.*", f"{RUN}.>", LEAD, f"{LOG_TRUNCATED}.*", LOG_PADDING)
 COMPLETED_SLOTS = f"{RUN}.*.completed"
 COORDINATOR_LEAD: Final = "lead"
 """The durable consumer of `research.lead`: its one delivery is the leadership."""
@@ -100,8 +103,22 @@ def invalid(seq: int) -> str:
 
 def refused_seq(subject: str) -> int | None:
     """The sequence of the contract message that a message on this subject refuses; `None` where it refuses none."""
+    return _sequence_after(INVALID, subject)
+
+
+def log_truncated(last_seq: int) -> str:
+    """Where it is recorded that the log was truncated and sequences up to `last_seq` may have been given before."""
+    return f"{LOG_TRUNCATED}.{last_seq}"
+
+
+def truncated_seq(subject: str) -> int | None:
+    """The last sequence that may have been given before a truncation; `None` for a subject that records none."""
+    return _sequence_after(LOG_TRUNCATED, subject)
+
+
+def _sequence_after(expected: str, subject: str) -> int | None:
     prefix, _, seq = subject.rpartition(".")
-    return int(seq) if prefix == INVALID and seq.isascii() and seq.isdigit() and len(seq) < 20 else None
+    return int(seq) if prefix == expected and seq.isascii() and seq.isdigit() and len(seq) < 20 else None
 
 
 def evidence(sha256: str, chunk: int) -> str:

@@ -1,11 +1,11 @@
 """Which model answers, by what the operator set."""
 
+from shared.models.context_window import Agent, Room, room
 from shared.models.offline import OfflineModel
 from shared.models.openai import OpenAIModel
 from shared.models.prices import Tariff
 from shared.models.protocol import Model
 from shared.models.roles import context, name, tariff
-from shared.models.room import Agent, Room, room
 from shared.runtime.settings import Settings
 
 

@@ -13,8 +13,8 @@ import json_repair
 from openai import pydantic_function_tool
 from pydantic import BaseModel, ValidationError
 
+from shared.contracts.tokens import Tokens, at_most
 from shared.models.protocol import Reply
-from shared.models.tokens import Tokens, at_most
 
 _MAX_FAULTS_QUOTED: Final = 5
 _MAX_REPAIRED: Final = 50_000

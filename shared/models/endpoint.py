@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from httpx2 import AsyncClient, HTTPError
-from openai import AsyncOpenAI, BadRequestError, OpenAIError, Timeout, omit
+from openai import BadRequestError, OpenAIError, Timeout, omit
 from openai.types.chat import ChatCompletionMessageParam as Message
 from openai.types.shared_params import ResponseFormatJSONSchema
 from pydantic import BaseModel, ValidationError
 
 from shared.errors import Transient
+from shared.models.client import client
 from shared.models.completion import Chunk, Completion, Heard, schema, schema_text
 from shared.models.faults import TOO_LONG, step_error, timed_out
-from shared.models.prices import OPENAI_URL, is_official
+from shared.models.prices import is_official
 
-_NO_KEY: Final = "none"
 _CONNECT_S: Final = 10.0
 _DONE: Final = "[DONE]"
 Hear = Callable[[str], None]
@@ -81,11 +81,10 @@ class Endpoint:
         self._timeout_s = timeout_s
         self._streams = True
         self._dialects = _OFFICIAL if is_official(base_url) else _COMPATIBLE
-        self._client = AsyncOpenAI(
-            api_key=api_key or _NO_KEY,
-            base_url=base_url or OPENAI_URL,
+        self._client = client(
+            api_key=api_key,
+            base_url=base_url,
             timeout=Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S)),
-            max_retries=0,
             http_client=http_client,
         )
 

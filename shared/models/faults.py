@@ -1,13 +1,11 @@
 """What the SDK raised, in this project's words. Statuses and codes decide; message texts are only passed on. Pure."""
 
-import math
-from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError
 
 from shared.errors import StepError, Terminal, Throttled, Transient
+from shared.runtime.headers import retry_after_s
 
 DEFAULT_WAIT_S: Final = 5.0
 """How long a 429 waits that does not say how long."""
@@ -36,7 +34,7 @@ def step_error(error: OpenAIError, *, model: str, secret: str = "") -> StepError
         case APIStatusError():
             return _status_error(error, _told(error, model, secret))
         case _:
-            return Transient("model_error", f"The call of {model} failed: {type(error).__name__}.")
+            return Transient("model_error", f"The call of {model} failed, and not by its answer.")
 
 
 def timed_out(model: str) -> Transient:
@@ -45,48 +43,21 @@ def timed_out(model: str) -> Transient:
 
 
 def _status_error(error: APIStatusError, told: str) -> StepError:
-    status, headers = error.status_code, error.response.headers
-    if status == 402 or {error.code, error.type} & _QUOTA:
+    status, names = error.status_code, {str(error.code), str(error.type)}
+    wait = retry_after_s(error.response.headers)
+    if status == 402 or names & _QUOTA:
         return Terminal("quota_exhausted", told)
     if status == 429:
-        return Throttled("throttled", told, retry_after=retry_after(headers) or DEFAULT_WAIT_S)
-    wait = retry_after(headers)
+        return Throttled("throttled", told, retry_after=wait or DEFAULT_WAIT_S)
     if status == 503 and wait:
         return Throttled("unavailable", told, retry_after=wait)
     if status >= 500 or status in _MAY_PASS:
         return Transient("server_error", told)
-    if {error.code, error.type} & _TOO_LONG:
+    if names & _TOO_LONG:
         return Terminal(TOO_LONG, told)
     if error.code == "content_filter":
-        return Terminal(error.code, told)
+        return Terminal("content_filter", told)
     return Terminal(_CODES.get(status, "refused"), told)
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The seconds that a response asks to wait: in milliseconds, in seconds or until a date; `None` without any.
-
-    A date counts from the response's own `Date`, so no clock of ours has to agree with theirs.
-    """
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        seconds = _number(headers.get(name, "")) * unit
-        if math.isfinite(seconds) and seconds > 0:
-            return seconds
-    return _until(headers.get("retry-after", ""), headers.get("date", ""))
-
-
-def _until(then: str, now: str) -> float | None:
-    try:
-        seconds = (parsedate_to_datetime(then) - parsedate_to_datetime(now)).total_seconds()
-    except (TypeError, ValueError):
-        return None
-    return seconds if seconds > 0 else None
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
 
 
 def _told(error: APIStatusError, model: str, secret: str) -> str:

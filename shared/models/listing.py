@@ -3,22 +3,21 @@
 import asyncio
 from typing import Final
 
-from openai import AsyncOpenAI, OpenAIError
+from openai import OpenAIError, Timeout
 
 from shared.errors import Transient
+from shared.models.client import client
 from shared.models.faults import step_error, timed_out
-from shared.models.prices import OPENAI_URL
 
-_NO_KEY: Final = "none"
 _WITHIN_S: Final = 15.0
 
 
 async def listed(*, api_key: str | None, base_url: str | None, model: str) -> frozenset[str]:
     """The names of the models that this key opens. Raises `StepError`s, which speak of `model`."""
-    async with AsyncOpenAI(api_key=api_key or _NO_KEY, base_url=base_url or OPENAI_URL, max_retries=0) as client:
+    async with client(api_key=api_key, base_url=base_url, timeout=Timeout(_WITHIN_S)) as endpoint:
         try:
             async with asyncio.timeout(_WITHIN_S):
-                return frozenset([one.id async for one in client.models.list()])
+                return frozenset([one.id async for one in endpoint.models.list()])
         except TimeoutError as error:
             raise timed_out(model) from error
         except OpenAIError as error:

@@ -12,6 +12,7 @@ from openai.types.chat import ChatCompletionMessageParam as Message
 from pydantic import BaseModel
 
 from shared.contracts.evidence import Call, usage_of
+from shared.contracts.tokens import Tokens, at_most
 from shared.errors import StepError, Terminal
 from shared.models.completion import Completion, Unusable, Usable, read
 from shared.models.endpoint import Endpoint, Prompt, in_form, user
@@ -20,7 +21,6 @@ from shared.models.offline import OFFLINE
 from shared.models.prices import Tariff, is_official
 from shared.models.protocol import Answer, Ask, Reply
 from shared.models.spans import Tracing
-from shared.models.tokens import Tokens, at_most
 from shared.runtime import clock, transcript
 
 _CALLS: Final = 2

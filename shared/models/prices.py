@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
-from shared.models.tokens import Tokens
+from shared.contracts.tokens import Tokens
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
 OPENAI: Final = "openai"

@@ -1,7 +1,7 @@
 """What the operator's settings say of each agent's model, with what is known of it. The judge's is the planner's."""
 
+from shared.models.context_window import UNKNOWN_CONTEXT, Agent
 from shared.models.prices import OPENAI, Tariff, is_official, listed_context
-from shared.models.room import UNKNOWN_CONTEXT, Agent
 from shared.runtime import clock
 from shared.runtime.settings import Settings
 

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from shared.contracts.tokens import Tokens
 from shared.models.endpoint import Prompt
 from shared.models.protocol import Ask
-from shared.models.tokens import Tokens
-from shared.runtime import clock, genai
-from shared.runtime.tracing import WITHIN, Attribute, Span
+from shared.runtime import clock
+from shared.telemetry import genai
+from shared.telemetry.tracing import WITHIN, Attribute, Span
 
 _USABLE: Final = ("ok", "repaired")
 

@@ -10,10 +10,11 @@ from msgspec.structs import replace
 
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
+from shared.contracts.messages import Message
 from shared.contracts.subjects import Slot
 from shared.errors import TooLarge
-from shared.runtime.log import Evidence, Message
-from shared.runtime.patience import patiently
+from shared.runtime.log import Evidence
+from shared.runtime.retrying import patiently
 
 _AT_ONCE: Final = envelope.MAX_TEXT_BYTES
 """Bytes of such data that are held beyond the first before somebody deals with them."""

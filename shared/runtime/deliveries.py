@@ -8,8 +8,9 @@ from msgspec import Struct
 
 from shared.contracts import envelope
 from shared.contracts.deliveries import Delivery, DeliveryAsked, DeliveryTried, Record, parse_box
+from shared.contracts.messages import Fill, Message
 from shared.errors import ContractError
-from shared.runtime.log import Fill, Log, Message
+from shared.runtime.log import Log
 
 MAX_ASKS: Final = 10
 AT_ONCE: Final = 9

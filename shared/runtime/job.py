@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from datetime import datetime
 from typing import Final, get_args
 
 from msgspec import Struct
@@ -19,15 +18,14 @@ from shared.contracts.facts import (
     SynthesisOutcome,
     TaskIssued,
 )
+from shared.contracts.messages import Message
 from shared.contracts.subjects import RUN, Kind, Step, parse_slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.errors import ContractError
-from shared.runtime.log import Delivery, Message
-from shared.runtime.verdict import GiveUp
+from shared.runtime.log import Delivery
+from shared.runtime.retry_policy import GiveUp
 
 logger = logging.getLogger(__name__)
-
-_FRESH_S: Final = 1.0
 
 
 class Job(Struct, frozen=True, eq=False):
@@ -68,15 +66,6 @@ def unsaid(message: Message) -> GiveUp:
     """What follows from a task whose text is not to be had."""
     text = f"What was asked is the text {envelope.reference(message.data)}, which EVIDENCE does not have undamaged."
     return GiveUp(Failure("text_missing", text))
-
-
-def is_fresh(job: Job, now: datetime) -> bool:
-    """Whether nobody can have answered yet: handed out for the first time, moments after it was stored.
-
-    Saves the read on the common path. A clock that is wrong by more than a second only costs that read.
-    """
-    age = (now - job.delivery.message.time).total_seconds()
-    return job.delivery.deliveries == 1 and abs(age) < _FRESH_S
 
 
 def boxes(job: Job) -> set[str]:

@@ -2,39 +2,19 @@
 `jetstream.py` and `memory.py`; one state machine in the tests holds them against each other.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
 
 from msgspec import Struct
 
+from shared.contracts.messages import Fill, Message, Queue
 from shared.errors import Refused
 
 Consumer = str
 """A durable consumer by name: that of the tasks of one kind, of the leadership among coordinators, of what is to be
 told to an endpoint."""
-
-
-class Message(Struct, frozen=True):
-    """One stored message. `seq` is its place in the log, `time` when the server stored it.
-
-    `text` is the data of a fact that `data` only refers to, once somebody has fetched it: see `dataref.py`.
-    """
-
-    subject: str
-    seq: int
-    time: datetime
-    data: bytes
-    headers: Mapping[str, str] = {}
-    text: bytes | None = None
-
-
-class Fill(Struct, frozen=True):
-    """Bytes for a slot."""
-
-    subject: str
-    data: bytes
 
 
 class Stored(Struct, frozen=True):
@@ -54,12 +34,14 @@ Filled = Stored | Full | Refused
 class End(Struct, frozen=True):
     """Where the log ends: its last message (0 when there is none), the server's time then, and when it was created.
 
-    A message that an operator deleted is no end: whoever waited for it would wait for ever.
+    A message that an operator deleted is no end: whoever waited for it would wait for ever. `last` is the sequence
+    that was given last, also where that message was deleted.
     """
 
     seq: int
     time: datetime
     created: datetime
+    last: int
 
 
 class Hint(Struct, frozen=True):
@@ -69,20 +51,8 @@ class Hint(Struct, frozen=True):
     data: bytes
 
 
-class Queue(Struct, frozen=True):
-    """How the tasks of a shared consumer stand.
-
-    `waiting` were not handed out yet; `in_flight` were, and are not acknowledged, `limit` at most, `redelivered` of
-    them more than once. `asking` counts the standing orders of workers that have room for more. Tasks up to the place
-    `handed_out` have been handed out at least once.
-    """
-
-    waiting: int
-    in_flight: int
-    limit: int
-    redelivered: int
-    asking: int
-    handed_out: int
+Check = Callable[[], Awaitable[None]]
+"""Returns if the log is the one that was read. Raises `Diverged` if it is not, `Unavailable` if that is not known."""
 
 
 class Delivery(Protocol):
@@ -95,7 +65,12 @@ class Delivery(Protocol):
 
     @property
     def deliveries(self) -> int:
-        """How often this task has been handed out, this time included."""
+        """How often this task has been handed out, this time included, as far as the server remembers."""
+        ...
+
+    @property
+    def fresh(self) -> bool:
+        """True only if no worker can have been handed this task before; False where that is not known."""
         ...
 
     async def ack(self) -> None:
@@ -138,12 +113,22 @@ class Log(Evidence, Protocol):
         """Wait until there is no `trouble`. Whoever begins what will have to be written waits here first."""
         ...
 
-    async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
+    @property
+    def session(self) -> int:
+        """The number of the connection's session. Each reconnection begins a new one: the server may be another."""
+        ...
+
+    async def fill(self, fills: Sequence[Fill], *, session: int | None = None) -> list[Filled]:
         """Write each slot that is empty; an answer for each, in order.
 
         Goes on through reconnects and leader changes, and while NATS is full, until it has answered for every one.
-        Raises `Unavailable` only when closed meanwhile.
+        Raises `Unavailable` only when closed meanwhile; with `session`, also when that session of the connection is
+        over. Nothing is sent in any other session then.
         """
+        ...
+
+    async def pad(self, up_to: int, *, session: int) -> None:
+        """Append empty messages until the sequence `up_to` is given. Raises `Unavailable`, as `fill` does."""
         ...
 
     async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] = {}) -> int:
@@ -172,12 +157,17 @@ class Log(Evidence, Protocol):
         """The first of what is stored under a subject pattern beyond sequence `after`; `None` where nothing is."""
         ...
 
-    def follow(self, after: int) -> AsyncGenerator[Sequence[Message]]:
-        """Every message beyond sequence `after`, in order and without gaps, for ever, in chunks as they come."""
+    def follow(self, after: int, *, check: "Check | None" = None) -> AsyncGenerator[Sequence[Message]]:
+        """Every message beyond sequence `after`, in order and without gaps, for ever, in chunks as they come.
+
+        `check` is awaited before each new reader, that is at the beginning and after each interruption. Ends with
+        `Diverged` where it raises that. A reader that begins beyond the end of the log skips in silence whatever
+        comes up to its beginning, so whoever goes on from a stored place has to check it.
+        """
         ...
 
-    async def at(self, seq: int) -> Message | None:
-        """The message at this place; `None` where there is none."""
+    async def at(self, seq: int, *, leader: bool = False) -> Message | None:
+        """The message at this place; `None` where there is none. With `leader`, as the stream's leader has it."""
         ...
 
     async def end(self) -> End:

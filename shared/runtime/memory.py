@@ -11,11 +11,12 @@ from typing import Final
 from msgspec import Struct
 
 from shared.contracts.envelope import MAX_BYTES
-from shared.contracts.subjects import KINDS, LEAD, task_filter
-from shared.errors import NoRoom, Refused
+from shared.contracts.messages import Fill, Message, Queue
+from shared.contracts.subjects import KINDS, LEAD, LOG_PADDING, task_filter
+from shared.contracts.topology import ACK_WAIT_S, LEAD_WAIT_S, Limits
+from shared.errors import NoRoom, Refused, Unavailable
 from shared.runtime import clock
-from shared.runtime.log import Consumer, Delivery, End, Fill, Filled, Full, Hint, Message, Queue, Stored
-from shared.runtime.topology import ACK_WAIT_S, LEAD_WAIT_S, Limits
+from shared.runtime.log import Check, Consumer, Delivery, End, Filled, Full, Hint, Stored
 
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _TOO_LARGE: Final = 10054
@@ -28,6 +29,7 @@ class MemoryLog:
         limits = limits or Limits()
         self._now = now
         self._created = now()
+        self._session = 0
         self._messages: list[Message] = []
         self._newest: dict[str, Message] = {}
         self._texts: dict[str, str] = {}
@@ -69,9 +71,23 @@ class MemoryLog:
         """Hand out what is stored under these patterns, to whoever takes the tasks of `name`."""
         self._consumers[name] = SharedConsumer(self, patterns, max_ack_pending, ack_wait_s)
 
-    async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
+    @property
+    def session(self) -> int:
+        return self._session
+
+    async def fill(self, fills: Sequence[Fill], *, session: int | None = None) -> list[Filled]:
         await self.room()
+        self._refuse_other(session)
         return [self._fill(fill) for fill in fills]
+
+    async def pad(self, up_to: int, *, session: int) -> None:
+        self._refuse_other(session)
+        while len(self._messages) < up_to:
+            self._append(LOG_PADDING, b"", _NO_HEADERS)
+
+    def _refuse_other(self, session: int | None) -> None:
+        if session not in (None, self._session):
+            raise Unavailable("The session of the connection is over.")
 
     async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> int:
         if len(data) > MAX_BYTES:
@@ -100,19 +116,24 @@ class MemoryLog:
     async def first(self, pattern: str, *, after: int) -> Message | None:
         return next((message for message in self._messages[after:] if matches(pattern, message.subject)), None)
 
-    async def follow(self, after: int) -> AsyncGenerator[Sequence[Message]]:
+    async def follow(self, after: int, *, check: Check | None = None) -> AsyncGenerator[Sequence[Message]]:
+        checked: int | None = None
         while True:
+            if checked != self._session:
+                checked = self._session
+                if check:
+                    await check()
             if chunk := self._messages[after : after + 500]:
                 after += len(chunk)
                 yield chunk
             else:
                 await self.grown()
 
-    async def at(self, seq: int) -> Message | None:
+    async def at(self, seq: int, *, leader: bool = False) -> Message | None:
         return self._messages[seq - 1] if 0 < seq <= len(self._messages) else None
 
     async def end(self) -> End:
-        return End(len(self._messages), self._now(), self._created)
+        return End(len(self._messages), self._now(), self._created, len(self._messages))
 
     @asynccontextmanager
     async def tasks(self, consumer: Consumer, *, at_most: int) -> "AsyncGenerator[MemoryTasks]":
@@ -148,6 +169,15 @@ class MemoryLog:
                 yield await queue.get()
         finally:
             del self._hints[pattern][queue]
+
+    def truncate(self, last_seq: int) -> None:
+        """Lose every message beyond `last_seq`, as a server does whose store is replaced by an older copy."""
+        del self._messages[last_seq:]
+        self._newest = {message.subject: message for message in self._messages}
+        for consumer in self._consumers.values():
+            consumer.truncate(last_seq)
+        self._session += 1
+        self._grown.set()
 
     def forget(self, since: float) -> set[str]:
         """Forget which tasks were handed out from then on (by the loop's clock), as a server does that is killed.
@@ -192,11 +222,11 @@ class SharedConsumer:
         self._patterns = patterns
         self._max_ack_pending = max_ack_pending
         self._ack_wait_s = ack_wait_s
-        self._next = 0
-        self._asking = 0
+        self._next = self._asking = 0
         self._pending: dict[int, _Pending] = {}
         self._handed: dict[int, tuple[float, Message]] = {}
         self._forgotten: list[Message] = []
+        self.forgotten_to = 0
         self.news = asyncio.Event()
 
     def _wants(self, subject: str) -> bool:
@@ -244,8 +274,17 @@ class SharedConsumer:
             one.until = _time() + (self._ack_wait_s if by_s is None else by_s)
         self.news.set()
 
+    def truncate(self, last_seq: int) -> None:
+        """Know nothing of messages beyond `last_seq`."""
+        self._next = min(self._next, last_seq)
+        self._pending = {seq: one for seq, one in self._pending.items() if seq <= last_seq}
+        self._handed = {seq: one for seq, one in self._handed.items() if seq <= last_seq}
+        self._forgotten = [message for message in self._forgotten if message.seq <= last_seq]
+        self.news.set()
+
     def forget(self, since: float) -> set[str]:
         """Hand out again, as new, what was handed out first since then; the subjects of these."""
+        self.forgotten_to = len(self._log.messages)
         recent = [message for at, message in self._handed.values() if at >= since]
         for message in recent:
             self._pending.pop(message.seq, None)
@@ -284,6 +323,7 @@ class MemoryDelivery:
         self._consumer = consumer
         self.message = message
         self.deliveries = deliveries
+        self.fresh = deliveries == 1 and message.seq > consumer.forgotten_to
 
     async def ack(self) -> None:
         self._consumer.settle(self.message.seq)

@@ -10,10 +10,10 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.contracts.requests import duration_s
+from shared.contracts.topology import Limits
 from shared.errors import InvalidMessage
 from shared.runtime.identity import Identity, check_ca, check_seed
-from shared.runtime.topology import Limits
-from shared.runtime.verdict import Policy
+from shared.runtime.retry_policy import Policy
 
 _Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Price = tuple[_Dollars, _Dollars]

@@ -5,14 +5,15 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
-from services.coordinator.access import keys
 from services.coordinator.access.access import Access, Entry
-from services.coordinator.voting import LOCAL
 from shared.contracts import envelope
 from shared.contracts.access import AccessFact, Action, KeyCreated, KeyRevoked, Role
+from shared.contracts.messages import Fill
 from shared.contracts.subjects import key_created, key_revoked
+from shared.domain import keys
+from shared.domain.approval import LOCAL
 from shared.runtime import clock
-from shared.runtime.log import Fill, Log
+from shared.runtime.log import Log
 from shared.runtime.memory import MemoryLog
 
 URL = "http://localhost:8400"

@@ -14,22 +14,25 @@ import pytest
 from fastapi import FastAPI
 from starlette.responses import PlainTextResponse
 
-from services.coordinator.access import keys, rights
 from services.coordinator.access.access import Access, Entry
-from services.coordinator.access.rights import ANYONE, LEAST, ROLES, ROUTES, SOMEONE, Unlisted
-from services.coordinator.api import Api, routes
-from services.coordinator.intake import Defaults
-from services.coordinator.voting import RELAXED, Rules
+from services.coordinator.api.runs import Api, routes
+from services.coordinator.http import rights
+from services.coordinator.http.rights import ANYONE, ROUTES, SOMEONE, Unlisted
 from shared.contracts.access import Role
 from shared.contracts.evidence import Citation
 from shared.contracts.facts import FetchFound, PlanMade, StepOutcome, SynthesisWritten
+from shared.contracts.messages import Fill
 from shared.contracts.subjects import REQUESTED, key_revoked
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
+from shared.domain import keys
+from shared.domain.approval import RELAXED, Rules
+from shared.domain.decisions import Defaults
+from shared.domain.roles import LEAST, ROLES
 from shared.errors import Unavailable
 from shared.runtime import clock
-from shared.runtime.log import End, Fill
+from shared.runtime.log import End
 from shared.runtime.memory import MemoryLog
-from shared.runtime.metrics import Metrics
+from shared.telemetry.metrics import Metrics
 from tests.access.entry import SHOWN, TOKEN, URL, created, entered, revoked, shown
 from tests.coordinator.story import OTHER, SOURCE, report
 from tests.dossier import Dossier, coordinating, run, working
@@ -150,7 +153,7 @@ def test_every_route_of_the_application_is_in_the_table_and_every_row_is_a_route
 
 
 def test_a_coordinator_with_a_route_that_nobody_listed_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("services.coordinator.access.rights.ROUTES", {("GET", "/livez"): ANYONE})
+    monkeypatch.setattr("services.coordinator.http.rights.ROUTES", {("GET", "/livez"): ANYONE})
     with pytest.raises(Unlisted, match="POST /v1/runs"):
         tell(tmp_path, lambda _: asyncio.sleep(0))
 

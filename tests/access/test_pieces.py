@@ -11,15 +11,18 @@ import pytest
 from hypothesis import given
 from starlette.datastructures import Headers
 
-from services.coordinator.access import keys, local, origin, rights, sessions
-from services.coordinator.access.brakes import REMEMBERED, Brake, Known, neighbourhood
-from services.coordinator.access.keyring import Keyring, turned
-from services.coordinator.access.tickets import LIFE, Tickets
-from services.coordinator.voting import LOCAL
+from services.coordinator.access import same_origin, sessions
+from services.coordinator.access.rate_limit import REMEMBERED, Brake, Known, neighbourhood
+from services.coordinator.access.sign_in_links import LIFE, Tickets
+from shared.api import local_token
 from shared.contracts import envelope
 from shared.contracts.access import AccessFact, KeyCreated, KeyRevoked, SecretSet
+from shared.contracts.messages import Message
 from shared.contracts.subjects import ACCESS_SECRET, key_created, key_revoked
-from shared.runtime.log import Message
+from shared.domain import keys
+from shared.domain.approval import LOCAL
+from shared.domain.keyring import Keyring, turned
+from shared.domain.roles import local
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SECRET = "5" * 64
@@ -165,7 +168,7 @@ def test_the_token_of_a_session_is_no_other_sessions_and_no_signature():
 
 
 def test_a_ticket_is_good_once():
-    tickets, ann = Tickets(), rights.local("ann")
+    tickets, ann = Tickets(), local("ann")
     tickets.issue("t1", ann, NOW)
     assert tickets.redeem("t2", NOW) is None
     assert tickets.redeem("t1", NOW) == ann
@@ -174,14 +177,14 @@ def test_a_ticket_is_good_once():
 
 def test_a_ticket_is_good_for_a_few_minutes():
     tickets = Tickets()
-    assert tickets.issue("t1", rights.local(), NOW) == NOW + LIFE <= NOW + timedelta(minutes=10)
+    assert tickets.issue("t1", local(), NOW) == NOW + LIFE <= NOW + timedelta(minutes=10)
     assert tickets.redeem("t1", NOW + LIFE) is None
 
 
 def test_nobody_can_fill_the_memory_with_tickets():
     tickets = Tickets()
     for number in range(2_000):
-        tickets.issue(str(number), rights.local(), NOW)
+        tickets.issue(str(number), local(), NOW)
     assert tickets.redeem("0", NOW) is None
     assert tickets.redeem("1999", NOW)
 
@@ -230,14 +233,14 @@ def test_an_ipv6_customer_counts_as_one_address(one: str, other: str, same: bool
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8400", "127.0.0.1:80", "[::1]:8400", "LocalHost:1"])
 def test_a_name_of_ours_is_addressed_with_any_port(host: str):
-    assert origin.is_addressed(Headers({"host": host}), local.LOOPBACK_NAMES)
+    assert same_origin.is_addressed(Headers({"host": host}), local_token.LOOPBACK_NAMES)
 
 
 @pytest.mark.parametrize(
     "host", ["", "evil.example", "localhost.evil.example", "evil@localhost.example", "[::1", "::1"]
 )
 def test_a_name_that_is_not_ours_is_not_addressed(host: str):
-    assert not origin.is_addressed(Headers({"host": host}), local.LOOPBACK_NAMES)
+    assert not same_origin.is_addressed(Headers({"host": host}), local_token.LOOPBACK_NAMES)
 
 
 HOST = {"host": "localhost:8400"}
@@ -261,26 +264,26 @@ HOST = {"host": "localhost:8400"}
     ],
 )
 def test_what_another_site_sends_is_told_by_what_no_page_can_set(headers: dict[str, str], same: bool):
-    assert origin.is_same(Headers(HOST | headers)) == same
+    assert same_origin.is_same(Headers(HOST | headers)) == same
 
 
 # The token of a folder
 
 
 def test_a_folder_gets_one_token_that_only_its_owner_reads(tmp_path: Path):
-    token = local.ensured(tmp_path / "new")
+    token = local_token.ensured(tmp_path / "new")
     file = tmp_path / "new" / "token"
     assert keys.id_of(token) == LOCAL
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert local.ensured(tmp_path / "new") == local.read(tmp_path / "new") == token
+    assert local_token.ensured(tmp_path / "new") == local_token.read(tmp_path / "new") == token
     assert [path.name for path in file.parent.iterdir()] == ["token"]
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o620])
 def test_a_token_that_others_could_have_read_is_replaced(tmp_path: Path, mode: int):
-    token = local.ensured(tmp_path)
+    token = local_token.ensured(tmp_path)
     (tmp_path / "token").chmod(mode)
-    assert local.ensured(tmp_path) != token
+    assert local_token.ensured(tmp_path) != token
     assert stat.S_IMODE((tmp_path / "token").stat().st_mode) == 0o600
 
 
@@ -288,7 +291,7 @@ def test_a_token_that_others_could_have_read_is_replaced(tmp_path: Path, mode: i
 def test_a_token_that_is_none_is_replaced(tmp_path: Path, text: str):
     (tmp_path / "token").write_text(text)
     (tmp_path / "token").chmod(0o600)
-    assert keys.id_of(local.ensured(tmp_path)) == LOCAL
+    assert keys.id_of(local_token.ensured(tmp_path)) == LOCAL
 
 
 @pytest.mark.parametrize(
@@ -305,4 +308,4 @@ def test_a_token_that_is_none_is_replaced(tmp_path: Path, text: str):
     ],
 )
 def test_only_the_loopback_is_this_machine_alone(host: str, loopback: bool):
-    assert local.is_loopback(host) == loopback
+    assert local_token.is_loopback(host) == loopback

@@ -4,9 +4,10 @@ import re
 
 import pytest
 
-from services.coordinator.access import rights
-from services.coordinator.access.rights import ACTIONS, LEAST, ROLES, ROUTES, Principal, Unlisted, may
+from services.coordinator.http import rights
+from services.coordinator.http.rights import ROUTES, Unlisted
 from shared.contracts.access import Action, Role
+from shared.domain.roles import ACTIONS, LEAST, ROLES, Principal, may, may_cancel_any
 
 WHAT_A_ROLE_MAY: dict[Role, set[Action]] = {
     "viewer": {"read"},
@@ -33,7 +34,7 @@ def test_a_scope_narrows_and_never_widens(role: Role, scope: Action):
 
 
 def test_only_who_decides_may_cancel_what_others_asked_for():
-    assert [role for role in ROLES if rights.may_cancel_any(who(role))] == ["approver", "operator"]
+    assert [role for role in ROLES if may_cancel_any(who(role))] == ["approver", "operator"]
 
 
 def test_every_action_has_its_least_role():

@@ -18,14 +18,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from shared.contracts.envelope import MAX_BYTES, Event
 from shared.contracts.evidence import Failure
 from shared.contracts.facts import PlanFailed
+from shared.contracts.messages import Fill, Message
 from shared.contracts.subjects import INBOUND, Slot, task_filter
+from shared.contracts.topology import Limits
 from shared.errors import Refused
-from shared.runtime import dataref, topology
-from shared.runtime.jetstream import CHUNK, JetStreamLog
-from shared.runtime.link import Link
-from shared.runtime.log import Consumer, Delivery, Fill, Log, Message, Tasks
+from shared.nats import topology
+from shared.nats.connection import Link
+from shared.nats.jetstream import CHUNK, JetStreamLog
+from shared.runtime import dataref
+from shared.runtime.log import Consumer, Delivery, Log, Tasks
 from shared.runtime.memory import MemoryLog
-from shared.runtime.topology import Limits
 from tests.nats_server import NatsServer
 from tests.waiting import wait_until
 
@@ -83,6 +85,11 @@ class Taker:
     def in_hand(self) -> list[object]:
         """What is held, and how often it was handed out."""
         return [(seen(one.message), one.deliveries) for _, one in sorted(self.held.items())]
+
+    @property
+    def fresh(self) -> set[int]:
+        """What is held and was never handed out before. A server's client may not know it of all."""
+        return {seq for seq, one in self.held.items() if one.fresh}
 
     async def ack(self, seq: int) -> None:
         await self.held.pop(seq).ack()
@@ -294,6 +301,7 @@ class Agreement(RuleBasedStateMachine):
                 with contextlib.suppress(AssertionError):
                     await wait_until(lambda pair=(ours, theirs): pair[0].in_hand == pair[1].in_hand, within_s=2)
                 assert ours.in_hand == theirs.in_hand
+                assert theirs.fresh <= ours.fresh
                 assert len(ours.held) <= MAY_HOLD[consumer]
 
         self._run(hold())

@@ -8,7 +8,7 @@ Shares no code with what it checks: nothing but nats-py and the published contra
   `COMPLETIONS`. `heard_twice`: completions that a core subscriber heard again, which only a cluster may do: a server
   that takes over repeats what the one before it announced in its last instant.
 - `performed_again`: tasks begun beyond one for each attempt of a step, by the workers' journal: what was in hand when
-  a worker or the server died. `performed_after_all`: those begun more than a second after the outcome was stored.
+  a worker or the server died. `performed_after_all`: those begun more than 0.2 s after the outcome was stored.
 - `longest_stall_s`: the longest time from one completion to the next, requests coming in all the while.
 - `wrong`: everything else that may not be, in words.
 """

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from services.coordinator.feed import event_view
-from services.coordinator.schemas import EventView
+from services.coordinator.http.feed import event_view
+from shared.api.schemas import EventView
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
-from shared.runtime.log import Message
+from shared.contracts.messages import Message
 from tests.coordinator.story import START, Told, accepted, found, hold, not_found, planned
 
 FETCHED = (accepted(), planned(), found(0), not_found(1))

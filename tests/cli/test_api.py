@@ -9,18 +9,18 @@ import httpx2
 import msgspec
 import pytest
 
-from services.cli import review
-from services.cli.api import Api, Away, Refused
-from services.cli.following import Follower, fold
-from services.cli.progress import moment
-from services.cli.refusal import FAILED, MISUSED, Refusal
-from services.cli.terminal import Terminal
-from services.coordinator.access import keys
-from services.coordinator.schemas import EventPage
-from services.coordinator.shown import view
+from services.cli.commands import review
+from services.cli.commands.follow import Follower, fold
+from services.cli.render.progress import moment
+from services.cli.shell.api import Api, Away, Refused
+from services.cli.shell.refusal import FAILED, MISUSED, Refusal
+from services.cli.shell.terminal import Terminal
+from services.coordinator.http.presenters import view
+from shared.api.schemas import EventPage
 from shared.contracts.facts import VoteCast
 from shared.contracts.requests import Request
 from shared.contracts.subjects import Slot
+from shared.domain import keys
 from tests.cli.api_events import HELD, events
 from tests.coordinator.story import (
     DEADLINE,

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from services.cli.folder import Folder, Lock, Running
+from services.cli.shell.folder import Folder, Lock, Running
 
 HERE = Running(os.getpid(), ("nats://127.0.0.1:4222",), "http://127.0.0.1:8400")
 

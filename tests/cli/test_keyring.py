@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.cli.keyring import KeyStore, Wanted, create, revoke
-from services.cli.refusal import MISUSED, Refusal
-from services.cli.terminal import Terminal
-from services.coordinator.access import keys
+from services.cli.commands.keyring import KeyStore, Wanted, create, revoke
+from services.cli.shell.refusal import MISUSED, Refusal
+from services.cli.shell.terminal import Terminal
+from shared.domain import keys
 from shared.runtime.memory import MemoryLog
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -7,17 +7,18 @@ import httpx2
 import pytest
 from rich.console import Console
 
-from services.cli import operating, pages, trouble_pages
-from services.cli.operating import Edits
-from services.cli.refusal import FAILED, MISUSED, Refusal
-from services.cli.terminal import Terminal
-from services.coordinator.failures import input_of, of_run, tries
-from services.coordinator.schemas import LateView, RunPage
-from services.coordinator.shown import summary, view
-from services.coordinator.standing import late
-from services.coordinator.views import FailurePage, ForkedRow, WhyView, failure_view, wait_view
-from services.coordinator.why import Seen, why
-from shared.runtime.log import Queue
+from services.cli.commands import operating
+from services.cli.commands.operating import Edits
+from services.cli.render import diagnosis, pages
+from services.cli.shell.refusal import FAILED, MISUSED, Refusal
+from services.cli.shell.terminal import Terminal
+from services.coordinator.http.presenters import summary, view
+from shared.api.schemas import LateView, RunPage
+from shared.api.views import FailurePage, ForkedRow, WhyView, failure_view, wait_view
+from shared.contracts.messages import Queue
+from shared.domain.diagnosis import Seen, why
+from shared.domain.failures import input_of, of_run, tries
+from shared.domain.steps import late
 from tests.cli.terminals import Dossier
 from tests.cli.test_api import RUN, Server, with_api
 from tests.coordinator.story import FETCH_0, FETCH_1, START, accepted, attempt_failed, given, issued, not_found, planned
@@ -131,7 +132,7 @@ def failures(width: int) -> str:
     run = given(accepted(), planned(), attempt_failed(FETCH_1, 1), issued(FETCH_1, 2), not_found(1)).run
     views = [failure_view(one, tries(run, one), input_of(run, one)) for one in of_run(run)]
     long = [one.model_copy(update={"run_id": LONG}) for one in views]
-    return shown(trouble_pages.failures_table(FailurePage(failures=long, next=None), NOW), width)
+    return shown(diagnosis.failures_table(FailurePage(failures=long, next=None), NOW), width)
 
 
 @pytest.mark.parametrize("width", [80, 140])
@@ -158,7 +159,7 @@ def test_fetches_that_wait_alike_are_told_once():
     waits = [wait_view(wait, 4) for wait in why(run, Seen(now=NOW, attempts=4, led=True, queues={"fetch": queue}))]
     late_ = LateView(code="unanswered", since=START, reason="")
     said = WhyView(**waits[0].model_dump(), run_id=run.id, status=run.status, at=NOW, late=late_, others=waits[1:])
-    text = shown(trouble_pages.why_page(said))
+    text = shown(diagnosis.why_page(said))
     assert "Its fetch 1 of 3" in text
     assert "Likewise fetch 2 of 3." in text
     assert "Its fetch 2 of 3" not in text
@@ -168,7 +169,7 @@ def test_fetches_that_wait_alike_are_told_once():
 
 def test_what_was_fetched_cannot_speak_to_the_terminal():
     error = {"code": "boom", "message": "\x1b[2Jgone"}
-    table = trouble_pages.forks_table([ForkedRow.model_validate(row("a", "refused", error=error))])
+    table = diagnosis.forks_table([ForkedRow.model_validate(row("a", "refused", error=error))])
     assert "\x1b" not in shown(table)
 
 

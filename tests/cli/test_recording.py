@@ -11,12 +11,12 @@ from llmock.pytest_plugin import LLMock
 from llmock.testing import LLMockServer
 from pydantic import SecretStr
 
-from services.cli import case
-from services.cli.folder import Folder
-from services.cli.recording import recorded, secrets, write
-from services.cli.refusal import Refusal
-from services.cli.settings import CliSettings
-from services.coordinator.access import local
+from services.cli.commands import case
+from services.cli.commands.evals import recorded, secrets, write
+from services.cli.shell.folder import Folder
+from services.cli.shell.refusal import Refusal
+from services.cli.shell.settings import CliSettings
+from shared.api import local_token
 from shared.runtime.memory import MemoryLog
 from shared.runtime.settings import Settings
 from tests.cli.terminals import Dossier as Commands
@@ -174,7 +174,7 @@ def test_nothing_is_written_where_a_secret_would_be_in_it(tmp_path: Path):
 
 
 def test_every_secret_that_is_set_is_looked_for_and_no_placeholder(tmp_path: Path):
-    token = local.ensured(tmp_path)
+    token = local_token.ensured(tmp_path)
     known = CliSettings(
         api_key=SecretStr("dossier_0123456789"),
         tavily_key=SecretStr("ollama"),

@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from services.cli import nats_server, ports, settings
-from services.cli.children import LONGEST_PAUSE_S, pause_s
-from services.cli.folder import Folder, Running
-from services.cli.logs import LogFile, Notice, notice
-from services.cli.refusal import MISUSED, Refusal
-from services.cli.settings import CliSettings
-from services.cli.starting import docs, model, panel
-from services.cli.supervisor import Setup
-from services.coordinator.access import local
-from shared.runtime.link import without_password
+from services.cli.shell import settings
+from services.cli.shell.folder import Folder, Running
+from services.cli.shell.refusal import MISUSED, Refusal
+from services.cli.shell.settings import CliSettings
+from services.cli.shell.setup import Setup
+from services.cli.supervisor import nats_server, ports
+from services.cli.supervisor.children import LONGEST_PAUSE_S, pause_s
+from services.cli.supervisor.logs import LogFile, Notice, notice
+from services.cli.supervisor.starting import docs, model, panel
+from shared.api import local_token
+from shared.nats.connection import without_password
 from tests.harness.ports import free_port
 
 
@@ -124,7 +125,7 @@ def test_services_write_for_people_into_their_files_unless_machines_are_to_read_
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("2026-01-01 10:00:00,123 WARNING shared.runtime.link: It is down.", ("warning", "It is down.")),
+        ("2026-01-01 10:00:00,123 WARNING shared.nats.connection: It is down.", ("warning", "It is down.")),
         ("2026-01-01 10:00:00,123 ERROR   services.x: It broke.", ("error", "It broke.")),
         ("2026-01-01 10:00:00,123 INFO    services.x: It works.", None),
         ("[7] 2026/01/01 10:00:00.123456 [WRN] Slow.", ("warning", "Slow.")),
@@ -194,8 +195,8 @@ def test_the_panel_shows_no_password(offline):
 def test_the_panel_names_the_models_that_answer(offline):
     assert model(offline).startswith("offline")
     assert model(CliSettings(openai_api_key="k")) == "gpt-4o-mini plans, gpt-4o writes"
-    local = CliSettings(openai_base_url="http://127.0.0.1:9/v1", planner_model="a", writer_model="b")
-    assert model(local) == "a plans, b writes at http://127.0.0.1:9/v1"
+    local_token = CliSettings(openai_base_url="http://127.0.0.1:9/v1", planner_model="a", writer_model="b")
+    assert model(local_token) == "a plans, b writes at http://127.0.0.1:9/v1"
 
 
 def test_the_panel_names_the_documents_that_are_searched():
@@ -226,7 +227,7 @@ def test_a_dossier_elsewhere_is_one_that_was_named(monkeypatch):
 
 
 def test_the_token_of_a_folder_is_shown_to_the_dossier_that_runs_there_and_to_no_other(tmp_path):
-    token = local.ensured(tmp_path)
+    token = local_token.ensured(tmp_path)
     known, folder = CliSettings(), Folder(tmp_path)
     assert known.key(Running(1, (), "http://127.0.0.1:1"), folder) == token
     assert known.key(Running(0, (), "http://127.0.0.1:1"), folder) is None

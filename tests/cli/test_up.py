@@ -13,7 +13,7 @@ import msgspec
 import nats
 import pytest
 
-from services.cli.folder import Lock
+from services.cli.shell.folder import Lock
 from tests.audit import audit, frozen_text
 from tests.cli.terminals import Dossier, Typed, alive
 from tests.harness.http import ask, key

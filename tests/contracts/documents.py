@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from services.coordinator.access.access import Access, Entry
-from services.coordinator.api import Api
+from services.coordinator.api.runs import Api
 from shared.contracts import asyncapi
 from shared.runtime.memory import MemoryLog
 from tests.dossier import Dossier, coordinating

@@ -9,12 +9,12 @@ from typing import Any, Self
 import msgspec
 from msgspec import Struct
 
-from services.coordinator.fold import read
-from services.coordinator.owed import Owed, owed
-from services.coordinator.run import Recorded, Run, evolve
+from services.coordinator.engine.fold import read
 from shared.contracts import envelope
+from shared.contracts.messages import Message
 from shared.contracts.subjects import parse_slot
-from shared.runtime.log import Message
+from shared.domain.owed import Owed, owed
+from shared.domain.run import Recorded, Run, evolve
 
 LATER = (timedelta(minutes=1), timedelta(hours=3), timedelta(days=15))
 """When it is asked as well what is owed, after the last message."""

@@ -14,14 +14,6 @@ from pathlib import Path
 
 import msgspec
 
-from services.coordinator.extending import judge_extension
-from services.coordinator.fork import copied
-from services.coordinator.intake import Defaults, Inbound, Refuse, Take, judge, refusal
-from services.coordinator.intake import read as read_message
-from services.coordinator.owed import owed
-from services.coordinator.run import Run
-from services.coordinator.voting import RELAXED, Rules, person, voter
-from services.coordinator.writing import Write, refuse, write
 from shared.contracts import envelope
 from shared.contracts.envelope import HEADERS, Event
 from shared.contracts.evidence import Citation, CitedSource, Claim, Failure, Passage, Report, Section, Source, Usage
@@ -39,9 +31,18 @@ from shared.contracts.facts import (
     SynthesisWritten,
     VoteCast,
 )
+from shared.contracts.messages import Fill, Message
 from shared.contracts.requests import Extension
 from shared.contracts.subjects import APPROVED, CANCELLED, INBOUND, REJECTED, REQUESTED, Slot, Step, parse_slot
-from shared.runtime.log import Fill, Message, Stored
+from shared.domain.approval import RELAXED, Rules, person, voter
+from shared.domain.decisions import Defaults, Inbound, Refuse, Take, judge, refusal
+from shared.domain.decisions import read as read_message
+from shared.domain.encoding import Write, refuse, write
+from shared.domain.extension import judge_extension
+from shared.domain.fork import copied
+from shared.domain.owed import owed
+from shared.domain.run import Run
+from shared.runtime.log import Stored
 from shared.runtime.memory import MemoryLog
 from tests.contracts.golden_log import GoldenLog, States, told
 

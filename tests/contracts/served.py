@@ -11,9 +11,9 @@ import msgspec
 from shared.contracts import samples
 from shared.contracts.requests import Request
 from shared.contracts.subjects import KINDS, REQUESTED
-from shared.runtime.app import serve_http
 from shared.runtime.deliveries import fill
 from shared.runtime.memory import MemoryLog
+from shared.service.app import serve_http
 from tests.access.entry import entered
 from tests.contracts.documents import application
 from tests.dossier import coordinating, working

@@ -8,8 +8,8 @@ from typing import Any, get_args
 import pytest
 from jsonschema import Draft202012Validator
 
-from services.coordinator import problems
-from services.coordinator.openapi import FAULTS
+from services.coordinator.api.openapi import FAULTS
+from services.coordinator.http import problems
 from shared.contracts import asyncapi
 from shared.contracts.envelope import MAX_BYTES
 from shared.contracts.facts import Fact

@@ -10,9 +10,9 @@ from typing import get_args
 import msgspec
 import pytest
 
-from services.coordinator.replay import replay
-from services.coordinator.run import Unknown
 from shared.contracts.facts import Fact
+from shared.domain.replay import replay
+from shared.domain.run import Unknown
 from tests.contracts.golden_log import GoldenLog, States, facts, told
 from tests.contracts.record import STORIES, record
 from tests.contracts.saying import says

@@ -3,10 +3,6 @@
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 
-from services.coordinator.owed import Owed, owed
-from services.coordinator.run import Recorded, Run, evolve
-from services.coordinator.spending import Writer
-from services.coordinator.stored import recorded
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.evidence import (
@@ -42,6 +38,10 @@ from shared.contracts.facts import (
 )
 from shared.contracts.subjects import Slot, Step
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask
+from shared.domain.budget import Writer
+from shared.domain.decoding import recorded
+from shared.domain.owed import Owed, owed
+from shared.domain.run import Recorded, Run, evolve
 
 RUN = "run-1"
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -12,19 +12,20 @@ import httpx2
 import msgspec
 import pytest
 
-from services.coordinator.access import rights
-from services.coordinator.api import SEQUENCE, Api
-from services.coordinator.desk import Desk
-from services.coordinator.intake import Defaults
-from services.coordinator.spending import Writer
+from services.coordinator.api.runs import SEQUENCE, Api
+from services.coordinator.engine.approvals import Desk
 from shared.contracts.evidence import Call, Citation, usage_of
 from shared.contracts.facts import FetchFound, PlanMade, StepOutcome, SynthesisWritten
+from shared.contracts.messages import Fill, Message
 from shared.contracts.requests import Ruling
 from shared.contracts.subjects import ASKED
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
+from shared.domain.budget import Writer
+from shared.domain.decisions import Defaults
+from shared.domain.roles import local
 from shared.errors import Unavailable
 from shared.runtime import clock
-from shared.runtime.log import Fill, Filled, Message
+from shared.runtime.log import Check, Filled
 from shared.runtime.memory import MemoryLog
 from tests.access.entry import SHOWN, URL, entered
 from tests.coordinator.story import OTHER, SOURCE, report
@@ -515,10 +516,10 @@ def test_of_many_decisions_at_once_one_is_taken_and_all_others_learn_which(tmp_p
 class Forgetful(MemoryLog):
     """A log whose answers to decisions are lost: the writer tries again, and finds its own fact."""
 
-    async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
+    async def fill(self, fills: Sequence[Fill], *, session: int | None = None) -> list[Filled]:
         if any(".decision." in fill.subject for fill in fills):
-            await super().fill(fills)
-        return await super().fill(fills)
+            await super().fill(fills, session=session)
+        return await super().fill(fills, session=session)
 
 
 def test_a_decision_whose_answer_was_lost_is_not_told_that_it_lost_to_itself(tmp_path: Path):
@@ -552,7 +553,7 @@ def test_a_decision_is_in_time_by_the_clock_of_the_log_whatever_a_coordinators_o
             async with coordinating(log, tmp_path, name="follower") as follower:
                 await follower.until(run_id, "hold")
                 desk = Desk(log, follower.coordinator, digest_required=False)
-                refusal, _ = await desk.rule("approve", Ruling(run_id=run_id, by="ada"), rights.local())
+                refusal, _ = await desk.rule("approve", Ruling(run_id=run_id, by="ada"), local())
                 assert refusal is None
 
     run(story)
@@ -852,14 +853,14 @@ def test_a_full_log_takes_no_question_and_no_decision_says_what_to_do_and_takes_
 class Stuck(MemoryLog):
     """A log that finds out that it is full while it writes."""
 
-    async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
+    async def fill(self, fills: Sequence[Fill], *, session: int | None = None) -> list[Filled]:
         if any(".decision." in fill.subject for fill in fills):
             self.is_full("no room")
-        return await super().fill(fills)
+        return await super().fill(fills, session=session)
 
 
 def test_a_decision_that_finds_the_log_full_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("services.coordinator.desk._ANSWER_WITHIN_S", 0.05)
+    monkeypatch.setattr("services.coordinator.engine.approvals._ANSWER_WITHIN_S", 0.05)
 
     async def story(user: User) -> None:
         is_problem(await user.approve(await user.held()), 507, "log_full")
@@ -896,8 +897,8 @@ def test_also_a_defect_carries_a_sequence(tmp_path: Path):
 class Late(MemoryLog):
     """A log whose followers hear of everything a moment late, as over a network."""
 
-    async def follow(self, after: int) -> AsyncGenerator[Sequence[Message]]:
-        async with aclosing(super().follow(after)) as chunks:
+    async def follow(self, after: int, *, check: Check | None = None) -> AsyncGenerator[Sequence[Message]]:
+        async with aclosing(super().follow(after, check=check)) as chunks:
             async for chunk in chunks:
                 await asyncio.sleep(0.02)
                 yield chunk

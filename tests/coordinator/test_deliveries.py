@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from services.coordinator.api import Api
+from services.coordinator.api.runs import Api
 from shared.contracts.deliveries import Delivery, DeliveryAsked, DeliveryTried, Told
 from shared.contracts.evidence import Failure
 from shared.runtime import clock

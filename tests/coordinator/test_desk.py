@@ -1,23 +1,30 @@
 """A decision is judged on what is recorded, however far behind the coordinator is that takes it."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
-from services.coordinator.access.rights import local
-from services.coordinator.desk import Desk
-from services.coordinator.intake import Defaults
-from services.coordinator.loop import Coordinator
-from services.coordinator.projection import Projection
-from services.coordinator.run import Run
+import pytest
+
+from services.coordinator.engine.approvals import Desk
+from services.coordinator.engine.loop import Coordinator
+from services.coordinator.engine.projection import Projection
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
-from shared.contracts.requests import Revision
+from shared.contracts.messages import Fill, Message
+from shared.contracts.requests import Revision, Ruling
 from shared.contracts.subjects import REQUESTED
+from shared.domain.decisions import Defaults
+from shared.domain.roles import local
+from shared.domain.run import Run
+from shared.errors import Unavailable
 from shared.runtime import clock
-from shared.runtime.log import Fill
 from shared.runtime.memory import MemoryLog
 from tests.coordinator.story import OTHER, RUN, Told, accepted, found, hold, planned, revised
+from tests.coordinator.test_loop import WELL
+from tests.dossier import coordinating, working
 from tests.dossier import run as run_story
+from tests.waiting import wait_until
 
 FIRST = (accepted(), planned("cats"), found(0), hold(deadline=clock.now().replace(year=2999)))
 SECOND = (
@@ -70,3 +77,32 @@ def test_a_revision_waits_for_the_evidence_that_it_names_to_be_folded(tmp_path: 
             assert run.round == number + 1
 
     run_story(story)
+
+
+class Cut(MemoryLog):
+    """A log that loses its tail just after a hold was read for a decision."""
+
+    cuts = False
+
+    async def last(self, subjects: Sequence[str], *, leader: bool = False) -> dict[str, Message]:
+        found = await super().last(subjects, leader=leader)
+        if self.cuts and any(".hold." in subject for subject in found):
+            self.cuts = False
+            self.truncate(next(message.seq for message in self.messages if message.subject == REQUESTED))
+        return found
+
+
+def test_a_decision_on_a_hold_that_was_lost_meanwhile_is_not_written(tmp_path: Path):
+    async def story() -> None:
+        log = Cut()
+        async with coordinating(log, tmp_path) as it, working(log, WELL):
+            await it.ask("What do cats do?", run_id="cats")
+            await it.until("cats", "hold")
+            log.cuts = True
+            desk = Desk(log, it.coordinator, digest_required=False)
+            with pytest.raises(Unavailable):
+                await desk.rule("approve", Ruling(run_id="cats", by="ada"), local())
+            await wait_until(lambda: "hold.1" in it.facts("cats"), within_s=15)
+            assert not [path for path in it.facts("cats") if path.startswith("decision")]
+
+    run_story(story, within_s=30)

@@ -10,23 +10,25 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from services.coordinator import desk as desk_module
-from services.coordinator.access.rights import local
-from services.coordinator.desk import Desk
-from services.coordinator.extending import judge_extension
-from services.coordinator.intake import Defaults, judge_ruling
-from services.coordinator.judgement import Refuse, Said, Take
-from services.coordinator.loop import Coordinator
-from services.coordinator.projection import Checkpoint, Projection, Wanted
-from services.coordinator.run import Run
-from services.coordinator.standing import owed_since
-from services.coordinator.why import Seen, why
+from services.coordinator.engine import approvals as desk_module
+from services.coordinator.engine.approvals import Desk
+from services.coordinator.engine.divergence import Checkpoint
+from services.coordinator.engine.loop import Coordinator
+from services.coordinator.engine.projection import Projection, Wanted
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.facts import DecisionExpired, HoldExtended
+from shared.contracts.messages import Fill
 from shared.contracts.requests import MAX_TIMEOUT_S, Extension, Ruling
 from shared.contracts.subjects import Slot
-from shared.runtime.log import Fill, Filled
+from shared.domain.decisions import Defaults, judge_ruling
+from shared.domain.diagnosis import Seen, why
+from shared.domain.extension import judge_extension
+from shared.domain.judgement import Refuse, Said, Take
+from shared.domain.roles import local
+from shared.domain.run import Run
+from shared.domain.steps import owed_since
+from shared.runtime.log import Filled
 from shared.runtime.memory import MemoryLog
 from tests.coordinator.story import (
     DEADLINE,
@@ -274,10 +276,10 @@ def test_of_two_at_once_both_are_told_until_when_it_waits_in_truth(tmp_path: Pat
 class Slow(MemoryLog):
     """Stores extensions three seconds after it was asked to."""
 
-    async def fill(self, fills):
+    async def fill(self, fills, *, session=None):
         if any(".extension." in fill.subject for fill in fills):
             await asyncio.sleep(3)
-        return await super().fill(fills)
+        return await super().fill(fills, session=session)
 
 
 def test_an_extension_that_is_stored_too_late_is_told_as_refused(tmp_path: Path):
@@ -295,8 +297,8 @@ class Forgetful(MemoryLog):
 
     lost = False
 
-    async def fill(self, fills) -> list[Filled]:
-        filled = await super().fill(fills)
+    async def fill(self, fills, *, session=None) -> list[Filled]:
+        filled = await super().fill(fills, session=session)
         if not self.lost and any(".extension." in fill.subject for fill in fills):
             self.lost = True
             await asyncio.sleep(600)
@@ -322,6 +324,7 @@ def test_a_coordinator_that_is_behind_knows_all_the_same_how_long_the_hold_waits
         coordinator = Coordinator(log, projection, defaults=Defaults(), set_up=nothing_to_set_up)
         for slot, fact in (*HELD[:3], hold(deadline=BEGAN + timedelta(seconds=10))):
             await log.fill([Fill(slot.subject, envelope.encode(slot, Event(fact, "test", BEGAN)))])
+        await coordinator.restore()
         coordinator.fold.take(log.messages)
         for number in (1, 2):
             slot, fact = extended(number, BEGAN + timedelta(seconds=10 + 10 * number))

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from services.coordinator.failures import input_of, of_refusal, of_run, tries
-from services.coordinator.projection import Checkpoint, Projection, Wanted, WantedFailures
-from services.coordinator.run import evolve
-from services.coordinator.stored import recorded
+from services.coordinator.engine.divergence import Checkpoint
+from services.coordinator.engine.projection import Projection, Wanted, WantedFailures
 from shared.contracts import envelope
 from shared.contracts.evidence import Failure
 from shared.contracts.facts import FetchFailed, RequestRefused
-from shared.runtime.log import Message
+from shared.contracts.messages import Message
+from shared.domain.decoding import recorded
+from shared.domain.failures import input_of, of_refusal, of_run, tries
+from shared.domain.run import evolve
 from tests.coordinator.story import (
     ERROR,
     FETCH_1,

@@ -5,17 +5,17 @@ from functools import reduce
 import pytest
 from msgspec.structs import replace
 
-from services.coordinator.fork import PLANNER, copied, failed_step, resolve
-from services.coordinator.fork import accepted as accept
-from services.coordinator.intake import Defaults, Inbound, judge
-from services.coordinator.judgement import Refuse, Said, Take
-from services.coordinator.owed import Owed, owed
-from services.coordinator.run import Run, evolve
 from shared.contracts.evidence import Usage
 from shared.contracts.facts import FetchFailed, FetchFound, Forked, PlanMade, Reused, RunAccepted
 from shared.contracts.forks import Fork
 from shared.contracts.requests import Request
 from shared.contracts.subjects import Slot, Step, parse_slot
+from shared.domain.decisions import Defaults, Inbound, judge
+from shared.domain.fork import PLANNER, copied, failed_step, resolve
+from shared.domain.fork import accepted as accept
+from shared.domain.judgement import Refuse, Said, Take
+from shared.domain.owed import Owed, owed
+from shared.domain.run import Run, evolve
 from tests.coordinator.story import (
     OTHER,
     PLAN_FAILED,

@@ -10,12 +10,13 @@ from msgspec.structs import replace
 from shared.contracts import envelope
 from shared.contracts.evidence import Citation, Usage
 from shared.contracts.facts import Fact, FetchFound, PlanMade, StepOutcome, SynthesisWritten
+from shared.contracts.messages import Fill
 from shared.contracts.subjects import Kind
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.errors import Terminal
-from shared.runtime.log import Fill, Filled
+from shared.runtime.log import Filled
 from shared.runtime.memory import MemoryLog
-from shared.runtime.worker import Perform
+from shared.service.worker import Perform
 from tests.coordinator.story import SOURCE, report
 from tests.dossier import Dossier, coordinating, run, working
 
@@ -142,12 +143,12 @@ class Dying(MemoryLog):
         super().__init__()
         self.died = asyncio.Event()
 
-    async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
+    async def fill(self, fills: Sequence[Fill], *, session: int | None = None) -> list[Filled]:
         if not self.died.is_set() and any(fill.subject == "research.run.new.plan.1" for fill in fills):
             await super().fill([fill for fill in fills if fill.subject == "research.run.new.plan.1"])
             self.died.set()
             await asyncio.Event().wait()
-        return await super().fill(fills)
+        return await super().fill(fills, session=session)
 
 
 def test_a_coordinator_that_dies_between_two_copies_is_taken_over_from(tmp_path: Path):

@@ -5,14 +5,19 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec import structs
 
-from services.coordinator import inbox, loop
-from services.coordinator.inbox import Inbox
-from services.coordinator.projection import Checkpoint, Projection
+from services.coordinator.engine import loop, pending
+from services.coordinator.engine.divergence import Checkpoint
+from services.coordinator.engine.pending import Inbox
+from services.coordinator.engine.projection import Projection
+from shared.contracts.messages import Message
 from shared.contracts.subjects import REQUESTED
+from shared.domain.decisions import Defaults, Inbound, Take, judge, read
+from shared.domain.run import Run, evolve
 from shared.runtime import clock
-from shared.runtime.log import Message
 from shared.runtime.memory import MemoryLog
+from tests.coordinator.story import stored
 from tests.coordinator.test_loop import WELL
 from tests.dossier import coordinating, run, working
 
@@ -22,7 +27,7 @@ HERE = Checkpoint("now", 1, "0" * 64)
 @pytest.fixture(autouse=True)
 def small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three messages at hand at most."""
-    monkeypatch.setattr(inbox, "IN_MEMORY", 3)
+    monkeypatch.setattr(pending, "IN_MEMORY", 3)
 
 
 def request(seq: int) -> Message:
@@ -92,7 +97,7 @@ def test_a_new_start_finds_what_was_left(tmp_path: Path):
 def test_a_long_queue_is_answered_and_no_deadline_overtakes_a_decision_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: int, looks: int
 ):
-    monkeypatch.setattr(inbox, "IN_MEMORY", in_memory)
+    monkeypatch.setattr(pending, "IN_MEMORY", in_memory)
     monkeypatch.setattr(loop, "_LOOKS_AT_ONCE", looks)
     later = timedelta()
 
@@ -129,3 +134,53 @@ def test_a_follower_keeps_no_request_that_was_made_before(tmp_path: Path):
                 assert not follower.coordinator.fold.inbox
 
     run(story)
+
+
+def nameless(seq: int) -> Message:
+    return Message(REQUESTED, seq, clock.now(), msgspec.json.encode({"q": "Why?"}))
+
+
+def runs(it: Inbox) -> dict[int, str]:
+    return {waiting.message.seq: waiting.said.run for waiting in it.oldest(9) if isinstance(waiting.said, Inbound)}
+
+
+def test_requests_whose_sequence_was_given_before_have_an_id_that_no_other_message_has(tmp_path: Path):
+    it = Inbox(Projection(tmp_path / "projection.db"), nobody)
+    first, second = nameless(1), nameless(2)
+    it.add(first)
+    assert runs(it) == {1: "r1"}
+    it.truncated(2)
+    for message in (second, nameless(3)):
+        it.add(message)
+    assert list(runs(it)) == [1, 2, 3]
+    assert runs(it)[3] == "r3"
+    assert runs(it)[1].startswith("r1-")
+    assert it.may_concern(runs(it)[1])
+    assert not it.may_concern("r1")
+    again = read(first, used=10_000)
+    assert isinstance(again, Inbound)
+    assert again.run == runs(it)[1]
+    another = read(structs.replace(first, time=second.time), used=2)
+    assert isinstance(another, Inbound)
+    assert another.run != again.run
+
+
+def test_an_id_of_its_own_stays_whatever_sequences_were_given(tmp_path: Path):
+    it = Inbox(Projection(tmp_path / "projection.db"), nobody)
+    it.add(request(1))
+    it.truncated(10)
+    assert runs(it) == {1: "run-1"}
+
+
+@pytest.mark.parametrize("used", [0, 10])
+def test_a_request_is_dealt_with_under_whichever_id_it_was_accepted(tmp_path: Path, used: int):
+    it = Inbox(Projection(tmp_path / "projection.db"), nobody)
+    message = nameless(1)
+    it.add(message)
+    it.truncated(used)
+    said = read(message)
+    assert isinstance(said, Inbound)
+    taken = judge(said, None, Defaults())
+    assert isinstance(taken, Take)
+    it.settle(evolve(Run("r1"), stored((taken.slot, taken.fact), 2)))
+    assert not it

@@ -8,7 +8,21 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from services.coordinator.intake import (
+from services.coordinator.engine.projection import Wanted
+from shared.contracts.evidence import Estimate
+from shared.contracts.facts import (
+    DecisionApproved,
+    DecisionRejected,
+    DecisionRevised,
+    Fact,
+    RequestRefused,
+    RunAccepted,
+    RunCompleted,
+)
+from shared.contracts.messages import Fill, Message
+from shared.contracts.requests import Revision, Ruling
+from shared.contracts.subjects import APPROVED, CANCELLED, INVALID, LEAD, REJECTED, REQUESTED, Slot
+from shared.domain.decisions import (
     Defaults,
     Inbound,
     Judgement,
@@ -21,21 +35,7 @@ from services.coordinator.intake import (
     read,
     winner,
 )
-from services.coordinator.projection import Wanted
-from services.coordinator.run import Run
-from shared.contracts.evidence import Estimate
-from shared.contracts.facts import (
-    DecisionApproved,
-    DecisionRejected,
-    DecisionRevised,
-    Fact,
-    RequestRefused,
-    RunAccepted,
-    RunCompleted,
-)
-from shared.contracts.requests import Revision, Ruling
-from shared.contracts.subjects import APPROVED, CANCELLED, INVALID, LEAD, REJECTED, REQUESTED, Slot
-from shared.runtime.log import Fill, Message
+from shared.domain.run import Run
 from shared.runtime.memory import MemoryLog
 from tests.coordinator.story import (
     DEADLINE,

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from services.coordinator.api import Api
-from services.coordinator.run import digest
+from services.coordinator.api.runs import Api
 from shared.contracts import envelope
 from shared.contracts.envelope import MAX_BYTES, MAX_TEXT_BYTES
 from shared.contracts.evidence import Call, Citation, CitedSource, Claim, Passage, Report, Section, Source, usage_of
 from shared.contracts.facts import FetchFound, PlanMade, StepOutcome, SynthesisWritten
 from shared.contracts.subjects import KINDS, Kind, Slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
+from shared.domain.run import digest
 from shared.runtime.memory import MemoryLog
-from shared.runtime.worker import Perform
+from shared.service.worker import Perform
 from tests.access.entry import entered
 from tests.dossier import coordinating, run, working
 from tests.waiting import wait_until
@@ -174,8 +174,8 @@ def test_what_evidence_has_no_room_for_holds_up_no_other_run(tmp_path: Path, mon
             await wait_until(lambda: self.takes, within_s=9)
             return await super().put(text)
 
-    monkeypatch.setattr("services.coordinator.loop._FREEZE_S", 0.05)
-    monkeypatch.setattr("services.coordinator.loop._FROZEN_AGAIN_S", 0.1)
+    monkeypatch.setattr("services.coordinator.engine.loop._FREEZE_S", 0.05)
+    monkeypatch.setattr("services.coordinator.engine.loop._FROZEN_AGAIN_S", 0.1)
 
     async def story() -> None:
         log, work = NoTexts(), Large(finding=200_000)

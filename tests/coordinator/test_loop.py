@@ -8,10 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from services.coordinator.intake import Defaults
-from services.coordinator.loop import Coordinator
-from services.coordinator.projection import Projection, Wanted
-from services.coordinator.run import FOLD_VERSION
+from services.coordinator.engine.loop import Coordinator
+from services.coordinator.engine.projection import Projection, Wanted
 from shared.contracts.evidence import Citation, Failure
 from shared.contracts.facts import (
     DecisionApproved,
@@ -24,12 +22,15 @@ from shared.contracts.facts import (
     SynthesisWritten,
     TaskIssued,
 )
+from shared.contracts.messages import Fill, Message
 from shared.contracts.subjects import Kind
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
+from shared.domain.decisions import Defaults
+from shared.domain.run import FOLD_VERSION
 from shared.errors import Transient
-from shared.runtime.log import Fill, Message
+from shared.runtime.log import Check
 from shared.runtime.memory import MemoryLog
-from shared.runtime.worker import Perform
+from shared.service.worker import Perform
 from tests.coordinator.story import SOURCE, report
 from tests.dossier import Dossier, coordinating, nothing_to_set_up, run, working
 from tests.waiting import wait_until
@@ -142,8 +143,8 @@ class Lagging(MemoryLog):
         self.flows = asyncio.Event()
         self.flows.set()
 
-    async def follow(self, after: int) -> AsyncGenerator[Sequence[Message]]:
-        async with aclosing(super().follow(after)) as chunks:
+    async def follow(self, after: int, *, check: Check | None = None) -> AsyncGenerator[Sequence[Message]]:
+        async with aclosing(super().follow(after, check=check)) as chunks:
             async for chunk in chunks:
                 await self.flows.wait()
                 yield chunk
@@ -230,7 +231,7 @@ def test_a_projection_that_does_not_fit_is_rebuilt(tmp_path: Path, damage: str, 
                 await it.ask("What do they do?", run_id=name)
                 await it.until(name, "hold")
         if damage == "another fold":
-            monkeypatch.setattr("services.coordinator.projection.FOLD_VERSION", FOLD_VERSION + 1)
+            monkeypatch.setattr("services.coordinator.engine.projection.FOLD_VERSION", FOLD_VERSION + 1)
         else:
             other = MemoryLog()
             if damage == "ahead of the log":

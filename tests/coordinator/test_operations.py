@@ -8,10 +8,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from services.coordinator.api import SEQUENCE, Api
-from services.coordinator.rights import deciders
-from services.coordinator.troubles import SHOWN, Expected
+from services.coordinator.api.failures import SHOWN, Expected
+from services.coordinator.api.runs import SEQUENCE, Api
 from shared.contracts.subjects import APPROVED, ASKED, REQUESTED
+from shared.domain.deciders import deciders
 from shared.errors import Terminal, Unavailable
 from shared.runtime.memory import MemoryLog
 from tests.access.entry import SHOWN as SHOWN_KEY

@@ -20,22 +20,22 @@ from typing import Any, Final, Literal
 import msgspec
 import pytest
 
-from services.coordinator import loop as coordinator_loop
-from services.coordinator import owed as coordinator_owed
-from services.coordinator.access.rights import local
-from services.coordinator.desk import Desk
-from services.coordinator.intake import Defaults, Inbound, Judgement, Said, Verb, judge
-from services.coordinator.judgement import winner
-from services.coordinator.loop import Coordinator
-from services.coordinator.owed import Owed
-from services.coordinator.projection import Projection
-from services.coordinator.run import Round, Run
+from services.coordinator.engine import loop as coordinator_loop
+from services.coordinator.engine.approvals import Desk
+from services.coordinator.engine.loop import Coordinator
+from services.coordinator.engine.projection import Projection
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.facts import Fact, FetchFound, PlanMade, RunAccepted, RunCompleted
+from shared.contracts.messages import Fill
 from shared.contracts.requests import Extension, Ruling
 from shared.contracts.subjects import Slot, invalid
-from shared.runtime.log import Fill
+from shared.domain import owed as coordinator_owed
+from shared.domain.decisions import Defaults, Inbound, Judgement, Said, Verb, judge
+from shared.domain.judgement import winner
+from shared.domain.owed import Owed
+from shared.domain.roles import local
+from shared.domain.run import Round, Run
 from shared.runtime.memory import MemoryLog
 from tests.coordinator.story import SOURCE
 from tests.dossier import SUBJECTS, nothing_to_set_up

@@ -1,7 +1,7 @@
 """Ten links of one press release are one origin."""
 
-from services.coordinator.origins import origins
 from shared.contracts.evidence import Source
+from shared.domain.origins import origins
 
 
 def source(sha: str, origin: str = "") -> Source:

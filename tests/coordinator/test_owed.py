@@ -8,12 +8,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from services.coordinator.owed import owed
-from services.coordinator.run import Recorded, Run, digest, evolve
-from services.coordinator.spending import Writer
 from shared.contracts.evidence import Citation, CitedSource, Claim, Conflict, Estimate, Passage, Report, Source, Usage
 from shared.contracts.facts import Fact, PlanMade, RunCompleted, SynthesisFailed, SynthesisWritten, TaskIssued
 from shared.contracts.subjects import Slot, Step
+from shared.domain.budget import Writer
+from shared.domain.owed import owed
+from shared.domain.run import Recorded, Run, digest, evolve
 from tests.coordinator.story import (
     DEADLINE,
     ERROR,

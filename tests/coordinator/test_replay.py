@@ -9,18 +9,19 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from services.cli import upgrade
-from services.coordinator import owed as owed_module
-from services.coordinator.projected import Standings, compared
-from services.coordinator.projection import Checkpoint, Projection
-from services.coordinator.replay import replay
-from services.coordinator.voting import voter
+from services.cli.commands import upgrade
+from services.coordinator.engine.divergence import Checkpoint
+from services.coordinator.engine.projection import Projection
+from services.coordinator.upgrade.projected import Standings, compared
 from shared.contracts.evidence import Citation
 from shared.contracts.facts import FetchFound, HoldExtended, PlanMade, StepOutcome, SynthesisWritten, VoteCast
+from shared.contracts.messages import Message
 from shared.contracts.subjects import KINDS, Slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
+from shared.domain import owed as owed_module
+from shared.domain.approval import voter
+from shared.domain.replay import replay
 from shared.errors import Transient
-from shared.runtime.log import Message
 from shared.runtime.memory import MemoryLog
 from tests.contracts.golden_log import GoldenLog, facts
 from tests.contracts.record import STORIES, record

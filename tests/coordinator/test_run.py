@@ -7,12 +7,12 @@ from hypothesis import given as for_all
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from services.coordinator.owed import owed
-from services.coordinator.run import STATUSES, Run, Unknown, digest, evolve, pack, unpack
-from services.coordinator.stored import recorded
 from shared.contracts.evidence import Estimate
 from shared.contracts.facts import AttemptFailed, Fact, FetchFailed, PlanFailed, SynthesisFailed
 from shared.contracts.subjects import Slot, Step
+from shared.domain.decoding import recorded
+from shared.domain.owed import owed
+from shared.domain.run import STATUSES, Run, Unknown, digest, evolve, pack, unpack
 from tests.coordinator.story import (
     FETCH_0,
     FETCH_1,

@@ -3,16 +3,16 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.coordinator.spending import Writer, estimate
 from services.synthesizer import correction, judge
 from services.synthesizer.citations import Draft, Lost
 from services.synthesizer.prompt import ask
-from services.synthesizer.reply import WrittenQuote
+from services.synthesizer.schema import WrittenQuote
 from shared.contracts.evidence import Citation, Claim, Finding, Passage, Section, Source
 from shared.contracts.tasks import SynthesizeTask
+from shared.contracts.tokens import at_most
+from shared.domain.budget import Writer, estimate
+from shared.models.context_window import MOST_CONTEXT, room
 from shared.models.endpoint import Prompt
-from shared.models.room import MOST_CONTEXT, room
-from shared.models.tokens import at_most
 from tests.coordinator.story import accepted, planned
 from tests.coordinator.story import given as told
 

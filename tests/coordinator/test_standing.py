@@ -8,14 +8,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from services.coordinator.owed import Owed, owed
-from services.coordinator.run import Run
-from services.coordinator.standing import open_steps, owed_since, waits_for_person
-from services.coordinator.voting import voter
-from services.coordinator.why import Seen, why
 from shared.contracts.evidence import Estimate
 from shared.contracts.facts import VoteCast
 from shared.contracts.subjects import Slot, Step
+from shared.domain.approval import voter
+from shared.domain.diagnosis import Seen, why
+from shared.domain.owed import Owed, owed
+from shared.domain.run import Run
+from shared.domain.steps import open_steps, owed_since, waits_for_person
 from tests.coordinator.story import (
     DEADLINE,
     FETCH_0,

@@ -9,22 +9,24 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from services.coordinator import census
-from services.coordinator.census import Census
-from services.coordinator.figures import Figures
-from services.coordinator.observing import Observer
-from services.coordinator.projection import Checkpoint, Projection
-from services.coordinator.run import Recorded, Run, evolve
-from services.coordinator.spans import spans
+from services.coordinator.engine.divergence import Checkpoint
+from services.coordinator.engine.projection import Projection
+from services.coordinator.telemetry import census
+from services.coordinator.telemetry.census import Census
+from services.coordinator.telemetry.counters import Observer
+from services.coordinator.telemetry.gauges import Figures
+from services.coordinator.telemetry.spans import spans
 from shared.contracts import traces
 from shared.contracts.facts import HoldExtended
+from shared.contracts.messages import Fill, Queue
 from shared.contracts.subjects import Slot
+from shared.domain.run import Recorded, Run, evolve
 from shared.errors import Unavailable
-from shared.runtime.log import Fill, Filled, Full, Queue
+from shared.runtime.log import Filled, Full
 from shared.runtime.memory import MemoryLog
 from shared.runtime.settings import Settings
-from shared.runtime.telemetry import Telemetry
-from shared.runtime.tracing import Span
+from shared.telemetry.setup import Telemetry
+from shared.telemetry.tracing import Span
 from tests.coordinator.story import (
     PLAN,
     PLAN_ISSUED,
@@ -220,8 +222,8 @@ def test_figures_are_looked_up_once_for_many_who_ask_and_left_out_where_nats_doe
 class Forgetful(MemoryLog):
     """A log whose server stores every decision, and whose answer is lost: what is tried again finds its box full."""
 
-    async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
-        filled = await super().fill(fills)
+    async def fill(self, fills: Sequence[Fill], *, session: int | None = None) -> list[Filled]:
+        filled = await super().fill(fills, session=session)
         return [Full() if ".decision." in fill.subject else one for fill, one in zip(fills, filled, strict=True)]
 
 

@@ -6,10 +6,6 @@ from itertools import permutations
 import msgspec
 import pytest
 
-from services.coordinator.intake import Defaults, Refuse, Said, Take, judge, judge_ruling, read
-from services.coordinator.owed import owed
-from services.coordinator.rights import deciders
-from services.coordinator.voting import RELAXED, Rules, person, voter
 from shared.contracts.facts import (
     DecisionApproved,
     DecisionExpired,
@@ -18,9 +14,13 @@ from shared.contracts.facts import (
     RunAccepted,
     VoteCast,
 )
+from shared.contracts.messages import Message
 from shared.contracts.requests import Ruling
 from shared.contracts.subjects import APPROVED, ASKED, REJECTED, REQUESTED, Slot
-from shared.runtime.log import Message
+from shared.domain.approval import RELAXED, Rules, person, voter
+from shared.domain.deciders import deciders
+from shared.domain.decisions import Defaults, Refuse, Said, Take, judge, judge_ruling, read
+from shared.domain.owed import owed
 from tests.coordinator.story import (
     DEADLINE,
     OTHER,

@@ -5,14 +5,14 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from services.coordinator.rights import deciders
-from services.coordinator.run import Run, evolve
-from services.coordinator.standing import late, open_steps, owed_since
-from services.coordinator.stored import recorded
-from services.coordinator.why import Seen, Wait, span, why
 from shared.contracts.evidence import Estimate
+from shared.contracts.messages import Queue
 from shared.contracts.subjects import Step
-from shared.runtime.log import Queue
+from shared.domain.deciders import deciders
+from shared.domain.decoding import recorded
+from shared.domain.diagnosis import Seen, Wait, span, why
+from shared.domain.run import Run, evolve
+from shared.domain.steps import late, open_steps, owed_since
 from tests.coordinator.story import (
     DEADLINE,
     FETCH_0,

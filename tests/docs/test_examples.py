@@ -6,12 +6,13 @@ Blocks marked `sh` run in the order of their page. A line that names `RUN` gets 
 import json
 import re
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Final
 
 import pytest
 
-from services.notifier.configuration import load
 from shared.contracts.requests import read_request
+from shared.runtime.webhooks import load
 from tests.docs.conftest import Running
 from tests.docs.markdown import DOCUMENTS, blocks, name
 from tests.harness import node
@@ -101,6 +102,11 @@ def test_the_file_of_webhooks_is_accepted(tmp_path: Path, monkeypatch: pytest.Mo
     file = tmp_path / "webhooks.toml"
     file.write_text(text)
     assert [(each.name, each.kind) for each in load(file).endpoints] == [("ops", "standard"), ("team", "slack")]
+
+
+def test_the_protocol_of_a_tool_is_where_the_guide_says():
+    [path] = set(re.findall(r"`(services\.[a-z.]+\.[A-Z]\w+)`", (GUIDES / "documents-and-tools.md").read_text()))
+    assert resolve_name(path).__name__ == "Tool"
 
 
 def test_the_requests_are_valid():

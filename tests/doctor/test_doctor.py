@@ -21,14 +21,15 @@ from services.cli.doctor.finding import Finding, findings
 from services.cli.doctor.patient import Patient
 from services.cli.doctor.permissions import permissions
 from services.cli.doctor.whoami import whoami
-from services.cli.folder import Folder
 from services.cli.lockdown import config
-from services.cli.terminal import Terminal
-from shared.runtime import clock, topology
+from services.cli.shell.folder import Folder
+from services.cli.shell.terminal import Terminal
+from shared.contracts.topology import Limits, streams
+from shared.nats import topology
+from shared.nats.connection import Link
+from shared.runtime import clock
 from shared.runtime.identity import NOBODY
-from shared.runtime.link import Link
 from shared.runtime.settings import Settings
-from shared.runtime.topology import Limits
 from tests.harness.children import Child
 from tests.harness.locked import Locked, run_dossier
 from tests.harness.ports import free_port
@@ -108,7 +109,7 @@ def test_a_nats_without_streams_is_told_to_await_its_coordinator(nats: NatsServe
 def test_where_no_nats_answers_that_is_the_fault_and_the_rest_is_still_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("services.cli.connecting.CONNECT_S", 0.5)
+    monkeypatch.setattr("services.cli.shell.connecting.CONNECT_S", 0.5)
     found = examined(patient("nats://127.0.0.1:9", tmp_path))
     assert found["NATS"].state == "fault"
     assert "Connect call failed" in found["NATS"].found
@@ -144,7 +145,7 @@ def speaking(info: dict[str, Any]) -> Iterator[str]:
 def test_a_server_that_is_too_old_or_takes_too_small_messages_is_a_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("shared.runtime.link.REPLY_WITHIN_S", 0.2)
+    monkeypatch.setattr("shared.nats.connection.REPLY_WITHIN_S", 0.2)
     with speaking({"version": "2.10.29", "max_payload": 65_536, "headers": True, "server_id": "S"}) as url:
         found = examined(patient(url, tmp_path))
     assert found["server version"].state == "fault"
@@ -183,7 +184,7 @@ async def set_up(locked: Locked) -> None:
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence is soon taken for a no."""
-    monkeypatch.setattr("shared.runtime.link.REPLY_WITHIN_S", 1.0)
+    monkeypatch.setattr("shared.nats.connection.REPLY_WITHIN_S", 1.0)
 
 
 @pytest.mark.usefixtures("_impatient")
@@ -202,7 +203,7 @@ def test_trying_what_a_user_may_do_does_none_of_it(locked: Locked):
         operator = await Link.open(locked.urls, name="test", identity=locked.identity("operator"))
 
         async def state() -> list[dict[str, Any]]:
-            names = [str(stream["name"]) for stream in topology.streams(Limits())]
+            names = [str(stream["name"]) for stream in streams(Limits())]
             infos = [await topology.api(operator, f"STREAM.INFO.{name}") for name in names]
             return [{"config": info["config"], **info["state"]} for info in infos]
 

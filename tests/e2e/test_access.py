@@ -11,8 +11,8 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from shared.contracts.subjects import ACCESS
-from shared.runtime.jetstream import JetStreamLog
-from shared.runtime.link import Link
+from shared.nats.connection import Link
+from shared.nats.jetstream import JetStreamLog
 from tests.access.entry import created
 from tests.cli.terminals import Dossier
 from tests.harness import http

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.runtime.topology import ACK_WAIT_S
+from shared.contracts.topology import ACK_WAIT_S
 from tests.harness import http
 from tests.harness.client import Json
 from tests.harness.deployment import Deployment

@@ -11,11 +11,10 @@ from typing import NamedTuple
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from services.notifier import consumers
 from shared.contracts.deliveries import DELIVERIES
-from shared.runtime import topology
-from shared.runtime.link import Link
-from shared.runtime.topology import Limits
+from shared.contracts.topology import Limits
+from shared.nats import delivery_consumers, topology
+from shared.nats.connection import Link
 from tests.harness.client import Client, Json
 from tests.harness.deployment import STUB_WORKERS, Deployment
 from tests.harness.receiver import Got, Receiver, Reply
@@ -70,7 +69,7 @@ async def hand_over_soon(url: str) -> None:
     """Set up what a notifier finds, so that what one left undone is handed to the next after a second."""
     link = await Link.open([url], name="test")
     await topology.ensure(link, Limits())
-    config = consumers.telling("ops") | {"ack_wait": 1_000_000_000}
+    config = delivery_consumers.telling("ops") | {"ack_wait": 1_000_000_000}
     call = f"CONSUMER.DURABLE.CREATE.{DELIVERIES}.{config['durable_name']}"
     await topology.api(link, call, {"stream_name": DELIVERIES, "config": config})
     await link.close()

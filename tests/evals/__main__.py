@@ -16,8 +16,8 @@ import msgspec
 from msgspec import Struct
 from rich.console import Console
 
-from services.cli import case
-from services.cli.case import Recording
+from services.cli.commands import case
+from services.cli.commands.case import Recording
 from tests.evals.comparison import worse, wrong
 from tests.evals.corpus import QUESTIONS, Question, asked, questions
 from tests.evals.figures import Expected, Figures

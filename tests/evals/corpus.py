@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from services.coordinator.run import Run
+from shared.domain.run import Run
 from shared.runtime.memory import MemoryLog
 from tests.dossier import Dossier, coordinating, performers, working
 from tests.evals.figures import Expected, Figures, figures

@@ -7,9 +7,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from services.coordinator.run import Run
 from shared.contracts.evidence import Citation, Claim, Report
 from shared.contracts.facts import PlanMade, SynthesisWritten
+from shared.domain.run import Run
 
 MOST_QUERIES: Final = 5
 LONGEST_QUERY: Final = 120

@@ -12,12 +12,8 @@ from typing import Any, Final
 import httpx2
 import msgspec
 
-from services.cli.case import Case, Recording, Said, readable
-from services.coordinator.fold import read
-from services.coordinator.intake import Defaults
-from services.coordinator.replay import folded
-from services.coordinator.run import Round, Run
-from services.coordinator.spending import Writer
+from services.cli.commands.case import Case, Recording, Said, readable
+from services.coordinator.engine.fold import read
 from services.planner.perform import Planner
 from services.synthesizer.perform import Synthesizer
 from shared.contracts.evidence import Call, Failure, usage_of
@@ -34,16 +30,20 @@ from shared.contracts.facts import (
 )
 from shared.contracts.subjects import Kind, parse_slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask
+from shared.contracts.tokens import Tokens
+from shared.domain.budget import Writer
+from shared.domain.decisions import Defaults
+from shared.domain.replay import folded
+from shared.domain.run import Round, Run
+from shared.models.context_window import UNKNOWN_CONTEXT, Agent, Room, room
 from shared.models.offline import OfflineModel
 from shared.models.openai import OpenAIModel
 from shared.models.prices import Tariff
 from shared.models.protocol import Answer, Ask, Model, Reply
-from shared.models.room import UNKNOWN_CONTEXT, Agent, Room, room
-from shared.models.tokens import Tokens
 from shared.runtime import clock
 from shared.runtime.memory import MemoryLog
-from shared.runtime.verdict import Policy
-from shared.runtime.worker import Perform, performing
+from shared.runtime.retry_policy import Policy
+from shared.service.worker import Perform, performing
 from tests.dossier import Dossier, coordinating, working
 from tests.evals.figures import Expected, Figures, figures
 

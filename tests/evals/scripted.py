@@ -17,7 +17,7 @@ from llmock.pytest_plugin import LLMock
 from llmock.testing import LLMockServer
 from msgspec import Struct
 
-from services.cli import case
+from services.cli.commands import case
 from tests.cli.terminals import Dossier
 from tests.harness.client import Client
 from tests.harness.ports import free_port

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.cli import case
+from services.cli.commands import case
 from services.planner import prompt as plan_prompt
 from services.synthesizer import extract
 from services.synthesizer import prompt as write_prompt

@@ -31,6 +31,11 @@ def bomb(size: int) -> Page:
     return Page(gzip.compress(bytes(size), 9), headers={"Content-Encoding": "gzip"})
 
 
+def named(charset: str) -> Page:
+    """A page in what the header calls so."""
+    return article()._replace(content_type=f"text/html; charset={charset}")
+
+
 def raw(*parts: bytes) -> Raw:
     """These bytes and the end of the connection."""
     return Raw(lambda send: [send(part) for part in parts] and None)
@@ -104,6 +109,18 @@ PAGES: Final[dict[str, tuple[Callable[[], Page | Raw], str]]] = {
     "no HTTP at all": (lambda: raw(b"SSH-2.0-OpenSSH_9.6\r\n"), "protocol"),
     "nothing at all": (lambda: raw(b""), "protocol"),
     "bad chunks": (lambda: raw(OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"), "protocol"),
+    "charset=idna": (lambda: named("idna"), "read"),
+    "charset=punycode": (lambda: named("punycode"), "read"),
+    "charset=base64": (lambda: named("base64"), "read"),
+    "charset=undefined": (lambda: named("undefined"), "read"),
+    "<meta charset=idna>": (lambda: article(head="<meta charset=idna>"), "read"),
+    "<meta charset=punycode>": (lambda: article(head="<meta charset=punycode>"), "read"),
+    "plain text in idna": (lambda: Page(SENTENCE, "text/plain; charset=idna"), "read"),
+    "a Location that is no URL": (lambda: Page(status=302, headers={"Location": "http://[::1"}), "url_refused"),
+    "a Content-Length of 5,000 digits": (
+        lambda: raw(OK + b"Content-Length: " + b"9" * 5_000 + b"\r\n\r\n"),
+        "protocol",
+    ),
     "a PDF": (lambda: as_pdf(PDF), "read"),
     "an encrypted PDF": (lambda: as_pdf(pdf(*LINES, extra=_LOCK)), "encrypted"),
     "a broken PDF": (lambda: as_pdf(PDF[:200]), "damaged"),

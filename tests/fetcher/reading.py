@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from services.fetcher.tools import Hit
+from services.fetcher.findings.tool import Hit
+from services.fetcher.sandbox.pool import Readers
 from services.fetcher.web.addresses import rules
 from services.fetcher.web.download import Limits
 from services.fetcher.web.guard import Resolve, resolve
 from services.fetcher.web.pages import Manners, Pages
-from services.fetcher.web.readers import Readers
 from shared.errors import StepError
 from tests.harness.site import Page, Site
 

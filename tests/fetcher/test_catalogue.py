@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from services.fetcher.tools import Search, catalogue
+from services.fetcher.findings.tool import Search
+from services.fetcher.tools import catalogue
 from services.fetcher.tools.catalogue import GROUP, Misconfigured, made
 from services.fetcher.tools.docs import Docs
 from shared.runtime.settings import Settings

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.fetcher.corpus import MAX_BYTES
-from services.fetcher.tools import Hit, Search, Tool
+from services.fetcher.documents.corpus import MAX_BYTES
+from services.fetcher.findings.tool import Hit, Search, Tool
 from services.fetcher.tools.docs import Docs
 from shared.errors import Terminal, Transient
 
@@ -154,7 +154,7 @@ def test_a_cache_that_cannot_be_written_is_a_transient_fault(folder: Path, tmp_p
 SEARCHING = """
 import asyncio, sys
 from pathlib import Path
-from services.fetcher.tools import Search
+from services.fetcher.findings.tool import Search
 from services.fetcher.tools.docs import Docs
 sys.stdin.read(1)
 found = asyncio.run(Docs(Path(sys.argv[1]), Path(sys.argv[2])).search(Search(query="lease", limit=1)))
@@ -235,3 +235,15 @@ def test_every_passage_stands_verbatim_at_its_place(tmp_path_factory: pytest.Tem
         assert 1 <= len(hit.passages) <= 3
         assert sum(len(passage.text) for passage in hit.passages) <= 2_400
         assert all(hit.text.startswith(passage.text, passage.start) for passage in hit.passages)
+
+
+def test_an_index_of_an_older_format_is_built_anew_and_nothing_of_it_stays_on_the_disk(folder: Path, cache: Path):
+    docs = Docs(folder, cache)
+    assert search(docs, "lease")
+    (index,) = cache.iterdir()
+    with closing(sqlite3.connect(index)) as db, db:
+        db.execute("UPDATE corpus SET state = '2 ' || substr(state, instr(state, ' ') + 1)")
+        db.execute("UPDATE document SET text = text || ' hunter2-example-secret'")
+    assert b"hunter2-example-secret" in index.read_bytes()
+    assert all("hunter2" not in hit.text for hit in search(docs, "lease"))
+    assert b"hunter2-example-secret" not in b"".join(path.read_bytes() for path in cache.iterdir())

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from services.fetcher.tools import Hit
+from services.fetcher.findings.tool import Hit
+from services.fetcher.sandbox.pool import Readers
+from services.fetcher.sandbox.protocol import MAX_HTML, Order
+from services.fetcher.sandbox.worker import MEMORY
 from services.fetcher.web.download import Limits
 from services.fetcher.web.pages import Pages
-from services.fetcher.web.reader import MEMORY
-from services.fetcher.web.readers import Readers
-from services.fetcher.web.reading import MAX_HTML, Order
 from shared.errors import Terminal
 from tests.fetcher.hostile import LINES, PAGES, PDF, as_pdf, pdf
 from tests.fetcher.reading import article, one, outcome, reading

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from services.fetcher.tools import Hit
+from services.fetcher.findings.tool import Hit
 from services.fetcher.web.addresses import rules
 from services.fetcher.web.guard import Guard
 from shared.errors import StepError, Terminal

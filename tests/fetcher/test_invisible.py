@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.fetcher.invisible import told, visible
+from services.fetcher.findings.invisible import told, visible
 
 
 def tags(text: str) -> str:

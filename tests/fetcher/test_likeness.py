@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.fetcher.likeness import are_same, origins, shares_origin, shingles
+from services.fetcher.findings.dedup import are_same, origins, shares_origin, shingles
 
 
 def words(name: str, count: int) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.fetcher.tools import Answer, Hit, Link, Search
+from services.fetcher.findings.tool import Answer, Hit, Link, Search
 from services.fetcher.tools.mcp import Mcp
 from shared.errors import StepError, Terminal, Transient
 from tests.harness import http

@@ -12,7 +12,7 @@ from threading import Event
 
 import pytest
 
-from services.fetcher.tools import Hit
+from services.fetcher.findings.tool import Hit
 from services.fetcher.web.hosts import Hosts
 from services.fetcher.web.pages import Manners, Pages
 from shared.errors import StepError, Terminal, Throttled, Transient
@@ -196,6 +196,11 @@ def in_ten_seconds() -> str:
         (429, {"Retry-After": "-5"}, 1, 1),
         (429, {"Retry-After": "nan"}, 60, 60),
         (429, {"Retry-After": "1e300"}, 3600, 3600),
+        (429, {"Retry-After": "inf"}, 60, 60),
+        (429, {"Retry-After": "Mon, 01 Jan 12345678901 00:00:00 GMT"}, 60, 60),
+        (503, {"Retry-After": "Mon, 01 Jan 12345678901 00:00:00 GMT"}, 60, 60),
+        (429, {"Retry-After": "Mon, 01 Jan 2020 00:00:00 +99999999999999"}, 60, 60),
+        (429, {"Retry-After": "9" * 5_000}, 60, 60),
         (429, {}, 60, 60),
     ],
 )

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.fetcher.passages import MAX_CHARS, windows, worth
+from services.fetcher.findings.passages import MAX_CHARS, windows, worth
 
 TEXTS = st.lists(
     st.text(max_size=40) | st.sampled_from(["\n\n", "\n", " ", "word " * 300, "x" * 1_500, "A heading"])

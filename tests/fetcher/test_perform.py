@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
+from services.fetcher.findings.sources import MAX_SKIPPED, MAX_SOURCES
+from services.fetcher.findings.tool import Answer, Hit, Link, Search
 from services.fetcher.perform import Fetcher
-from services.fetcher.sources import MAX_SKIPPED, MAX_SOURCES
-from services.fetcher.tools import Answer, Hit, Link, Search
 from shared.contracts.envelope import MAX_BYTES
 from shared.contracts.evidence import Failure, Passage, Skipped
 from shared.contracts.facts import FetchFailed, FetchFound
@@ -52,14 +52,14 @@ class Canned:
 class Web:
     """Pages by their URL; what is an error is raised."""
 
-    def __init__(self, **pages: Hit | StepError) -> None:
+    def __init__(self, **pages: Hit | Exception) -> None:
         self.pages = pages
         self.read_: list[str] = []
 
     async def read(self, location: str) -> Hit:
         self.read_.append(location)
         page = self.pages[location]
-        if isinstance(page, StepError):
+        if isinstance(page, Exception):
             raise page
         return page
 
@@ -147,9 +147,37 @@ def test_what_a_tool_passed_over_is_said():
     assert perform(fetcher(Canned("web", [hit("a"), silent]))).skipped == (silent,)
 
 
-def test_a_defect_of_a_tool_is_no_finding():
-    with pytest.raises(ZeroDivisionError):
-        outcome(fetcher(Canned("web", ZeroDivisionError()), Canned("docs", [hit("a")])))
+def test_a_defect_of_a_tool_costs_that_tool_and_is_said_in_a_sentence():
+    broken = Canned("web", ZeroDivisionError("division by zero"))
+    found = perform(fetcher(broken, Canned("docs", [hit("a")])))
+    assert titles(found) == ["About a"]
+    (skipped,) = found.skipped
+    assert (skipped.location, skipped.failure.code) == ("web", "tool_defect")
+    assert "Error" not in skipped.failure.message
+    with pytest.raises(Transient, match="The tool web failed"):
+        outcome(fetcher(broken))
+
+
+@pytest.mark.parametrize(
+    "defect",
+    [
+        UnicodeError("decoding with 'idna' codec failed"),
+        OverflowError("Python int too large to convert to C int"),
+        ValueError(),
+        RecursionError(),
+        MemoryError(),
+        AssertionError(),
+        ExceptionGroup("several", [ValueError()]),
+    ],
+    ids=lambda defect: type(defect).__name__,
+)
+def test_whatever_is_raised_while_a_page_is_read_costs_that_page_and_names_it(defect: Exception):
+    web = Web(**{"https://a": defect, "https://b": page("b")})
+    found = perform(fetcher(Canned("web", links("https://a", "https://b")), web=web))
+    assert titles(found) == ["About b"]
+    text = "https://a could not be read: something about it was not foreseen."
+    assert found.skipped == (Skipped("https://a", Failure("unreadable", text)),)
+    assert failed(fetcher(Canned("web", links("https://a")), web=web)).error == Failure("unreadable", text)
 
 
 @pytest.mark.parametrize(

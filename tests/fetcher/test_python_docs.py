@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from services.fetcher import python_docs
-from services.fetcher.python_docs import Member, Module, Strings, collected, documents
-from services.fetcher.text import Document
-from services.fetcher.tools import Hit, Search
+from services.fetcher.documents import python_docs
+from services.fetcher.documents.python_docs import Member, Module, Strings, collected, documents
+from services.fetcher.documents.text import Document
+from services.fetcher.findings.tool import Hit, Search
 from services.fetcher.tools.docs import Docs
 from shared.errors import Transient
 

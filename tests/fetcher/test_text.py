@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.fetcher.text import Document, decode, read_document
+from services.fetcher.documents.text import Document, decode, read_document
 
 
 def read(name: str, text: str) -> Document:

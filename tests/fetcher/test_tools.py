@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from pydantic import ValidationError
 
-from services.fetcher.tools import Answer, Hit, Link, Search, Tool
+from services.fetcher.findings.tool import Answer, Hit, Link, Search, Tool
 from services.fetcher.tools.arxiv import Arxiv
 from services.fetcher.tools.catalogue import Closing
 from services.fetcher.tools.searxng import Searxng
@@ -181,9 +181,11 @@ def test_a_password_in_the_operators_url_is_sent_and_not_said(site: Site):
     assert "sesame" not in f"{caught.value!r} {caught.value.__cause__!r}"
 
 
+YEAR_OF_11_DIGITS = "Mon, 01 Jan 12345678901 00:00:00 GMT"
 FAULTS = [
     (Page("Slow down.", status=429, headers={"Retry-After": "7"}), Throttled, "throttled"),
     (Page("Later.", status=503, headers={"Retry-After": "7"}), Throttled, "throttled"),
+    (Page("Later.", status=503, headers={"Retry-After": YEAR_OF_11_DIGITS}), Throttled, "throttled"),
     (Page("Oh.", status=500), Transient, "server"),
     (Page("Oh.", status=503), Transient, "server"),
     (Page("No.", status=401), Terminal, "refused"),

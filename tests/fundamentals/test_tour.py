@@ -7,10 +7,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from services.coordinator.run import digest
 from shared.contracts.facts import DecisionApproved, FetchFailed, PlanMade, RunCompleted
+from shared.contracts.messages import Fill
 from shared.contracts.subjects import Slot
-from shared.runtime.log import Fill, Full, Stored
+from shared.domain.run import digest
+from shared.runtime.log import Full, Stored
 from shared.runtime.memory import MemoryLog
 from tests.dossier import Dossier, coordinating, performers, run, working
 

@@ -142,6 +142,19 @@ class Client:
         answer = json.loads((await self._nats.request(f"$JS.API.STREAM.UPDATE.{stream}", config)).data)
         assert "error" not in answer, answer
 
+    def messages(self, pattern: str) -> list[bytes]:
+        """The newest message of every subject under a pattern."""
+        return self._wait(self._messages(pattern))
+
+    async def _messages(self, pattern: str) -> list[bytes]:
+        counts = (await self.js.stream_info("RESEARCH", subjects_filter=pattern)).state.subjects or {}
+        stored = await asyncio.gather(*(self.js.get_last_msg("RESEARCH", subject) for subject in counts))
+        return [message.data or b"" for message in stored]
+
+    def end(self, stream: str = "RESEARCH") -> int:
+        """The sequence of a stream's newest message."""
+        return self._wait(self.js.stream_info(stream)).state.last_seq
+
     def size(self, stream: str) -> int:
         """What a stream weighs, in bytes."""
         return self._wait(self.js.stream_info(stream)).state.bytes

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from services.cli.lockdown.config import MONITOR_OFFSET, ROUTE_OFFSET
 from services.cli.lockdown.init import Wanted, init
-from services.cli.ports import is_free
-from services.cli.terminal import Terminal
+from services.cli.shell.terminal import Terminal
+from services.cli.supervisor.ports import is_free
 from shared.runtime.identity import Identity
 from tests.harness.children import Child
 from tests.harness.deployment import Service

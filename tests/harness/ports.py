@@ -7,7 +7,7 @@ that tries again and again to reach a server that is gone can be given the serve
 import os
 from itertools import count
 
-from services.cli.ports import is_free
+from services.cli.supervisor.ports import is_free
 
 _FIRST, _SPAN = 20_000, 12_000
 _next = count(os.getpid() * 37)

@@ -21,12 +21,12 @@ from shared.contracts.facts import FetchFound, PlanMade, StepOutcome, SynthesisW
 from shared.contracts.subjects import KINDS, Kind
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.errors import Terminal, Transient
+from shared.nats.jetstream import JetStreamLog
 from shared.runtime import clock
-from shared.runtime.app import run_worker
-from shared.runtime.jetstream import JetStreamLog
 from shared.runtime.log import Log
 from shared.runtime.settings import Settings
-from shared.runtime.worker import Perform
+from shared.service.app import run_worker
+from shared.service.worker import Perform
 
 QUERIES = ("what", "how", "when", "who")
 QUOTE = "The quick brown fox jumps over the lazy dog."

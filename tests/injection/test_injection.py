@@ -11,18 +11,19 @@ import msgspec
 import pytest
 from markdown_it import MarkdownIt
 
+from services.fetcher.findings.tool import Hit, Search
 from services.fetcher.perform import Fetcher
-from services.fetcher.tools import Hit, Search
 from services.planner.perform import Planner
 from services.planner.prompt import PlanReply
 from services.synthesizer.judge import JudgeReply
 from services.synthesizer.perform import Synthesizer
-from services.synthesizer.reply import CorrectionReply, WriterReply
+from services.synthesizer.schema import CorrectionReply, WriterReply
 from services.synthesizer.support import by_rule
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.evidence import Claim, Finding, Passage, Source, Usage
 from shared.contracts.facts import DecisionRevised
+from shared.contracts.messages import Fill
 from shared.contracts.subjects import Slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask
 from shared.contracts.visible import visible
@@ -30,9 +31,8 @@ from shared.models.offline import OfflineModel
 from shared.models.openai import OpenAIModel
 from shared.models.protocol import Answer, Model
 from shared.runtime import clock
-from shared.runtime.log import Fill
 from shared.runtime.memory import MemoryLog
-from shared.runtime.worker import performing
+from shared.service.worker import performing
 from tests.audit import audit
 from tests.dossier import Dossier, coordinating, run, working
 from tests.injection.pages import EVIL, HONEST, LIE, ORDERS, QUESTION, pages

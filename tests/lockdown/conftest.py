@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.runtime.topology import Limits
+from shared.contracts.topology import Limits
 from tests.harness.locked import Locked, dossier
 from tests.lockdown.people import People
 

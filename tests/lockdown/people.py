@@ -13,9 +13,9 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from services.cli.lockdown.permissions import OPERATOR, USERS, WHOAMI
-from shared.runtime import topology
-from shared.runtime.link import Link
-from shared.runtime.topology import Limits
+from shared.contracts.topology import Limits
+from shared.nats import topology
+from shared.nats.connection import Link
 from tests.harness.locked import Locked
 
 NAMES: Final = (*(user.name for user in USERS), OPERATOR)

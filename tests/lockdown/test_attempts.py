@@ -37,6 +37,8 @@ WRITES = [
     Write("research.asked", COORDINATOR),
     Write("research.lead", COORDINATOR),
     Write("research.invalid.{n}", COORDINATOR),
+    Write("research.log.truncated.{n}", COORDINATOR),
+    Write("research.log.padding", COORDINATOR),
     Write("research.run.w{n}.accepted", COORDINATOR),
     *(Write(f"research.run.w{{n}}.task.{kind}.1.0.1", COORDINATOR) for kind in KINDS),
     Write("research.run.w{n}.plan.1", COORDINATOR | {"planner"}),

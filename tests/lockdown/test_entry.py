@@ -16,10 +16,10 @@ from services.cli.lockdown import certificates, config
 from services.cli.lockdown.config import Node as Named
 from services.cli.lockdown.config import Place
 from services.cli.lockdown.permissions import USERS
+from shared.contracts.topology import Limits
+from shared.nats.connection import Link
 from shared.runtime import clock
 from shared.runtime.identity import Identity
-from shared.runtime.link import Link
-from shared.runtime.topology import Limits
 from tests.harness.http import ask
 from tests.harness.locked import Locked, Node, free_block
 from tests.harness.server import NatsServer

@@ -11,7 +11,7 @@ from cryptography import x509
 from services.cli.lockdown import nkey
 from services.cli.lockdown.init import Wanted
 from services.cli.lockdown.permissions import ACCOUNT_INFO, USERS, User
-from services.cli.refusal import Refusal
+from services.cli.shell.refusal import Refusal
 from tests.harness.environment import nats_server
 from tests.harness.locked import Locked, dossier, initialized
 

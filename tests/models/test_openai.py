@@ -62,9 +62,15 @@ def endpoint(*answers, seen=None):
         answer = queue.pop(0) if len(queue) > 1 else queue[0]
         if isinstance(answer, Exception):
             raise answer
-        return answer if isinstance(answer, httpx2.Response) else httpx2.Response(200, json=answer)
+        return fresh(answer) if isinstance(answer, httpx2.Response) else httpx2.Response(200, json=answer)
 
     return httpx2.AsyncClient(transport=httpx2.MockTransport(respond))
+
+
+def fresh(answer: httpx2.Response) -> httpx2.Response:
+    """The same answer, not yet read by a client; one that is a stream can be given once."""
+    is_stream = not answer.is_closed
+    return answer if is_stream else httpx2.Response(answer.status_code, headers=answer.headers, content=answer.content)
 
 
 def completion(content=GOOD, *, finish="stop", refusal=None, usage=None):
@@ -286,6 +292,9 @@ class TestAnError:
             ({"retry-after": "-3"}, 5.0),
             ({"retry-after": "nan"}, 5.0),
             ({"retry-after": "soon"}, 5.0),
+            ({"retry-after": "Mon, 01 Jan 12345678901 00:00:00 GMT", "date": "Fri, 01 Jan 2027 00:00:00 GMT"}, 5.0),
+            ({"retry-after": "Fri, 01 Jan 2027 00:00:00 GMT", "date": "Mon, 01 Jan 12345678901 00:00:00 GMT"}, 5.0),
+            ({"retry-after": "inf"}, 5.0),
             ({}, 5.0),
         ],
     )
@@ -293,6 +302,19 @@ class TestAnError:
         fault = error(URL, http_client=endpoint(httpx2.Response(429, headers=headers, json={})))
         assert isinstance(fault, Throttled)
         assert fault.retry_after == pytest.approx(seconds)
+
+    @pytest.mark.parametrize("charset", ["idna", "punycode", "base64", "undefined"])
+    def test_in_a_charset_that_is_none_is_read_as_json(self, charset):
+        headers = {"content-type": f"application/json; charset={charset}"}
+        refusal = {"error": {"message": "Slow down, \u00fc."}}
+        fault = error(URL, http_client=endpoint(httpx2.Response(429, headers=headers, json=refusal)))
+        assert isinstance(fault, Throttled)
+        assert "Slow down, \u00fc." in fault.message
+
+    def test_whose_code_is_no_text_is_told_by_its_status(self):
+        said = {"error": {"message": "No.", "code": ["x"], "type": {"y": 1}}}
+        fault = error(URL, http_client=endpoint(httpx2.Response(401, json=said)))
+        assert (type(fault), fault.code) == (Terminal, "unauthorized")
 
     def test_of_an_unavailable_endpoint_that_names_no_time_may_go_away_by_itself(self):
         assert isinstance(error(URL, http_client=endpoint(httpx2.Response(503, json={}))), Transient)
@@ -373,7 +395,7 @@ class TestAPromptThatIsTooLong:
     )
     def test_is_recognised_however_a_server_says_so(self, said):
         def respond(request: httpx2.Request) -> httpx2.Response:
-            return said if "all of it" in str(request.content) else httpx2.Response(200, json=completion())
+            return fresh(said) if "all of it" in str(request.content) else httpx2.Response(200, json=completion())
 
         answer = ask(URL, asked=LONG, http_client=httpx2.AsyncClient(transport=httpx2.MockTransport(respond)))
         assert (answer.value, answer.degraded) == (BLUE, None)

@@ -10,12 +10,12 @@ from genai_prices import data_snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.contracts.tokens import Tokens, at_most
 from shared.models.choice import configured
+from shared.models.context_window import UNKNOWN_CONTEXT, room
 from shared.models.offline import OfflineModel
 from shared.models.prices import OPENAI, OPENAI_URL, Tariff, listed_context
 from shared.models.roles import context, tariff
-from shared.models.room import UNKNOWN_CONTEXT, room
-from shared.models.tokens import Tokens, at_most
 from shared.runtime.settings import Settings
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)

@@ -9,21 +9,21 @@ import msgspec
 import pytest
 from llmock.pytest_plugin import LLMock
 
-from services.coordinator.intake import Defaults
-from services.coordinator.spending import Writer
 from services.planner.perform import Planner
 from services.synthesizer.perform import Synthesizer
 from shared.contracts.facts import PlanMade, RunCompleted, SynthesisWritten
 from shared.contracts.subjects import Kind
 from shared.contracts.tasks import PlanTask, SynthesizeTask
+from shared.contracts.tokens import Tokens
+from shared.domain.budget import Writer
+from shared.domain.decisions import Defaults
 from shared.models.completion import Completion
 from shared.models.openai import OpenAIModel
 from shared.models.prices import Tariff
-from shared.models.tokens import Tokens
 from shared.runtime import clock
 from shared.runtime.memory import MemoryLog
-from shared.runtime.verdict import Policy
-from shared.runtime.worker import Perform, performing
+from shared.runtime.retry_policy import Policy
+from shared.service.worker import Perform, performing
 from tests.dossier import Dossier, coordinating, performers, run, working
 
 QUESTION = "When are the tasks of a group awaited?"

@@ -10,18 +10,18 @@ from typing import Any, NamedTuple
 
 from pydantic import SecretStr
 
-from services.notifier.consumers import ACK_WAIT_S
-from services.notifier.due import Answer
-from services.notifier.endpoints import Endpoint, Webhooks
-from services.notifier.noticing import Noticer
-from services.notifier.telling import Teller, Where
+from services.notifier.deliver import Teller, Where
+from services.notifier.enqueue import Noticer
+from services.notifier.schedule import Answer
 from shared.contracts import envelope
 from shared.contracts.deliveries import EVENT_TYPES, NOTICED, NOTICES, asked_of, parse_delivery, teller
 from shared.contracts.envelope import Event
 from shared.contracts.facts import DecisionApproved, Fact, HoldExtended, HoldOpened, RunAccepted, RunCompleted
+from shared.contracts.messages import Fill
 from shared.contracts.subjects import Slot
+from shared.nats.delivery_consumers import ACK_WAIT_S
 from shared.runtime.deliveries import Story, fill, stories
-from shared.runtime.log import Fill
+from shared.runtime.endpoints import Endpoint, Webhooks
 from shared.runtime.memory import MemoryLog
 from tests.notifier.virtual import now
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.notifier.configuration import Misconfigured, load
+from shared.runtime.webhooks import Misconfigured, load
 from tests.harness.environment import ROOT, inherited
 
 KEY = bytes(range(32))

@@ -2,25 +2,26 @@
 
 from pathlib import Path
 
-from services.notifier import consumers
 from shared.contracts.deliveries import NOTICED, NOTICES
+from shared.contracts.messages import Fill
 from shared.contracts.subjects import RESEARCH, Slot
-from shared.runtime import topology
-from shared.runtime.jetstream import JetStreamLog
-from shared.runtime.log import Fill
+from shared.nats import delivery_consumers, topology
+from shared.nats.jetstream import JetStreamLog
 from tests.nats_server import running
 from tests.runtime.real import with_log
 
 
 def test_a_notifier_that_was_there_before_extensions_hears_of_them_and_goes_on_where_it_was(tmp_path: Path):
     async def use(log: JetStreamLog) -> None:
-        older = consumers.notices(None) | {"filter_subjects": [each for each in NOTICED if "extension" not in each]}
+        older = delivery_consumers.notices(None) | {
+            "filter_subjects": [each for each in NOTICED if "extension" not in each]
+        }
         call = f"CONSUMER.DURABLE.CREATE.{RESEARCH}.{NOTICES}"
         await topology.api(log.link, call, {"stream_name": RESEARCH, "config": older})
         for slot in (Slot("r1", "hold", 1), Slot("r1", "extension", 1, 1)):
             await log.fill([Fill(slot.subject, b"{}")])
-        await consumers.ensure(log.link, log, [])
-        await consumers.ensure(log.link, log, [])
+        await delivery_consumers.ensure(log.link, log, [])
+        await delivery_consumers.ensure(log.link, log, [])
         async with log.tasks(NOTICES, at_most=10) as tasks:
             handed: list[str] = []
             async for deliveries in tasks:

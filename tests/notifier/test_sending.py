@@ -9,8 +9,8 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from services.notifier import guard
-from services.notifier.due import Answer
-from services.notifier.sending import Sender
+from services.notifier.http import Sender
+from services.notifier.schedule import Answer
 from shared.errors import Terminal
 from shared.runtime import clock
 from tests.harness.ports import free_port
@@ -79,6 +79,8 @@ def in_an_hour() -> str:
         (429, "soon", 0, 0),
         (429, "-5", 0, 0),
         (429, "9" * 400, 0, 0),
+        (429, "Mon, 01 Jan 12345678901 00:00:00 GMT", 0, 0),
+        (429, "Mon, 01 Jan 2020 00:00:00 +99999999999999", 0, 0),
         (429, "Thu, 01 Jan 1970 00:00:00 GMT", 0, 0),
     ],
 )

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from services.notifier.due import RETRY_S, Answer
+from services.notifier.schedule import RETRY_S, Answer
 from shared.contracts.deliveries import DeliveryTried
 from shared.contracts.evidence import Failure
 from shared.runtime.deliveries import fill

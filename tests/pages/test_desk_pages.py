@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from services.coordinator.voting import Rules
 from shared.contracts.evidence import Failure, Passage, Source
 from shared.contracts.facts import DecisionApproved, DecisionRevised, FetchFailed, FetchFound, SynthesisFailed
 from shared.contracts.tasks import FetchTask, SynthesizeTask, Task
+from shared.domain.approval import Rules
 from tests.coordinator.story import OTHER, SOURCE, TEXT
 from tests.pages.visitor import SITE, Page, Stage, tell
 
@@ -117,7 +117,7 @@ def failing(task: Task) -> SynthesisFailed | None:
 
 
 def test_older_runs_are_on_pages_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("services.coordinator.pages.lists.OTHERS", 2)
+    monkeypatch.setattr("services.coordinator.web.lists.OTHERS", 2)
 
     async def story(stage: Stage) -> None:
         runs = [await stage.dossier.ask(f"{n}?", approval="auto") for n in range(5)]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from services.coordinator.pages import render
-from services.coordinator.pages.words import inert
+from services.coordinator.web import render
+from services.coordinator.web.wording import inert
 from shared.contracts.evidence import (
     Call,
     Citation,

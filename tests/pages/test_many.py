@@ -12,19 +12,21 @@ import httpx2
 import msgspec
 import pytest
 
-from services.coordinator.pages import hub
-from services.coordinator.pages.lists import Listed, Lists, Want
-from services.coordinator.projection import Checkpoint, Projection, Wanted
-from services.coordinator.rows import row
-from services.coordinator.run import Run
+from services.coordinator.engine.divergence import Checkpoint
+from services.coordinator.engine.projection import Projection, Wanted
+from services.coordinator.engine.summary import row
+from services.coordinator.web import hub
+from services.coordinator.web.lists import Listed, Lists, Want
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.facts import RunCompleted
+from shared.contracts.messages import Fill, Message
 from shared.contracts.subjects import REQUESTED, Slot, live_writing
+from shared.domain.run import Run
 from shared.runtime import clock
-from shared.runtime.app import serve_http
-from shared.runtime.log import Fill, Message
+from shared.runtime.log import Check
 from shared.runtime.memory import MemoryLog
+from shared.service.app import serve_http
 from tests.access.entry import SHOWN
 from tests.coordinator.story import START, accepted, fold, found, hold, planned, stored
 from tests.harness.ports import free_port
@@ -81,14 +83,14 @@ class Counting(MemoryLog):
         async for message in super().history(pattern, after=after):
             yield message
 
-    async def follow(self, after: int) -> AsyncGenerator[Sequence[Message]]:
+    async def follow(self, after: int, *, check: Check | None = None) -> AsyncGenerator[Sequence[Message]]:
         self.reads["follow"] += 1
-        async for chunk in super().follow(after):
+        async for chunk in super().follow(after, check=check):
             yield chunk
 
-    async def at(self, seq: int) -> Message | None:
+    async def at(self, seq: int, *, leader: bool = False) -> Message | None:
         self.reads["at"] += 1
-        return await super().at(seq)
+        return await super().at(seq, leader=leader)
 
     async def get(self, sha256: str) -> str | None:
         self.reads["get"] += 1

@@ -5,14 +5,14 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from services.coordinator.pages import words
-from services.coordinator.pages.details import details
-from services.coordinator.pages.passages import excerpt
-from services.coordinator.pages.record import how, said
-from services.coordinator.pages.timeline import Line, bars, lines
-from services.coordinator.run import Run
+from services.coordinator.web import wording
+from services.coordinator.web.details import details
+from services.coordinator.web.passages import excerpt
+from services.coordinator.web.record import how, said
+from services.coordinator.web.timeline import Line, bars, lines
 from shared.contracts.facts import DecisionRevised, PlanFailed, RunCompleted, VoteCast
 from shared.contracts.subjects import Slot
+from shared.domain.run import Run
 from tests.coordinator.story import (
     ERROR,
     FETCH_0,
@@ -65,7 +65,7 @@ HELD = (*FETCHED, (hold(), 8))
     ],
 )
 def test_a_length_of_time_is_said_in_its_two_largest_units(seconds: float, said: str):
-    assert words.span(timedelta(seconds=seconds)) == said
+    assert wording.span(timedelta(seconds=seconds)) == said
 
 
 @pytest.mark.parametrize(
@@ -73,12 +73,12 @@ def test_a_length_of_time_is_said_in_its_two_largest_units(seconds: float, said:
     [(None, "unpriced"), (0, "$0.00"), (0.00042, "$0.0004"), (0.5, "$0.5000"), (1234.5, "$1,234.50")],
 )
 def test_what_nobody_knows_the_price_of_is_never_free(amount: float | None, said: str):
-    assert words.money(amount) == said
+    assert wording.money(amount) == said
 
 
 def test_the_host_of_an_address_is_what_is_shown_of_it():
-    assert words.host("https://www.example.com/a/b") == "example.com"
-    assert words.host("docs/tides.md") == "docs/tides.md"
+    assert wording.host("https://www.example.com/a/b") == "example.com"
+    assert wording.host("docs/tides.md") == "docs/tides.md"
 
 
 def test_every_step_that_has_begun_has_a_line_and_the_wait_for_the_person_too():
@@ -226,7 +226,7 @@ def test_the_record_says_who_cancelled_and_that_time_was_up():
     ],
 )
 def test_how_a_name_is_known_is_said_in_words(via: str, auth: str, words: str):
-    assert how(via, auth) == words  # type: ignore[arg-type]
+    assert how(via, auth) == wording  # type: ignore[arg-type]
 
 
 def test_a_step_says_what_it_was_given_and_what_it_brought():

@@ -8,13 +8,13 @@ from typing import Any
 import httpx2
 from fastapi import FastAPI
 
-from services.coordinator.api import Api
-from services.coordinator.intake import Defaults
-from services.coordinator.voting import RELAXED, Rules
+from services.coordinator.api.runs import Api
 from shared.contracts.access import Role
 from shared.contracts.evidence import Citation, Source
 from shared.contracts.facts import FetchFound, PlanMade, StepOutcome, SynthesisWritten
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
+from shared.domain.approval import RELAXED, Rules
+from shared.domain.decisions import Defaults
 from shared.runtime.memory import MemoryLog
 from tests.access.entry import URL, created, entered
 from tests.coordinator.story import OTHER, SOURCE, report

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from services.planner.prompt import PROMPT_VERSION, PlanReply, ask
 from shared.contracts.tasks import PlanTask
-from shared.models.room import Room
+from shared.models.context_window import Room
 
 
 def test_the_question_the_feedback_and_the_earlier_queries_are_told_as_data():

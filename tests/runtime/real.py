@@ -5,12 +5,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+from shared.contracts.messages import Message
 from shared.contracts.subjects import RESEARCH
-from shared.runtime import topology
-from shared.runtime.jetstream import JetStreamLog
-from shared.runtime.link import Link
-from shared.runtime.log import Message
-from shared.runtime.topology import Limits
+from shared.contracts.topology import Limits
+from shared.nats import topology
+from shared.nats.connection import Link
+from shared.nats.jetstream import JetStreamLog
 from tests.nats_server import NatsServer
 
 

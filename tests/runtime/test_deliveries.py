@@ -3,9 +3,10 @@
 import asyncio
 
 from shared.contracts.deliveries import DELIVERIES, Delivery, asked_of, teller
-from shared.runtime import topology
-from shared.runtime.jetstream import JetStreamLog
-from shared.runtime.log import Fill, Full, Stored
+from shared.contracts.messages import Fill
+from shared.nats import topology
+from shared.nats.jetstream import JetStreamLog
+from shared.runtime.log import Full, Stored
 from shared.runtime.memory import MemoryLog
 from tests.runtime.real import stored, with_log
 

@@ -1,9 +1,9 @@
 """The end of a log from which an operator has deleted."""
 
+from shared.contracts.messages import Fill
 from shared.contracts.subjects import RESEARCH
-from shared.runtime import topology
-from shared.runtime.jetstream import JetStreamLog
-from shared.runtime.log import Fill
+from shared.nats import topology
+from shared.nats.jetstream import JetStreamLog
 from tests.runtime.real import with_log
 
 

@@ -5,10 +5,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from shared.contracts.messages import Fill
 from shared.errors import Refused, Unavailable
-from shared.runtime import link
-from shared.runtime.jetstream import JetStreamLog
-from shared.runtime.log import Fill, Filled, Full, Stored
+from shared.nats import connection
+from shared.nats.jetstream import JetStreamLog
+from shared.runtime.log import Filled, Full, Stored
 from tests.nats_server import NatsServer
 from tests.runtime.real import Heard, beside, killed_and_restarted, stored, with_log
 from tests.waiting import wait_until
@@ -63,7 +64,7 @@ def test_following_goes_on_across_a_kill_without_gap_or_repetition(server: NatsS
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers are expected within a moment."""
-    monkeypatch.setattr(link, "REPLY_WITHIN_S", 0.2)
+    monkeypatch.setattr(connection, "REPLY_WITHIN_S", 0.2)
 
 
 Ask = Callable[[JetStreamLog], Awaitable[object]]
@@ -185,3 +186,13 @@ def test_what_is_larger_than_any_message_may_be_is_refused_and_holds_up_nothing_
         assert isinstance(other, Stored)
 
     with_log(url, use)
+
+
+def test_what_was_not_sent_when_the_connection_went_down_is_not_sent_to_the_next_server(server: NatsServer):
+    async def use(log: JetStreamLog) -> None:
+        await log.link._client._send_command(b"PUB research.requested 1\r\nx\r\n")
+        await killed_and_restarted(server)
+        await wait_until(lambda: log.session == 1)
+        assert await log.fill([Fill("research.run.a.accepted", b"x")]) == [Stored(1)]
+
+    with_log(server.url, use)

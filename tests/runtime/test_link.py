@@ -9,9 +9,9 @@ from hypothesis import example, given
 from hypothesis.strategies import binary, lists, sampled_from
 from nats.aio.client import Client
 
-from shared.runtime import wire
-from shared.runtime.link import Link
-from shared.runtime.wire import Incoming
+from shared.nats import client
+from shared.nats.client import Incoming
+from shared.nats.connection import Link
 
 _INFO = {"server_id": "A", "version": "2.12.0", "host": "127.0.0.1", "port": 0, "max_payload": 1 << 20, "headers": True}
 PARTS = sampled_from(
@@ -85,10 +85,10 @@ def test_a_message_comes_straight_and_whole(url: str):
 
 
 def test_names_of_headers_are_looked_at_once():
-    wire._name.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    client._name.cache_clear()  # pyright: ignore[reportPrivateUsage]
     for value in (b"1", b"2"):
         assert Incoming("a", "", b"", b"NATS/1.0\r\nOnce: %s\r\n\r\n" % value).headers == {"Once": value.decode()}
-    assert wire._name.cache_info()[:2] == (1, 1)  # pyright: ignore[reportPrivateUsage]
+    assert client._name.cache_info()[:2] == (1, 1)  # pyright: ignore[reportPrivateUsage]
 
 
 def test_a_receiver_that_fails_is_told_of_and_hears_the_next_message(url: str, caplog: pytest.LogCaptureFixture):
@@ -111,7 +111,7 @@ def test_a_receiver_that_fails_is_told_of_and_hears_the_next_message(url: str, c
         await connection.close()
         return heard
 
-    with caplog.at_level("DEBUG", "shared.runtime.link"):
+    with caplog.at_level("DEBUG", "shared.nats.connection"):
         assert asyncio.run(story()) == [b"1", b"2"]
     assert "a defect" in caplog.text
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from shared.errors import Transient
-from shared.runtime import logs
 from shared.runtime.settings import Settings
-from shared.runtime.tracing import WITHIN, Within
+from shared.telemetry import logs
+from shared.telemetry.tracing import WITHIN, Within
 
 ROOT = Path(__file__).parents[2]
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"

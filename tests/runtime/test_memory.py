@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.runtime.log import Fill
+from shared.contracts.messages import Fill
 from shared.runtime.memory import MemoryLog, matches
 from tests.waiting import wait_until
 

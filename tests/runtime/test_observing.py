@@ -10,17 +10,17 @@ import pytest
 from shared.contracts.envelope import Event, encode
 from shared.contracts.evidence import Call, Failure
 from shared.contracts.facts import PlanFailed, PlanMade, StepOutcome, TaskIssued
+from shared.contracts.messages import Fill
 from shared.contracts.subjects import Step, live_cancelled
 from shared.contracts.tasks import PlanTask, Task
 from shared.errors import Terminal, Throttled, Transient
 from shared.runtime import clock
-from shared.runtime.log import Fill
 from shared.runtime.memory import MemoryLog
-from shared.runtime.metrics import Attempts, Metrics
-from shared.runtime.observing import Attempted, span_of
-from shared.runtime.tracing import WITHIN, Span, Within
-from shared.runtime.verdict import Policy
-from shared.runtime.worker import Worker
+from shared.runtime.retry_policy import Policy
+from shared.service.worker import Worker
+from shared.telemetry.attempts import Attempted, span_of
+from shared.telemetry.metrics import Attempts, Metrics
+from shared.telemetry.tracing import WITHIN, Span, Within
 from tests.waiting import wait_until
 
 PLAN = Step("r1", "plan", 1)

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from shared.contracts.messages import Fill
 from shared.contracts.subjects import RESEARCH
-from shared.runtime import pull
-from shared.runtime.jetstream import JetStreamLog
-from shared.runtime.log import Fill, Tasks
-from shared.runtime.pull import Pull
-from shared.runtime.topology import Limits
+from shared.contracts.topology import Limits
+from shared.nats import pull
+from shared.nats.jetstream import JetStreamLog
+from shared.nats.pull import Pull
+from shared.runtime.log import Tasks
 from tests.harness.server import NatsServer as Frozen
 from tests.nats_server import NatsServer
 from tests.runtime.real import beside, in_flight, info, killed_and_restarted, opened, with_log

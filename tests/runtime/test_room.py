@@ -6,13 +6,14 @@ import logging
 import msgspec
 import pytest
 
+from shared.contracts.messages import Fill
 from shared.errors import NoRoom, Refused, Unavailable
-from shared.runtime import room as room_module
-from shared.runtime import topology
-from shared.runtime.committer import judge
-from shared.runtime.jetstream import JetStreamLog
-from shared.runtime.log import Fill, Stored
-from shared.runtime.room import Room
+from shared.nats import topology
+from shared.nats import write_health as room_module
+from shared.nats.batch_writer import judge
+from shared.nats.jetstream import JetStreamLog
+from shared.nats.write_health import Room
+from shared.runtime.log import Stored
 from tests.runtime.real import beside, with_log
 from tests.waiting import wait_until
 
@@ -64,7 +65,7 @@ def test_a_full_stream_is_waited_for_by_fills_and_told_to_publishers(url: str, c
 
     with caplog.at_level(logging.WARNING):
         with_log(url, use)
-    said = [record.message for record in caplog.records if record.name == "shared.runtime.room"]
+    said = [record.message for record in caplog.records if record.name == "shared.nats.write_health"]
     assert len(said) == 2, said
     assert "goes on by itself" in said[0]
     assert "again" in said[1]

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from shared.contracts.topology import Limits
 from shared.runtime.identity import NOBODY
+from shared.runtime.retry_policy import Policy
 from shared.runtime.settings import Settings
-from shared.runtime.topology import Limits
-from shared.runtime.verdict import Policy
 
 
 @pytest.fixture(autouse=True)

@@ -7,14 +7,15 @@ from types import SimpleNamespace
 import pytest
 from nats.aio.client import Client
 
+from shared.contracts.messages import Fill
 from shared.contracts.subjects import ACCESS, COMPLETED, COMPLETIONS, EVIDENCE, KINDS, RESEARCH, key_created
+from shared.contracts.topology import Limits, streams
 from shared.errors import Refused, ServerTooOld, Unavailable
-from shared.runtime import topology
-from shared.runtime.committer import judge
-from shared.runtime.jetstream import JetStreamLog
-from shared.runtime.link import Link
-from shared.runtime.log import Fill, Full, Stored
-from shared.runtime.topology import Limits
+from shared.nats import topology
+from shared.nats.batch_writer import judge
+from shared.nats.connection import Link
+from shared.nats.jetstream import JetStreamLog
+from shared.runtime.log import Full, Stored
 from tests.runtime.real import Heard, in_flight, info, with_log
 from tests.waiting import wait_until
 
@@ -97,7 +98,7 @@ def test_other_limits_change_the_consumers_that_are_there(url: str):
 
 def test_texts_of_an_earlier_release_are_kept_and_from_then_on_written_once(url: str):
     new = ("max_msgs_per_subject", "discard_new_per_subject")
-    [evidence] = [stream for stream in topology.streams(Limits()) if stream["name"] == EVIDENCE]
+    [evidence] = [stream for stream in streams(Limits()) if stream["name"] == EVIDENCE]
     earlier = {name: value for name, value in evidence.items() if name not in new}
 
     async def main() -> None:

@@ -16,10 +16,11 @@ from pydantic import BaseModel
 from shared.contracts import traces
 from shared.models.openai import OpenAIModel
 from shared.models.protocol import Ask
-from shared.runtime import clock, telemetry
-from shared.runtime.otlp import OtlpTracer
+from shared.runtime import clock
 from shared.runtime.settings import Settings
-from shared.runtime.tracing import WITHIN, Span, Within
+from shared.telemetry import setup
+from shared.telemetry.otlp import OtlpTracer
+from shared.telemetry.tracing import WITHIN, Span, Within
 from tests.harness.environment import ROOT, inherited
 from tests.harness.otlp import Collector, Got
 from tests.harness.receiver import Receiver, Reply
@@ -135,7 +136,7 @@ def test_it_is_off_unless_there_is_somebody_to_export_to(
 ):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    tracer = telemetry.tracer("planner", Settings())
+    tracer = setup.tracer("planner", Settings())
     assert (tracer is not None) == is_on
     if tracer:
         tracer.close()
@@ -147,7 +148,7 @@ import sys
 from services.coordinator import __main__ as coordinator
 from services.synthesizer import __main__ as synthesizer
 from shared.runtime.settings import Settings
-from shared.runtime.telemetry import Telemetry
+from shared.telemetry.setup import Telemetry
 assert Telemetry("planner", Settings()).tracer is None
 heavy = ("opentelemetry.sdk", "opentelemetry.exporter", "google.protobuf", "requests")
 print([name for name in sys.modules if name.startswith(heavy)])

@@ -6,7 +6,7 @@ import pytest
 
 from shared.contracts.evidence import Failure
 from shared.errors import Refused, StepError, Terminal, Throttled, Transient, Unavailable
-from shared.runtime.verdict import Again, GiveUp, Policy, Verdict, Wait, abandoned, failure_of, verdict
+from shared.runtime.retry_policy import Again, GiveUp, Policy, Verdict, Wait, abandoned, failure_of, verdict
 
 POLICY = Policy(attempts=4, deliveries=5, longest_wait_s=600.0)
 TERMINAL = Terminal("unauthorized", "The key is wrong.")

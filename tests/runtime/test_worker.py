@@ -24,15 +24,16 @@ from shared.contracts.facts import (
     TaskIssued,
     calls_of,
 )
+from shared.contracts.messages import Fill
 from shared.contracts.subjects import Slot, Step, live_cancelled
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.errors import StepError, Terminal, Throttled, Transient
 from shared.runtime import clock, dataref, transcript
-from shared.runtime import worker as worker_module
-from shared.runtime.log import Consumer, Delivery, Fill, Filled, Tasks
+from shared.runtime.log import Consumer, Delivery, Filled, Tasks
 from shared.runtime.memory import MemoryLog
-from shared.runtime.verdict import Policy
-from shared.runtime.worker import Perform, Worker, performing
+from shared.runtime.retry_policy import Policy
+from shared.service import worker as worker_module
+from shared.service.worker import Perform, Worker, performing
 from tests.runtime.witness import Witness
 from tests.waiting import wait_until
 
@@ -90,6 +91,11 @@ async def a_while() -> None:
 def large(size: int) -> PlanMade:
     """A plan of so many bytes and some more."""
     return PlanMade(queries=("x" * size,), planner="model")
+
+
+def restart(log: MemoryLog) -> None:
+    """What is in the log may have been handed out before, and come as a first delivery."""
+    log.forget(since=0)
 
 
 async def hand_out(log: MemoryLog, times: int) -> None:
@@ -267,10 +273,11 @@ BOXES = {
 
 @pytest.mark.parametrize(("slot", "fact"), BOXES.values(), ids=BOXES.keys())
 @runs
-async def test_an_old_task_is_only_acknowledged_where_this_is_written(slot: Slot, fact: Fact):
-    log = Witness(age_s=3_600)
+async def test_a_task_from_before_a_restart_is_only_acknowledged_where_this_is_written(slot: Slot, fact: Fact):
+    log = Witness()
     await issue(log)
     await write(log, slot, fact)
+    restart(log)
     work = Work(MADE)
     async with working(log, work):
         await wait_until(lambda: "ack" in log.done)
@@ -292,9 +299,10 @@ async def test_a_redelivered_task_is_only_acknowledged_where_its_outcome_is_writ
 
 @runs
 async def test_the_box_of_an_earlier_attempt_keeps_nobody_from_this_one():
-    log = Witness(age_s=3_600)
+    log = Witness()
     await write(log, PLAN.attempt(1), AttemptFailed(error=Failure("timeout", "late"), duration_s=1))
     await issue(log, attempt=2, failures=1)
+    restart(log)
     async with working(log, Work(MADE)):
         await wait_until(lambda: log.said(PLAN.outcome) == MADE)
 
@@ -302,6 +310,7 @@ async def test_the_box_of_an_earlier_attempt_keeps_nobody_from_this_one():
 @runs
 async def test_a_fresh_first_delivery_is_performed_without_a_read():
     log = Witness()
+    restart(log)
     await issue(log)
     async with working(log, Work(MADE)):
         await wait_until(lambda: "ack" in log.done)
@@ -309,10 +318,22 @@ async def test_a_fresh_first_delivery_is_performed_without_a_read():
 
 
 @runs
-async def test_an_old_task_waits_until_it_can_be_read_what_is_done():
-    log = Witness(age_s=3_600)
+async def test_what_the_server_forgot_that_it_handed_out_is_not_performed_again():
+    log, work = Witness(), Work(MADE)
+    await issue(log)
+    async with working(log, work):
+        await wait_until(lambda: "ack" in log.done)
+        log.forget(since=0)
+        await wait_until(lambda: log.done.count("ack") == 2)
+    assert len(work.performed) == 1
+
+
+@runs
+async def test_a_task_that_is_not_fresh_waits_until_it_can_be_read_what_is_done():
+    log = Witness()
     log.readable = False
     await issue(log)
+    restart(log)
     async with working(log, Work(MADE)):
         await wait_until(lambda: "ack" in log.done)
     assert log.done == ["read", "read", "fill research.run.r1.plan.1", "ack"]
@@ -320,12 +341,13 @@ async def test_an_old_task_waits_until_it_can_be_read_what_is_done():
 
 @runs
 async def test_tasks_that_were_done_make_room_for_others():
-    log = Witness(age_s=3_600)
+    log = Witness()
     for number in range(6):
         step = Step(f"r{number}", "plan", 1)
         await issue(log, step)
         if number < 5:
             await write(log, step.outcome, MADE)
+    restart(log)
     async with working(log, Work(MADE), at_most=2):
         await wait_until(lambda: log.said(Step("r5", "plan", 1).outcome))
 
@@ -769,10 +791,10 @@ class Defective(Witness):
         super().__init__()
         self.fills = 0
 
-    async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
+    async def fill(self, fills: Sequence[Fill], *, session: int | None = None) -> list[Filled]:
         self.fills += 1
         try:
-            return await super().fill(fills)
+            return await super().fill(fills, session=session)
         finally:
             self.fills -= 1
 

@@ -3,25 +3,24 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
 
 from msgspec.structs import replace
 
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.facts import Fact, StepOutcome
+from shared.contracts.messages import Fill, Message
 from shared.contracts.subjects import Slot
 from shared.errors import Refused, Unavailable
-from shared.runtime import clock
-from shared.runtime.log import Consumer, Delivery, Fill, Filled, Message, Tasks
+from shared.runtime.log import Consumer, Delivery, Filled, Tasks
 from shared.runtime.memory import MemoryLog
 
 
 class Witness(MemoryLog):
     """A log that keeps a record of what a worker does with it, in order."""
 
-    def __init__(self, *, age_s: float = 0) -> None:
-        super().__init__(now=lambda: clock.now() - timedelta(seconds=age_s))
+    def __init__(self) -> None:
+        super().__init__()
         self.done: list[str] = []
         self.writable = asyncio.Event()
         self.writable.set()
@@ -32,7 +31,7 @@ class Witness(MemoryLog):
         self.renewals_hang = False
         self.handed_out = 0
 
-    async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
+    async def fill(self, fills: Sequence[Fill], *, session: int | None = None) -> list[Filled]:
         """Goes on when whoever waits for it is gone, as the real one does."""
         return await asyncio.shield(self._fill_when_writable(fills))
 
@@ -104,6 +103,7 @@ class WitnessedDelivery:
         self._log = log
         self.message = delivery.message
         self.deliveries = delivery.deliveries
+        self.fresh = delivery.fresh
 
     async def ack(self) -> None:
         self._log.done.append("ack")

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from shared.runtime.log import Message
+from shared.contracts.messages import Message
 
 CONTRACT: Final = ("research.requested", "research.approved", "research.rejected", "research.cancelled")
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from shared.contracts.subjects import Step, parse_slot
 from shared.runtime.log import Consumer, Delivery, Tasks
 from tests.simulation.loop import OUTSIDE
 
@@ -96,6 +97,7 @@ class Order:
     def _arrive(self, session: int, handed: "Handed") -> None:
         if session == self._connection.session and not self._closed:
             self._held += 1
+            handed.arrive()
             self._arrived.append(handed)
             self._news.set()
 
@@ -112,8 +114,16 @@ class Handed:
         self._delivery = delivery
         self.message = delivery.message
         self.deliveries = delivery.deliveries
-        self.handed_at = at
-        connection.read_at = max(connection.read_at, at)
+        self.fresh = False
+        self._handed_at = at
+
+    def arrive(self) -> None:
+        """It is here, and judged by what this process knows by now."""
+        self.fresh = self._connection.horizon.admits(self.message, self.deliveries)
+        slot = parse_slot(self.message.subject)
+        if slot and slot.kind:
+            outcome = Step(slot.run, slot.kind, slot.round, slot.index).outcome.subject
+            self._connection.known_at[outcome] = self._handed_at
 
     @property
     def _name(self) -> str:

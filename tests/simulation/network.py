@@ -11,10 +11,12 @@ from contextlib import aclosing, asynccontextmanager
 from random import Random  # noqa: TID251  seeded
 from typing import Any, Final, TypeVar
 
-from shared.errors import Refused, Unavailable
-from shared.runtime.log import Consumer, End, Fill, Filled, Full, Hint, Message
+from shared.contracts.messages import Fill, Message
+from shared.contracts.topology import Limits
+from shared.errors import Diverged, Refused, Unavailable
+from shared.nats.horizon import Horizon
+from shared.runtime.log import Check, Consumer, End, Filled, Full, Hint
 from shared.runtime.memory import MemoryLog
-from shared.runtime.topology import Limits
 from tests.simulation.faults import Hit, OnMessage
 from tests.simulation.handing import Order, at_once
 from tests.simulation.loop import OUTSIDE, Host, VirtualLoop, moment
@@ -95,8 +97,9 @@ class Connection:
 
     def __init__(self, network: Network, host: Host, rng: Random, pace_s: float) -> None:
         self.host = host
-        self.read_at = 0.0
-        """As of when this process last learned from the server what is done."""
+        self.horizon = Horizon()
+        self.known_at: dict[str, float] = {}
+        """As of when this process last learned from the server whether each outcome is there, by its subject."""
         self.reads_from = 0.0
         """Until then the reader of the log is held up."""
         self._network = network
@@ -126,6 +129,7 @@ class Connection:
     def cut(self, *, noticed_s: float) -> None:
         """The connection goes; the server notices after a while, and hands out into the void until then."""
         self._session += 1
+        self.horizon.forgotten()
         self._up.clear()
         awaited, self._awaited = self._awaited, {}
         for answer in awaited:
@@ -159,18 +163,28 @@ class Connection:
     async def room(self) -> None:
         """There is always some."""
 
-    async def fill(self, fills: Sequence[Fill]) -> list[Filled]:
+    async def fill(self, fills: Sequence[Fill], *, session: int | None = None) -> list[Filled]:
         """Goes on when whoever waits for it is gone, as the real one does."""
-        filling = asyncio.ensure_future(self._fill(fills))
+        filling = asyncio.ensure_future(self._fill(fills, session))
         self._filling.add(filling)
         filling.add_done_callback(self._filling.discard)
-        return await asyncio.shield(filling)
+        epoch = self.horizon.epoch
+        filled = await asyncio.shield(filling)
+        self.horizon.written(filled, since=epoch)
+        return filled
 
-    async def _fill(self, fills: Sequence[Fill]) -> list[Filled]:
+    async def pad(self, up_to: int, *, session: int) -> None:
+        if session != self._session:
+            raise Unavailable("The session of the connection is over.")
+        await self.ask(f"pad to {up_to}", lambda: at_once(self._log.pad(up_to, session=self._log.session)))
+
+    async def _fill(self, fills: Sequence[Fill], session: int | None) -> list[Filled]:
         answers: dict[int, Filled] = {}
         while missing := [place for place in range(len(fills)) if place not in answers]:
             if not self.up:
                 await self._up.wait()
+            if session not in (None, self._session):
+                raise Unavailable("The session of the connection is over.")
             together = [missing] if len(missing) > _BATCHED else [[place] for place in missing]
             asked = [(places, await self._asked_to_fill([fills[place] for place in places])) for places in together]
             for places, future in asked:
@@ -190,12 +204,12 @@ class Connection:
 
     async def last(self, subjects: Sequence[str], *, leader: bool = False) -> dict[str, Message]:
         def read() -> dict[str, Message]:
-            self.read_at = self._network.loop.time()
+            self.known_at |= dict.fromkeys(subjects, self._network.loop.time())
             return at_once(self._log.last(subjects, leader=leader))
 
         return await self.ask(f"read {len(subjects)} slots", read)
 
-    async def at(self, seq: int) -> Message | None:
+    async def at(self, seq: int, *, leader: bool = False) -> Message | None:
         return await self.ask(f"read {seq}", lambda: at_once(self._log.at(seq)))
 
     async def end(self) -> End:
@@ -308,9 +322,21 @@ class Connection:
 
     # Listening
 
-    async def follow(self, after: int) -> AsyncGenerator[Sequence[Message]]:
+    async def follow(self, after: int, *, check: Check | None = None) -> AsyncGenerator[Sequence[Message]]:
         loop = self._network.loop
+        checked: int | None = None
         while True:
+            if check and checked != self._session:
+                await self._up.wait()
+                checked = self._session
+                try:
+                    await check()
+                except Diverged:
+                    raise
+                except Unavailable:
+                    checked = None
+                    await asyncio.sleep(_AGAIN_S)
+                    continue
             while len(self._log.messages) <= after:
                 await self._log.grown()
             await asyncio.sleep(max(self.delay_s(), self.reads_from - loop.time()))

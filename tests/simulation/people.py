@@ -7,18 +7,18 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, Final, Protocol
 
-from services.coordinator.access.rights import local
-from services.coordinator.desk import Desk
-from services.coordinator.judgement import Refuse, winner
-from services.coordinator.run import Run
+from services.coordinator.engine.approvals import Desk
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.evidence import Failure
 from shared.contracts.facts import DecisionRevised, Fact, FetchFailed, PlanMade
+from shared.contracts.messages import Fill, Message
 from shared.contracts.requests import Extension, Ruling
 from shared.contracts.subjects import Slot
+from shared.domain.judgement import Refuse, winner
+from shared.domain.roles import local
+from shared.domain.run import Run
 from shared.errors import Unavailable
-from shared.runtime.log import Fill, Message
 from tests.simulation.journal import Answer, Journal
 from tests.simulation.loop import BEGAN, Host, VirtualLoop
 from tests.simulation.network import Connection, Network

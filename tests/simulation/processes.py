@@ -5,13 +5,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from services.coordinator.desk import Desk
-from services.coordinator.intake import Defaults
-from services.coordinator.loop import Coordinator
-from services.coordinator.projection import Projection
+from services.coordinator.engine.approvals import Desk
+from services.coordinator.engine.loop import Coordinator
+from services.coordinator.engine.projection import Projection
 from shared.contracts.subjects import Kind
-from shared.runtime.verdict import Policy
-from shared.runtime.worker import Worker
+from shared.domain.decisions import Defaults
+from shared.runtime.retry_policy import Policy
+from shared.service.worker import Worker
 from tests.dossier import nothing_to_set_up
 from tests.simulation.loop import OUTSIDE, Host
 from tests.simulation.network import Connection

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from shared.runtime.log import Message
+from shared.contracts.messages import Message
 from shared.runtime.memory import MemoryLog
 from tests.chaos import checker, deadlines
 from tests.chaos.stored import Stored
@@ -21,8 +21,8 @@ from tests.simulation.loop import BEGAN
 from tests.simulation.work import UNNAMED, Begun
 
 Json = dict[str, Any]
-_FRESH_S: Final = 1.5
-"""Younger than this, an outcome may be missed by whoever begins the same work: a second, and the way of a message."""
+_INSTANT_S: Final = 1e-5
+"""Times are rounded."""
 _WORD: Final = {
     "decision.approved.v1": "approved",
     "decision.rejected.v1": "rejected",
@@ -294,7 +294,7 @@ def _done_again(story: _Story, begun: Sequence[Begun]) -> Iterable[str]:
                 done[key] = fact
     for one in begun:
         outcome = done.get((one.kind, one.about))
-        if outcome and UNNAMED not in one.about and (outcome.at - BEGAN).total_seconds() < one.known_at - _FRESH_S:
+        if outcome and UNNAMED not in one.about and (outcome.at - BEGAN).total_seconds() < one.known_at - _INSTANT_S:
             yield f"At {one.at:.3f} s {one.host.name} began {outcome.subject}, which was recorded at {outcome.seq}"
 
 

@@ -6,20 +6,24 @@ from typing import Any, Final
 import pytest
 from msgspec.structs import replace
 
-from services.coordinator import inbox, intake, loop, owed, run
-from services.coordinator.desk import Desk
-from services.coordinator.fold import Fold
-from services.coordinator.inbox import Inbox
-from services.coordinator.intake import Inbound, Judgement, Refuse, Said
-from services.coordinator.loop import Coordinator
-from services.coordinator.owed import NOTHING, Owed
-from services.coordinator.run import Box, Recorded, Round, Run
+from services.coordinator.engine import loop, pending
+from services.coordinator.engine.approvals import Desk
+from services.coordinator.engine.fold import Fold
+from services.coordinator.engine.loop import Coordinator
+from services.coordinator.engine.pending import Inbox
 from shared.contracts.facts import FetchFound
+from shared.contracts.messages import Message
 from shared.contracts.subjects import Step
 from shared.contracts.tasks import Task
-from shared.runtime import clock, worker
-from shared.runtime.topology import Limits
-from shared.runtime.worker import Job, Worker
+from shared.contracts.topology import Limits
+from shared.domain import decisions, owed, run
+from shared.domain.decisions import Inbound, Judgement, Refuse, Said
+from shared.domain.owed import NOTHING, Owed
+from shared.domain.run import Box, Recorded, Round, Run
+from shared.nats.horizon import Horizon
+from shared.runtime import clock
+from shared.service import worker
+from shared.service.worker import Job, Worker
 from tests.simulation.telling import first_broken
 
 WITHIN: Final = 100
@@ -68,16 +72,16 @@ def owe_a_task_again_under_another_attempt(patch: pytest.MonkeyPatch) -> None:
 
 
 def judge_a_decision_by_when_it_is_read(patch: pytest.MonkeyPatch) -> None:
-    judge = intake.judge_ruling
+    judge = decisions.judge_ruling
 
     def late(*said: Any, at: Any, **more: Any) -> Judgement:
         return judge(*said, at=clock.now(), **more)
 
-    patch.setattr(intake, "judge_ruling", late)
+    patch.setattr(decisions, "judge_ruling", late)
 
 
 def lose_an_early_decision(patch: pytest.MonkeyPatch) -> None:
-    judge = intake.judge
+    judge = decisions.judge
 
     def hasty(inbound: Inbound, of: Run | None, *more: Any) -> Judgement:
         early = of and of.current.hold is None and inbound.verb in ("approve", "reject")
@@ -87,7 +91,7 @@ def lose_an_early_decision(patch: pytest.MonkeyPatch) -> None:
 
 
 def refuse_an_early_decision(patch: pytest.MonkeyPatch) -> None:
-    judge = intake.judge
+    judge = decisions.judge
 
     def strict(inbound: Inbound, of: Run | None, *more: Any) -> Judgement:
         early = of and of.accepted and of.current.hold is None and inbound.verb in ("approve", "reject")
@@ -111,7 +115,7 @@ def forget_what_a_follower_has_read(patch: pytest.MonkeyPatch) -> None:
 
     async def forgetful(self: Coordinator) -> None:
         if not self.leads:
-            for waiting in self.fold.inbox.oldest(inbox.IN_MEMORY):
+            for waiting in self.fold.inbox.oldest(pending.IN_MEMORY):
                 self.fold.inbox.drop(waiting.message.seq)
         await write_owed(self)
 
@@ -132,6 +136,17 @@ def never_read_whether_it_is_done(patch: pytest.MonkeyPatch) -> None:
         return set()
 
     patch.setattr(Worker, "_answered", unread)
+
+
+def take_a_young_first_delivery_for_fresh(patch: pytest.MonkeyPatch) -> None:
+    def is_young(self: Horizon, message: Message, deliveries: int) -> bool:
+        return deliveries == 1 and abs((clock.now() - message.time).total_seconds()) < 1.0
+
+    patch.setattr(Horizon, "admits", is_young)
+
+
+def keep_the_horizon_over_a_restart_of_the_server(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Horizon, "forgotten", lambda self: None)
 
 
 def never_let_go(patch: pytest.MonkeyPatch) -> None:
@@ -197,6 +212,8 @@ PLANTS: Final[tuple[Plant, ...]] = (
     save_no_message_that_waits,
     ignore_the_limit,
     never_read_whether_it_is_done,
+    take_a_young_first_delivery_for_fresh,
+    keep_the_horizon_over_a_restart_of_the_server,
     never_let_go,
     use_what_was_excluded,
     open_the_hold_on_other_evidence,

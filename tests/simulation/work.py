@@ -13,6 +13,7 @@ from shared.contracts.facts import FetchFailed, FetchFound, PlanMade, StepOutcom
 from shared.contracts.subjects import Kind
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.errors import Terminal, Throttled, Transient
+from shared.runtime import live_text
 from tests.simulation.loop import Host
 from tests.simulation.network import Connection
 from tests.simulation.scenario import Temper
@@ -32,7 +33,7 @@ class Begun(Struct):
     """The question, the query, or the digest that the report is on."""
     at: float
     known_at: float
-    """As of when whoever began it knew what was done already."""
+    """As of when whoever began it knew that it was not done."""
     host: Host
     frozen_s: float
     excused: bool = False
@@ -62,7 +63,10 @@ class Work:
         """Do what the script says."""
         kind, about = _described(task)
         time = asyncio.get_running_loop().time()
-        begun = Begun(kind, about, time, connection.read_at, connection.host, connection.host.frozen_s)
+        step = live_text._step.get()
+        assert step, "A worker says what it works on before it begins."
+        known_at = connection.known_at[step.outcome.subject]
+        begun = Begun(kind, about, time, known_at, connection.host, connection.host.frozen_s)
         begun.excused = time < connection.host.dazed_until or (kind, about) in self._forgotten
         self.begun.append(begun)
         self._count(begun)

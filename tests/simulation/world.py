@@ -9,16 +9,16 @@ from typing import Final
 
 from msgspec import Struct
 
-from services.coordinator import fold, inbox, loop
-from services.coordinator.fold import read
-from services.coordinator.owed import owed
-from services.coordinator.run import Recorded, Run, evolve
+from services.coordinator.engine import fold, loop, pending
+from services.coordinator.engine.fold import read
 from shared.contracts.envelope import decode
 from shared.contracts.facts import TaskIssued
+from shared.contracts.messages import Message
 from shared.contracts.subjects import Kind, parse_slot
+from shared.contracts.topology import Limits
+from shared.domain.owed import owed
+from shared.domain.run import Recorded, Run, evolve
 from shared.runtime.dataref import whole
-from shared.runtime.log import Message
-from shared.runtime.topology import Limits
 from tests.simulation import faults
 from tests.simulation.book import Book
 from tests.simulation.faults import Fault, OnMessage
@@ -36,7 +36,7 @@ _DRAINED_WITHIN_S: Final = 900.0
 _LOOK_EVERY_S: Final = 1.0
 _SNAPSHOTS_AT: Final = (0.5, 2.0, 5.0, 12.0)
 _DAZED_S: Final = 2.0
-_BOUNDS: Final = {(inbox, "IN_MEMORY"): 6, (fold, "_CACHED_RUNS"): 3, (loop, "_LOOKS_AT_ONCE"): 2}
+_BOUNDS: Final = {(pending, "IN_MEMORY"): 6, (fold, "_CACHED_RUNS"): 3, (loop, "_LOOKS_AT_ONCE"): 2}
 
 
 class Told(Struct):

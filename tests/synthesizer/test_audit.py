@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from services.fetcher.tools import Search
+from services.fetcher.findings.tool import Search
 from services.fetcher.tools.docs import Docs
 from shared.contracts.evidence import Report
 from shared.runtime.memory import MemoryLog

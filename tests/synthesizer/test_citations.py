@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from services.synthesizer.citations import gaps, report
 from services.synthesizer.locate import locate
-from services.synthesizer.reply import WriterReply, WrittenClaim, WrittenQuote, WrittenSection
+from services.synthesizer.schema import WriterReply, WrittenClaim, WrittenQuote, WrittenSection
 from services.synthesizer.sources import numbered
 from shared.contracts.evidence import Citation, CitedSource, Failure, Finding, Passage, Source
 from shared.contracts.tasks import SynthesizeTask

@@ -4,11 +4,11 @@ from itertools import islice
 
 import pytest
 
-from services.fetcher.python_docs import PythonDocs
+from services.fetcher.documents.python_docs import PythonDocs
 from services.synthesizer.citations import report
 from services.synthesizer.conflicts import contradictions, differing
 from services.synthesizer.extract import extract
-from services.synthesizer.reply import WriterReply
+from services.synthesizer.schema import WriterReply
 from services.synthesizer.sentences import sentences
 from shared.contracts.evidence import Citation, Conflict, Finding, Passage, Report, Source
 from shared.contracts.markdown import markdown

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from services.synthesizer.draft_text import so_far
+from services.synthesizer.partial import so_far
 
 REPLY = {
     "sections": [

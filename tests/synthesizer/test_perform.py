@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from services.synthesizer import judge
 from services.synthesizer.perform import Synthesizer
-from services.synthesizer.reply import CorrectionReply
+from services.synthesizer.schema import CorrectionReply
 from shared.contracts.evidence import (
     Call,
     Citation,

@@ -5,10 +5,10 @@ import re
 import pytest
 
 from services.synthesizer.prompt import PROMPT_VERSION, ask, boundary
-from services.synthesizer.reply import WriterReply
+from services.synthesizer.schema import WriterReply
 from shared.contracts.evidence import Finding, Passage, Source
 from shared.contracts.tasks import SynthesizeTask
-from shared.models.room import room
+from shared.models.context_window import room
 
 
 def source(name: str, *texts: str) -> Source:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from services.fetcher.python_docs import PythonDocs
+from services.fetcher.documents.python_docs import PythonDocs
+from services.synthesizer.entities import names
 from services.synthesizer.numbers import bears, numbers
-from services.synthesizer.particulars import names
 from services.synthesizer.sentences import sentences
 from services.synthesizer.support import Verdict, by_rule, judged, weighed
 from shared.contracts.evidence import Citation, Claim

@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from services.cli import settings
 from services.cli.doctor.patient import Patient
-from services.cli.folder import Folder, Running
-from services.cli.refusal import FAILED
-from services.cli.running import run
-from services.cli.settings import CliSettings
-from services.cli.terminal import Terminal
+from services.cli.shell import settings
+from services.cli.shell.folder import Folder, Running
+from services.cli.shell.refusal import FAILED
+from services.cli.shell.running import run
+from services.cli.shell.settings import CliSettings
+from services.cli.shell.terminal import Terminal
 from shared.runtime.identity import NOBODY
 
 

@@ -9,15 +9,15 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from services.cli.connecting import connected
 from services.cli.doctor import server, store, work
 from services.cli.doctor.finding import Check, Finding, State, fault, findings
 from services.cli.doctor.patient import Patient
 from services.cli.doctor.permissions import permissions
 from services.cli.doctor.whoami import whoami
-from services.cli.refusal import Refusal
-from services.cli.terminal import Terminal, printable
-from shared.runtime.link import Link
+from services.cli.shell.connecting import connected
+from services.cli.shell.refusal import Refusal
+from services.cli.shell.terminal import Terminal, printable
+from shared.nats.connection import Link
 from shared.runtime.settings import Settings
 
 _STYLES: Final[dict[State, str]] = {"ok": "green", "warning": "yellow", "fault": "red"}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from services.cli.folder import Folder
+from services.cli.shell.folder import Folder
 from shared.runtime.identity import Identity
 
 

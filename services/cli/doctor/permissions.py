@@ -13,7 +13,7 @@ from services.cli.doctor.whoami import Whoami
 from services.cli.lockdown.permissions import OPERATOR, USERS, User
 from shared.contracts.subjects import RUN
 from shared.errors import Unavailable
-from shared.runtime.link import Link
+from shared.nats.connection import Link
 
 _NOWHERE: Final = {"Nats-Expected-Stream": "DOSSIER-DOCTOR"}
 _NO_JSON: Final = b"{"

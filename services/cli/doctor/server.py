@@ -14,8 +14,9 @@ from services.cli.doctor.whoami import whoami
 from services.cli.lockdown.config import MONITOR_OFFSET
 from shared.contracts.envelope import MAX_BYTES
 from shared.errors import ServerTooOld
-from shared.runtime import clock, topology
-from shared.runtime.link import Link
+from shared.nats import topology
+from shared.nats.connection import Link
+from shared.runtime import clock
 
 _HEADERS: Final = 4 * 1024
 _SKEW_S: Final = 2.0

@@ -10,10 +10,11 @@ from msgspec import Struct
 from services.cli.doctor.finding import Finding, fault, ok, some, warning
 from services.cli.doctor.whoami import Whoami
 from services.cli.lockdown.permissions import ACCOUNT_INFO, INFORMED, OPERATOR
+from shared.contracts import topology as declared
+from shared.contracts.topology import Limits
 from shared.errors import Refused, Unavailable
-from shared.runtime import topology
-from shared.runtime.link import Link
-from shared.runtime.topology import Limits
+from shared.nats import topology
+from shared.nats.connection import Link
 
 _NEAR_FULL: Final = 0.8
 _FULL: Final = 0.95
@@ -49,7 +50,7 @@ class _Account(Struct, frozen=True):
 
 async def streams(link: Link, me: Whoami, limits: Limits) -> Sequence[Finding]:
     """Whether each stream is there, as often as was set, and all of its replicas are with it."""
-    names = [str(stream["name"]) for stream in topology.streams(limits)]
+    names = [str(stream["name"]) for stream in declared.streams(limits)]
     visible = [name for name in names if me.may_ask(f"$JS.API.STREAM.INFO.{name}")]
     if not visible:
         return [_hidden("streams", me)]

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from services.cli.lockdown.permissions import OPERATOR, STORE, WHOAMI, User, named
 from shared.errors import Unavailable
-from shared.runtime.link import Link
+from shared.nats.connection import Link
 
 
 class _User(Struct, frozen=True):

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Final
 
 from services.cli.doctor.finding import Finding, fault, ok, some, warning
-from services.fetcher.tools import Tool
+from services.fetcher.findings.tool import Tool
 from services.fetcher.tools.catalogue import LOCAL, Closing, Misconfigured, made
 from services.fetcher.web.addresses import rules
-from services.notifier import configuration
 from shared.errors import StepError
 from shared.models.listing import listed
 from shared.models.prices import is_official
 from shared.models.roles import name
+from shared.runtime import webhooks as configuration
 from shared.runtime.settings import Settings
 
 List = Callable[..., Awaitable[frozenset[str]]]

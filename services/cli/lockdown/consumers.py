@@ -7,20 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from services.cli.connecting import connected
 from services.cli.lockdown.permissions import SUBSCRIBER
-from services.cli.refusal import MISUSED, Refusal
-from services.cli.terminal import Terminal
-from services.notifier import configuration
-from services.notifier import consumers as notifier
-from services.notifier.configuration import Misconfigured
+from services.cli.shell.connecting import connected
+from services.cli.shell.refusal import MISUSED, Refusal
+from services.cli.shell.terminal import Terminal
 from shared.contracts.deliveries import DELIVERIES
 from shared.contracts.subjects import COMPLETED, COMPLETIONS
 from shared.errors import Refused, Unavailable
-from shared.runtime import topology
+from shared.nats import delivery_consumers as notifier
+from shared.nats import topology
+from shared.nats.connection import Link
+from shared.nats.jetstream import JetStreamLog
+from shared.runtime import webhooks as configuration
 from shared.runtime.identity import Identity
-from shared.runtime.jetstream import JetStreamLog
-from shared.runtime.link import Link
+from shared.runtime.webhooks import Misconfigured
 
 _ACK_WAIT_S: Final = 30
 _NS: Final = 1_000_000_000

@@ -12,8 +12,8 @@ from services.cli.lockdown import certificates, config, nkey
 from services.cli.lockdown.certificates import NoAuthority, Pair
 from services.cli.lockdown.config import Node, Place
 from services.cli.lockdown.permissions import OPERATOR, SYSTEM, USERS
-from services.cli.refusal import MISUSED, Refusal
-from services.cli.terminal import Terminal
+from services.cli.shell.refusal import MISUSED, Refusal
+from services.cli.shell.terminal import Terminal
 from shared.runtime import clock
 
 NODES: Final = (1, 3)

@@ -29,6 +29,8 @@ from shared.contracts.subjects import (
     LEAD,
     LIVE_CANCELLED,
     LIVE_WRITING,
+    LOG_PADDING,
+    LOG_TRUNCATED,
     REJECTED,
     REQUESTED,
     RESEARCH,
@@ -147,6 +149,8 @@ def _coordinator() -> Iterator[May]:
     yield May(ASKED, "a request that came over HTTP")
     yield May(f"{INVALID}.*", "why a message was not taken")
     yield May(LEAD, "the message that is the leadership")
+    yield May(f"{LOG_TRUNCATED}.*", "that the log was truncated")
+    yield May(LOG_PADDING, "get past the sequences that were given before that")
     yield May("delivery.*.*.*.asked.*", "have something told again")
     yield May(ACCESS_SECRET, "what sessions are signed with; keys are the operator's to make")
 

@@ -9,22 +9,24 @@ from typing import Final
 
 from msgspec import Struct
 
-from services.coordinator.access import keys, rights, sessions
-from services.coordinator.access.brakes import Brake, Known, neighbourhood
-from services.coordinator.access.keyring import Keyring, turned
-from services.coordinator.access.local import LOOPBACK_NAMES
-from services.coordinator.access.rights import Principal
+from services.coordinator.access import sessions
+from services.coordinator.access.rate_limit import Brake, Known, neighbourhood
 from services.coordinator.access.sessions import Session
-from services.coordinator.access.tickets import Tickets
-from services.coordinator.problems import ProblemError
-from services.coordinator.voting import LOCAL
+from services.coordinator.access.sign_in_links import Tickets
+from services.coordinator.http.problems import ProblemError
+from shared.api.local_token import LOOPBACK_NAMES
 from shared.contracts import envelope
 from shared.contracts.access import SecretSet
+from shared.contracts.messages import Fill
 from shared.contracts.subjects import ACCESS_SECRET
+from shared.domain import keys
+from shared.domain.approval import LOCAL
+from shared.domain.keyring import Keyring, turned
+from shared.domain.roles import Principal, local
 from shared.errors import Refused, Unavailable
 from shared.runtime import clock
-from shared.runtime.log import End, Fill, Log
-from shared.runtime.stopping import unless
+from shared.runtime.aio import unless
+from shared.runtime.log import End, Log
 
 _FRESH_S: Final = 1.0
 """No key opens anything unless `ACCESS` was read to an end that is at most so old."""
@@ -162,7 +164,7 @@ class Access:
         """Who comes with this key, and the hash of it."""
         if id_ == LOCAL:
             token = self.entry.local
-            return (rights.local(name, session=session), keys.hash_of(token)) if token else None
+            return (local(name, session=session), keys.hash_of(token)) if token else None
         key = self._ring.usable(id_, self._now())
         if key is None:
             return None

@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 from aiolimiter import AsyncLimiter
 from pydantic import Field
 
-from services.fetcher.agent import agent
-from services.fetcher.query import terms
-from services.fetcher.tools import Hit, Search
+from services.fetcher.findings.query import terms
+from services.fetcher.findings.tool import Hit, Search
 from services.fetcher.tools.endpoint import Endpoint
+from services.fetcher.web.user_agent import agent
 from shared.errors import Transient
 from shared.runtime import clock
 from shared.runtime.settings import Settings

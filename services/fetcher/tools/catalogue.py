@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final, Protocol, cast, runtime_checkable
 
-from services.fetcher.tools import Tool
+from services.fetcher.findings.tool import Tool
 from shared.errors import DossierError
 from shared.runtime.settings import Settings
 

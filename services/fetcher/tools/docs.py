@@ -3,10 +3,10 @@
 import asyncio
 from pathlib import Path
 
-from services.fetcher.corpus import Folder
-from services.fetcher.index import Index
-from services.fetcher.python_docs import PythonDocs
-from services.fetcher.tools import Hit, Search
+from services.fetcher.documents.corpus import Folder
+from services.fetcher.documents.index import Index
+from services.fetcher.documents.python_docs import PythonDocs
+from services.fetcher.findings.tool import Hit, Search
 from shared.runtime.settings import Settings
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import httpx2
 import msgspec
 
-from services.fetcher.web.download import retry_after_s
+from services.fetcher.web.download import asks_to_wait, rest_s
 from shared.errors import Terminal, Throttled, Transient
 
 MAX_BYTES: Final = 5 * 1024 * 1024
@@ -54,14 +54,12 @@ class Endpoint:
         except httpx2.TimeoutException as error:
             raise Transient(f"{self._tool}_timeout", f"{self._tool} did not answer in time.") from error
         except httpx2.HTTPError as error:
-            text = f"{self._tool} could not be reached ({type(error).__name__})."
-            raise Transient(f"{self._tool}_unreachable", text) from error
+            raise Transient(f"{self._tool}_unreachable", f"{self._tool} could not be reached.") from error
 
     def _check(self, response: httpx2.Response) -> None:
         status = response.status_code
-        told = response.headers.get("retry-after", "")
-        if status == 429 or (status == 503 and told):
-            seconds = retry_after_s(told)
+        if asks_to_wait(status, response.headers):
+            seconds = rest_s(response.headers)
             text = f"{self._tool} asks to wait {seconds:.0f} s."
             raise Throttled(f"{self._tool}_throttled", text, retry_after=seconds)
         if status >= 500:

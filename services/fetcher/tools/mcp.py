@@ -15,7 +15,7 @@ from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, EmbeddedResource, ResourceLink, TextContent, TextResourceContents
 
-from services.fetcher.tools import Answer, Hit, Link, Search
+from services.fetcher.findings.tool import Answer, Hit, Link, Search
 from services.fetcher.tools.catalogue import Misconfigured
 from shared.errors import StepError, Terminal, Transient
 from shared.runtime import clock
@@ -126,7 +126,7 @@ def _first(group: ExceptionGroup[Exception]) -> StepError:
         return _first(cast("ExceptionGroup[Exception]", inner))
     if isinstance(inner, StepError):
         return inner
-    return Transient("mcp_unreachable", f"The MCP server could not be talked to ({type(inner).__name__}).")
+    return Transient("mcp_unreachable", "The MCP server could not be reached, or broke off its answer.")
 
 
 def make(settings: Settings) -> Mcp:

@@ -4,10 +4,10 @@ from typing import Final
 
 from msgspec import Struct
 
-from services.fetcher.agent import agent
-from services.fetcher.tools import Answer, Link, Search
+from services.fetcher.findings.tool import Answer, Link, Search
 from services.fetcher.tools.catalogue import Misconfigured
 from services.fetcher.tools.endpoint import Endpoint
+from services.fetcher.web.user_agent import agent
 from shared.contracts.evidence import Failure, Skipped
 from shared.errors import Terminal, Transient
 from shared.runtime.settings import Settings

@@ -5,10 +5,10 @@ from typing import Annotated
 from msgspec import Struct
 from pydantic import Field
 
-from services.fetcher.agent import agent
-from services.fetcher.tools import Answer, Link, Search
+from services.fetcher.findings.tool import Answer, Link, Search
 from services.fetcher.tools.catalogue import Misconfigured
 from services.fetcher.tools.endpoint import Endpoint
+from services.fetcher.web.user_agent import agent
 from shared.errors import Terminal
 from shared.runtime.settings import Settings
 

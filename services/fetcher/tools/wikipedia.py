@@ -5,9 +5,9 @@ from typing import Annotated, Final
 from msgspec import Struct
 from pydantic import Field
 
-from services.fetcher.agent import agent
-from services.fetcher.tools import Answer, Link, Search
+from services.fetcher.findings.tool import Answer, Link, Search
 from services.fetcher.tools.endpoint import Endpoint
+from services.fetcher.web.user_agent import agent
 from shared.errors import StepError, Terminal, Throttled, Transient
 from shared.runtime.settings import Settings
 

@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 import httpcore2
@@ -15,6 +13,7 @@ from services.fetcher.web import urls
 from services.fetcher.web.body import Body
 from shared.errors import StepError, Terminal, Throttled, Transient
 from shared.runtime import clock
+from shared.runtime.headers import retry_after_s
 
 REDIRECTS: Final = 5
 _MOVED: Final = frozenset({301, 302, 303, 307, 308})
@@ -119,24 +118,21 @@ class Downloader:
 
 def throttled(answer: Download) -> Throttled | None:
     """What a 429, or a 503 that says when to come back, asks for; `None` of any other answer."""
-    told = answer.headers.get("retry-after", "")
-    if answer.status != 429 and not (answer.status == 503 and told):
+    if not asks_to_wait(answer.status, answer.headers):
         return None
-    seconds = retry_after_s(told)
+    seconds = rest_s(answer.headers)
     return Throttled("throttled", f"{answer.url.host} asks to wait {seconds:.0f} s.", retry_after=seconds)
 
 
-def retry_after_s(told: str) -> float:
-    """Seconds that a Retry-After header asks for, which may be a date; a minute where it says nothing."""
-    try:
-        seconds = float(told)
-    except ValueError:
-        try:
-            until = parsedate_to_datetime(told)
-        except ValueError:
-            return _REST_S
-        seconds = ((until if until.tzinfo else until.replace(tzinfo=UTC)) - clock.now()).total_seconds()
-    return min(max(seconds, 1.0), _MAX_REST_S) if seconds == seconds else _REST_S
+def asks_to_wait(status: int, headers: Mapping[str, str]) -> bool:
+    """Whether this is a 429, or a 503 that says when to come back."""
+    return status == 429 or (status == 503 and bool(headers.get("retry-after")))
+
+
+def rest_s(headers: Mapping[str, str]) -> float:
+    """Seconds to wait, as these headers ask: 1 s to 1 h, and a minute where they name no time."""
+    seconds = retry_after_s(headers, now=clock.now())
+    return _REST_S if seconds is None else min(max(seconds, 1.0), _MAX_REST_S)
 
 
 def _headers(raw: list[tuple[bytes, bytes]]) -> Mapping[str, str]:

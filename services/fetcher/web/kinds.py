@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from services.fetcher.web.reading import Kind
+from services.fetcher.sandbox.protocol import Kind
 from shared.errors import Terminal
 
 _HTML: Final = frozenset({"text/html", "application/xhtml+xml"})

@@ -9,16 +9,16 @@ from typing import Final
 from httpx2 import URL
 from msgspec import Struct
 
-from services.fetcher.tools import Hit
+from services.fetcher.findings.tool import Hit
+from services.fetcher.sandbox.charset import decoded
+from services.fetcher.sandbox.pool import Readers
+from services.fetcher.sandbox.protocol import Order, Reading, cut
 from services.fetcher.web import urls
 from services.fetcher.web.addresses import Rules
-from services.fetcher.web.charset import decoded
 from services.fetcher.web.download import Download, Downloader, Limits, throttled
 from services.fetcher.web.guard import Guard, Resolve, resolve
 from services.fetcher.web.hosts import Hosts
 from services.fetcher.web.kinds import charset, kind
-from services.fetcher.web.readers import Readers
-from services.fetcher.web.reading import Order, Reading, cut
 from services.fetcher.web.robots import Robots
 from shared.errors import StepError, Terminal, Transient
 from shared.runtime import clock

@@ -8,10 +8,10 @@ from httpx2 import URL
 from msgspec import Struct
 from protego import Protego
 
-from services.fetcher.agent import NAME
 from services.fetcher.web import urls
 from services.fetcher.web.download import Downloader
 from services.fetcher.web.hosts import Hosts
+from services.fetcher.web.user_agent import NAME
 from shared.errors import StepError, Terminal, Throttled, Transient
 
 _MAX_BYTES: Final = 500 * 1024

@@ -5,7 +5,7 @@ from typing import Any
 
 from typer.main import get_command
 
-from services.cli.commands import app
+from services.cli.main import app
 from tests.docs.reference.page import code, page, table
 from tests.docs.reference.source import paragraphs
 

@@ -10,7 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from services.coordinator import openapi, problems
+from services.coordinator.api import openapi
+from services.coordinator.http import problems
 from tests.docs.reference.page import code, page, table
 from tests.harness.environment import ROOT
 

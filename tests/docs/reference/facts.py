@@ -10,7 +10,7 @@ from msgspec.structs import FieldInfo, fields
 from shared.contracts import evidence, tasks
 from shared.contracts.access import AccessFact
 from shared.contracts.deliveries import Record, Told
-from shared.contracts.facts import Fact, Forked, RequestRefused, Reused
+from shared.contracts.facts import Fact, Forked, LogTruncated, RequestRefused, Reused
 from shared.contracts.forks import Fork
 from shared.contracts.requests import Request, Ruling
 from tests.docs.reference.page import code, page, table
@@ -30,7 +30,7 @@ def _structs(module: object) -> tuple[Type, ...]:
 
 _INBOUND: Final[tuple[Type, ...]] = (Request, Fork, Ruling)
 _FACTS: Final[tuple[Type, ...]] = get_args(Fact)
-_OTHER: Final[tuple[Type, ...]] = (RequestRefused, *get_args(Record), *get_args(AccessFact))
+_OTHER: Final[tuple[Type, ...]] = (RequestRefused, LogTruncated, *get_args(Record), *get_args(AccessFact))
 _TASKS: Final[tuple[Type, ...]] = get_args(tasks.Task)
 _PARTS: Final[tuple[Type, ...]] = (*_structs(evidence), Reused, Forked, Told)
 NAMES: Final = {_tag(each): each.__name__ for each in (*_FACTS, *_OTHER)}

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from services.coordinator.access.rights import ANYONE, LEAST, ROUTES, SOMEONE, Need
+from services.coordinator.http.rights import ANYONE, ROUTES, SOMEONE, Need
+from shared.domain.roles import LEAST
 from tests.contracts.documents import openapi
 from tests.docs.reference.page import code, page, table
 from tests.docs.reference.source import line, paragraphs

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from services.cli.settings import CliSettings
+from services.cli.shell.settings import CliSettings
 from tests.docs.reference.page import code, page, table
 from tests.docs.reference.source import attribute_docs
 

@@ -6,7 +6,8 @@ from typing import Any, Final
 from services.cli.lockdown.permissions import USERS
 from shared.contracts import asyncapi
 from shared.contracts.access import KeyCreated, KeyRevoked, SecretSet
-from shared.contracts.subjects import ACCESS_SECRET, COMPLETED, key_created, key_revoked
+from shared.contracts.facts import LogTruncated
+from shared.contracts.subjects import ACCESS_SECRET, COMPLETED, LOG_TRUNCATED, key_created, key_revoked
 from tests.docs.reference.facts import MEANINGS, NAMES
 from tests.docs.reference.page import code, page, table
 
@@ -45,7 +46,7 @@ def document() -> str:
         + table(head, (_row(each) for each in channels if not _is_inbound(each) and not _is_slot(each))),
         "## Slots of a run\n\nEach slot is a subject that is written once. Subscribe to them to follow a run; the"
         " server refuses a second message.\n\n" + table(head, _slots(channels)),
-        "## Slots of access\n\n" + table(head, _access()),
+        "## Other slots\n\n" + table(head, _others()),
         "## Hints\n\nCore NATS messages, which are not stored. Losing one has no effect on any outcome.\n\n"
         + table(
             ("Subject", "Written by", "Description"),
@@ -103,8 +104,13 @@ def _covers(pattern: str, address: str) -> bool:
     return same and all(a == "*" or a == b or b.startswith("{") for a, b in zip(allowed, asked, strict=True))
 
 
-def _access() -> list[tuple[str, ...]]:
-    slots = ((key_created("{key}"), KeyCreated), (key_revoked("{key}"), KeyRevoked), (ACCESS_SECRET, SecretSet))
+def _others() -> list[tuple[str, ...]]:
+    slots = (
+        (f"{LOG_TRUNCATED}.{{sequence}}", LogTruncated),
+        (key_created("{key}"), KeyCreated),
+        (key_revoked("{key}"), KeyRevoked),
+        (ACCESS_SECRET, SecretSet),
+    )
     return [
         (
             code(subject),

@@ -1,0 +1,152 @@
+"""`dossier eval record`: any run that has ended, as a case that today's prompts and code can be held against."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final, get_args
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from services.cli.commands import case
+from services.cli.commands.case import Case, Recording, Said
+from services.cli.commands.upgrade import log_of
+from services.cli.shell.folder import Folder
+from services.cli.shell.refusal import MISUSED, Refusal
+from services.cli.shell.settings import CliSettings
+from services.cli.shell.setup import Setup
+from services.cli.shell.terminal import Terminal
+from services.coordinator.engine.fold import read
+from shared.api import local_token
+from shared.contracts.evidence import Call
+from shared.contracts.facts import PlanMade, SynthesisWritten
+from shared.contracts.messages import Message
+from shared.contracts.subjects import RUN, is_token, parse_slot
+from shared.domain.replay import folded
+from shared.domain.run import Run
+from shared.errors import ContractError, Refused, Unavailable
+from shared.models import roles
+from shared.models.context_window import Agent
+from shared.runtime.dataref import whole
+from shared.runtime.log import Log
+from shared.runtime.settings import Settings
+
+CASES: Final = Path("cases")
+_AT_ONCE: Final = 16
+_SHORTEST_SECRET: Final = 12
+"""Characters. What is shorter, as in `ollama`, is a placeholder and no key."""
+
+
+async def record(setup: Setup, known: CliSettings, terminal: Terminal, run_id: str, *, folder: Path) -> None:
+    """Write the case of a run into `folder`, and say what is in it. Raises `Refusal` for what makes no case."""
+    try:
+        async with log_of(setup) as log:
+            recording = await recorded(log, run_id, known)
+    except (Unavailable, Refused) as error:
+        raise Refusal(f"The log cannot be read: {error}", code=MISUSED) from error
+    write(recording, folder, secrets(known, setup.folder))
+    tell(recording, folder, terminal)
+
+
+def named(name: str) -> str:
+    """The name of a case, which becomes that of a folder. Raises `Refusal`."""
+    if not is_token(name):
+        raise Refusal(f"{name!r} can name no case: A-Z, a-z, 0-9, _ and - can.", code=MISUSED)
+    return name
+
+
+async def recorded(log: Log, run_id: str, settings: Settings) -> Recording:
+    """The run as the log has it, with the texts that it names. Raises `Refusal` for what makes no case."""
+    if not is_token(run_id):
+        raise Refusal(f"{run_id!r} names no run.", code=MISUSED)
+    messages = [await whole(log, it) async for it in log.history(f"{RUN}.{run_id}.>") if parse_slot(it.subject)]
+    run = _ended(run_id, messages)
+    try:
+        wanted, calls = list(dict.fromkeys(case.named(messages))), list(case.calls(messages))
+    except ContractError as error:
+        raise Refusal(f"{run_id} has a fact that this release cannot read: {error}") from error
+    texts = await _texts(log, wanted)
+    if missing := [sha256 for sha256 in wanted if sha256 not in texts]:
+        raise Refusal(f"{run_id} names {missing[0]}, a text that EVIDENCE does not have.")
+    words = await _texts(log, {name for _, call in calls for name in (call.prompt_sha256, call.reply_sha256) if name})
+    said = (_said(slot, call, words) for slot, call in calls)
+    return Recording(_case(run, settings), tuple(messages), texts, tuple(said))
+
+
+def _ended(run_id: str, messages: list[Message]) -> Run:
+    if not messages:
+        raise Refusal(f"There is no run {run_id}.")
+    facts = [read(slot, it) for it in messages if (slot := parse_slot(it.subject))]
+    run = folded(run_id, facts)
+    if run.completed is None or run.accepted is None:
+        raise Refusal(f"{run_id} has not ended yet; it is {run.status}.")
+    if run.status == "cancelled":
+        raise Refusal(f"{run_id} was cancelled, so there is nothing to hold another outcome against.")
+    return run
+
+
+def _case(run: Run, settings: Settings) -> Case:
+    assert run.accepted
+    made = [box.fact for _, each in sorted(run.rounds.items()) for box in (each.plan, each.synthesis) if box]
+    degraded = any(
+        fact.degraded if isinstance(fact, PlanMade) else fact.report.degraded
+        for fact in made
+        if isinstance(fact, PlanMade | SynthesisWritten)
+    )
+    return Case(
+        run=run.id,
+        question=run.accepted.fact.q,
+        outcome=run.status,
+        degraded=degraded,
+        context={agent: roles.context(settings, agent) for agent in get_args(Agent)} if run.calls() else {},
+    )
+
+
+def _said(slot: str, call: Call, words: Mapping[str, str]) -> Said:
+    prompt = words.get(call.prompt_sha256)
+    return Said(call, slot, None if prompt is None else case.readable(prompt), words.get(call.reply_sha256))
+
+
+async def _texts(log: Log, names: Iterable[str]) -> dict[str, str]:
+    """Those of these texts that there are."""
+    turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(name: str) -> tuple[str, str | None]:
+        async with turns:
+            return name, await log.get(name)
+
+    found = await asyncio.gather(*map(one, names))
+    return {name: text for name, text in found if text is not None}
+
+
+def secrets(settings: CliSettings, folder: Folder) -> dict[str, str]:
+    """What must be in no case, by where it is set: keys, the passwords of NATS, and the token of the data folder."""
+    fields = ((name, getattr(settings, name)) for name in type(settings).model_fields)
+    known = {name: value.get_secret_value() for name, value in fields if isinstance(value, SecretStr)}
+    known |= {f"nats_url {n}": urlsplit(url).password or "" for n, url in enumerate(settings.nats_url, 1)}
+    known["token of the data folder"] = local_token.read(folder.path) or ""
+    return {name: secret for name, secret in known.items() if len(secret) >= _SHORTEST_SECRET}
+
+
+def write(recording: Recording, folder: Path, secrets: Mapping[str, str]) -> None:
+    """Write the case, all of it or nothing. Raises `Refusal` where the folder exists, or a secret would be in it."""
+    files = case.files(recording)
+    for name, secret in secrets.items():
+        if where := next((path for path, text in files.items() if secret in text), None):
+            raise Refusal(f"{where} would have a secret in it, {name}, so nothing is written.")
+    if folder.exists():
+        raise Refusal(f"{folder} exists already; name another with --name, or remove it.", code=MISUSED)
+    for path, text in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(text.encode())
+
+
+def tell(recording: Recording, folder: Path, terminal: Terminal) -> None:
+    """Say what is in the case, and what to do with it."""
+    said = recording.said
+    unheard = sum(each.prompt is None for each in said)
+    of_these = f", {unheard} of them without their words" if unheard else ""
+    terminal.say(
+        f"{folder}: {len(recording.messages)} facts, {len(recording.texts)} texts, {len(said)} model calls{of_these}. "
+        f"Say in {folder / case.CASE} what its report should state."
+    )

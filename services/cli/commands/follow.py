@@ -1,0 +1,91 @@
+"""One run as it becomes, folded from the API's events with the coordinator's own `evolve`."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Final, cast
+
+import msgspec
+
+from services.cli.shell.api import Api
+from services.cli.shell.terminal import printable
+from shared.api.schemas import EventView
+from shared.contracts.facts import Fact
+from shared.contracts.subjects import RUN, parse_slot
+from shared.domain.decoding import placed, salvaged
+from shared.domain.run import Recorded, Run, Unknown, evolve
+
+_NO_HASH: Final = ""
+"""The API's events do not carry the hashes of the stored bytes; nothing here needs them."""
+
+
+def fold(run_id: str, events: Iterable[EventView]) -> Run:
+    """The run that these events make."""
+    run = Run(run_id)
+    for event in events:
+        run = advance(run, event)
+    return run
+
+
+def advance(run: Run, event: EventView) -> Run:
+    """The run with one more event. An event that this release cannot read parks it, as in the coordinator."""
+    slot = parse_slot(f"{RUN}.{run.id}.{event.slot}")
+    if slot is None or event.time is None:
+        return run
+    try:
+        fact = placed(slot, msgspec.convert(_printable(event.data), type=Fact))
+    except msgspec.ValidationError:
+        unknown = f"{event.type} is not a type that this release knows."
+        fact = Unknown(unknown) if event.data else salvaged(slot, "EVIDENCE has no undamaged text for it.")
+    return evolve(run, Recorded(slot, event.sequence, event.time, _NO_HASH, fact, event.time))
+
+
+def _printable(data: object) -> object:
+    """The same data, no text of which can speak to the terminal itself."""
+    match data:
+        case str():
+            return printable(data)
+        case dict():
+            return {key: _printable(value) for key, value in cast("dict[str, object]", data).items()}
+        case list():
+            return [_printable(value) for value in cast("list[object]", data)]
+        case _:
+            return data
+
+
+class Follower:
+    """Follows one run. Close it with `close`."""
+
+    def __init__(self, api: Api, run_id: str, *, since: int = 0, changed: Callable[[Run], None]) -> None:
+        self.run = Run(run_id)
+        self.away = False
+        """Whether the API does not answer just now."""
+        self._changed = changed
+        self._news = asyncio.Event()
+        self._following = asyncio.create_task(self._follow(api, since))
+
+    async def until(self, wanted: Callable[[Run], bool]) -> Run:
+        """The run as soon as it is as wanted, or has ended. Raises what the API refuses."""
+        while not wanted(self.run) and not self.run.completed:
+            if self._following.done():
+                self._following.result()
+            await self._news.wait()
+            self._news.clear()
+        return self.run
+
+    async def close(self) -> None:
+        """Follow no more."""
+        self._following.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await self._following
+
+    async def _follow(self, api: Api, since: int) -> None:
+        try:
+            async for event in api.events(self.run.id, since=since):
+                self.away = event is None
+                if event:
+                    self.run = advance(self.run, event)
+                    self._changed(self.run)
+                    self._news.set()
+        finally:
+            self._news.set()

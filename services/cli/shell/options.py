@@ -1,0 +1,61 @@
+"""What several commands take, and what they work with."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services.cli.shell import settings
+from services.cli.shell.api import Api
+from services.cli.shell.folder import Folder, Running
+from services.cli.shell.refusal import FAILED, Refusal
+from services.cli.shell.running import run
+from services.cli.shell.terminal import Terminal
+
+Data = Annotated[Path | None, typer.Option("--data", help="Data folder; by default $DOSSIER_DATA, else .dossier.")]
+Nats = Annotated[
+    str | None, typer.Option("--nats", metavar="URL", help="NATS servers to use instead of the embedded one.")
+]
+Docs = Annotated[
+    Path | None,
+    typer.Option("--docs", exists=True, file_okay=False, help="Folder of documents to search; by default Python's."),
+]
+ApiUrl = Annotated[
+    str | None, typer.Option("--api", metavar="URL", help="API of a Dossier elsewhere; by default $DOSSIER_API_URL.")
+]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run.")]
+Json = Annotated[bool, typer.Option("--json", help="Print only JSON on standard output.")]
+Comment = Annotated[str, typer.Option("--comment", help="Reason; kept with the run.")]
+CodeOption = Annotated[str, typer.Option(help="Only with this error code.")]
+SinceOption = Annotated[str | None, typer.Option(metavar="DURATION", help="Only within this time, as in 2h.")]
+Exclude = Annotated[
+    list[str] | None, typer.Option(metavar="SHA", help="Leave out this source; the first digits suffice.")
+]
+MaxCost = Annotated[
+    float | None, typer.Option("--max-cost", metavar="USD", help="Most that the run may cost, in US dollars.")
+]
+NatsPort = Annotated[
+    int | None,
+    typer.Option("--port", min=1, max=65_535, help="Port of the embedded NATS; by default 4222 if it is free."),
+]
+ApiPort = Annotated[int | None, typer.Option(min=1, max=65_535, help="Port of the API; by default 8400 if it is free.")]
+
+
+def with_api(work: Callable[[Api, Terminal], Awaitable[bool | None]], data: Path | None, api: str | None) -> None:
+    """Work with the API that was named, else with that of the Dossier that runs in the data folder."""
+
+    async def working(terminal: Terminal) -> int:
+        known = settings.read()
+        running = settings.elsewhere(known, data=data, nats=None, api=api) or _here(Folder(data or known.data), data)
+        async with Api.open(running.api, known.key(running, Folder(data or known.data))) as there:
+            return FAILED if await work(there, terminal) is False else 0
+
+    run(working)
+
+
+def _here(folder: Folder, data: Path | None) -> Running:
+    running = folder.running()
+    if running is None:
+        raise Refusal(f"Nothing runs in {folder.path}. To start it: dossier up{settings.options(data=data)}")
+    return running

@@ -1,0 +1,83 @@
+"""What the command line reads of the environment, besides what the services do."""
+
+from pathlib import Path
+from shlex import quote
+
+from pydantic import SecretStr, ValidationError
+
+from services.cli.shell.folder import Folder, Running
+from services.cli.shell.refusal import MISUSED, Refusal
+from services.cli.shell.setup import Setup
+from shared.api import local_token
+from shared.runtime.identity import NOBODY, Identity
+from shared.runtime.settings import Settings
+
+
+class CliSettings(Settings):
+    """The settings of the services that are started here, and where to find those that are not."""
+
+    api_url: str | None = None
+    """URL of the API of a Dossier that runs elsewhere; `dossier` connects to it instead of the data folder."""
+    api_key: SecretStr | None = None
+    """API key that `dossier` sends. If unset, it sends the token of the data folder to the Dossier that runs there."""
+
+    def key(self, running: Running, folder: Folder) -> str | None:
+        """What to show to this Dossier. The folder's token goes to nobody but the one that runs in the folder."""
+        if self.api_key:
+            return self.api_key.get_secret_value()
+        return local_token.read(folder.path) if running.pid else None
+
+
+def read() -> CliSettings:
+    """The environment. Raises `Refusal` with the variable that cannot be taken."""
+    try:
+        return CliSettings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        variable = name if name.isupper() else f"DOSSIER_{name.upper()}"
+        raise Refusal(f"{variable}: {first['msg']}.", code=MISUSED) from error
+
+
+def setup(
+    settings: CliSettings,
+    *,
+    data: Path | None = None,
+    nats: str | None = None,
+    docs: Path | None = None,
+    nats_port: int | None = None,
+    api_port: int | None = None,
+) -> Setup:
+    """What to start: what was typed, else what the environment says, else the defaults."""
+    elsewhere = settings.nats_url if "nats_url" in settings.model_fields_set else ()
+    return Setup(
+        folder=Folder(data or settings.data),
+        nats=tuple(nats.split(",")) if nats else elsewhere,
+        nats_port=nats_port,
+        api_port=api_port,
+        usual_api_port=settings.api_port,
+        docs=docs,
+        webhooks=settings.webhooks,
+        public_url=settings.public_url if "public_url" in settings.model_fields_set else None,
+        grace_s=settings.grace_s,
+        log_format="json" if settings.log_format == "json" else "text",
+        identity=identity(settings, nats=nats),
+    )
+
+
+def identity(settings: CliSettings, *, nats: str | None = None) -> Identity:
+    """Who we are to the NATS that was named; to an embedded one, which asks nobody and speaks no TLS, nobody."""
+    return settings.identity if nats or "nats_url" in settings.model_fields_set else NOBODY
+
+
+def elsewhere(settings: CliSettings, *, data: Path | None, nats: str | None, api: str | None) -> Running | None:
+    """The Dossier that runs elsewhere, where one was named: by an option, or by the environment and no data folder."""
+    url = api or (None if data else settings.api_url)
+    servers = tuple(nats.split(",")) if nats else settings.nats_url
+    return Running(0, servers, url) if url else None
+
+
+def options(*, data: Path | None = None, api: str | None = None) -> str:
+    """The options that the next command needs to mean the same Dossier; empty where it needs none."""
+    named = (("--data", data), ("--api", api))
+    return "".join(f" {name} {quote(str(value))}" for name, value in named if value)

@@ -1,0 +1,183 @@
+"""Programs that are kept running, none of which outlives this process."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, TypedDict
+
+from msgspec import Struct
+
+from services.cli.shell.folder import Lock
+from services.cli.supervisor import guard
+from services.cli.supervisor.logs import LogFile, Notice, Tell, notice
+
+FIRST_PAUSE_S: Final = 0.2
+LONGEST_PAUSE_S: Final = 5.0
+_STEADY_S: Final = 10.0
+_LONGEST_LINE: Final = 1024 * 1024
+
+
+def pause_s(falls: int) -> float:
+    """How long to wait before a program that fell so often in a row is started again."""
+    return min(FIRST_PAUSE_S * 2 ** (falls - 1), LONGEST_PAUSE_S)
+
+
+class Program(Struct, frozen=True):
+    """What to run: a name for people, the command, and what to add to the environment."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = {}
+
+
+class Membership(TypedDict):
+    """Arguments for starting a process."""
+
+    process_group: int
+    pass_fds: tuple[int, ...]
+
+
+class Group:
+    """A process group that ends when this process does: see `guard`.
+
+    Each of its processes has the lock on the data folder, so nobody starts there before the last of them has ended.
+    """
+
+    def __init__(self, lock: Lock) -> None:
+        self._lock = lock
+        self._id = 0
+        self._keeping: asyncio.Task[None] | None = None
+        self._guard: Process | None = None
+
+    async def open(self) -> None:
+        """Make the group."""
+        self._guard = await self._start()
+        self._id = self._guard.pid
+        self._keeping = asyncio.create_task(self._keep(self._guard))
+
+    async def close(self) -> None:
+        """End the group: this kills the guard, and whoever should still be in it."""
+        if self._keeping:
+            self._keeping.cancel()
+            await asyncio.wait({self._keeping})
+        if self._guard:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._id, signal.SIGKILL)
+            await self._guard.wait()
+
+    async def _keep(self, guarding: Process) -> None:
+        while True:
+            await guarding.wait()
+            await asyncio.sleep(FIRST_PAUSE_S)
+            try:
+                self._guard = guarding = await self._start()
+            except PermissionError:
+                self._id = 0
+                self._guard = guarding = await self._start()
+                self._id = guarding.pid
+
+    async def _start(self) -> Process:
+        command = (sys.executable, "-I", "-S", str(Path(guard.__file__)))
+        return await asyncio.create_subprocess_exec(
+            *command, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, **self.membership
+        )
+
+    @property
+    def membership(self) -> "Membership":
+        """What a process is to be started with, to be one of the group."""
+        return {"process_group": self._id, "pass_fds": (self._lock.descriptor,)}
+
+
+class Child:
+    """One program, started again each time that it ends, until `stop`."""
+
+    def __init__(self, program: Program, group: Group, log: LogFile, tell: Tell) -> None:
+        self.name = program.name
+        self.log = log
+        self.falls = 0
+        """How often in a row it ended soon after its start."""
+        self._program = program
+        self._group = group
+        self._tell = tell
+        self._process: Process | None = None
+        self._stop = asyncio.Event()
+        self._keeping = asyncio.create_task(self._keep())
+
+    async def stop(self, *, within_s: float) -> None:
+        """Ask it to end, and make it end after `within_s`."""
+        self._stop.set()
+        self._send(signal.SIGTERM)
+        _, late = await asyncio.wait({self._keeping}, timeout=within_s)
+        if late:
+            self.kill()
+            await asyncio.wait(late)
+        self.log.close()
+
+    def kill(self) -> None:
+        """End it now."""
+        self._stop.set()
+        self._send(signal.SIGKILL)
+
+    async def _keep(self) -> None:
+        now = asyncio.get_running_loop().time
+        while not self._stop.is_set():
+            began = now()
+            ending = await self._run()
+            if self._stop.is_set():
+                return
+            self.falls = 1 if now() - began > _STEADY_S else self.falls + 1
+            pause = pause_s(self.falls)
+            self._tell(Notice(self.name, "error", f"{ending}; starting it again in {pause:g} s"))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._stop.wait()
+
+    async def _run(self) -> str:
+        """Run the program once; how it ended, in words."""
+        try:
+            process = await self._start()
+        except OSError as error:
+            return f"could not be started: {error}"
+        self._process = process
+        if self._stop.is_set():
+            self._send(signal.SIGTERM)
+        assert process.stdout
+        await self._hear(process.stdout)
+        code = await process.wait()
+        self._process = None
+        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+    async def _start(self) -> Process:
+        return await asyncio.create_subprocess_exec(
+            *self._program.command,
+            env={**os.environ, **self._program.environment},
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=STDOUT,
+            limit=_LONGEST_LINE,
+            **self._group.membership,
+        )
+
+    async def _hear(self, output: asyncio.StreamReader) -> None:
+        """Write down what it says, and pass on what matters, until it falls silent."""
+        while True:
+            try:
+                line = await output.readline()
+            except ValueError:
+                line = b"(a line longer than 1 MiB)\n"
+            if not line:
+                return
+            text = line.decode(errors="replace").rstrip()
+            self.log.write(text)
+            if said := notice(self.name, text):
+                self._tell(said)
+
+    def _send(self, number: signal.Signals) -> None:
+        if self._process:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)

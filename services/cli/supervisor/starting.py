@@ -1,0 +1,93 @@
+"""`dossier up`: everything on one machine, until it is stopped."""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from services.cli.render.screen import Screen
+from services.cli.shell.api import Api
+from services.cli.shell.folder import Running
+from services.cli.shell.refusal import Refusal
+from services.cli.shell.setup import Setup
+from services.cli.shell.terminal import Terminal, printable, user_name
+from services.cli.supervisor.logs import Notice
+from services.cli.supervisor.supervisor import supervised
+from shared.api import local_token
+from shared.nats.connection import without_password
+from shared.runtime.settings import Settings
+
+_NAME_WIDTH: Final = 11
+
+
+async def up(setup: Setup, settings: Settings, terminal: Terminal, *, options: str) -> None:
+    """Start everything, say where it is, and keep it running until cancelled."""
+    ready = False
+
+    def tell(notice: Notice) -> None:
+        if ready:
+            terminal.say(told(notice))
+
+    try:
+        async with supervised(setup, tell) as supervisor:
+            with Screen(terminal).busy(lambda: f"Starting, waiting for {supervisor.missing}"):
+                await supervisor.start()
+            ready = True
+            terminal.err.print(panel(setup, settings, supervisor.running, options=options))
+            terminal.err.print(await _invitation(setup, supervisor.running, options), soft_wrap=True)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ready = False
+                terminal.say("Stopping. Ctrl-C again ends it at once.")
+    except asyncio.CancelledError:
+        terminal.say(f"Stopped. Every run is safe in {setup.folder.path}.")
+        raise
+
+
+def told(notice: Notice) -> Text:
+    """A notice as a line: who says it, then what."""
+    style = "red" if notice.severity == "error" else "yellow"
+    return Text.assemble((f"{notice.source:<{_NAME_WIDTH}} ", style), printable(notice.text))
+
+
+async def _invitation(setup: Setup, running: Running, options: str) -> Text:
+    """How this person's browser gets in."""
+    try:
+        async with Api.open(running.api, local_token.read(setup.folder.path)) as api:
+            link = await api.sign_in_link(by=user_name())
+    except Refusal:
+        return Text(f"To sign a browser in: dossier sign-in{options}")
+    return Text.assemble("To sign a browser in, once and within ten minutes:\n", (link, "cyan"))
+
+
+def panel(setup: Setup, settings: Settings, running: Running, *, options: str) -> Panel:
+    """What runs, where, and what to type next."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    elsewhere = "" if not setup.nats else "  (runs elsewhere)"
+    table.add_row("API", running.api)
+    table.add_row("NATS", Text.assemble(without_password(running.nats), (elsewhere, "dim")))
+    table.add_row("Data", Text.assemble(str(setup.folder.path), (f"  (logs in {setup.folder.logs})", "dim")))
+    table.add_row("Model", model(settings))
+    table.add_row("Docs", docs(setup.docs or settings.docs))
+    table.add_row("")
+    table.add_row("Next", Text(f'dossier ask{options} "What do you want to know?"', style="cyan"))
+    return Panel(table, title="Dossier is ready", title_align="left", border_style="dim", expand=False, padding=(0, 1))
+
+
+def model(settings: Settings) -> str:
+    """Which models answer."""
+    if not settings.openai_key and not settings.openai_base_url:
+        return "offline: reports are extracted verbatim, no key is needed"
+    where = f" at {settings.openai_base_url}" if settings.openai_base_url else ""
+    return f"{settings.planner_model} plans, {settings.writer_model} writes{where}"
+
+
+def docs(folder: Path | None) -> str:
+    """Which documents are searched."""
+    return str(folder) if folder else "the documentation inside this Python installation"

@@ -1,0 +1,163 @@
+"""What others were told, over HTTP: read from the log with every request, kept nowhere."""
+
+from collections.abc import AsyncGenerator
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Path, Query
+from msgspec.structs import replace
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.coordinator.access.middleware import Caller
+from services.coordinator.http.problems import ProblemError, speaking
+from shared.api.schemas import BY_WHOM, By
+from shared.api.views import AttemptView, DeliveryPage, DeliveryView
+from shared.contracts.deliveries import Delivery, EventType, first_asked, parse_box, parse_delivery
+from shared.contracts.messages import Message
+from shared.contracts.subjects import TOKEN
+from shared.errors import Refused
+from shared.runtime import clock
+from shared.runtime.deliveries import AT_ONCE, MAX_ASKS, State, Story, fill, stories
+from shared.runtime.log import Log
+
+SOURCE: Final = "dossier/coordinator"
+_PAGE: Final = 1_000
+"""Messages of the log in one step back."""
+_STEPS: Final = 20
+"""Steps in one answer: a rare state may take several answers to be found, each with the cursor of the next."""
+
+Token = Annotated[str, Query(pattern=f"^{TOKEN.pattern}$")]
+DeliveryId = Annotated[
+    str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{1,64}\.((hold|near)-[1-9][0-9]{0,8}|ended)$")
+]
+
+
+class NewResend(BaseModel):
+    """Who wants it sent again."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    by: By | None = Field(default=None, examples=["ada"], description=BY_WHOM)
+
+
+class Deliveries:
+    """The routes, and the log that they read."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def add_to(self, router: APIRouter) -> None:
+        """Answer on these paths."""
+        router.add_api_route("/deliveries", self.list_deliveries, methods=["GET"], response_model=DeliveryPage)
+        router.add_api_route(
+            "/deliveries/{delivery_id}/resend",
+            self.resend,
+            methods=["POST"],
+            status_code=202,
+            response_model=DeliveryView,
+        )
+
+    async def list_deliveries(
+        self,
+        endpoint: Token | None = None,
+        run_id: Token | None = None,
+        event: Annotated[list[EventType] | None, Query()] = None,
+        state: Annotated[list[State] | None, Query()] = None,
+        cursor: Annotated[str | None, Query(pattern="^[0-9]{1,18}$")] = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    ) -> DeliveryPage:
+        """Deliveries to webhook endpoints, newest first, with their attempts.
+
+        `event` and `state` may be given more than once. A page may have fewer than `limit` and still a `next`.
+        """
+        pattern = first_asked(endpoint or "*", run_id or "*")
+        end = (await self._log.end()).seq + 1
+        before = min(int(cursor), end) if cursor else end
+        found: list[DeliveryView] = []
+        for _ in range(_STEPS):
+            async for seq, one in self._stories(await self._asked(pattern, before)):
+                if (event and one.delivery.event_type not in event) or (state and one.state not in state):
+                    continue
+                found.append(view(one))
+                if len(found) == limit:
+                    return DeliveryPage(deliveries=found, next=_cursor(seq))
+            before -= _PAGE
+            if before <= 1:
+                break
+        return DeliveryPage(deliveries=found, next=_cursor(before))
+
+    async def _asked(self, pattern: str, before: int) -> list[Message]:
+        """What was first asked for in the step that ends before `before`, newest first."""
+        found: list[Message] = []
+        async for message in self._log.history(pattern, after=max(0, before - 1 - _PAGE)):
+            if message.seq >= before:
+                break
+            if parse_box(message.subject):
+                found.append(message)
+        return found[::-1]
+
+    async def _stories(self, asked: list[Message]) -> AsyncGenerator[tuple[int, Story]]:
+        """The deliveries that these began, each with its place."""
+        for start in range(0, len(asked), AT_ONCE):
+            some = asked[start : start + AT_ONCE]
+            for message, story in zip(some, await stories(self._log, map(_delivery, some), known=some), strict=True):
+                yield message.seq, story
+
+    async def resend(self, delivery_id: DeliveryId, who: Caller, body: NewResend | None = None) -> DeliveryView:
+        """Send a delivery again, under the same `webhook-id`; also to an endpoint that answered 410."""
+        by = speaking(who, body.by if body else None, "by")
+        delivery = parse_delivery(delivery_id)
+        [story] = await stories(self._log, [delivery]) if delivery else [None]
+        if delivery is None or story is None or not story.ask:
+            raise ProblemError(404, "unknown_delivery", f"There is no delivery {delivery_id}.")
+        if story.state == "waiting":
+            text = f"Delivery {delivery_id} has not been tried yet; it is due at {story.due}."
+            raise ProblemError(409, "not_tried", text, run_id=delivery.run, state=story.state)
+        if story.ask >= MAX_ASKS:
+            text = f"Delivery {delivery_id} was asked for {MAX_ASKS} times; look at what the endpoint answers."
+            raise ProblemError(409, "asked_too_often", text, run_id=delivery.run, state=story.state)
+        return view(await self._asked_again(story, by=by))
+
+    async def _asked_again(self, story: Story, *, by: str) -> Story:
+        """Fill the next asking's box. If another was first, it is asked for all the same."""
+        now = clock.now()
+        again = replace(story.asked[story.ask], due=now, by=by)
+        [filled] = await self._log.fill([fill(story.delivery.asked(story.ask + 1), again, source=SOURCE, time=now)])
+        if isinstance(filled, Refused):
+            raise filled
+        return replace(story, asked={**story.asked, story.ask + 1: again})
+
+
+def _delivery(message: Message) -> Delivery:
+    box = parse_box(message.subject)
+    assert box
+    return box.delivery
+
+
+def _cursor(before: int) -> str | None:
+    return str(before) if before > 1 else None
+
+
+def view(story: Story) -> DeliveryView:
+    """The delivery as the API shows it; attempts of all askings, in order."""
+    delivery = story.delivery
+    attempts = [tried for ask in sorted(story.tried) for _, tried in sorted(story.tried[ask].items())]
+    return DeliveryView(
+        delivery_id=delivery.id,
+        webhook_id=delivery.event_id,
+        endpoint=delivery.endpoint,
+        run_id=delivery.run,
+        event=delivery.event_type,
+        state=story.state,
+        happened_at=story.asked[min(story.asked)].happened_at,
+        due=story.due,
+        asks=story.ask,
+        attempts=[
+            AttemptView(
+                result=tried.result,
+                status=tried.status,
+                error=tried.error.message if tried.error else None,
+                duration_s=tried.duration_s,
+            )
+            for tried in attempts
+        ],
+    )

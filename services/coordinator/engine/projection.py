@@ -1,0 +1,330 @@
+"""The fold of the log, kept in SQLite for reading and for a quick start. It may be deleted at any time."""
+
+import logging
+import sqlite3
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final, cast
+
+import msgspec
+from msgspec import Struct
+
+from services.coordinator.engine.divergence import Checkpoint
+from services.coordinator.engine.summary import Row
+from services.coordinator.engine.summary import row as brief
+from shared.contracts.messages import Message
+from shared.domain import failures
+from shared.domain.decisions import deadline_of
+from shared.domain.failures import Failed
+from shared.domain.run import FOLD_VERSION, Run, pack, unpack
+from shared.domain.steps import owed_since
+
+logger = logging.getLogger(__name__)
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS run (
+  id TEXT PRIMARY KEY,
+  place INTEGER NOT NULL,
+  status TEXT NOT NULL,
+  q TEXT NOT NULL,
+  created REAL,
+  deadline REAL,
+  wake_at REAL,
+  owed_since REAL,
+  brief BLOB NOT NULL,
+  state BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS run_wake ON run (wake_at) WHERE wake_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS run_place ON run (place);
+CREATE INDEX IF NOT EXISTS run_status ON run (status, place);
+CREATE INDEX IF NOT EXISTS run_deadline ON run (status, deadline, place);
+CREATE INDEX IF NOT EXISTS run_owed ON run (owed_since) WHERE owed_since IS NOT NULL;
+CREATE TABLE IF NOT EXISTS failure (
+  seq INTEGER PRIMARY KEY,
+  kind TEXT NOT NULL,
+  run TEXT NOT NULL,
+  code TEXT NOT NULL,
+  at REAL NOT NULL,
+  text TEXT NOT NULL,
+  failed BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS failure_run ON failure (run, seq);
+CREATE INDEX IF NOT EXISTS failure_code ON failure (code, seq);
+CREATE TABLE IF NOT EXISTS hold (run TEXT PRIMARY KEY, opened REAL NOT NULL, deadline REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS unanswered (seq INTEGER PRIMARY KEY, message BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS checkpoint (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  fold_version INTEGER NOT NULL,
+  created TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  sha256 TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS log (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  created TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  sha256 TEXT NOT NULL,
+  time TEXT NOT NULL,
+  last INTEGER NOT NULL,
+  owed INTEGER NOT NULL,
+  used INTEGER NOT NULL
+);
+"""
+_SAVE_RUN: Final = """
+INSERT INTO run (id, place, status, q, created, deadline, wake_at, owed_since, brief, state)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET place = excluded.place, status = excluded.status, q = excluded.q,
+  created = excluded.created, deadline = excluded.deadline, wake_at = excluded.wake_at,
+  owed_since = excluded.owed_since, brief = excluded.brief, state = excluded.state
+"""
+_SAVE_FAILURE: Final = "INSERT OR REPLACE INTO failure VALUES (?, ?, ?, ?, ?, ?, ?)"
+_FORGET: Final = "".join(
+    f"DROP TABLE IF EXISTS {name};" for name in ("run", "failure", "hold", "unanswered", "checkpoint")
+)
+"""Everything but `log`: how the log is known again outlives what was made of it."""
+
+_HEAVY: Final = 512 * 1024
+"""Bytes of a packed run. The average run has some tens of thousands."""
+
+_PAGES: Final = 8_192
+"""Pages (of 4 KiB) written before the disk is waited for: with SQLite's 1,000 that was half of a rebuild."""
+
+_encode_message: Final = msgspec.msgpack.Encoder().encode
+_decode_message: Final = msgspec.msgpack.Decoder(Message).decode
+_encode_row: Final = msgspec.msgpack.Encoder().encode
+_decode_row: Final = msgspec.msgpack.Decoder(Row).decode
+_encode_failed: Final = msgspec.msgpack.Encoder().encode
+_decode_failed: Final = msgspec.msgpack.Decoder(Failed).decode
+
+
+class Wanted(Struct, frozen=True):
+    """Which runs: of these statuses (all, if none is named), with `text` in question or id, with a failure of this
+    `code`, asked for since then, and due to move since before `owed_before`."""
+
+    statuses: Sequence[str] = ()
+    text: str = ""
+    code: str = ""
+    since: datetime | None = None
+    owed_before: datetime | None = None
+
+
+class WantedFailures(Struct, frozen=True):
+    """Which failures: of these kinds (all, if none is named), this code and run, with `text` in them, since then."""
+
+    kinds: Sequence[str] = ()
+    code: str = ""
+    run: str = ""
+    text: str = ""
+    since: datetime | None = None
+
+
+class Projection:
+    """One SQLite file. All writes of one turn are one transaction, checkpoint included."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._db = _opened(path)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            logger.warning(
+                "%s is damaged (%s); it is made again from the log.", path, error, extra={"event": "projection.damaged"}
+            )
+            for part in ("", "-wal", "-shm"):
+                path.with_name(path.name + part).unlink(missing_ok=True)
+            self._db = _opened(path)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def checkpoint(self) -> Checkpoint | None:
+        """How far this projection goes; `None` for an empty one or one of another fold."""
+        row = self._db.execute("SELECT fold_version, created, seq, sha256 FROM checkpoint").fetchone()
+        if not row or row[0] != FOLD_VERSION:
+            return None
+        known = self.known()
+        return known if known and known.seq == row[2] else Checkpoint(*row[1:])
+
+    def known(self) -> Checkpoint | None:
+        """How far the log was folded last, by whichever release; `None` where it was not, or before this was kept."""
+        row = self._db.execute("SELECT created, seq, sha256, time, last, owed, used FROM log").fetchone()
+        return Checkpoint(*row) if row else None
+
+    def clear(self, checkpoint: Checkpoint) -> None:
+        """Forget every run; the log is the one of this checkpoint from now on."""
+        self._db.executescript(f"BEGIN; {_FORGET}{_SCHEMA}")
+        self._save_checkpoint(checkpoint)
+        self._db.execute("COMMIT")
+
+    def save(
+        self,
+        runs: Iterable[tuple[Run, float | None]],
+        checkpoint: Checkpoint,
+        *,
+        unanswered: Iterable[Message],
+        answered: Iterable[int],
+        refusals: Iterable[Failed] = (),
+    ) -> list[str]:
+        """Store these runs, each with the moment to look at it again (0: at once), and where the log stands.
+
+        `unanswered` are the contract messages that came since the last time, `answered` those of before to forget,
+        `refusals` those of them that were refused. Returns the ids of the runs that are too heavy to be kept at hand.
+        """
+        runs = list(runs)
+        failed = [*refusals, *(one for run, _ in runs for one in failures.of_run(run))]
+        rows = [row(run, wake_at) for run, wake_at in runs]
+        self._db.execute("BEGIN")
+        self._db.executemany(_SAVE_RUN, rows)
+        self._save_holds([run for run, _ in runs if any(round_.hold for round_ in run.rounds.values())])
+        if failed:
+            self._db.executemany(_SAVE_FAILURE, map(_failure_row, failed))
+        self._db.executemany("DELETE FROM unanswered WHERE seq = ?", [(seq,) for seq in answered])
+        self._db.executemany(
+            "INSERT OR REPLACE INTO unanswered VALUES (?, ?)",
+            [(message.seq, _encode_message(message)) for message in unanswered],
+        )
+        self._save_checkpoint(checkpoint)
+        self._db.execute("COMMIT")
+        return [run.id for (run, _), (*_, state) in zip(runs, rows, strict=True) if len(state) > _HEAVY]
+
+    def _save_checkpoint(self, it: Checkpoint) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO checkpoint VALUES (1, ?, ?, ?, ?)", (FOLD_VERSION, it.created, it.seq, it.sha256)
+        )
+        self._db.execute("INSERT OR REPLACE INTO log VALUES (1, ?, ?, ?, ?, ?, ?, ?)", msgspec.structs.astuple(it))
+
+    def _save_holds(self, runs: Sequence[Run]) -> None:
+        """Of runs that have had a hold, those that are on hold now."""
+        deadlines = [(run, deadline_of(run)) for run in runs]
+        held = [
+            (run.id, run.current.hold.at.timestamp(), deadline.timestamp())
+            for run, deadline in deadlines
+            if deadline and run.current.hold
+        ]
+        self._db.executemany("INSERT OR REPLACE INTO hold VALUES (?, ?, ?)", held)
+        over = [(run.id,) for run, deadline in deadlines if not deadline]
+        self._db.executemany("DELETE FROM hold WHERE run = ?", over)
+
+    def load(self, run: str) -> Run | None:
+        """The run as it was saved."""
+        row = self._db.execute("SELECT state FROM run WHERE id = ?", (run,)).fetchone()
+        return unpack(row[0]) if row else None
+
+    def unanswered(self, *, limit: int) -> list[Message]:
+        """The oldest contract messages whose consequence was not yet recorded."""
+        rows = self._db.execute("SELECT message FROM unanswered ORDER BY seq LIMIT ?", (limit,))
+        return [_decode_message(message) for (message,) in rows]
+
+    def due(self, now: datetime, *, limit: int) -> list[str]:
+        """Runs to look at again by `now`, the longest due first."""
+        rows = self._db.execute(
+            "SELECT id FROM run WHERE wake_at <= ? ORDER BY wake_at LIMIT ?", (now.timestamp(), limit)
+        )
+        return [run for (run,) in rows]
+
+    def next_wake(self, *, after: datetime | None = None) -> float | None:
+        """The earliest moment (beyond `after`) to look at any run again, in seconds since 1970."""
+        floor = after.timestamp() if after else -1.0
+        return self._db.execute("SELECT min(wake_at) FROM run WHERE wake_at > ?", (floor,)).fetchone()[0]
+
+    def select(self, wanted: Wanted, *, before: int | None = None, limit: int) -> list[Run]:
+        """Runs, newest first, beyond the one at `before`."""
+        clause, values = _wanting(wanted, before)
+        rows = self._db.execute(f"SELECT state FROM run {clause} ORDER BY place DESC LIMIT ?", (*values, limit))  # noqa: S608
+        return [unpack(state) for (state,) in rows]
+
+    def rows(self, wanted: Wanted, *, before: int | None = None, limit: int, by_deadline: bool = False) -> list[Row]:
+        """The same in brief; with `by_deadline`, of runs that wait, those with the least time left first."""
+        clause, values = _wanting(wanted, before)
+        order = "deadline, place" if by_deadline else "place DESC"
+        rows = self._db.execute(f"SELECT brief FROM run {clause} ORDER BY {order} LIMIT ?", (*values, limit))  # noqa: S608
+        return [_decode_row(row) for (row,) in rows]
+
+    def count(self, statuses: Sequence[str]) -> int:
+        """How many runs have one of these statuses."""
+        clause, values = _wanting(Wanted(statuses), None)
+        return self._db.execute(f"SELECT count(*) FROM run {clause}", values).fetchone()[0]  # noqa: S608
+
+    def failures(self, wanted: WantedFailures, *, before: int | None = None, limit: int) -> list[Failed]:
+        """What failed, newest first, beyond the one at `before`."""
+        where = [
+            ("seq < ?", before),
+            ("at >= ?", wanted.since.timestamp() if wanted.since else None),
+            ("code = ?", wanted.code or None),
+            ("run = ?", wanted.run or None),
+            ("text LIKE ? ESCAPE '\\'", _containing(wanted.text) if wanted.text else None),
+        ]
+        if wanted.kinds:
+            where += [(f"kind IN ({', '.join('?' * len(wanted.kinds))})", tuple(wanted.kinds))]
+        clause, values = _where(where)
+        rows = self._db.execute(f"SELECT failed FROM failure {clause} ORDER BY seq DESC LIMIT ?", (*values, limit))  # noqa: S608
+        return [_decode_failed(failed) for (failed,) in rows]
+
+
+def _wanting(wanted: Wanted, before: int | None) -> tuple[str, tuple[object, ...]]:
+    where = [
+        ("place < ?", before),
+        ("created >= ?", wanted.since.timestamp() if wanted.since else None),
+        ("owed_since <= ?", wanted.owed_before.timestamp() if wanted.owed_before else None),
+        ("id IN (SELECT run FROM failure WHERE code = ?)", wanted.code or None),
+    ]
+    if wanted.text:
+        where += [("(q LIKE ? ESCAPE '\\' OR id LIKE ? ESCAPE '\\')", (_containing(wanted.text),) * 2)]
+    if wanted.statuses:
+        where += [(f"status IN ({', '.join('?' * len(wanted.statuses))})", tuple(wanted.statuses))]
+    return _where(where)
+
+
+def _where(conditions: Iterable[tuple[str, object]]) -> tuple[str, tuple[object, ...]]:
+    """The clause of those conditions that have a value, and the values. The conditions are fixed text."""
+    kept = [(condition, value) for condition, value in conditions if value is not None]
+    values = [
+        each for _, value in kept for each in (cast("tuple[object]", value) if isinstance(value, tuple) else (value,))
+    ]
+    return (f"WHERE {' AND '.join(condition for condition, _ in kept)}" if kept else ""), tuple(values)
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        db.executescript(
+            f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = {_PAGES};"
+        )
+        [of_fold] = db.execute("PRAGMA user_version").fetchone()
+        db.executescript(f"{'' if of_fold == FOLD_VERSION else _FORGET}{_SCHEMA} PRAGMA user_version = {FOLD_VERSION};")
+    except sqlite3.DatabaseError:
+        db.close()
+        raise
+    return db
+
+
+def row(
+    run: Run, wake_at: float | None
+) -> tuple[str, int, str, str, float | None, float | None, float | None, float | None, bytes, bytes]:
+    """The run as a row of the table `run`."""
+    deadline, owed = deadline_of(run), owed_since(run)
+    return (
+        run.id,
+        run.accepted.seq if run.accepted else run.seq,
+        run.status,
+        run.accepted.fact.q if run.accepted else "",
+        run.accepted.at.timestamp() if run.accepted else None,
+        deadline.timestamp() if deadline else None,
+        wake_at,
+        owed.timestamp() if owed else None,
+        _encode_row(brief(run)),
+        pack(run),
+    )
+
+
+def _failure_row(failed: Failed) -> tuple[object, ...]:
+    at = failed.at.timestamp()
+    return failed.seq, failed.kind, failed.run, failed.error.code, at, failed.text, _encode_failed(failed)
+
+
+def _containing(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"

@@ -1,0 +1,1 @@
+"""What the JSON API and the web pages share: parameters, problems, presenters."""

@@ -1,0 +1,42 @@
+"""The report of a run that has one, whole."""
+
+from msgspec import Struct
+
+from services.coordinator.http.problems import ProblemError
+from shared.contracts.evidence import Report
+from shared.contracts.facts import RunCompleted, SynthesisWritten
+from shared.domain.run import Run
+from shared.runtime.log import Evidence
+
+
+class Written(Struct, frozen=True):
+    """A published report: as Markdown and claim by claim, and the digest of the evidence that it rests on."""
+
+    run_id: str
+    digest: str
+    report: Report
+    markdown: str
+
+
+def written(run: Run) -> SynthesisWritten | None:
+    """What was published of a run; `None` where nothing was, or not yet."""
+    fact = run.current.synthesis.fact if run.current.synthesis else None
+    return fact if run.completed and run.completed.fact.ok and isinstance(fact, SynthesisWritten) else None
+
+
+async def report_of(run: Run, evidence: Evidence) -> Written:
+    """The report. Raises the problem of a run that has none."""
+    fact, ended = written(run), run.completed.fact if run.completed else None
+    if fact is None or ended is None:
+        text = f"Run {run.id} has no report: {ended.reason if ended else run.status}"
+        raise ProblemError(409, "no_report", text, run_id=run.id, state=run.status)
+    return Written(run.id, fact.digest, fact.report, ended.report or await _kept(ended, evidence))
+
+
+async def _kept(ended: RunCompleted, evidence: Evidence) -> str:
+    """The report that was too large for its message."""
+    kept = await evidence.get(ended.report_sha256) if ended.report_sha256 else None
+    if kept is None:
+        text = f"The report is the text {ended.report_sha256}, which EVIDENCE does not have undamaged."
+        raise ProblemError(500, "report_missing", text, run_id=ended.run_id)
+    return kept

@@ -1,0 +1,1 @@
+"""Checks of a new release against recorded logs."""

@@ -1,0 +1,1 @@
+"""The approval desk: pages and templates."""

@@ -1,0 +1,1 @@
+"""Local documents: reading, splitting and indexing."""

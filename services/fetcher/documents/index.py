@@ -1,0 +1,188 @@
+"""A full-text index of a corpus: one SQLite file in the cache, whole or absent, rebuilt when the corpus changes.
+
+An index is written to a file of its own, put in place by a rename and never written again. So any
+number of processes may build and read it at once: each sees a whole index.
+"""
+
+import math
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from services.fetcher.documents.corpus import Corpus
+from services.fetcher.documents.text import Document
+from services.fetcher.findings import invisible
+from services.fetcher.findings.passages import Window, windows, worth
+from services.fetcher.findings.query import expression, searchable, terms
+from services.fetcher.findings.ranking import Chosen, Match, quotable, ranked
+from services.fetcher.findings.tool import Hit
+from shared.contracts.evidence import Passage
+from shared.errors import Transient
+
+FORMAT: Final = 3
+"""To be raised when what is indexed, or how files are read, changes: every index is then built anew."""
+_SCHEMA: Final = """
+    CREATE TABLE corpus (state TEXT);
+    CREATE TABLE document (id INTEGER PRIMARY KEY, title TEXT, location TEXT, text TEXT, invisible INTEGER);
+    CREATE TABLE piece (id INTEGER PRIMARY KEY, document INTEGER, start INTEGER, stop INTEGER, worth REAL);
+    CREATE VIRTUAL TABLE words USING fts5(title, body, content='', tokenize='porter unicode61 remove_diacritics 2');
+"""
+_CANDIDATES: Final = 200
+_BEST: Final = """
+    SELECT piece.id, document, start, stop, -words.rank * worth FROM words JOIN piece ON piece.id = words.rowid
+    WHERE words MATCH ? AND words.rank MATCH 'bm25(4.0, 1.0)' ORDER BY words.rank LIMIT ?
+"""
+_HAVING: Final = "SELECT rowid FROM words WHERE words MATCH ? AND rowid IN (SELECT value FROM json_each(?))"
+_ABANDONED_S: Final = 3_600
+
+
+class Index:
+    """Searches one corpus. Blocks. Raises `Terminal` for want of documents, `Transient` for want of an index."""
+
+    def __init__(self, corpus: Corpus, cache: Path) -> None:
+        self._corpus = corpus
+        self._path = cache / f"{corpus.key}.sqlite"
+
+    def search(self, query: str, *, limit: int) -> list[Hit]:
+        """At most `limit` documents that answer `query`, best first, in the corpus as it is now.
+
+        An index that turns out to be damaged is built anew, once.
+        """
+        state = f"{FORMAT} {self._corpus.state()}"
+        try:
+            if self._state() != state:
+                self._build(state)
+            return self._hits(query, limit)
+        except (sqlite3.Error, OSError):
+            return self._search_anew(state, query, limit)
+
+    def _search_anew(self, state: str, query: str, limit: int) -> list[Hit]:
+        try:
+            self._build(state)
+            return self._hits(query, limit)
+        except (sqlite3.Error, OSError) as error:
+            raise Transient("docs_index", f"The index {self._path} cannot be built or read: {error}.") from error
+
+    def _state(self) -> str | None:
+        """The state of the corpus that is indexed; `None` where there is no index, or no whole one."""
+        if not self._path.is_file():
+            return None
+        with closing(self._opened()) as db:
+            row = db.execute("SELECT state FROM corpus").fetchone()
+        return row[0] if row else None
+
+    def _hits(self, query: str, limit: int) -> list[Hit]:
+        with closing(self._opened()) as db:
+            matches, weights = _matches(db, terms(query))
+            return list(islice(_distinct(_hit(db, chosen) for chosen in ranked(matches, weights)), limit))
+
+    def _opened(self) -> sqlite3.Connection:
+        # The file is replaced, never written, which `immutable` says: so no locks, and a read-only cache will do.
+        return sqlite3.connect(f"{self._path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+
+    def _build(self, state: str) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f"{self._path.stem}-", suffix=".building", dir=self._path.parent)
+        os.close(descriptor)
+        new = Path(name)
+        try:
+            self._sweep(new)
+            with closing(sqlite3.connect(new)) as db:
+                _fill(db, state, self._corpus.documents())
+            new.replace(self._path)
+        finally:
+            new.unlink(missing_ok=True)
+
+    def _sweep(self, new: Path) -> None:
+        """Remove what builders that were killed have left behind."""
+        for left in new.parent.glob(f"{self._path.stem}-*.building"):
+            with suppress(OSError):
+                if left.stat().st_mtime < new.stat().st_mtime - _ABANDONED_S:
+                    left.unlink()
+
+
+def quotes(documents: Sequence[Document], query: str) -> list[tuple[Passage, ...]]:
+    """For each of these documents the passages that answer `query` best; where none does, how it begins. Blocks.
+
+    They are ranked among each other as those of a corpus are, in an index that is forgotten at once.
+    """
+    with closing(sqlite3.connect(":memory:")) as db:
+        _fill(db, "", iter(documents))
+        matches, weights = _matches(db, terms(query), at_most=_CANDIDATES * len(documents))
+    of: dict[int, list[Match]] = {}
+    for match in matches:
+        of.setdefault(match.document, []).append(match)
+    return [
+        tuple(match.window.passage(document.text) for match in quotable(of[number], weights))
+        if number in of
+        else tuple(window.passage(document.text) for window in islice(windows(document.text), 1))
+        for number, document in enumerate(documents, 1)
+    ]
+
+
+def _fill(db: sqlite3.Connection, state: str, documents: Iterator[Document]) -> None:
+    db.executescript(f"PRAGMA journal_mode = OFF; {_SCHEMA}")
+    with db:
+        db.execute("INSERT INTO corpus VALUES (?)", (state,))
+        for number, document in enumerate(documents, 1):
+            db.execute(
+                "INSERT INTO document VALUES (?, ?, ?, ?, ?)",
+                (number, document.title, document.location, document.text, document.invisible),
+            )
+            _index(db, number, document)
+        db.execute("INSERT INTO words (words) VALUES ('optimize')")
+
+
+def _index(db: sqlite3.Connection, number: int, document: Document) -> None:
+    title = searchable(document.title)
+    for window in windows(document.text):
+        words = document.text[window.start : window.end]
+        piece = (number, window.start, window.end, worth(words))
+        at = db.execute("INSERT INTO piece (document, start, stop, worth) VALUES (?, ?, ?, ?)", piece).lastrowid
+        db.execute("INSERT INTO words (rowid, title, body) VALUES (?, ?, ?)", (at, title, searchable(words)))
+
+
+def _matches(
+    db: sqlite3.Connection, wanted: Sequence[str], *, at_most: int = _CANDIDATES
+) -> tuple[list[Match], dict[str, float]]:
+    """The best windows for any of the terms, and how telling each term is in this corpus, 1 together."""
+    if not wanted:
+        return [], {}
+    rows = db.execute(_BEST, (" OR ".join(map(expression, wanted)), at_most)).fetchall()
+    ids = str([row[0] for row in rows])
+    having = {term: {row[0] for row in db.execute(_HAVING, (expression(term), ids))} for term in wanted}
+    matches = [
+        Match(document, Window(start, stop), relevance, frozenset(term for term in wanted if piece in having[term]))
+        for piece, document, start, stop, relevance in rows
+    ]
+    return matches, _weights(db, wanted)
+
+
+def _weights(db: sqlite3.Connection, wanted: Sequence[str]) -> dict[str, float]:
+    (total,) = db.execute("SELECT count(*) FROM piece").fetchone()
+    count = "SELECT count(*) FROM words WHERE words MATCH ?"
+    having = {term: db.execute(count, (expression(term),)).fetchone()[0] for term in wanted}
+    rarity = {term: math.log(1 + (total - having[term] + 0.5) / (having[term] + 0.5)) for term in wanted}
+    return {term: rarity[term] / sum(rarity.values()) for term in wanted}
+
+
+def _hit(db: sqlite3.Connection, chosen: Chosen) -> Hit:
+    title, location, text, unseen = db.execute(
+        "SELECT title, location, text, invisible FROM document WHERE id = ?", (chosen.document,)
+    ).fetchone()
+    passages = tuple(window.passage(text) for window in chosen.windows)
+    return Hit(title, location, text, passages, stripped=tuple(invisible.told(unseen)))
+
+
+def _distinct(hits: Iterator[Hit]) -> Iterator[Hit]:
+    """Hits that say something new: a copy, whole or of its best part, is no second source."""
+    seen: set[str] = set()
+    for hit in hits:
+        if hit.passages[0].text not in seen:
+            yield hit
+        seen.update(passage.text for passage in hit.passages)

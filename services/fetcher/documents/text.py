@@ -1,0 +1,69 @@
+"""Files of text made readable: what a document is called, and the words that are searched, frozen and quoted."""
+
+from collections.abc import Callable, Mapping
+from pathlib import PurePath
+from typing import Final
+
+from msgspec import Struct
+
+from services.fetcher.documents.html_text import html_text
+from services.fetcher.documents.markdown import markdown_text
+from services.fetcher.documents.prose import unwrapped
+from services.fetcher.documents.rst import rst_text
+from services.fetcher.findings.invisible import visible
+
+_MAX_TITLE: Final = 200
+_UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
+
+
+class Document(Struct, frozen=True):
+    """One document. `text` is what is frozen: every passage is an excerpt of it, character for character."""
+
+    title: str
+    location: str
+    text: str
+    invisible: int = 0
+    """Characters that nobody can see, taken out of it."""
+
+
+def _plain_text(text: str) -> tuple[str, str]:
+    return "", unwrapped(text)
+
+
+_READERS: Final[Mapping[str, Callable[[str], tuple[str, str]]]] = {
+    ".md": markdown_text,
+    ".rst": rst_text,
+    ".txt": _plain_text,
+    ".html": html_text,
+}
+SUFFIXES: Final = frozenset(_READERS)
+"""The kinds of files that are read, by their name."""
+
+
+def read_document(location: str, data: bytes) -> Document | None:
+    """The document that `data` is, after the suffix of `location`; `None` where there is nothing to read.
+
+    Without a title of its own a document is called as its file.
+    """
+    decoded = decode(data)
+    if decoded is None:
+        return None
+    path = PurePath(location)
+    shown = visible(decoded)
+    title, text = _READERS[path.suffix.lower()](shown.text)
+    if not text.strip():
+        return None
+    return Document(" ".join(title.split())[:_MAX_TITLE] or path.name, location, text, len(shown.cuts))
+
+
+def decode(data: bytes) -> str | None:
+    """`data` as text: UTF-8, or UTF-16 by its mark; bytes that are neither become `�`.
+
+    `None` for what is no text: a zero byte, or one character in ten that could not be read.
+    """
+    if data.startswith(_UTF16):
+        return data.decode("utf-16", errors="replace")
+    if b"\0" in data:
+        return None
+    text = data.decode("utf-8-sig", errors="replace")
+    return None if text.count("�") * 10 > len(text) else text

@@ -1,0 +1,85 @@
+"""Which documents answer a query, and with which passages. Pure: the index finds, this judges."""
+
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from typing import Final
+
+from msgspec import Struct
+
+from services.fetcher.findings.passages import Window
+
+RELEVANT: Final = 0.4
+"""The share of a query, by the weight of its terms, that a document must have to be an answer to it."""
+MAX_PASSAGES: Final = 3
+MAX_CHARS: Final = 2_400
+"""Of all passages of one document."""
+_BESIDE_BEST: Final = 0.08
+"""How good a document must be, beside the best one, to be shown with it."""
+_WORTH_ADDING: Final = 0.5
+"""How good a further passage must be, beside the best one."""
+
+
+class Match(Struct, frozen=True):
+    """A window that has some of a query's terms. The higher its `relevance`, the better."""
+
+    document: int
+    window: Window
+    relevance: float
+    terms: frozenset[str]
+
+
+class Chosen(Struct, frozen=True):
+    """A document and the windows of it to quote, best first."""
+
+    document: int
+    windows: tuple[Window, ...]
+
+
+def ranked(matches: Iterable[Match], weights: Mapping[str, float]) -> list[Chosen]:
+    """The relevant documents, best first. `weights` says how telling each term is, 1 together.
+
+    A document is as good as its best window, and a little better for what others add.
+    """
+    judged: list[tuple[float, Chosen]] = []
+    for document, group in groupby(sorted(matches, key=_document), key=_document):
+        chosen = quotable(group, weights)
+        whole = _share(frozenset[str]().union(*(match.terms for match in chosen)), weights)
+        if whole >= RELEVANT:
+            score = _score(chosen[0], weights) * (1 + whole)
+            judged.append((score, Chosen(document, tuple(match.window for match in chosen))))
+    least = _BESIDE_BEST * max((value for value, _ in judged), default=0)
+    judged.sort(key=lambda pair: (-pair[0], pair[1].document))
+    return [chosen for value, chosen in judged if value >= least]
+
+
+def quotable(matches: Iterable[Match], weights: Mapping[str, float]) -> list[Match]:
+    """The windows of one document to quote, best first: one that has more of the query goes before one that has the
+    same word more often."""
+    best, *others = sorted(matches, key=lambda match: (-_score(match, weights), match.window.start))
+    least = _WORTH_ADDING * _score(best, weights)
+    return _quoted(best, [other for other in others if _score(other, weights) >= least])
+
+
+def _document(match: Match) -> int:
+    return match.document
+
+
+def _share(terms: frozenset[str], weights: Mapping[str, float]) -> float:
+    return sum(weights[term] for term in terms)
+
+
+def _score(match: Match, weights: Mapping[str, float]) -> float:
+    return match.relevance * _share(match.terms, weights) ** 2
+
+
+def _quoted(best: Match, others: list[Match]) -> list[Match]:
+    quoted, room = [best], MAX_CHARS - _length(best)
+    for match in others:
+        if len(quoted) < MAX_PASSAGES and _length(match) <= room:
+            quoted.append(match)
+            room -= _length(match)
+    return quoted
+
+
+def _length(match: Match) -> int:
+    return match.window.end - match.window.start

@@ -1,0 +1,136 @@
+"""What tools found made into sources: cleaned, folded, and bounded to fit a message. Pure.
+
+Within these bounds a finding fits in a message, whatever is found: of what is left in a text after cleaning, no
+character takes more than four bytes of JSON.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+from itertools import islice
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from services.fetcher.findings import dedup, invisible
+from services.fetcher.findings.dedup import Shingles
+from services.fetcher.findings.invisible import visible
+from services.fetcher.findings.tool import Hit
+from shared.contracts.evidence import Failure, Passage, Skipped, Source
+
+MAX_SOURCES: Final = 8
+MAX_SKIPPED: Final = 10
+_MAX_TITLE: Final = 300
+_MAX_LOCATION: Final = 1_000
+_MAX_PASSAGES: Final = 5
+_MAX_CHARS: Final = 2_400
+"""Of all passages of a source."""
+_MAX_ALSO: Final = 6
+_MAX_ELSEWHERE: Final = 200
+_MAX_STRIPPED: Final = 4
+_MAX_TOLD: Final = 120
+_MAX_SAID: Final = 240
+_PARTLY: Final = re.compile(r"\d{4}(?:-\d\d)?")
+
+
+class Found(Struct, frozen=True):
+    """A document that the tool `tool` found, cleaned. `also` are the places of those that were folded into it."""
+
+    tool: str
+    hit: Hit
+    shingles: Shingles
+    also: tuple[str, ...] = ()
+
+
+def found(tool: str, hit: Hit) -> Found | None:
+    """The hit without what nobody can see, of which is said how much it was; `None` where nothing is left."""
+    shown = visible(hit.text)
+    if not shown.text.strip():
+        return None
+    passages = tuple(
+        Passage(text, start)
+        for passage in hit.passages
+        for start, end in [(shown.place(passage.start), shown.place(passage.start + len(passage.text)))]
+        if (text := shown.text[start:end])
+    )
+    stripped = (*hit.stripped, *invisible.told(len(shown.cuts)))
+    clean = replace(hit, text=shown.text, passages=passages, stripped=stripped, title=_line(hit.title))
+    return Found(tool, clean, dedup.shingles(shown.text))
+
+
+def folded(known: Sequence[Found], new: Found) -> list[Found]:
+    """`known` with what is new: beside the others, or folded into the one that it says again.
+
+    Two versions of a document may differ in the one word that was asked for: so what its tool chose to quote of it
+    must stand in the other as well.
+    """
+    for at, one in enumerate(known):
+        quoted = all(passage.text in one.hit.text for passage in new.hit.passages)
+        if quoted and dedup.are_same(one.shingles, new.shingles):
+            places = dict.fromkeys((*one.also, new.hit.location))
+            places.pop(one.hit.location, None)
+            return [*known[:at], replace(one, also=tuple(places)), *known[at + 1 :]]
+    return [*known, new]
+
+
+def source(found: Found, *, sha256: str, origin: str, passages: Iterable[Passage]) -> Source:
+    """The source that it is, its text frozen under `sha256`."""
+    hit = found.hit
+    return Source(
+        sha256=sha256,
+        title=_cut(hit.title, _MAX_TITLE),
+        location=_cut(_line(hit.location), _MAX_LOCATION),
+        tool=found.tool,
+        passages=tuple(_fitting(passages)),
+        url=_cut(_line(hit.url), _MAX_LOCATION),
+        status=hit.status,
+        fetched_at=hit.fetched_at,
+        media_type=hit.media_type,
+        bytes_sha256=hit.bytes_sha256,
+        published=_date(hit.published),
+        language=hit.language[:20],
+        origin=origin,
+        also=tuple(_cut(_line(place), _MAX_ELSEWHERE) for place in found.also[:_MAX_ALSO]),
+        stripped=tuple(_cut(_line(told), _MAX_TOLD) for told in hit.stripped[:_MAX_STRIPPED]),
+    )
+
+
+def skipped(passed_over: Sequence[Skipped]) -> tuple[Skipped, ...]:
+    """What was passed over, bounded; the last one counts those that there is no room for."""
+    fitting = tuple(
+        Skipped(
+            _cut(_line(one.location), _MAX_ELSEWHERE),
+            Failure(one.failure.code, _cut(_line(one.failure.message), _MAX_SAID)),
+        )
+        for one in passed_over[:MAX_SKIPPED]
+    )
+    left = len(passed_over) - len(fitting)
+    more = Skipped("", Failure("more", f"{left + 1} more were passed over."))
+    return (*fitting[:-1], more) if left else fitting
+
+
+def _fitting(passages: Iterable[Passage]) -> Iterator[Passage]:
+    """The first passages, the last of them cut short where there is no room for more."""
+    room = _MAX_CHARS
+    for passage in islice(passages, _MAX_PASSAGES):
+        if room:
+            text = passage.text[:room]
+            room -= len(text)
+            yield Passage(text, passage.start)
+
+
+def _date(told: str | None) -> str | None:
+    """A date as ISO 8601 has it, whatever else stands behind it; `None` for what is none."""
+    try:
+        return date.fromisoformat(told[:10]).isoformat() if told else None
+    except ValueError:
+        return told if told and _PARTLY.fullmatch(told) else None
+
+
+def _line(text: str) -> str:
+    return " ".join(visible(text).text.split())
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -1,0 +1,132 @@
+"""A PDF read: the words that show on its pages, its title and its date.
+
+Letters that are white, transparent or too small to be seen are taken out and said to be. So is invisible text beside
+visible text; where all text of a page is invisible it is what a scanner read from the picture, and stays.
+"""
+
+import re
+from collections.abc import Iterator
+from ctypes import byref, c_uint
+from typing import Any, Final
+
+import pypdfium2  # pyright: ignore[reportMissingTypeStubs]
+import pypdfium2.raw  # pyright: ignore[reportMissingTypeStubs]
+from msgspec import Struct
+
+from services.fetcher.documents.prose import unwrapped
+from services.fetcher.sandbox.hidden import told
+from services.fetcher.sandbox.protocol import MAX_TEXT, Reading, cut
+
+pdfium: Any = pypdfium2.raw
+"""Bindings made from C headers, which have no types."""
+_MAX_PAGES: Final = 300
+_NEARLY_WHITE: Final = 235
+_NEARLY_CLEAR: Final = 16
+_SMALLEST_PT: Final = 1.5
+_HYPHEN: Final = re.compile("[\x02\ufffe]\r?\n?")
+_DATE: Final = re.compile(r"D:(\d{4})(\d\d)?(\d\d)?")
+
+
+class _Letter(Struct):
+    sign: int
+    shows: bool
+    laid_over: bool
+
+
+def read_pdf(data: bytes) -> Reading:
+    """What the document says. Its fault is `encrypted`, `damaged` or `empty` where it says nothing to us."""
+    try:
+        document: Any = pypdfium2.PdfDocument(data)
+    except pypdfium2.PdfiumError as error:
+        if getattr(error, "err_code", None) == pdfium.FPDF_ERR_PASSWORD:
+            return Reading(fault=("encrypted", "It is a PDF that opens with a password only."))
+        return Reading(fault=("damaged", "It is no PDF that can be opened."))
+    try:
+        return _read(document)
+    finally:
+        document.close()
+
+
+def _read(document: Any) -> Reading:
+    pages: list[str] = []
+    hidden: list[str] = []
+    room = MAX_TEXT
+    count = min(len(document), _MAX_PAGES)
+    for number in range(count):
+        if room <= 0:
+            break
+        shown, unseen = _page(document[number])
+        pages.append(unwrapped(shown))
+        hidden += unseen
+        room -= len(shown)
+    text, too_long = cut("\n\n".join(page for page in pages if page.strip()))
+    if not text.strip():
+        return Reading(fault=("empty", "It is a PDF without words; pictures of words are not read."))
+    if len(document) > len(pages):
+        too_long = (f"everything after page {len(pages)} of {len(document)}",)
+    details: Any = document.get_metadata_dict()
+    title = " ".join(str(details.get("Title", "")).split())
+    return Reading(text, title or _first_line(text), _published(details), "", (*told(hidden), *too_long))
+
+
+def _page(page: Any) -> tuple[str, list[str]]:
+    """The text that shows, and the passages that do not."""
+    words: Any = page.get_textpage()
+    try:
+        letters = list(_letters(words))
+    finally:
+        words.close()
+        page.close()
+    scanned = all(letter.laid_over for letter in letters if not chr(letter.sign).isspace())
+    shown: list[int] = []
+    unseen: list[list[int]] = []
+    was_shown = True
+    for letter in letters:
+        shows = letter.shows and (scanned or not letter.laid_over)
+        if not shows and was_shown:
+            unseen.append([])
+        (shown if shows else unseen[-1]).append(letter.sign)
+        was_shown = shows
+    passages = [" ".join(_text(run).split()) for run in unseen]
+    return _HYPHEN.sub("", _text(shown)).replace("\r\n", "\n"), [
+        each for each in passages if any(map(str.isalnum, each))
+    ]
+
+
+def _letters(words: Any) -> Iterator[_Letter]:
+    """Each character of a page. A blank shows where what stands before it does."""
+    red, green, blue, alpha = c_uint(), c_uint(), c_uint(), c_uint()
+    box = pdfium.FS_RECTF()
+    last = _Letter(0, True, False)
+    for at in range(words.count_chars()):
+        sign: int = pdfium.FPDFText_GetUnicode(words, at)
+        if sign <= 32 or pdfium.FPDFText_IsGenerated(words, at) == 1:
+            yield _Letter(sign, last.shows, last.laid_over)
+            continue
+        shows = True
+        if pdfium.FPDFText_GetFillColor(words, at, byref(red), byref(green), byref(blue), byref(alpha)):
+            is_white = min(red.value, green.value, blue.value) >= _NEARLY_WHITE
+            shows = not is_white and alpha.value >= _NEARLY_CLEAR
+        if pdfium.FPDFText_GetLooseCharBox(words, at, byref(box)):
+            shows = shows and abs(box.top - box.bottom) >= _SMALLEST_PT
+        last = _Letter(sign, shows, _is_laid_over(words, at))
+        yield last
+
+
+def _is_laid_over(words: Any, at: int) -> bool:
+    thing = pdfium.FPDFText_GetTextObject(words, at)
+    return bool(thing) and pdfium.FPDFTextObj_GetTextRenderMode(thing) == pdfium.FPDF_TEXTRENDERMODE_INVISIBLE
+
+
+def _text(signs: list[int]) -> str:
+    """Characters, from numbers some of which may be the halves of one."""
+    return "".join(map(chr, signs)).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0][:200]
+
+
+def _published(details: Any) -> str | None:
+    match = _DATE.match(str(details.get("CreationDate", "")))
+    return "-".join(part for part in match.groups() if part) if match else None

@@ -1,0 +1,94 @@
+"""A few processes that read pages. One that dies, or takes too long, is replaced, and its page is skipped."""
+
+import asyncio
+import contextlib
+import logging
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from typing import Final
+
+import msgspec
+
+from services.fetcher.sandbox.protocol import LENGTH, Order, Reading, Reply
+from shared.errors import Terminal, Transient
+
+logger = logging.getLogger(__name__)
+
+_COMMAND: Final = (sys.executable, "-I", "-X", "utf8", "-m", "services.fetcher.sandbox.worker")
+_LONGEST_REPLY: Final = 16 * 1024 * 1024
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(Reply).decode
+
+
+class Readers:
+    """Reads documents in `at_most` processes, started when there is something to read, each for `timeout_s` at most."""
+
+    def __init__(self, *, at_most: int = 2, timeout_s: float = 10.0) -> None:
+        self._timeout_s = timeout_s
+        self._places = asyncio.Semaphore(at_most)
+        self._idle: list[Process] = []
+        self._busy: set[Process] = set()
+
+    async def read(self, order: Order) -> Reading:
+        """What the document says. Raises `Terminal` with its fault, also where a process dies of it."""
+        async with self._places:
+            process = await self._taken()
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    reply = await _asked(process, order)
+            except TimeoutError as error:
+                raise Terminal("slow_to_read", f"Reading it takes longer than {self._timeout_s:g} s.") from error
+            except (EOFError, OSError, msgspec.MsgspecError) as error:
+                logger.warning("A reader of pages died of one: %s.", error, extra={"event": "page.reader_died"})
+                raise Terminal("damaged", "It cannot be read: whoever tries, dies.") from error
+            else:
+                if not reply.last:
+                    self._idle.append(process)
+            finally:
+                self._busy.discard(process)
+                if process not in self._idle:
+                    await _ended(process)
+        if reply.reading.fault:
+            raise Terminal(*reply.reading.fault)
+        return reply.reading
+
+    async def close(self) -> None:
+        """End every process."""
+        processes, self._idle = [*self._idle, *self._busy], []
+        await asyncio.gather(*map(_ended, processes))
+
+    async def _taken(self) -> Process:
+        while self._idle:
+            process = self._idle.pop()
+            if process.returncode is None:
+                self._busy.add(process)
+                return process
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *_COMMAND, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={}, limit=_LONGEST_REPLY
+            )
+        except OSError as error:
+            raise Transient("no_reader", f"No process could be started to read pages: {error}.") from error
+        self._busy.add(process)
+        return process
+
+
+async def _asked(process: Process, order: Order) -> Reply:
+    assert process.stdin
+    assert process.stdout
+    message = _encode(order)
+    process.stdin.write(LENGTH.pack(len(message)) + message)
+    await process.stdin.drain()
+    (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
+    if length > _LONGEST_REPLY:
+        raise EOFError(f"it replied with {length:,} bytes")
+    return _decode(await process.stdout.readexactly(length))
+
+
+async def _ended(process: Process) -> None:
+    """End this process now; return when it has ended."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+    await process.wait()

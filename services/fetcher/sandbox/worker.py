@@ -1,0 +1,96 @@
+"""`python -m services.fetcher.sandbox.worker`: reads documents that others wrote, one by one, and may die of one.
+
+It is given neither the environment nor anything else but standard input and output, and as much memory and time as
+one document may take. Its input ending is its end.
+"""
+
+import logging
+import os
+import resource
+import sys
+import warnings
+from contextlib import suppress
+from typing import BinaryIO, Final
+
+import msgspec
+
+from services.fetcher.sandbox.html_page import read_html
+from services.fetcher.sandbox.protocol import LENGTH, Order, Reading, Reply
+
+MEMORY: Final = 1024 * 1024 * 1024
+"""Bytes of address space."""
+_CPU_S: Final = 20
+"""For one document; whoever waits gives up sooner. This ends the work that nobody waits for any more."""
+_ENOUGH_MEMORY: Final = 300 * 1024 * 1024
+_ENOUGH: Final = 200
+"""After so much memory or so many documents a new process takes over, so that nothing that leaks can grow."""
+
+
+def read(order: Order) -> Reading:
+    """The document read. What is wrong with it is its fault, whatever that raises."""
+    try:
+        if order.kind == "pdf":
+            from services.fetcher.sandbox.pdf_page import read_pdf
+
+            return read_pdf(order.data)
+        return read_html(order.data, order.charset)
+    except MemoryError:
+        return Reading(fault=("too_much", "Reading it takes more memory than a page may have."))
+    except RecursionError:
+        return Reading(fault=("damaged", "It is nested too deep to be read."))
+    except Exception:  # whatever a library makes of a hostile page is that page's fault
+        return Reading(fault=("damaged", "It cannot be read: it is damaged, or made to mislead its readers."))
+
+
+def serve(orders: BinaryIO, replies: BinaryIO) -> None:
+    """Read until there is nothing more to read, or enough has been read."""
+    order_of = msgspec.msgpack.Decoder(Order).decode
+    for number in range(1, _ENOUGH + 1):
+        length = orders.read(LENGTH.size)
+        if len(length) < LENGTH.size:
+            return
+        _limit_time()
+        reading = read(order_of(orders.read(*LENGTH.unpack(length))))
+        last = number == _ENOUGH or _memory() > _ENOUGH_MEMORY
+        reply = msgspec.msgpack.encode(Reply(reading, last))
+        replies.write(LENGTH.pack(len(reply)) + reply)
+        replies.flush()
+        if last:
+            return
+
+
+def _memory() -> int:
+    """The most bytes of memory that this process has had.
+
+    Not `ru_maxrss` where there is better: on Linux that begins with what its parent had.
+    """
+    with suppress(OSError), open("/proc/self/status", "rb") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(b"VmHWM"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _limit_time() -> None:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + _CPU_S, hard))
+
+
+def _limit_everything_else() -> None:
+    for what, most in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0)):
+        with suppress(ValueError):  # not every system takes every limit
+            resource.setrlimit(what, (most, most))
+
+
+def main() -> None:
+    """Serve whoever started this, on the standard output that nothing else may write to."""
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+    sys.setrecursionlimit(2_000)
+    _limit_everything_else()
+    serve(sys.stdin.buffer, replies)
+
+
+if __name__ == "__main__":
+    main()

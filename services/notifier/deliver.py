@@ -1,0 +1,209 @@
+"""Works off what one endpoint is to be told.
+
+The durable consumer of the endpoint hands each asking to one notifier at a time and brings it back until it is
+acknowledged; the boxes say what is left to do. Send first, record second: a crash between the two sends again,
+under the same id.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+from msgspec import Struct
+
+from services.notifier import message
+from services.notifier.http import WITHIN_S, Send
+from services.notifier.schedule import Over, Try, Wait, due, follows
+from shared.contracts import deliveries as contract
+from shared.contracts import envelope
+from shared.contracts.deliveries import Box, DeliveryTried, Result, parse_box
+from shared.contracts.evidence import Failure
+from shared.contracts.subjects import Slot
+from shared.errors import ContractError, DossierError, Refused
+from shared.runtime.deliveries import Story, fill, stories
+from shared.runtime.endpoints import Endpoint
+from shared.runtime.log import Delivery, Full, Log, Stored, Tasks
+from shared.runtime.retrying import patiently
+
+logger = logging.getLogger(__name__)
+
+SOURCE: Final = "dossier/notifier"
+AT_ONCE: Final = 4
+"""So many messages are under way to one endpoint from one process."""
+_LOOK_AGAIN_S: Final = 86_400.0
+_AGAIN_S: Final = 1.0
+_UNREAD: Final = timedelta(hours=1)
+_GRACE_S: Final = WITHIN_S + 5.0
+
+
+def uncounted(_endpoint: str, _result: Result) -> None:
+    """Nobody counts."""
+
+
+class Where(Struct, frozen=True):
+    """What a teller works with: the runs, the deliveries, the way out, the time, and where people read."""
+
+    research: Log
+    deliveries: Log
+    send: Send
+    now: Callable[[], datetime]
+    public_url: str
+    count: Callable[[str, Result], None] = uncounted
+    """Hears of every try: of which endpoint, with what result."""
+
+
+class Teller:
+    """Tells one endpoint. A slow or dead one holds up nobody else: each has its own consumer and its own places."""
+
+    def __init__(self, endpoint: Endpoint, where: Where) -> None:
+        self._endpoint = endpoint
+        self._where = where
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Tell until `stop`; what is under way then is brought to its end."""
+        consumer = contract.teller(self._endpoint.name)
+        async with self._where.deliveries.tasks(consumer, at_most=AT_ONCE) as tasks:
+            closing = asyncio.create_task(_close_on(stop, tasks))
+            try:
+                async for deliveries in tasks:
+                    for delivery in deliveries:
+                        task = asyncio.create_task(self._handle(delivery, tasks))
+                        self._under_way.add(task)
+                        task.add_done_callback(self._under_way.discard)
+                if self._under_way:
+                    await asyncio.wait(self._under_way, timeout=_GRACE_S)
+            finally:
+                await _cancelled(closing, *self._under_way)
+
+    async def _handle(self, delivery: Delivery, tasks: Tasks) -> None:
+        try:
+            again = await self._told(delivery)
+            if again is None:
+                await delivery.ack()
+            else:
+                wait_s = (again - self._where.now()).total_seconds()
+                await delivery.nak(delay_s=min(max(wait_s, 0.0), _LOOK_AGAIN_S))
+        except DossierError as error:
+            logger.warning(
+                "%s cannot be dealt with now: %s", delivery.message.subject, error, extra={"event": "delivery.put_off"}
+            )
+            await asyncio.sleep(_AGAIN_S)
+        except Exception:
+            logger.exception("%s cannot be dealt with", delivery.message.subject, extra={"event": "delivery.defect"})
+        finally:
+            await tasks.release()
+
+    async def _told(self, delivery: Delivery) -> datetime | None:
+        """Do what is due; the moment to come back, `None` for never."""
+        box = parse_box(delivery.message.subject)
+        if box is None:
+            return None
+        handed = delivery.message
+        [story] = await patiently(lambda: stories(self._where.deliveries, [box.delivery], known=[handed]))
+        if box.ask not in story.asked:
+            logger.error(
+                "%s cannot be read here; it is left to a newer release.",
+                handed.subject,
+                extra={"event": "delivery.unreadable"},
+            )
+            return self._where.now() + _UNREAD
+        match due(story, box.ask, self._where.now()):
+            case Over():
+                return None
+            case Wait(until=until):
+                return until
+            case Try(n=n):
+                return await self._record(box, n, await self._tried(story, box, n))
+
+    async def _tried(self, story: Story, box: Box, n: int) -> DeliveryTried:
+        if await self._is_moot(story):
+            return DeliveryTried(result="moot")
+        if box.ask == 1 and await self._is_disabled():
+            text = "The endpoint answered 410 Gone before; it was not tried."
+            return DeliveryTried(result="disabled", error=Failure("disabled", text))
+        delivery, asked = story.delivery, story.asked[box.ask]
+        sent = message.body(self._endpoint, delivery, asked, public_url=self._where.public_url)
+        headers = message.headers(self._endpoint, delivery, sent, self._where.now())
+        answer = await self._where.send(self._endpoint.url.get_secret_value(), headers, sent)
+        return follows(delivery, n, answer, self._where.now())
+
+    async def _record(self, box: Box, n: int, tried: DeliveryTried) -> datetime | None:
+        """Fill the attempt's box; when the next is due. If another filled it, look again at once."""
+        now = self._where.now()
+        one = fill(box.delivery.tried(box.ask, n), tried, source=SOURCE, time=now)
+        [filled] = await self._where.deliveries.fill([one])
+        match filled:
+            case Refused():
+                raise filled
+            case Full():
+                return now
+            case Stored():
+                _say(box, n, tried)
+                self._where.count(box.delivery.endpoint, tried.result)
+                return tried.due
+
+    async def _is_moot(self, story: Story) -> bool:
+        """Whether a deadline need not be told of: nobody can decide any more, somebody has, or it is another by now."""
+        delivery = story.delivery
+        if delivery.event_type != "deadline.near" or story.ask != 1:
+            return False
+        deadline = story.asked[1].told.deadline
+        if deadline and self._where.now() >= deadline:
+            return True
+        over = (
+            Slot(delivery.run, "decision", delivery.round),
+            Slot(delivery.run, "completed"),
+            Slot(delivery.run, "extension", delivery.round, delivery.extension + 1),
+        )
+        return bool(await self._where.research.last([slot.subject for slot in over], leader=True))
+
+    async def _is_disabled(self) -> bool:
+        """Whether the last that was heard of this endpoint is that it is gone."""
+        newest = await self._where.deliveries.newest(contract.tries_of(self._endpoint.name))
+        try:
+            last = envelope.decode_record(newest.data) if newest else None
+        except ContractError:
+            return False
+        return isinstance(last, DeliveryTried) and last.result == "disabled"
+
+
+def _say(box: Box, n: int, tried: DeliveryTried) -> None:
+    """A line in the process's log; the URL, which may be a secret, is never in it."""
+    why = tried.error.message if tried.error else ""
+    match tried.result:
+        case "failed":
+            logger.warning(
+                "%s attempt %d: %s Again at %s.",
+                box.delivery.id,
+                n,
+                why,
+                tried.due,
+                extra={"event": "delivery.failed", "run_id": box.delivery.run},
+            )
+        case "gave_up" | "disabled":
+            logger.error(
+                "%s is not delivered, after %d attempts: %s",
+                box.delivery.id,
+                n,
+                why,
+                extra={"event": "delivery.given_up", "run_id": box.delivery.run},
+            )
+        case "delivered" | "moot":
+            logger.info(
+                "%s: %s", box.delivery.id, tried.result, extra={"event": "delivery.over", "run_id": box.delivery.run}
+            )
+
+
+async def _close_on(stop: asyncio.Event, tasks: Tasks) -> None:
+    await stop.wait()
+    await tasks.close()
+
+
+async def _cancelled(*tasks: asyncio.Task[None]) -> None:
+    """End these. What NATS did not let be recorded in time is sent again by whoever comes after."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,159 @@
+"""Hears of holds and ends in `RESEARCH`, and asks that each endpoint be told which wants to know.
+
+Ask first, acknowledge second: a crash between the two brings the fact back, and its boxes are then found full.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+from services.notifier.deliver import SOURCE
+from services.notifier.schedule import SPAN
+from shared.contracts import envelope
+from shared.contracts.deliveries import ENDED, NOTICES, Delivery, DeliveryAsked, Told, hold_event, near_event
+from shared.contracts.envelope import Event
+from shared.contracts.facts import HoldExtended, HoldOpened, RunAccepted, RunCompleted
+from shared.contracts.messages import Message
+from shared.contracts.subjects import Slot, parse_slot
+from shared.errors import ContractError, DossierError, Refused
+from shared.runtime.deliveries import fill
+from shared.runtime.endpoints import Webhooks
+from shared.runtime.log import Delivery as Handed
+from shared.runtime.log import Log
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE: Final = 32
+_AGAIN_S: Final = 1.0
+_SETTLED_S: Final = 3.0
+"""So long after a hold opened it is clear whether it waits for a person, where the request asked for none; and so long
+after an extension, whether it came in time."""
+
+
+class Noticer:
+    """Turns what happens to runs into what is to be told."""
+
+    def __init__(self, research: Log, deliveries: Log, webhooks: Webhooks, now: Callable[[], datetime]) -> None:
+        self._research = research
+        self._deliveries = deliveries
+        self._webhooks = webhooks
+        self._now = now
+
+    async def run(self) -> None:
+        """Notice until cancelled."""
+        async with self._research.tasks(NOTICES, at_most=AT_ONCE) as tasks:
+            async for facts in tasks:
+                await asyncio.gather(*(self._handle(fact) for fact in facts))
+                await tasks.release(len(facts))
+
+    async def _handle(self, fact: Handed) -> None:
+        try:
+            wait_s = await self._notice(fact.message)
+        except DossierError as error:
+            logger.warning(
+                "%s cannot be told of now: %s", fact.message.subject, error, extra={"event": "notice.put_off"}
+            )
+            wait_s = _AGAIN_S
+        await (fact.nak(delay_s=wait_s) if wait_s else fact.ack())
+
+    async def _notice(self, message: Message) -> float:
+        """Ask for what is to be told; how long to wait and look again, 0 for never."""
+        slot = parse_slot(message.subject)
+        if slot is None or self._now() - message.time > SPAN:
+            return 0.0
+        try:
+            event = envelope.decode(message.data)
+        except ContractError as error:
+            logger.error(
+                "%s is not told of, for it cannot be read here: %s",
+                message.subject,
+                error,
+                extra={"event": "notice.unreadable", "run_id": slot.run},
+            )
+            return 0.0
+        request = await self._request(slot.run)
+        if request is None:
+            return 0.0
+        if isinstance(event.fact, HoldOpened) and request.approval == "auto":
+            if (wait_s := _SETTLED_S - (self._now() - message.time).total_seconds()) > 0:
+                return wait_s
+            if await self._is_decided(slot):
+                return 0.0
+        asked = asked_of(slot, event, message, request, near=self._webhooks.near)
+        fills = [
+            fill(delivery.asked(1), record, source=SOURCE, time=self._now())
+            for endpoint in self._webhooks.endpoints
+            for named, record in asked
+            if (delivery := Delivery(endpoint.name, slot.run, named)).event_type in endpoint.events
+        ]
+        for filled in await self._deliveries.fill(fills):
+            if isinstance(filled, Refused):
+                raise filled
+        return 0.0
+
+    async def _is_decided(self, hold: Slot) -> bool:
+        """Whether a hold of a run that asked for no person was let through; one over its budget, say, waits for one."""
+        decision = Slot(hold.run, "decision", hold.round).subject
+        return bool(await self._research.last([decision], leader=True))
+
+    async def _request(self, run: str) -> RunAccepted | None:
+        slot = Slot(run, "accepted")
+        stored = (await self._research.last([slot.subject])).get(slot.subject)
+        try:
+            fact = envelope.decode(stored.data).fact if stored else None
+        except ContractError:
+            return None
+        return fact if isinstance(fact, RunAccepted) else None
+
+
+def asked_of(
+    slot: Slot, event: Event, message: Message, request: RunAccepted, *, near: timedelta
+) -> list[tuple[str, DeliveryAsked]]:
+    """What is to be told of a fact, and when: each event with its content."""
+    match event.fact:
+        case HoldOpened() as hold:
+            return list(_of_hold(slot, hold, message, request, near))
+        case HoldExtended(deadline=deadline, digest=digest):
+            told = _waiting(slot, request, deadline, digest)
+            due = max(deadline - near, message.time + timedelta(seconds=_SETTLED_S))
+            return [(near_event(slot.round, slot.index), _asked(told, message, due))]
+        case RunCompleted() as ended:
+            told = Told(
+                run_id=slot.run,
+                q=request.q,
+                requested_by=request.requested_by,
+                digest=ended.digest,
+                outcome=ended.outcome,
+                ok=ended.ok,
+                reason=ended.reason,
+                by=ended.by,
+            )
+            return [(ENDED, _asked(told, message, message.time))]
+        case _:
+            return []
+
+
+def _of_hold(
+    slot: Slot, hold: HoldOpened, message: Message, request: RunAccepted, near: timedelta
+) -> Iterable[tuple[str, DeliveryAsked]]:
+    told = _waiting(slot, request, hold.deadline, hold.digest)
+    yield hold_event(slot.round), _asked(told, message, message.time)
+    if (due := hold.deadline - near) > message.time:
+        yield near_event(slot.round), _asked(told, message, due)
+
+
+def _waiting(slot: Slot, request: RunAccepted, deadline: datetime, digest: str | None) -> Told:
+    return Told(
+        run_id=slot.run,
+        q=request.q,
+        requested_by=request.requested_by,
+        round=slot.round,
+        deadline=deadline,
+        digest=digest,
+    )
+
+
+def _asked(told: Told, message: Message, due: datetime) -> DeliveryAsked:
+    return DeliveryAsked(told=told, happened_at=max(message.time, due), due=due, fact_seq=message.seq)

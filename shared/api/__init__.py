@@ -1,0 +1,1 @@
+"""The HTTP API's schemas, shared by the coordinator and its clients."""

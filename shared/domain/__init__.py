@@ -1,0 +1,1 @@
+"""The rules of a run: pure functions over frozen values."""

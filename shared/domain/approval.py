@@ -1,0 +1,130 @@
+"""Whose approval counts: four-eyes and quorum. Pure.
+
+People are told apart by what vouches for them. A key does; a name in a message, or beside the token of the data folder,
+is anybody's claim. Where it matters who approves, who is only claimed to be somebody does not count.
+"""
+
+from hashlib import sha256
+from typing import Final
+from unicodedata import normalize
+
+from msgspec import Struct
+
+from shared.contracts.evidence import Finding
+from shared.contracts.facts import DecisionApproved, DecisionRejected, HoldOpened, VoteCast
+from shared.domain.budget import limit
+from shared.domain.run import Box, Round, Run
+
+LOCAL = "local"
+"""In the place of a key's id: the token of the data folder."""
+
+
+class Rules(Struct, frozen=True):
+    """What an operator demands of approvals. `trusts_nats`: a name in a message is as good as a key's."""
+
+    quorum: int = 1
+    four_eyes: bool = False
+    trusts_nats: bool = False
+
+    @property
+    def ask_who(self) -> bool:
+        """Whether it matters who approves."""
+        return self.quorum > 1 or self.four_eyes
+
+
+RELAXED: Final = Rules()
+"""Any approval will do."""
+
+
+def demanded(hold: HoldOpened, rules: Rules) -> Rules:
+    """What this hold demands: as it was recorded when it opened, whatever the settings are by now."""
+    return Rules(hold.quorum, hold.four_eyes, rules.trusts_nats)
+
+
+def person(name: str, auth: str, *, trusts_nats: bool) -> str | None:
+    """Who that is, the same for all their keys; `None` where nothing vouches for the name."""
+    how, _, key = auth.partition(":")
+    vouched = (how in ("key", "session") and key != LOCAL) or (how == "nats" and trusts_nats)
+    return (normalize("NFKC", name).strip().casefold() or None) if vouched else None
+
+
+def voter(who: str) -> str:
+    """The last token of the box for this person's vote."""
+    return sha256(who.encode()).hexdigest()[:32]
+
+
+def objection(run: Run, name: str, auth: str, rules: Rules) -> tuple[str, str] | None:
+    """Why an approval by this person cannot count, as a code and a sentence; `None` where it does."""
+    hold = run.current.hold.fact if run.current.hold else None
+    rules = demanded(hold, rules) if hold else rules
+    if not rules.ask_who:
+        return None
+    if hold is None:
+        return "not_held", f"Run {run.id} is not on hold yet; here an approval counts only on evidence that is there."
+    who = person(name, auth, trusts_nats=rules.trusts_nats)
+    if who is None:
+        text = (
+            f"It matters who approves run {run.id}, and nothing vouches for {name!r}: approve with a key of your own."
+        )
+        return "unidentified", text
+    return (_same_eyes(run, who, rules) if rules.four_eyes else None) or _voted(run, who)
+
+
+def _same_eyes(run: Run, who: str, rules: Rules) -> tuple[str, str] | None:
+    assert run.accepted
+    asked = run.accepted.fact
+    requester = person(asked.requested_by, asked.auth, trusts_nats=rules.trusts_nats)
+    if requester is None:
+        text = f"Nobody can approve run {run.id}: approver and requester must differ, and who asked is not known."
+        return "requester_unknown", f"{text} Reject it, and ask again over HTTP with a key."
+    if requester == who:
+        return "four_eyes", f"Run {run.id} was asked for by {asked.requested_by}; somebody else has to approve it."
+    return None
+
+
+def _voted(run: Run, who: str) -> tuple[str, str] | None:
+    cast = run.current.votes.get(voter(who))
+    return ("voted", f"{cast.fact.by} has approved run {run.id} already; others have to as well.") if cast else None
+
+
+def votes(round_: Round) -> list[Box[VoteCast]]:
+    """The votes on the evidence of a round's hold, the first one first."""
+    digest = round_.hold.fact.digest if round_.hold else None
+    cast = (vote for vote in round_.votes.values() if vote.fact.digest == digest)
+    return sorted(cast, key=lambda vote: vote.seq)
+
+
+def is_carried(run: Run) -> bool:
+    """Whether enough have voted on the evidence that the run is held with."""
+    hold = run.current.hold.fact if run.current.hold else None
+    return hold is not None and hold.quorum > 1 and len(votes(run.current)) >= hold.quorum
+
+
+def carried(
+    run: Run, number: int, hold: HoldOpened, findings: tuple[Finding, ...]
+) -> DecisionApproved | DecisionRejected | None:
+    """The decision that enough votes on `findings` make; `None` while there are fewer.
+
+    It is made of the first that suffice, so it is the same whenever it is looked at. A source that any of them leaves
+    out is left out; where that leaves nothing to write from, the run is rejected. It may cost what all of them allow.
+    """
+    enough = [vote.fact for vote in votes(run.in_round(number))[: hold.quorum]]
+    if hold.quorum < 2 or len(enough) < hold.quorum:
+        return None
+    names = tuple(vote.by for vote in enough)
+    exclude = tuple(sorted({source for vote in enough for source in vote.exclude}))
+    by = ", ".join(names)
+    if not {source.sha256 for finding in findings for source in finding.sources} - set(exclude):
+        text = f"Between them, {by} left out every source."
+        return DecisionRejected(by=by, via="quorum", comment=text, digest=hold.digest)
+    comment = "\n".join(f"{vote.by}: {vote.comment}" for vote in enough if vote.comment)
+    most = [most for vote in enough if (most := vote.max_cost_usd or limit(run)) is not None]
+    return DecisionApproved(
+        by=by,
+        via="quorum",
+        comment=comment,
+        digest=hold.digest,
+        exclude=exclude,
+        voters=names,
+        max_cost_usd=min(most, default=None),
+    )

@@ -1,0 +1,142 @@
+"""What a run may cost, and what it does: limits are judged by what is recorded alone. Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from msgspec.structs import replace
+
+from shared.contracts.evidence import Estimate, Finding
+from shared.contracts.facts import DecisionApproved, DecisionRevised, HoldOpened, PlanMade, RunCompleted
+from shared.contracts.tokens import BYTES_PER_TOKEN, PASSAGES
+from shared.domain.run import Run
+
+_BESIDE: Final = 10_000
+"""Bytes that a writer's prompt has at most beside question, sub-queries and sources: its instructions and form."""
+_PER_SOURCE: Final = 250
+_PER_PASSAGE: Final = 40
+_MAX_LABEL: Final = 200
+_JUDGED: Final = 44_000
+"""Bytes of a judge's prompt at most."""
+_TRIES: Final = 2
+"""Calls for one answer: a reply that is invalid is corrected once."""
+_BY_RULE: Final = "offline"
+
+
+@dataclass(frozen=True)
+class Writer:
+    """The model that writes: its name, the tokens of its longest reply, and what so many tokens in and out cost."""
+
+    model: str
+    reply: int
+    cost: Callable[[int, int], float | None]
+    judge: "Writer | None" = None
+    """The model that judges what was written, where one does."""
+
+    def most(self, tokens: int) -> float | None:
+        """What all calls cost that a report from a prompt of so many tokens may take: it is asked for, its lost quotes
+        are asked for, it is judged; each time an invalid reply is corrected, which is asked with the reply before it.
+        """
+        calls = [(self, tokens), *[(self, tokens + 2 * self.reply)] * (2 * _TRIES - 1)]
+        if self.judge:
+            told = -(-_JUDGED // BYTES_PER_TOKEN)
+            calls += [(self.judge, told), (self.judge, told + 2 * self.judge.reply)]
+        costs = [model.cost(into, model.reply) for model, into in calls]
+        known = [cost for cost in costs if cost is not None]
+        return sum(known) if len(known) == len(costs) else None
+
+
+def limit(run: Run) -> float | None:
+    """What the run may cost: as was asked for, unless a reviewer has said otherwise since. `None`: no limit."""
+    said = run.accepted.fact.max_cost_usd if run.accepted else None
+    for _, round_ in sorted(run.rounds.items()):
+        decision = round_.decision.fact if round_.decision else None
+        if isinstance(decision, DecisionApproved | DecisionRevised) and decision.max_cost_usd is not None:
+            said = decision.max_cost_usd
+    return said
+
+
+def left(run: Run) -> float | None:
+    """What the run may still cost; `None` for no limit."""
+    most = limit(run)
+    return None if most is None else max(0.0, most - (run.usage().cost_usd or 0.0))
+
+
+def within(hold: HoldOpened, most: float | None) -> bool:
+    """Whether the report of a hold can be paid for where the run may cost `most`. Of an unknown price nobody knows."""
+    if most is None or hold.estimate is None:
+        return True
+    return hold.estimate.cost_usd is not None and hold.spent_usd + hold.estimate.cost_usd <= most
+
+
+def over_budget(run: Run) -> bool:
+    """Whether the run waits on a hold whose report could cost more than the run may."""
+    round_ = run.current
+    return bool(round_.hold and not round_.decision and not run.completed and not within(round_.hold.fact, limit(run)))
+
+
+def decided_by_policy(run: Run) -> bool:
+    """Whether nobody is to be asked about the hold: `auto`, in the first round, of a report that can be paid for.
+
+    Not where the hold says that it matters who approves.
+    """
+    hold = run.current.hold.fact if run.current.hold else None
+    auto = run.accepted is not None and run.accepted.fact.approval == "auto"
+    if hold is None or hold.quorum > 1 or hold.four_eyes:
+        return False
+    return auto and run.round == 1 and within(hold, limit(run))
+
+
+def writing_budget(run: Run, hold: HoldOpened) -> float | None:
+    """What writing may cost: what is left, unless a reviewer gave a limit although no price was known."""
+    decision = run.current.decision.fact if run.current.decision else None
+    raised = isinstance(decision, DecisionApproved) and decision.max_cost_usd is not None
+    if raised and hold.estimate and hold.estimate.cost_usd is None:
+        return None
+    return left(run)
+
+
+def with_usage(fact: RunCompleted, run: Run) -> RunCompleted:
+    """The end of `run`, with what it has cost."""
+    agents, models = run.usage_by(lambda call: call.agent), run.usage_by(lambda call: call.model)
+    return replace(fact, usage=run.usage(), agents=agents, models=models)
+
+
+def estimate(run: Run, findings: tuple[Finding, ...], writer: Writer | None) -> Estimate | None:
+    """What writing the report from `findings` takes at most, once and with all corrections; `None` where no model does.
+
+    A run that was planned by the offline model is written by it as well: they are set up together.
+    """
+    if writer is None or _is_offline(run):
+        return None
+    question = run.accepted.fact.q if run.accepted else ""
+    tokens = -(-_prompt_bytes(question, findings) // BYTES_PER_TOKEN)
+    cost = writer.cost(tokens, writer.reply)
+    return Estimate(writer.model, tokens, writer.reply, cost, writer.most(tokens))
+
+
+def _is_offline(run: Run) -> bool:
+    plans = [round_.plan.fact for _, round_ in sorted(run.rounds.items()) if round_.plan]
+    made = [plan for plan in plans if isinstance(plan, PlanMade)]
+    return bool(made) and made[-1].planner == _BY_RULE and made[-1].degraded is None
+
+
+def _prompt_bytes(question: str, findings: tuple[Finding, ...]) -> int:
+    """Bytes of a writer's prompt, at most. The question is in it twice, each passage of a source once."""
+    sources = {source.sha256: source for finding in findings for source in finding.sources}
+    passages = {
+        (source.sha256, passage) for finding in findings for source in finding.sources for passage in source.passages
+    }
+    labels = [f"{source.title[:_MAX_LABEL]}{source.location[:_MAX_LABEL]}" for source in sources.values()]
+    return (
+        _BESIDE
+        + 2 * _bytes(question)
+        + sum(_bytes(finding.query) + _PER_PASSAGE for finding in findings)
+        + sum(_bytes(label) + _PER_SOURCE for label in labels)
+        + min(PASSAGES, sum(_bytes(passage.text) for _, passage in passages))
+        + len(passages) * _PER_PASSAGE
+    )
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))

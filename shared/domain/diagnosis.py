@@ -1,0 +1,214 @@
+"""Why a run does not move: what it waits for, for whom, since when. Pure.
+
+It follows from the run, the time, and what the consumers say; the codes are for programs, the texts for people.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from shared.contracts.evidence import Failure
+from shared.contracts.facts import INTERRUPTED
+from shared.contracts.messages import Queue
+from shared.contracts.subjects import Kind, Step
+from shared.domain.budget import over_budget
+from shared.domain.deciders import deciders
+from shared.domain.owed import Attempt, attempt_of
+from shared.domain.run import Run
+from shared.domain.steps import last_moved, named, of_how_many, open_steps, waits_for_person
+
+Code = Literal["ended", "parked", "person", "retry", "place", "worker", "working", "coordinator"]
+"""Nothing: it ended; a release that knows a fact; a person; the time of the next attempt; a place in the limit; a
+worker to take the task; the worker that has it; a coordinator that writes what is due."""
+
+WORKERS: Final[dict[Kind, str]] = {"plan": "planner", "fetch": "fetcher", "synthesize": "synthesizer"}
+
+
+class Seen(Struct, frozen=True):
+    """What there is to know beside the run. `None`, and a kind that is missing, mean that NATS did not say."""
+
+    now: datetime
+    attempts: int
+    """So many times a step is tried."""
+    led: bool | None = None
+    """Whether some coordinator leads."""
+    queues: Mapping[Kind, Queue] = {}
+    messages: Sequence[tuple[int, str]] = ()
+    """Contract messages about the run that nothing has followed yet: place in the log and subject."""
+
+
+class Wait(Struct, frozen=True, kw_only=True):
+    """One thing that the run waits for. What does not apply is `None`."""
+
+    code: Code
+    text: str
+    since: datetime | None = None
+    step: Step | None = None
+    of: int | None = None
+    """So many steps of its kind are in the round."""
+    attempt: int | None = None
+    """Counted without those that a worker gave back when it was told to stop."""
+    error: Failure | None = None
+    """Of the attempt before."""
+    failed_at: datetime | None = None
+    next_try_at: datetime | None = None
+    deadline: datetime | None = None
+    may_decide: str | None = None
+    queue: Queue | None = None
+    """How the tasks of the step's kind stand."""
+
+
+def why(run: Run, seen: Seen) -> tuple[Wait, ...]:
+    """Everything that the run waits for, in the order of its steps; exactly one unless several fetches are open."""
+    if run.completed:
+        return (_ended(run, seen),)
+    if run.unknown:
+        text = f"It is parked: {run.unknown.fact} A coordinator of a release that knows this goes on with it."
+        return (Wait(code="parked", since=run.unknown.at, text=text),)
+    if run.accepted is None or seen.messages:
+        return (_unread(run, seen),)
+    if waits_for_person(run) and (deadline := run.current.deadline) and seen.now < deadline:
+        return (_person(run, deadline, seen),)
+    if steps := open_steps(run):
+        return tuple(_open(run, step, attempt_of(run.in_round(step.round), step), seen) for step in steps)
+    return (_unwritten(last_moved(run), "Its next fact is due", seen),)
+
+
+def _ended(run: Run, seen: Seen) -> Wait:
+    assert run.completed
+    ended = run.completed
+    reason = f": {ended.fact.reason}" if ended.fact.reason else "."
+    text = f"For nothing: it ended {ago(ended.at, seen.now)}, {ended.fact.outcome}{reason}"
+    return Wait(code="ended", since=ended.at, text=text)
+
+
+def _unread(run: Run, seen: Seen) -> Wait:
+    """Something was said that no coordinator has judged yet."""
+    if not seen.messages:
+        return Wait(code="coordinator", text="Its request is not in the log, though later facts of it are.")
+    seq, subject = seen.messages[0]
+    since = last_moved(run) if run.accepted else None
+    return _unwritten(since, f"The message on {subject} at {seq} is still to be judged", seen)
+
+
+def _person(run: Run, deadline: datetime, seen: Seen) -> Wait:
+    assert run.current.hold
+    hold, rights = run.current.hold, deciders(run)
+    text = (
+        f"It waits for a person to decide on its evidence{_although(run)}, since {span(seen.now - hold.at)}; in "
+        f"{span(deadline - seen.now)} it expires{_extended(run)}. Who may decide: {rights}."
+    )
+    if over_budget(run):
+        text += " Its report could cost more than the run may; an approval has to raise max_cost_usd."
+    return Wait(code="person", since=hold.at, deadline=deadline, may_decide=rights, text=text)
+
+
+def _extended(run: Run) -> str:
+    """Who gave it more time."""
+    names = dict.fromkeys(box.fact.by for box in run.current.extended())
+    return f", as extended by {', '.join(names)}" if names else ""
+
+
+def _although(run: Run) -> str:
+    """Why a run that was to approve itself does not, where it is not for its cost."""
+    auto = run.accepted is not None and run.accepted.fact.approval == "auto"
+    return ", as it was sent back once" if auto and run.round > 1 else ""
+
+
+def _open(run: Run, step: Step, attempt: Attempt, seen: Seen) -> Wait:
+    """What a step without an outcome waits for."""
+    code, since, text = _turn(run, step, attempt, seen)
+    last = attempt.last
+    if last and code != "retry":
+        text = f"{text} {_failed(run, step, attempt, seen)}"
+    return Wait(
+        code=code,
+        since=since,
+        text=text,
+        step=step,
+        of=of_how_many(run, step),
+        attempt=attempt.failures + 1,
+        error=last.fact.error if last else None,
+        failed_at=last.at if last else None,
+        next_try_at=attempt.due if code == "retry" else None,
+        queue=seen.queues.get(step.kind),
+    )
+
+
+def _turn(run: Run, step: Step, attempt: Attempt, seen: Seen) -> tuple[Code, datetime | None, str]:
+    if attempt.issued:
+        code, text = _issued(step.kind, attempt.issued.seq, seen.queues.get(step.kind))
+        age = span(seen.now - attempt.issued.at)
+        return code, attempt.issued.at, f"Its {named(run, step)}, asked for {age} ago, {text}"
+    if attempt.due and attempt.due > seen.now:
+        text = f"{_failed(run, step, attempt, seen)} The next is due in {span(attempt.due - seen.now)}."
+        return "retry", attempt.due, text
+    wait = _unwritten(attempt.due or last_moved(run), f"The task of its {named(run, step)} is due", seen)
+    return wait.code, wait.since, wait.text
+
+
+def _issued(kind: Kind, seq: int, queue: Queue | None) -> tuple[Code, str]:
+    """Whose turn it is with a task that is in the log without an answer."""
+    worker = WORKERS[kind]
+    if queue is None:
+        return "worker", f"is unanswered; NATS does not say whether a {worker} has it."
+    if seq <= queue.handed_out:
+        return _handed_out(worker, queue)
+    before = queue.waiting - 1
+    ahead = f"{before} {'task is' if before == 1 else 'tasks are'} before it at most" if before > 0 else "it is next"
+    if queue.in_flight >= queue.limit:
+        return "place", f"waits for a place: all {queue.limit} that the limit allows are taken; {ahead}."
+    if queue.asking:
+        return "worker", f"waits for a {worker}: {ahead}, and one is asking for work."
+    taken = f"{queue.in_flight} are in hand" if queue.in_flight else "none is in hand"
+    return "worker", f"waits for a {worker}: {ahead}, {taken}, and no {worker} is asking for work."
+
+
+def _handed_out(worker: str, queue: Queue) -> tuple[Code, str]:
+    if not queue.in_flight:
+        return "worker", f"is unanswered, and no {worker} has any task in hand."
+    again = f"; of {queue.in_flight} in hand, {queue.redelivered} came back before" if queue.redelivered else ""
+    if queue.asking:
+        return "working", f"is with a {worker}{again}. Should that die, another takes over within half a minute."
+    return "working", f"was handed to a {worker}{again}. Should that have died: no {worker} is asking for work."
+
+
+def _failed(run: Run, step: Step, attempt: Attempt, seen: Seen) -> str:
+    assert attempt.last
+    error = attempt.last.fact.error
+    if error.code == INTERRUPTED:
+        return f"A worker that was told to stop gave it back {ago(attempt.last.at, seen.now)}."
+    which = f"Attempt {max(attempt.failures, 1)} of {seen.attempts} of its {named(run, step)}"
+    return f"{which} failed {ago(attempt.last.at, seen.now)} ({error.code}: {error.message.rstrip('.')})."
+
+
+def _unwritten(since: datetime | None, what: str, seen: Seen) -> Wait:
+    """A coordinator's turn."""
+    match seen.led:
+        case None:
+            who = "whether any coordinator leads NATS does not say"
+        case True:
+            who = "the coordinator that leads has not written it yet"
+        case False:
+            who = "no coordinator leads"
+    age = f", since {span(seen.now - since)}" if since else ""
+    return Wait(code="coordinator", since=since, text=f"{what}{age}; {who}.")
+
+
+def ago(then: datetime, now: datetime) -> str:
+    """`12 s ago`."""
+    return f"{span(now - then)} ago"
+
+
+def span(time: timedelta) -> str:
+    """A span of time as people say it, in its two largest units: `12 s`, `2 h 5 min`."""
+    left, said = max(0, round(time.total_seconds())), list[str]()
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or (unit == "s" and not said):
+            said.append(f"{count} {unit}")
+        if len(said) == 2 or (said and not count):
+            break
+    return " ".join(said[:2])

@@ -1,0 +1,76 @@
+"""What a coordinator writes: a fact as the bytes for its slot, or a refusal. Pure."""
+
+from datetime import datetime
+from hashlib import sha256
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from shared.contracts import envelope
+from shared.contracts.envelope import Event
+from shared.contracts.facts import Fact, LogTruncated, RequestRefused, RunCompleted
+from shared.contracts.messages import Fill
+from shared.contracts.subjects import Slot, invalid, log_truncated
+from shared.domain.budget import with_usage
+from shared.domain.run import Run
+from shared.errors import TooLarge
+
+SOURCE: Final = "dossier/coordinator"
+
+
+class Write(Struct, frozen=True):
+    """A fact on its way: to its slot, or (`slot` is `None`) a refusal to `research.invalid.<seq>`."""
+
+    fill: Fill
+    slot: Slot | None = None
+    event: Event | None = None
+    answers: int | None = None
+    """The contract message that is dealt with once this is written."""
+    text: str | None = None
+    """What the fact refers to: it must be in `EVIDENCE` before the fact is written."""
+
+
+def write(
+    slot: Slot, fact: Fact, trace: str | None, *, time: datetime, answers: int | None = None, run: Run | None = None
+) -> Write:
+    """The fact for its slot, or what may be said instead where it is too large: that `run` failed, at what it cost."""
+    event = Event(fact, SOURCE, time, trace)
+    try:
+        return Write(Fill(slot.subject, envelope.encode(slot, event)), slot, event, answers)
+    except TooLarge:
+        pass
+    try:
+        if isinstance(fact, RunCompleted):
+            return _without_report(slot, event, fact, answers)
+        reference = envelope.refer(slot, event)
+        return Write(Fill(slot.subject, reference.message), slot, event, answers, reference.text)
+    except TooLarge as error:
+        decided = fact.digest if isinstance(fact, RunCompleted) else None
+        failed = RunCompleted(run_id=slot.run, ok=False, outcome="failed", reason=str(error), digest=decided)
+        failed = with_usage(failed, run) if run else failed
+        return write(Slot(slot.run, "completed"), failed, trace, time=time, answers=answers)
+
+
+def _without_report(slot: Slot, event: Event, fact: RunCompleted, answers: int | None) -> Write:
+    """Whoever subscribes to `research.completed` reads it as it comes, so it must say everything but the report."""
+    report = fact.report or ""
+    data = report.encode()
+    if len(data) > envelope.MAX_TEXT_BYTES:
+        raise TooLarge(f"The report would be {len(data):,} bytes; it may have {envelope.MAX_TEXT_BYTES:,}.")
+    event = replace(event, fact=replace(fact, report=None, report_sha256=sha256(data).hexdigest()))
+    return Write(Fill(slot.subject, envelope.encode(slot, event)), slot, event, answers, report)
+
+
+def refuse(why: RequestRefused, *, time: datetime) -> Write:
+    """The refusal of a contract message."""
+    subject = invalid(why.seq)
+    data = envelope.encode_refusal(subject, why, source=SOURCE, time=time)
+    return Write(Fill(subject, data), answers=why.seq)
+
+
+def truncated(last_seq: int, reason: str, *, time: datetime) -> Fill:
+    """The record that the log was truncated, and that sequences up to `last_seq` may have been given before."""
+    subject = log_truncated(last_seq)
+    fact = LogTruncated(last_seq=last_seq, reason=reason)
+    return Fill(subject, envelope.encode_truncation(subject, fact, source=SOURCE, time=time))

@@ -1,0 +1,164 @@
+"""What failed, findable: failed steps, runs that failed or are parked, refused contract messages. Pure.
+
+A `Failed` is one row of the projection's table `failure`. It follows from the run as it is folded, so the table may be
+made again at any time; what a row does not say is read from the run.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final, Literal, get_args
+
+import msgspec
+from msgspec import Struct
+
+from shared.contracts.evidence import Failure
+from shared.contracts.facts import (
+    AttemptFailed,
+    FetchFailed,
+    PlanFailed,
+    RequestRefused,
+    SynthesisFailed,
+)
+from shared.contracts.messages import Message
+from shared.contracts.subjects import Kind, Step, refused_seq
+from shared.domain.owed import attempt_of, plan_task
+from shared.domain.run import Round, Run
+
+FailureKind = Literal["plan", "fetch", "synthesize", "run", "parked", "request"]
+"""A step; a run that failed without a step that did, or is parked; a contract message."""
+FAILURE_KINDS: Final[tuple[FailureKind, ...]] = get_args(FailureKind)
+
+
+class Failed(Struct, frozen=True):
+    """One thing that failed: where in the log, in which run, and why. `about` is what it was asked to do."""
+
+    seq: int
+    kind: FailureKind
+    run: str
+    at: datetime
+    error: Failure
+    round: int = 0
+    index: int = 0
+    about: str = ""
+    subject: str = ""
+    field: str = ""
+    refused: int | None = None
+    """The sequence of the contract message that was refused."""
+
+    @property
+    def text(self) -> str:
+        """What a search looks in."""
+        return " ".join((self.run, self.error.message, self.about, self.subject, self.field))
+
+
+class Try(Struct, frozen=True):
+    """One attempt that failed; `duration_s` is `None` where nobody worked on it, or nobody kept how long."""
+
+    attempt: int
+    at: datetime
+    error: Failure
+    duration_s: float | None = None
+
+
+def of_run(run: Run) -> list[Failed]:
+    """Everything that failed in a run for good. What was copied from another run failed there."""
+    failed = [one for number, round_ in run.rounds.items() for one in _of_round(run, number, round_)]
+    ended = run.completed
+    if ended and ended.fact.outcome == "failed" and not failed:
+        failed.append(_failed(run, ended.seq, "run", ended.at, Failure("failed", ended.fact.reason)))
+    if run.unknown:
+        failed.append(_failed(run, run.unknown.seq, "parked", run.unknown.at, Failure("unknown", run.unknown.fact)))
+    return failed
+
+
+def _of_round(run: Run, number: int, round_: Round) -> Iterator[Failed]:
+    plan, synthesis = round_.plan, round_.synthesis
+    if plan and isinstance(plan.fact, PlanFailed):
+        yield _failed(run, plan.seq, "plan", plan.at, plan.fact.error, number)
+    for index, fetch in round_.fetches.items():
+        if isinstance(fetch.fact, FetchFailed) and not fetch.fact.copied_from:
+            query = fetch.fact.query or _query(run, number, index)
+            yield msgspec.structs.replace(
+                _failed(run, fetch.seq, "fetch", fetch.at, fetch.fact.error, number), index=index, about=query
+            )
+    if synthesis and isinstance(synthesis.fact, SynthesisFailed):
+        yield _failed(run, synthesis.seq, "synthesize", synthesis.at, synthesis.fact.error, number)
+
+
+def _failed(run: Run, seq: int, kind: FailureKind, at: datetime, error: Failure, number: int = 0) -> Failed:
+    return Failed(seq, kind, run.id, at, error, number, about=run.accepted.fact.q if run.accepted else "")
+
+
+def _query(run: Run, number: int, index: int) -> str:
+    queries = run.queries(number)
+    return queries[index] if index < len(queries) else ""
+
+
+def of_refusal(message: Message) -> Failed | None:
+    """The contract message that a message on `research.invalid.<seq>` refuses; `None` where it refuses none."""
+    refused = refused_seq(message.subject)
+    if refused is None:
+        return None
+    try:
+        why = _decode_refusal(message.data).data
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        unreadable = Failure("unreadable", f"The refusal itself cannot be read: {error}")
+        return Failed(message.seq, "request", "", message.time, unreadable, refused=refused)
+    return Failed(
+        message.seq,
+        "request",
+        why.run_id or "",
+        message.time,
+        why.error,
+        subject=why.subject,
+        field=why.field,
+        refused=refused,
+    )
+
+
+class _Refusal(Struct, frozen=True):
+    data: RequestRefused
+
+
+_decode_refusal: Final = msgspec.json.Decoder(_Refusal).decode
+
+
+def tries(run: Run, failed: Failed) -> list[Try]:
+    """Every attempt of a failed step, the last with the error that ended it."""
+    if failed.kind not in ("plan", "fetch", "synthesize"):
+        return []
+    kind: Kind = failed.kind
+    step, round_ = Step(run.id, kind, failed.round, failed.index), run.in_round(failed.round)
+    last = attempt_of(round_, step)
+    earlier = [(number, round_.attempts[step.task(number).path]) for number in range(1, last.slot.attempt)]
+    made = [_try(number, box.at, box.fact) for number, box in earlier]
+    return [*made, Try(last.slot.attempt, failed.at, failed.error, _worked_s(round_, step))]
+
+
+def _worked_s(round_: Round, step: Step) -> float | None:
+    """How long the attempt took that filled the step's box."""
+    outcome = {"plan": round_.plan, "fetch": round_.fetches.get(step.index), "synthesize": round_.synthesis}[step.kind]
+    return outcome.fact.duration_s if outcome else None
+
+
+def _try(number: int, at: datetime, fact: AttemptFailed) -> Try:
+    return Try(number, at, fact.error, fact.duration_s)
+
+
+def input_of(run: Run, failed: Failed) -> dict[str, object]:
+    """What the step that failed was to work on."""
+    if run.accepted is None:
+        return {}
+    request = run.accepted.fact
+    match failed.kind:
+        case "plan":
+            task = plan_task(run, request, failed.round)
+            return {"q": task.q, "feedback": task.feedback, "asked": task.asked}
+        case "fetch":
+            return {"query": failed.about, "tools": request.tools}
+        case "synthesize":
+            hold = run.in_round(failed.round).hold
+            sources = {source.sha256 for finding in run.findings() for source in finding.sources}
+            return {"q": request.q, "digest": hold.fact.digest if hold else None, "sources": len(sources)}
+        case _:
+            return {"q": request.q}

@@ -1,0 +1,87 @@
+"""What can follow from a person's word, and why nothing may."""
+
+from datetime import datetime
+from typing import Final
+
+from msgspec import Struct
+
+from shared.contracts.facts import (
+    Approval,
+    DecisionApproved,
+    DecisionExpired,
+    DecisionRejected,
+    DecisionRevised,
+    Fact,
+)
+from shared.contracts.subjects import Slot
+from shared.domain.approval import Rules
+from shared.domain.run import Run
+
+WORDS: Final[dict[type, str]] = {
+    DecisionApproved: "approved",
+    DecisionRejected: "rejected",
+    DecisionRevised: "sent back",
+    DecisionExpired: "expired",
+}
+
+
+class Take(Struct, frozen=True):
+    """Write `fact` to `slot`; whether it is the first there decides."""
+
+    slot: Slot
+    fact: Fact
+
+
+class Refuse(Struct, frozen=True):
+    """Do nothing, and say why. `code` is one of `unknown_run`, `not_held`, `decided`, `stale_digest`,
+    `digest_required`, `too_late`, `not_later`, `too_long`, `unknown_source`, `nothing_left`, `unknown_query`,
+    `last_round`, `over_budget`, `unidentified`, `requester_unknown`, `four_eyes`, `voted`, `not_yours`, `no_auto`,
+    `clash`, of a fork `not_that_far` or `unfit_edit`, or that of an `InvalidMessage`."""
+
+    code: str
+    message: str
+    field: str = ""
+
+
+def no_auto(approval: Approval, rules: Rules) -> Refuse | None:
+    """Why a request cannot approve itself, where it matters who approves."""
+    if approval != "auto" or not rules.ask_who:
+        return None
+    text = "approval: auto is not taken here, where it matters who approves; say that it is required."
+    return Refuse("no_auto", text, "approval")
+
+
+class Said(Struct, frozen=True):
+    """It is recorded already."""
+
+
+Judgement = Take | Refuse | Said
+
+
+def too_late(run: Run, at: datetime) -> Refuse | None:
+    """Why nothing said at that moment counts: the time to decide was over, however often it was extended."""
+    deadline = run.current.deadline
+    if deadline is None or at < deadline:
+        return None
+    return Refuse("too_late", f"The time to decide on run {run.id} ended at {deadline.isoformat()}.")
+
+
+def stale(run: Run, digest: str | None) -> Refuse | None:
+    """Why what is said on other evidence than what is held does not count."""
+    hold = run.current.hold.fact if run.current.hold else None
+    if digest is None or (hold and digest == hold.digest):
+        return None
+    have = hold.digest if hold else "none yet"
+    text = f"The evidence of run {run.id} is not what this was decided on; its digest is {have}."
+    return Refuse("stale_digest", text, "digest")
+
+
+def winner(run: Run) -> str:
+    """Who won, in words: what a run was decided or ended by."""
+    decision = run.current.decision
+    if run.completed and run.completed.fact.outcome in ("cancelled", "failed"):
+        ended = run.completed.fact
+        return f"{ended.outcome}{f' by {ended.by}' if ended.by else ''} at {run.completed.at.isoformat()}"
+    if decision is None:
+        return run.status
+    return f"{WORDS[type(decision.fact)]} by {decision.fact.by} at {decision.at.isoformat()}"

@@ -1,0 +1,154 @@
+"""A run's history replayed: does this code owe what was in fact written? Pure.
+
+As a workflow engine replays recorded histories against new code before that is deployed. Judged is what the
+coordinator writes by rule: tasks, holds, decisions by policy, deadline and quorum, completions. What people and
+workers wrote is taken as it is. Time is the log's own.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Final, TypeGuard, cast
+
+import msgspec
+from msgspec import Struct
+
+from shared.contracts.facts import (
+    DecisionApproved,
+    DecisionExpired,
+    DecisionRejected,
+    DecisionRevised,
+    Fact,
+    HoldOpened,
+    RunCompleted,
+    TaskIssued,
+)
+from shared.contracts.subjects import Slot
+from shared.domain.encoding import write
+from shared.domain.owed import owed
+from shared.domain.run import Recorded, Run, Unknown, evolve
+
+_LONGEST: Final = 120
+
+
+class Difference(Struct, frozen=True):
+    """Something that this code would have done otherwise, in words. `slot` is empty for the run as a whole."""
+
+    run: str
+    slot: str
+    what: str
+
+
+def replay(run_id: str, facts: Sequence[Recorded]) -> Iterator[Difference]:
+    """Each of these facts (all of one run, in order) that this code would not have written, or not so."""
+    states = [Run(run_id)]
+    for it in facts:
+        after = evolve(states[-1], it)
+        if _is_by_rule(it.fact) and _took(states[-1], after, it.slot) and (what := _unexplained(states, it, it.fact)):
+            yield Difference(run_id, it.slot.path, what)
+        states.append(after)
+
+
+def folded(run_id: str, facts: Iterable[Recorded]) -> Run:
+    """The run that these facts make."""
+    run = Run(run_id)
+    for it in facts:
+        run = evolve(run, it)
+    return run
+
+
+def boxes(run: Run) -> set[str]:
+    """The slots of a run that are filled."""
+    filled = {name for name in ("accepted", "completed") if getattr(run, name)}
+    for number, round_ in run.rounds.items():
+        filled |= {f"{name}.{number}" for name in ("plan", "hold", "decision", "synthesis") if getattr(round_, name)}
+        filled |= {f"fetch.{number}.{index}" for index in round_.fetches}
+        filled |= {f"extension.{number}.{index}" for index in round_.extensions}
+        filled |= {f"vote.{number}.{voter}" for voter in round_.votes}
+        filled |= set(round_.issued) | {path.replace("task.", "attempt.", 1) for path in round_.attempts}
+    return filled
+
+
+def _is_by_rule(fact: Fact | Unknown) -> TypeGuard[Fact]:
+    match fact:
+        case TaskIssued() | HoldOpened():
+            return True
+        case DecisionApproved() | DecisionRejected() | DecisionRevised() | DecisionExpired():
+            return fact.via in ("policy", "deadline", "quorum")
+        case RunCompleted(outcome=outcome):
+            return outcome != "cancelled"
+        case _:
+            return False
+
+
+def _took(before: Run, after: Run, slot: Slot) -> bool:
+    """Whether the fact was the first in its box."""
+    return slot.path in boxes(after) - boxes(before)
+
+
+def _unexplained(states: Sequence[Run], it: Recorded, fact: Fact) -> str | None:
+    """Why nothing that was recorded before explains this fact; `None` where something does.
+
+    The coordinator may not have read the latest of it when it wrote: an earlier state explains the fact as well.
+    """
+    reasons = (_otherwise(run, it, fact) for run in reversed(states))
+    first = next(reasons)
+    return first if first and all(reasons) else None
+
+
+def _otherwise(run: Run, it: Recorded, fact: Fact) -> str | None:
+    """How this code, asked at that moment, differs from what was written; `None` where it does not."""
+    due = owed(run, it.stored_at)
+    writes = (write(slot, owes, run.traceparent, time=it.time, run=run) for slot, owes in due.facts)
+    would = {each.slot.path: each.event.fact for each in writes if each.slot and each.event}
+    if mine := would.get(it.slot.path):
+        return _contrast(_essence(fact), _essence(mine))
+    instead = f"owes {', '.join(would)} instead" if would else f"owes nothing {_until(due.wake_at)}"
+    return f"was written at {it.stored_at.isoformat()}; this release {instead}"
+
+
+def _until(wake_at: datetime | None) -> str:
+    return f"before {wake_at.isoformat()}" if wake_at else "then"
+
+
+def _essence(fact: Fact) -> dict[str, object]:
+    """What of a fact follows from a rule: not the moment, nor a report's wording."""
+    match fact:
+        case HoldOpened(digest=digest):
+            said: dict[str, object] = {"digest": digest}
+        case RunCompleted(outcome=outcome, digest=digest):
+            said = {"outcome": outcome, "digest": digest}
+        case TaskIssued():
+            said = msgspec.to_builtins(fact)
+        case DecisionApproved() | DecisionExpired():
+            said = {"digest": fact.digest}
+        case _:
+            said = {}
+    return said | {"type": type(fact).__name__}
+
+
+def _contrast(then: object, now: object) -> str | None:
+    """The first place where these differ, in words."""
+    recorded, mine = dict(_leaves(then)), dict(_leaves(now))
+    for path in {**recorded, **mine}:
+        if recorded.get(path) != mine.get(path):
+            return f"{path}: this release says {_cut(mine.get(path))}, recorded is {_cut(recorded.get(path))}"
+    return None
+
+
+def _leaves(value: object, name: str = "") -> Iterator[tuple[str, object]]:
+    """Every single value within, by its path."""
+    match value:
+        case dict():
+            parts = list(cast("dict[str, object]", value).items())
+        case list() | tuple():
+            parts = list(enumerate(cast("Sequence[object]", value)))
+        case _:
+            yield name, value
+            return
+    for key, part in parts:
+        yield from _leaves(part, f"{name}.{key}" if name else str(key))
+
+
+def _cut(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

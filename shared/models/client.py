@@ -1,0 +1,35 @@
+"""The SDK's client for one endpoint, set so that no header of an answer decides how it is decoded."""
+
+from typing import Final
+
+from httpx2 import AsyncClient, Response
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
+
+from shared.models.prices import OPENAI_URL
+
+_NO_KEY: Final = "none"
+
+
+def client(
+    *,
+    api_key: str | None,
+    base_url: str | None,
+    timeout: Timeout,
+    http_client: AsyncClient | None = None,
+) -> AsyncOpenAI:
+    """A client that repeats nothing. Without an `api_key` a placeholder is sent, never one from the environment."""
+    http = http_client or DefaultAsyncHttpxClient()
+    hooks = http.event_hooks
+    http.event_hooks = {**hooks, "response": [_as_utf8, *hooks["response"]]}
+    return AsyncOpenAI(
+        api_key=api_key or _NO_KEY,
+        base_url=base_url or OPENAI_URL,
+        timeout=timeout,
+        max_retries=0,
+        http_client=http,
+    )
+
+
+async def _as_utf8(response: Response) -> None:
+    """Decode as JSON has to be: the charset of `Content-Type` may be the name of any codec, and some of these raise."""
+    response.encoding = "utf-8"

@@ -1,0 +1,31 @@
+"""How much fits into a prompt and into a reply. Pure."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from shared.contracts.tokens import BYTES_PER_TOKEN
+
+Agent = Literal["planner", "writer", "judge"]
+
+UNKNOWN_CONTEXT: Final = 16_384
+"""Tokens that a model of which nobody says is taken to read and write together."""
+MOST_CONTEXT: Final = 1_000_000
+"""Tokens that leave room for everything."""
+_REPLY: Final[dict[Agent, int]] = {"planner": 2_000, "writer": 6_000, "judge": 4_000}
+"""Tokens that a reply may have; of the planner's, a tenth is queries, the rest is for models that think first."""
+_REPLYS_SHARE: Final = 4
+"""A reply takes at most a quarter of a small context."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """What fits: bytes of a prompt, the form of the reply included, and tokens of the reply."""
+
+    prompt: int
+    reply: int
+
+
+def room(agent: Agent, context: int = UNKNOWN_CONTEXT) -> Room:
+    """What fits where prompt and reply share `context` tokens."""
+    reply = min(_REPLY[agent], context // _REPLYS_SHARE)
+    return Room((context - reply) * BYTES_PER_TOKEN, reply)

@@ -1,0 +1,1 @@
+"""NATS JetStream: connection, topology, and the log over it."""

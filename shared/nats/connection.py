@@ -1,0 +1,359 @@
+"""The connection to NATS. This and `wire`, which it stands on, are the only modules that import nats.
+
+It adds what nats-py lacks: replies that end with the connection instead of never, requests with many
+replies, and waiting for NATS at start. Nothing is sent while disconnected: nats-py would keep it and send it
+later, when its sender has long given up.
+"""
+
+import asyncio
+import contextlib
+import logging
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from itertools import takewhile
+from typing import Any, Final, NamedTuple
+
+from nats.errors import Error as NatsError
+from nats.errors import MaxPayloadError
+
+from shared.errors import TooLarge, Unavailable
+from shared.nats.client import Client, Encrypted, Incoming, Receive, Receiver
+from shared.runtime.identity import NOBODY, Identity
+
+logger = logging.getLogger(__name__)
+
+REPLY_WITHIN_S: Final = 5.0
+"""How long a healthy server may take to answer; a leader election takes longer and is met by trying again."""
+
+_SWEEP_S: Final = 0.5
+_DRAIN_S: Final = 2.0
+_RECONNECT_S: Final = 0.2
+_PASSWORD: Final = re.compile(r"(?<=://)[^@/]+(?=@)")
+_CANCELS: Final = 5
+_NO_VERSION: Final = (0, 0, 0)
+"""What nats-py calls the version of the server that it is between two connections with."""
+_NO_HEADERS: Final[Mapping[str, str]] = {}
+
+
+class Subscription:
+    """Interest in a subject, until closed."""
+
+    def __init__(self, unsubscribe: Callable[[], Awaitable[None]], drain: Callable[[], Awaitable[None]]) -> None:
+        self._unsubscribe = unsubscribe
+        self._drain = drain
+
+    async def close(self) -> None:
+        """Receive no more; what is on its way is lost."""
+        with contextlib.suppress(NatsError):
+            await self._unsubscribe()
+
+    async def drain(self) -> None:
+        """Receive what the server has sent by the time that it hears of this, and no more."""
+        try:
+            async with asyncio.timeout(_DRAIN_S):
+                await self._drain()
+        except (NatsError, TimeoutError):
+            await self.close()
+
+
+class _Expected(NamedTuple):
+    receive: Receive
+    future: "asyncio.Future[Incoming] | asyncio.Future[None]"
+    until: float
+
+    def fail(self, reason: str) -> None:
+        if not self.future.done():
+            self.future.set_exception(Unavailable(reason))
+            self.future.exception()
+
+
+class Link:
+    """One connection, shared by all of a process."""
+
+    def __init__(self, client: Client, servers: Sequence[str]) -> None:
+        self._client = client
+        self._servers = list(servers)
+        self._said = False
+        self._hear: Callable[[str], None] | None = None
+        self._waiting: dict[str, _Expected] = {}
+        self._sweeping: asyncio.Task[None] | None = None
+        self._count = 0
+        self._prefix = ""
+        self._up = asyncio.Event()
+        self._reconnected: list[Callable[[], None]] = []
+        self._closed = False
+        self.reconnects = 0
+        """How often the connection came back."""
+
+    @classmethod
+    async def open(
+        cls,
+        servers: Sequence[str],
+        *,
+        name: str,
+        identity: Identity = NOBODY,
+        hear: Callable[[str], None] | None = None,
+    ) -> "Link":
+        """Connect, however long it takes until a server is there. `hear` is told why it was not, each time."""
+        encrypted = identity.ca or any(server.startswith("tls://") for server in servers)
+        while True:
+            link = cls(Encrypted() if encrypted else Client(), servers)
+            link._hear = hear
+            try:
+                await link._connect(name, identity)
+            except (OSError, NatsError, TimeoutError) as error:
+                await link._complained(error)
+                await asyncio.sleep(0.5)
+            else:
+                return link
+
+    async def _connect(self, name: str, identity: Identity) -> None:
+        await self._client.connect(
+            self._servers,
+            name=name,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=_RECONNECT_S,  # pyright: ignore[reportArgumentType]  a float will do
+            allow_reconnect=True,
+            connect_timeout=2,
+            ping_interval=10,
+            max_outstanding_pings=2,
+            skip_subject_validation=True,
+            nkeys_seed=str(identity.seed) if identity.seed else None,
+            tls=identity.tls(),
+            error_cb=self._complained,
+            disconnected_cb=self._went_down,
+            reconnected_cb=self._came_back,
+        )
+        self._prefix = f"{self._client.new_inbox()}."
+        await self.subscribe(f"{self._prefix}*", self._answered)
+        self._sweeping = asyncio.create_task(self._sweep())
+        self._up.set()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection stands."""
+        return self._up.is_set() and not self._closed
+
+    @property
+    def server_version(self) -> tuple[int, int, int]:
+        """Of the server that the connection is to. Raises `Unavailable` while it is to none."""
+        version = self._client.connected_server_version
+        known = version.major, version.minor, version.patch
+        if known == _NO_VERSION:
+            raise Unavailable("The connection to NATS is down, so its version is not known.")
+        return known
+
+    @property
+    def max_payload(self) -> int:
+        """Bytes that the server takes in one message, headers included."""
+        return self._client.max_payload
+
+    @property
+    def session(self) -> int:
+        """The number of the connection's session: each reconnection begins a new one."""
+        return self.reconnects
+
+    def on_reconnect(self, call: Callable[[], None]) -> None:
+        """Call this after each reconnection: the server has forgotten what it was asked."""
+        self._reconnected.append(call)
+
+    def forget_reconnect(self, call: Callable[[], None]) -> None:
+        """Call this no more."""
+        self._reconnected.remove(call)
+
+    async def post(
+        self,
+        subject: str,
+        data: bytes,
+        headers: Mapping[str, str] = _NO_HEADERS,
+        *,
+        reply: str = "",
+        session: int | None = None,
+    ) -> None:
+        """Send; whoever answers does so on `reply`, if at all. With `session`, not in any other."""
+        await self._send(subject, data, reply, headers, session)
+
+    async def ask(
+        self, subject: str, data: bytes, headers: Mapping[str, str] = _NO_HEADERS, *, session: int | None = None
+    ) -> "asyncio.Future[Incoming]":
+        """Send, and return the answer to come. With `session`, not in any other.
+
+        It fails with `Unavailable` after `REPLY_WITHIN_S`, and as soon as the connection goes.
+        """
+        future: asyncio.Future[Incoming] = asyncio.get_running_loop().create_future()
+
+        def receive(message: Incoming) -> None:
+            del self._waiting[name]
+            if not future.done():
+                future.set_result(message)
+
+        name = self._expect(receive, future)
+        try:
+            await self._send(subject, data, f"{self._prefix}{name}", headers, session)
+        except BaseException:
+            self._waiting.pop(name, None)
+            raise
+        return future
+
+    async def request(self, subject: str, data: bytes = b"") -> Incoming:
+        """Send and wait for the answer. Raises `Unavailable` where none comes or nobody listens."""
+        reply = await (await self.ask(subject, data))
+        if reply.status == 503:
+            raise Unavailable(f"Nobody answers on {subject}: JetStream or its stream is not there.")
+        return reply
+
+    async def collect(self, subject: str, data: bytes) -> list[Incoming]:
+        """Send and gather the replies up to the status message that ends them, that one included."""
+        replies: list[Incoming] = []
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def receive(message: Incoming) -> None:
+            replies.append(message)
+            if message.status and not done.done():
+                done.set_result(None)
+
+        name = self._expect(receive, done)
+        try:
+            await self._send(subject, data, f"{self._prefix}{name}", _NO_HEADERS)
+            await done
+        finally:
+            self._waiting.pop(name, None)
+        return replies
+
+    async def subscribe(self, subject: str, receive: Receive) -> Subscription:
+        """Hand every message on `subject` to `receive`; also after a reconnection."""
+        subscription = await self._client.subscribe(  # pyright: ignore[reportUnknownMemberType]
+            subject, cb=Receiver(receive)
+        )
+        return Subscription(subscription.unsubscribe, subscription.drain)
+
+    async def listen(self, subject: str) -> AsyncGenerator[Incoming]:
+        """Every message on `subject` as it comes, until the caller stops."""
+        queue: asyncio.Queue[Incoming] = asyncio.Queue()
+        subscription = await self.subscribe(subject, queue.put_nowait)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            await subscription.close()
+
+    def inbox(self) -> str:
+        """A new subject to be answered on."""
+        return self._client.new_inbox()
+
+    async def up(self) -> None:
+        """Wait until the connection stands. Raises `Unavailable` when it was closed for good."""
+        if self._closed:
+            raise Unavailable("The connection to NATS is closed.")
+        await self._up.wait()
+
+    async def close(self) -> None:
+        """Send what is waiting to be sent, and end the connection: within 4 s, whatever the other side does."""
+        self._closed = True
+        if self._sweeping:
+            self._sweeping.cancel()
+        await _within(1, self._client.flush())
+        await _within(2, self._client.close())
+        self._drop_waiting()
+        self._up.set()
+
+    async def _send(
+        self, subject: str, data: bytes, reply: str, headers: Mapping[str, str], session: int | None = None
+    ) -> None:
+        if not self._up.is_set():
+            await self._up_soon()
+        if self._closed:
+            raise Unavailable("The connection to NATS is closed.")
+        if session not in (None, self.session):
+            raise Unavailable(f"{subject} was not sent: the connection to NATS is a new one.")
+        try:
+            await self._client.publish(subject, data, reply=reply, headers=dict(headers) if headers else None)
+        except MaxPayloadError as error:
+            raise TooLarge(f"{subject}: {len(data):,} bytes are more than this NATS server takes.") from error
+        except NatsError as error:
+            raise Unavailable(f"{subject} could not be sent: {_said(error)}") from error
+
+    async def _up_soon(self) -> None:
+        try:
+            async with asyncio.timeout(REPLY_WITHIN_S):
+                await self.up()
+        except TimeoutError as error:
+            raise Unavailable(f"NATS has not been reachable for {REPLY_WITHIN_S:g} s.") from error
+
+    def _expect(self, receive: Receive, future: "asyncio.Future[Incoming] | asyncio.Future[None]") -> str:
+        self._count += 1
+        name = str(self._count)
+        self._waiting[name] = _Expected(receive, future, asyncio.get_running_loop().time() + REPLY_WITHIN_S)
+        return name
+
+    async def _sweep(self) -> None:
+        """Give up on answers that are overdue; they stand in the order in which they were asked for."""
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            overdue = list(takewhile(self._is_overdue, self._waiting))
+            for name in overdue:
+                self._waiting.pop(name).fail(f"NATS gave no answer within {REPLY_WITHIN_S:g} s.")
+
+    def _is_overdue(self, name: str) -> bool:
+        return self._waiting[name].until <= asyncio.get_running_loop().time()
+
+    def _answered(self, message: Incoming) -> None:
+        expected = self._waiting.get(message.subject[len(self._prefix) :])
+        if expected:
+            expected.receive(message)
+
+    def _drop_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for expected in waiting.values():
+            expected.fail("The connection to NATS went down before the answer.")
+
+    async def _went_down(self) -> None:
+        if not self._closed:
+            logger.warning("The connection to NATS is down; trying again.", extra={"event": "nats.down"})
+            self._up.clear()
+            self._client.drop_unsent()
+        self._drop_waiting()
+
+    async def _came_back(self) -> None:
+        logger.warning("The connection to NATS is up again.", extra={"event": "nats.up"})
+        self.reconnects += 1
+        self._up.set()
+        for call in self._reconnected:
+            call()
+
+    async def _complained(self, error: Exception) -> None:
+        if not self._prefix and not self._said:
+            logger.warning(
+                "Waiting for NATS at %s: %s",
+                without_password(self._servers),
+                _said(error),
+                extra={"event": "nats.awaited"},
+            )
+            self._said = True
+        if not self._prefix and self._hear:
+            self._hear(_said(error))
+        logger.debug("NATS: %s", _said(error), extra={"event": "nats.said"})
+        if "permissions violation" in str(error).lower():
+            logger.error("NATS refused: %s", error, extra={"event": "nats.forbidden"})
+
+
+async def _within(seconds: float, call: Coroutine[Any, Any, None]) -> None:
+    """Wait so long for what may fail without harm. nats-py swallows cancels on its way, so one is not enough."""
+    task = asyncio.create_task(call)
+    await asyncio.wait({task}, timeout=seconds)
+    for _ in range(_CANCELS):
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=0.1)
+    if task.done():
+        with contextlib.suppress(NatsError, OSError, TimeoutError, asyncio.CancelledError):
+            task.result()
+
+
+def _said(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def without_password(servers: Sequence[str]) -> str:
+    """The servers, without the credentials that their URLs may have in them."""
+    return ", ".join(_PASSWORD.sub("•••", server) for server in servers)

@@ -1,0 +1,84 @@
+"""The durable consumers that a notifier takes its work from. It makes its own: they follow from its file."""
+
+import logging
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from typing import Any, Final
+
+from shared.contracts import envelope
+from shared.contracts.deliveries import DELIVERIES, NOTICED, NOTICES, DeliveryAsked, asked_of, first_asked, teller
+from shared.contracts.messages import Message
+from shared.contracts.subjects import RESEARCH
+from shared.errors import ContractError, Refused, Unavailable
+from shared.nats import topology
+from shared.nats.connection import Link
+from shared.runtime.log import Log
+
+logger = logging.getLogger(__name__)
+
+ACK_WAIT_S: Final = 30.0
+"""How long after a notifier died its deliveries are handed to another; twice what one attempt may take."""
+_NS: Final = 1_000_000_000
+_NO_STREAM: Final = 10059
+
+
+async def ensure(link: Link, deliveries: Log, endpoints: Iterable[str]) -> None:
+    """Make what is missing, and what an earlier release made as it is now.
+
+    Raises `Unavailable` while there is no coordinator that has set up the streams. Where NATS is locked down a notifier
+    may not make them, and is not even answered: the operator does.
+    """
+    try:
+        if not await topology.consumer_exists(link, RESEARCH, NOTICES):
+            with _by_the_operator(NOTICES):
+                await _create(link, RESEARCH, notices(await deliveries.newest(first_asked())))
+        with _by_the_operator(NOTICES):
+            await topology.hears(link, RESEARCH, NOTICES, NOTICED)
+        for endpoint in endpoints:
+            if not await topology.consumer_exists(link, DELIVERIES, teller(endpoint)):
+                with _by_the_operator(teller(endpoint)):
+                    await _create(link, DELIVERIES, telling(endpoint))
+    except Refused as error:
+        if error.code != _NO_STREAM:
+            raise
+        raise Unavailable("no coordinator has set up the streams yet.") from error
+
+
+def notices(last: Message | None) -> dict[str, Any]:
+    """The consumer of what happens to runs: from the last that was asked for on, else from now on."""
+    begin: dict[str, Any] = {"deliver_policy": "new"}
+    if seq := _fact_seq(last):
+        begin = {"deliver_policy": "by_start_sequence", "opt_start_seq": seq}
+    return _durable(NOTICES) | begin | {"filter_subjects": list(NOTICED), "max_ack_pending": -1}
+
+
+def telling(endpoint: str) -> dict[str, Any]:
+    """The consumer of what an endpoint is to be told. What waits for its time takes nobody's place: no limit."""
+    return _durable(teller(endpoint)) | {"filter_subject": asked_of(endpoint), "max_ack_pending": -1}
+
+
+def _durable(name: str) -> dict[str, Any]:
+    return {"durable_name": name, "ack_policy": "explicit", "ack_wait": int(ACK_WAIT_S * _NS), "max_deliver": -1}
+
+
+def _fact_seq(last: Message | None) -> int:
+    try:
+        record = envelope.decode_record(last.data) if last else None
+    except ContractError:
+        return 0
+    return record.fact_seq if isinstance(record, DeliveryAsked) else 0
+
+
+@contextmanager
+def _by_the_operator(consumer: str) -> Generator[None]:
+    """Say who can help, where there was no answer."""
+    try:
+        yield
+    except Unavailable as error:
+        text = f"{error} Where NATS is locked down, the consumer {consumer} is its operator's to make:"
+        raise Unavailable(f"{text} dossier nats consumers --webhooks FILE") from error
+
+
+async def _create(link: Link, stream: str, config: dict[str, Any]) -> None:
+    call = f"CONSUMER.DURABLE.CREATE.{stream}.{config['durable_name']}"
+    await topology.api(link, call, {"stream_name": stream, "config": config})

@@ -1,0 +1,29 @@
+"""Padding: empty messages by which the log gets past sequences that were given before it was truncated."""
+
+from typing import Final
+
+from shared.contracts.subjects import LOG_PADDING
+from shared.errors import Refused, Unavailable
+from shared.nats.batch_writer import BATCH, judge
+from shared.nats.connection import Link
+from shared.runtime.clock import token
+from shared.runtime.log import Stored
+
+
+async def append(link: Link, count: int, *, session: int) -> None:
+    """Append `count` empty messages, at most as many as a batch has. Raises `Unavailable` or `Refused`."""
+    batch, last = token(), min(count, BATCH)
+    for number in range(1, last):
+        await link.post(LOG_PADDING, b"", _headers(batch, number), session=session)
+    commit = _headers(batch, last) | _COMMIT
+    reply = await (await link.ask(LOG_PADDING, b"", commit, session=session))
+    answer = Unavailable("The stream is not there, or has no leader.") if reply.status else judge(reply.data)
+    if not isinstance(answer, Stored):
+        raise answer if isinstance(answer, Refused | Unavailable) else Refused(0, "The padding was refused.")
+
+
+_COMMIT: Final = {"Nats-Batch-Commit": "1"}
+
+
+def _headers(batch: str, number: int) -> dict[str, str]:
+    return {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}

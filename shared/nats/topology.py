@@ -1,0 +1,131 @@
+"""Streams and consumers: what there must be, and how it comes to be.
+
+The leading coordinator creates and updates; everybody else waits until it is there. No stream here
+ever allows schedules, rollups or marker TTLs: subject permissions do not bind headers, and with one of these a
+user who may write one subject can forge or wipe the others.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from shared.contracts.subjects import (
+    ACCESS,
+    COORDINATOR_LEAD,
+    RESEARCH,
+)
+from shared.contracts.topology import Config, Limits, consumers, streams
+from shared.errors import Refused, ServerTooOld, Unavailable
+from shared.nats.connection import Link
+
+logger = logging.getLogger(__name__)
+
+OLDEST_SERVER: Final = (2, 12, 0)
+
+_STREAM_NOT_FOUND: Final = 10059
+_CONSUMER_NOT_FOUND: Final = 10014
+
+
+async def ensure(link: Link, limits: Limits) -> None:
+    """Create what is missing and update what differs. Raises `ServerTooOld` or `Refused`."""
+    refuse_old(link)
+    for stream in streams(limits):
+        await _ensure_stream(link, stream)
+    for consumer in consumers(limits):
+        await api(link, f"CONSUMER.DURABLE.CREATE.{RESEARCH}.{consumer['durable_name']}", _creation(consumer))
+
+
+async def ensure_lead(link: Link, limits: Limits) -> None:
+    """Create what an election needs, and nothing that exists."""
+    refuse_old(link)
+    if not await _exists(link, f"STREAM.INFO.{RESEARCH}", _STREAM_NOT_FOUND):
+        await _ensure_stream(link, streams(limits)[0])
+    if not await _exists(link, f"CONSUMER.INFO.{RESEARCH}.{COORDINATOR_LEAD}", _CONSUMER_NOT_FOUND):
+        lead = consumers(limits)[-1]
+        await api(link, f"CONSUMER.DURABLE.CREATE.{RESEARCH}.{COORDINATOR_LEAD}", _creation(lead))
+
+
+async def ensure_access(link: Link, limits: Limits) -> None:
+    """Create what says who may do what, where it is missing: it is needed before anybody leads."""
+    refuse_old(link)
+    if not await _exists(link, f"STREAM.INFO.{ACCESS}", _STREAM_NOT_FOUND):
+        await _ensure_stream(link, next(stream for stream in streams(limits) if stream["name"] == ACCESS))
+
+
+async def wait_for_consumer(link: Link, consumer: str, *, stream: str = RESEARCH) -> None:
+    """Return as soon as this durable consumer is there."""
+    said = False
+    while True:
+        try:
+            if await consumer_exists(link, stream, consumer):
+                return
+            reason = f"{stream} has no consumer {consumer} yet"
+        except (Unavailable, Refused) as error:
+            reason = str(error)
+        if not said:
+            logger.warning(
+                "Waiting for a coordinator to set up JetStream: %s.", reason, extra={"event": "topology.awaited"}
+            )
+        said = True
+        await asyncio.sleep(0.2)
+
+
+async def consumer_exists(link: Link, stream: str, consumer: str) -> bool:
+    """Whether there is such a consumer, of a stream that exists."""
+    return await _exists(link, f"CONSUMER.INFO.{stream}.{consumer}", _CONSUMER_NOT_FOUND)
+
+
+async def hears(link: Link, stream: str, consumer: str, subjects: Sequence[str]) -> None:
+    """Have an existing consumer hand out these subjects, from where it is on; a release before may have said fewer."""
+    info = await api(link, f"CONSUMER.INFO.{stream}.{consumer}")
+    if sorted(info["config"].get("filter_subjects", ())) != sorted(subjects):
+        config = info["config"] | {"filter_subjects": list(subjects)}
+        await api(link, f"CONSUMER.DURABLE.CREATE.{stream}.{consumer}", {"stream_name": stream, "config": config})
+
+
+def refuse_old(link: Link) -> None:
+    """Raise `ServerTooOld` where the server cannot do what Dossier builds on."""
+    version = link.server_version
+    if version < OLDEST_SERVER:
+        have, need = (".".join(map(str, number)) for number in (version, OLDEST_SERVER))
+        raise ServerTooOld(
+            f"This NATS server is {have}; Dossier needs {need} or newer, for atomic batches. Update nats-server."
+        )
+
+
+async def api(link: Link, call: str, body: object = None) -> dict[str, Any]:
+    """The answer of JetStream's API. Raises `Refused` with its error, `Unavailable` where there is none."""
+    reply = await link.request(f"$JS.API.{call}", b"" if body is None else msgspec.json.encode(body))
+    answer = msgspec.json.decode(reply.data, type=dict[str, Any])
+    if error := answer.get("error"):
+        text = f"{call}: {error.get('description', 'refused')}"
+        if error.get("code") == 503:
+            raise Unavailable(text)
+        raise Refused(int(error.get("err_code", 0)), text)
+    return answer
+
+
+async def _ensure_stream(link: Link, stream: Config) -> None:
+    try:
+        await api(link, f"STREAM.UPDATE.{stream['name']}", stream)
+    except Refused as error:
+        if error.code != _STREAM_NOT_FOUND:
+            raise
+        await api(link, f"STREAM.CREATE.{stream['name']}", stream)
+
+
+async def _exists(link: Link, call: str, not_found: int) -> bool:
+    try:
+        await api(link, call)
+    except Refused as error:
+        if error.code not in (not_found, _STREAM_NOT_FOUND):
+            raise
+        return False
+    return True
+
+
+def _creation(consumer: Config) -> Config:
+    return {"stream_name": RESEARCH, "config": consumer}

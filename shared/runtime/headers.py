@@ -1,0 +1,45 @@
+"""Headers of responses from outside, read by functions that never raise. Pure."""
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+LONGEST_WAIT_S: Final = 366 * 24 * 3_600.0
+"""A response may ask for more; this is the most that is passed on."""
+
+
+def retry_after_s(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
+    """Seconds that a response asks to wait, 0 to `LONGEST_WAIT_S`; `None` where it names no time that can be read.
+
+    `headers` has lower-case names or ignores case. `Retry-After-Ms` goes before `Retry-After`, which has seconds or a
+    date. A date counts from the response's own `Date`, so that the two clocks need not agree; without one, from `now`.
+    """
+    told = headers.get("retry-after", "")
+    milliseconds = _number(headers.get("retry-after-ms", ""))
+    waits = (None if milliseconds is None else milliseconds / 1_000, _number(told), _until(told, headers, now))
+    named = [wait for wait in waits if wait is not None]
+    return min(next((wait for wait in named if wait > 0), 0.0), LONGEST_WAIT_S) if named else None
+
+
+def moment(text: str) -> datetime | None:
+    """The date of a header, aware; `None` for what is no date."""
+    try:
+        date = parsedate_to_datetime(text)
+    except Exception:  # the parser raises whatever its arithmetic does: OverflowError for a year of eleven digits
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
+
+
+def _until(then: str, headers: Mapping[str, str], now: datetime | None) -> float | None:
+    end, begin = moment(then), moment(headers.get("date", "")) or now
+    return (end - begin).total_seconds() if end and begin else None
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

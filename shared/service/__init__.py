@@ -1,0 +1,1 @@
+"""Process lifecycle and the worker loop of every service."""

@@ -1,0 +1,183 @@
+"""What every service process does: log, connect, answer probes, and stop cleanly on SIGTERM."""
+
+import asyncio
+import contextlib
+import gc
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from typing import Final
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from shared.contracts.subjects import Kind
+from shared.nats.connection import Link
+from shared.nats.jetstream import JetStreamLog
+from shared.runtime.aio import unless
+from shared.runtime.settings import Settings
+from shared.service.worker import Perform, Worker
+from shared.telemetry import logs
+from shared.telemetry.metrics import LogCollector, Metrics
+from shared.telemetry.setup import Telemetry, WorkerObserver
+
+Main = Callable[[asyncio.Event, Telemetry], Awaitable[None]]
+Compose = Callable[[Settings, JetStreamLog, AsyncExitStack], Awaitable[Perform]]
+"""Puts a service together: what performs its tasks, with what is to be closed at the end on the stack."""
+
+
+SERVICES: Final[dict[Kind, str]] = {"plan": "planner", "fetch": "fetcher", "synthesize": "synthesizer"}
+"""Who performs the tasks of a kind."""
+UNREACHABLE: Final = "NATS is not reachable."
+
+
+def trouble(log: JetStreamLog) -> str | None:
+    """Why nothing can be written to this log; `None` where it can, as far as is known."""
+    return log.trouble if log.link.connected else UNREACHABLE
+
+
+class Server(uvicorn.Server):
+    """An HTTP server that leaves the signals to its process."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+def run(service: str, main: Main, settings: Settings) -> None:
+    """Run a service to its end. `main` gets an event that is set when it is to stop, and what it tells of itself by."""
+    logs.begin(service, settings)
+    telemetry = Telemetry(service, settings)
+    _collect_seldom()
+    runner = asyncio.Runner(loop_factory=_loop_factory())
+    try:
+        with runner, contextlib.suppress(KeyboardInterrupt):
+            runner.run(_until_stopped(lambda stop: main(stop, telemetry)))
+    finally:
+        telemetry.close()
+
+
+def _collect_seldom() -> None:
+    """Look for reference cycles seldom: facts have none, and searching through runs took a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+async def _until_stopped(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await main(stop)
+
+
+async def serve_http(
+    app: ASGIApp, *, host: str, port: int, stop: asyncio.Event, trusted_proxies: Sequence[str] = ()
+) -> None:
+    """Serve `app` until `stop`. What `X-Forwarded-…` says is believed of `trusted_proxies` alone."""
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=3,
+        server_header=False,
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=list(trusted_proxies),
+        lifespan="off",
+    )
+    server = Server(config)
+    serving = asyncio.create_task(server.serve())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = True
+    stopping.cancel()
+    await serving
+
+
+class Health:
+    """Why a process cannot work; `None` where it can. Not, until somebody knows better."""
+
+    def __init__(self) -> None:
+        self.trouble: Callable[[], str | None] = lambda: UNREACHABLE
+
+
+def probes(health: Health) -> list[Route]:
+    """`/livez`: the process runs. `/readyz`: it can also work."""
+
+    async def livez(_: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_: Request) -> Response:
+        return readiness(health.trouble())
+
+    return [Route("/livez", livez), Route("/readyz", readyz)]
+
+
+async def serve_health(health: Health, metrics: Metrics, settings: Settings, stop: asyncio.Event) -> None:
+    """Answer probes, and who measures, at the health port until `stop`; nothing where there is none."""
+    if settings.health_port:
+        app = Starlette(routes=[*probes(health), metrics.route()])
+        await serve_http(app, host=settings.health_host, port=settings.health_port, stop=stop)
+
+
+def readiness(trouble: str | None) -> Response:
+    """The answer of `/readyz`."""
+    return PlainTextResponse(f"{trouble}\n", 503) if trouble else PlainTextResponse("ok\n")
+
+
+async def connect(settings: Settings, name: str, stop: asyncio.Event) -> JetStreamLog | None:
+    """The log, as soon as NATS is there; `None` when told to stop before."""
+    link = await unless(stop, Link.open(settings.nats_url, name=f"dossier-{name}", identity=settings.identity))
+    return JetStreamLog(link) if link else None
+
+
+def run_worker(kind: Kind, settings: Settings, compose: Compose) -> None:
+    """Run the worker of a kind to its end."""
+
+    async def main(stop: asyncio.Event, telemetry: Telemetry) -> None:
+        health = Health()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(serve_health(health, telemetry.metrics, settings, stop))
+            group.create_task(_work(kind, settings, compose, stop, health, telemetry))
+
+    run(SERVICES[kind], main, settings)
+
+
+async def _work(
+    kind: Kind, settings: Settings, compose: Compose, stop: asyncio.Event, health: Health, telemetry: Telemetry
+) -> None:
+    log = await connect(settings, kind, stop)
+    if log is None:
+        return
+    telemetry.metrics.add(LogCollector(log))
+    health.trouble = lambda: "It stops." if stop.is_set() else trouble(log)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(log.close)
+        perform = await compose(settings, log, stack)
+        at_most = settings.limits.in_flight(kind)
+        worker = Worker(
+            log,
+            kind,
+            perform,
+            at_most=at_most,
+            policy=settings.policy,
+            grace_s=settings.grace_s,
+            observer=WorkerObserver(telemetry, kind),
+        )
+        await worker.run(stop)

@@ -1,0 +1,156 @@
+"""How attempts go, for whoever measures and traces: when, how often, with what result. Never what they were about."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, Literal, Protocol
+
+from msgspec import Struct
+
+from shared.contracts.evidence import Call
+from shared.contracts.facts import INTERRUPTED, AttemptFailed, Fact, calls_of
+from shared.contracts.subjects import Step
+from shared.runtime import clock
+from shared.runtime.job import GIVEN_UP, Job
+from shared.telemetry import genai
+from shared.telemetry.tracing import WITHIN, Attribute, Span, Within
+
+Result = Literal["succeeded", "failed", "retried", "interrupted", "aborted"]
+"""Its step has an outcome, good or bad; another attempt follows, for it failed or its worker was told to stop; or it
+was given up without a word: the run was cancelled, another worker has it, or nothing could be recorded."""
+RESULTS: Final[tuple[Result, ...]] = ("succeeded", "failed", "retried", "interrupted", "aborted")
+
+
+class Attempted(Struct, frozen=True, kw_only=True):
+    """One attempt that is over."""
+
+    step: Step
+    attempt: int
+    deliveries: int
+    """How often its task had been handed out, this time included."""
+    issued: datetime
+    began: datetime
+    ended: datetime
+    result: Result
+    code: str = ""
+    """Of what went wrong."""
+    calls: Sequence[Call] = ()
+    throttled: int = 0
+    """So many times it was asked to wait."""
+    traceparent: str | None = None
+    parts: tuple[Span, ...] = ()
+
+    @property
+    def queued_s(self) -> float:
+        """How long the task lay in the log before somebody began with it."""
+        return max(0.0, (self.began - self.issued).total_seconds())
+
+    @property
+    def took_s(self) -> float:
+        """From its beginning until it was recorded."""
+        return max(0.0, (self.ended - self.began).total_seconds())
+
+
+class Observer(Protocol):
+    """Hears of every attempt. Never raises, never waits."""
+
+    def begins(self, run: str, traceparent: str | None) -> Within:
+        """An attempt begins; what those who do the work get to know of whom it is for."""
+        ...
+
+    def ended(self, attempted: Attempted) -> None:
+        """An attempt is over."""
+        ...
+
+
+class Nobody:
+    """Hears, and keeps it to itself."""
+
+    def begins(self, run: str, traceparent: str | None) -> Within:
+        """See `Observer`."""
+        return Within(run, traceparent)
+
+    def ended(self, attempted: Attempted) -> None:
+        """See `Observer`."""
+
+
+class Watch:
+    """One attempt while it is under way. Made in the asyncio task that performs it."""
+
+    def __init__(self, job: Job, observer: Observer) -> None:
+        self._job = job
+        self._observer = observer
+        self._within = observer.begins(job.step.run, job.traceparent)
+        WITHIN.set(self._within)
+        self._began = clock.now()
+        self._result: Result = "aborted"
+        self._code = ""
+        self._calls: Sequence[Call] = ()
+        self.throttled = 0
+
+    def recorded(self, fact: Fact) -> None:
+        """This is what came of it."""
+        self._calls = calls_of(fact)
+        if isinstance(fact, AttemptFailed):
+            self._code = fact.error.code
+            self._result = "interrupted" if self._code == INTERRUPTED else "retried"
+        elif isinstance(fact, GIVEN_UP):
+            self._result, self._code = "failed", fact.error.code
+        else:
+            self._result = "succeeded"
+
+    def over(self, paid: Sequence[Call]) -> None:
+        """Say how it went. `paid` are the calls of one that nothing was recorded of."""
+        job = self._job
+        attempted = Attempted(
+            step=job.step,
+            attempt=job.attempt,
+            deliveries=job.delivery.deliveries,
+            issued=job.delivery.message.time,
+            began=self._began,
+            ended=clock.now(),
+            result=self._result,
+            code=self._code,
+            calls=self._calls or paid,
+            throttled=self.throttled,
+            traceparent=job.traceparent,
+            parts=tuple(self._within.spans or ()),
+        )
+        self._observer.ended(attempted)
+
+
+def span_of(attempted: Attempted) -> Span:
+    """The attempt as a span, with its parts."""
+    step = attempted.step
+    return Span(
+        name=f"process task.{step.kind}",
+        kind="consumer",
+        began=attempted.began,
+        ended=attempted.ended,
+        attributes=messaging("process", step, attempted.attempt)
+        | {
+            "messaging.consumer.group.name": step.kind,
+            "dossier.deliveries": attempted.deliveries,
+            "dossier.queue_time_s": round(attempted.queued_s, 6),
+            "dossier.result": attempted.result,
+            "dossier.throttled": attempted.throttled,
+        },
+        error=attempted.code,
+        children=attempted.parts,
+    )
+
+
+def messaging(operation: Literal["send", "process"], step: Step, attempt: int) -> dict[str, Attribute]:
+    """The attributes of a span that is about a task."""
+    subject = step.task(attempt).subject
+    return {
+        "messaging.system": "nats",
+        "messaging.operation.name": operation,
+        "messaging.operation.type": operation,
+        "messaging.destination.name": subject,
+        "messaging.destination.template": f"research.run.{{run}}.task.{step.kind}.{{round}}.{{index}}.{{attempt}}",
+        "messaging.message.id": subject,
+        "dossier.round": step.round,
+        "dossier.index": step.index,
+        "dossier.attempt": attempt,
+        genai.RUN: step.run,
+    }

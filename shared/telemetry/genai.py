@@ -1,0 +1,47 @@
+"""OpenTelemetry's names for calls of language models. They are in development and have moved; here they stand once."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from shared.telemetry.tracing import Attribute
+
+RUN: Final = "gen_ai.conversation.id"
+"""All that is done for one run is one conversation."""
+
+
+def workflow(name: str) -> tuple[str, dict[str, Attribute]]:
+    """Name and attributes of the span that is a whole run."""
+    return f"invoke_workflow {name}", {"gen_ai.operation.name": "invoke_workflow", "gen_ai.workflow.name": name}
+
+
+def chat(
+    *, run: str, agent: str, model: str, is_openai: bool, max_tokens: int, prompt: str = ""
+) -> tuple[str, dict[str, Attribute]]:
+    """Name and attributes of the span that is one call. `prompt` is the version of the words, not the words."""
+    return f"chat {model}", {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai" if is_openai else "openai_compatible",
+        "gen_ai.request.model": model,
+        "gen_ai.request.max_tokens": max_tokens,
+        "gen_ai.output.type": "json",
+        "gen_ai.agent.name": agent,
+        "gen_ai.prompt.name": prompt,
+        RUN: run,
+    }
+
+
+def usage(*, input_tokens: int, output_tokens: int) -> dict[str, Attribute]:
+    """What the call took."""
+    return {"gen_ai.usage.input_tokens": input_tokens, "gen_ai.usage.output_tokens": output_tokens}
+
+
+def content(asked: Sequence[Mapping[str, object]], replied: str) -> dict[str, Attribute]:
+    """What was said to the model and by it, for who has asked for that."""
+    told = {"gen_ai.input.messages": _messages([(str(one["role"]), str(one.get("content"))) for one in asked])}
+    return {**told, "gen_ai.output.messages": _messages([("assistant", replied)])} if replied else {**told}
+
+
+def _messages(said: Sequence[tuple[str, str]]) -> str:
+    messages = [{"role": role, "parts": [{"type": "text", "content": text}]} for role, text in said]
+    return json.dumps(messages, ensure_ascii=False)

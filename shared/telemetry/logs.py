@@ -1,0 +1,77 @@
+"""What a process says: lines for people on a terminal, JSON for machines elsewhere, on standard error.
+
+Whoever logs gives a code, `extra={"event": …}`, and a `run_id` where that does not follow from the work at hand. Of
+exceptions only types and places are said, and the words of our own: others' may quote what was read, or a secret.
+"""
+
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Final
+
+from shared.contracts import traces
+from shared.errors import DossierError
+from shared.runtime.settings import Settings
+from shared.telemetry.tracing import WITHIN
+
+_TEXT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+_LOUD: Final = ("httpcore2", "httpx2", "mcp", "openai", "urllib3")
+"""They log what they send, and where to: prompts, pages, and URLs that may be secrets."""
+
+
+def begin(service: str, settings: Settings) -> None:
+    """Have everything that this process logs, its libraries too, written as the operator wants it."""
+    is_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Json(service) if is_json else Text(_TEXT))
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    for name in _LOUD:
+        loud = logging.getLogger(name)
+        loud.setLevel(max(loud.level, logging.WARNING))
+
+
+class Text(logging.Formatter):
+    """A line for people, and below it what led to an exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text."""
+        record.message = record.getMessage()
+        record.asctime = self.formatTime(record)
+        return "\n".join([self.formatMessage(record), *_chain(record)])
+
+
+class Json(logging.Formatter):
+    """One JSON object a line."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self._service = service
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as JSON, without the fields that have nothing in them."""
+        within = WITHIN.get()
+        trace = traces.parse(within.traceparent) if within else None
+        said = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "service": self._service,
+            "event": getattr(record, "event", ""),
+            "message": record.getMessage(),
+            "run_id": getattr(record, "run_id", "") or (within.run if within else ""),
+            "trace_id": trace.trace_id if trace else "",
+            "logger": record.name,
+            "error": "\n".join(_chain(record)),
+        }
+        return json.dumps({name: value for name, value in said.items() if value}, ensure_ascii=False)
+
+
+def _chain(record: logging.LogRecord) -> Iterator[str]:
+    """The exception of a record and those that it came from, last first: type and places of each."""
+    error = record.exc_info[1] if record.exc_info else None
+    while error is not None:
+        yield f"{type(error).__name__}{f': {error}' if isinstance(error, DossierError) else ''}"
+        yield "".join(traceback.format_tb(error.__traceback__)).rstrip()
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
