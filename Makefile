@@ -22,7 +22,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_VENV_CLEAR := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint types evals chaos soak contracts bench lock environment
+.PHONY: help setup demo run test lint types evals chaos soak docs bench lock environment
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,8 +58,8 @@ chaos: $(ready) ## Kill everything at random for a while, then check the log; SE
 soak: $(ready) ## Replace every service while 500 runs are in flight and 500 on hold, then check the log; RUNS=
 	@$(bin)/python -m tests.upgrade $(if $(RUNS),--runs $(RUNS))
 
-contracts: $(ready) ## Describe the API and the subjects again, from the types, in docs/
-	@$(bin)/python -m tests.contracts.documents
+docs: $(ready) ## Generate docs/reference/ from the code
+	@$(bin)/python -m tests.docs.reference
 
 bench: $(ready) ## Measure runs a second, latency, CPU, memory; FLOOR=script.py measures that beside
 	@$(bin)/python -m tests.bench $(if $(FLOOR),--floor $(FLOOR))

@@ -47,7 +47,7 @@ app.command()(doctor)
 def up(
     nats: Nats = None, data: Data = None, docs: Docs = None, api_port: ApiPort = None, port: NatsPort = None
 ) -> None:
-    """Start NATS and the four services on this machine, for this machine alone, and keep them running."""
+    """Start NATS and the services on loopback, and keep them running until Ctrl-C."""
 
     async def work(terminal: Terminal) -> int:
         known = settings.read()
@@ -60,7 +60,7 @@ def up(
 
 @app.command()
 def ask(
-    question: Annotated[str, typer.Argument(metavar="QUESTION", show_default=False)],
+    question: Annotated[str, typer.Argument(metavar="QUESTION", show_default=False, help="The question.")],
     docs: Docs = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Approve the evidence without asking.")] = False,
     as_json: Json = False,
@@ -70,9 +70,9 @@ def ask(
     nats: Nats = None,
     api: ApiUrl = None,
 ) -> None:
-    """Ask a question, review the evidence, read the report. Starts everything for its own time where nothing runs.
+    """Ask a question, review the evidence, print the report. Starts Dossier for this time if none runs.
 
-    Ends with 0 when there is a report, 1 when the run ended otherwise.
+    Exits with 0 if there is a report, with 1 if there is none.
     """
 
     async def work(terminal: Terminal) -> int:
@@ -95,9 +95,9 @@ def ask(
 
 @app.command()
 def runs(
-    status: Annotated[list[str] | None, typer.Option(help="May be given more than once.")] = None,
-    text: Annotated[str, typer.Option(help="Looked for in the question and the id.")] = "",
-    late: Annotated[bool, typer.Option("--late", help="Only runs that should have moved and did not.")] = False,
+    status: Annotated[list[str] | None, typer.Option(help="Only runs of this status.")] = None,
+    text: Annotated[str, typer.Option(help="Only runs with this text in the question or the id.")] = "",
+    late: Annotated[bool, typer.Option("--late", help="Only runs that are late.")] = False,
     as_json: Json = False,
     data: Data = None,
     api: ApiUrl = None,
@@ -114,13 +114,13 @@ def runs(
 
 @app.command()
 def show(run: RunId, as_json: Json = False, data: Data = None, api: ApiUrl = None) -> None:
-    """Show a run: how it stands, its evidence, the decision, the report."""
+    """Show a run: status, evidence, decision and report."""
     with_api(lambda there, terminal: review.show(there, terminal, run, as_json=as_json), data, api)
 
 
 @app.command()
 def watch(run: RunId, data: Data = None, api: ApiUrl = None) -> None:
-    """Follow a run until it ends. Ends with 0 when there is a report, else with 1."""
+    """Follow a run until it ends. Exits with 0 if there is a report, with 1 if there is none."""
     with_api(lambda there, terminal: review.watch(there, terminal, run), data, api)
 
 
@@ -146,20 +146,20 @@ def approve(
 @app.command()
 def revise(
     run: RunId,
-    feedback: Annotated[str, typer.Argument(metavar="FEEDBACK", help="What the next round is for.")],
+    feedback: Annotated[str, typer.Argument(metavar="FEEDBACK", help="What the next round should find.")],
     add: Annotated[
-        list[str] | None, typer.Option(metavar="QUERY", help="A sub-query of the next round, beside what is planned.")
+        list[str] | None, typer.Option(metavar="QUERY", help="Further sub-query for the next round.")
     ] = None,
     drop: Annotated[
         list[str] | None,
-        typer.Option(metavar="QUERY", help="Leave out what this sub-query found; its number, or its words."),
+        typer.Option(metavar="QUERY", help="Leave out the findings of this sub-query; number or text."),
     ] = None,
     exclude: Exclude = None,
     max_cost: MaxCost = None,
     data: Data = None,
     api: ApiUrl = None,
 ) -> None:
-    """Send the evidence of a run on hold back for another round, with words; what was found is kept."""
+    """Send the evidence of a run on hold back for another round, with feedback. Findings are kept."""
     with_api(
         lambda there, terminal: review.revise(
             there,
@@ -185,20 +185,18 @@ def reject(run: RunId, comment: Comment = "", data: Data = None, api: ApiUrl = N
 @app.command()
 def extend(
     run: RunId,
-    more: Annotated[
-        str, typer.Argument(metavar="DURATION", help="How much later than its deadline is now, as in 2h or 3d.")
-    ],
+    more: Annotated[str, typer.Argument(metavar="DURATION", help="Time to add to the deadline, as in 2h or 3d.")],
     comment: Comment = "",
     data: Data = None,
     api: ApiUrl = None,
 ) -> None:
-    """Give whoever decides on a run more time: its deadline is later by so much."""
+    """Extend the deadline of a run on hold."""
     with_api(lambda there, terminal: review.extend(there, terminal, run, more, comment=comment), data, api)
 
 
 @app.command()
 def cancel(run: RunId, comment: Comment = "", data: Data = None, api: ApiUrl = None) -> None:
-    """End a run now, wherever it is."""
+    """End a run now."""
     with_api(lambda there, terminal: review.cancel(there, terminal, run, comment=comment), data, api)
 
 
@@ -210,7 +208,7 @@ app.add_typer(told)
 
 @app.command("sign-in")
 def sign_in(data: Data = None, api: ApiUrl = None) -> None:
-    """Print a link that signs a browser in: once, within ten minutes, as you."""
+    """Print a link that signs a browser in as you: once, within ten minutes."""
     with_api(review.sign_in, data, api)
 
 

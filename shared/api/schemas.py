@@ -14,7 +14,7 @@ Comment = Annotated[str, Field(max_length=8_000)]
 By = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
 
 
-BY_WHOM: Final = "Who says so. A key speaks for its name alone; with the token of the data folder any name will do."
+BY_WHOM: Final = "The name of the person. A key accepts its own name only; the token of the data folder any name."
 
 
 class Body(BaseModel):
@@ -40,12 +40,12 @@ class NewApproval(Body):
     decision: Literal["approve", "reject", "revise"]
     comment: Comment = ""
     feedback: str = Field(
-        default="", max_length=MAX_FEEDBACK, description="What the next round is for; revise needs it"
+        default="", max_length=MAX_FEEDBACK, description="What the next round should find; required to revise"
     )
     queries_add: list[str] = Field(default=[], max_length=MAX_ADDED, description="Sub-queries of the next round")
     queries_drop: list[str] = Field(default=[], max_length=1_000, description="Sub-queries whose findings to leave out")
     exclude: list[str] = Field(default=[], max_length=1_000, description="SHA-256 of sources to leave out")
-    max_cost_usd: float | None = Field(default=None, gt=0, description="What the run may cost from here on")
+    max_cost_usd: float | None = Field(default=None, gt=0, description="The new limit of the run's cost, in US dollars")
     by: By | None = Field(default=None, description=BY_WHOM)
     digest: str | None = None
 
@@ -53,7 +53,9 @@ class NewApproval(Body):
 class NewExtension(Body):
     """More time to decide. `deadline` is when it ends from now on, so that sent twice it is done once."""
 
-    deadline: AwareDatetime = Field(description="Later than it is, and at most 366 days after the hold opened")
+    deadline: AwareDatetime = Field(
+        description="Later than the current one, and at most 366 days after the hold opened"
+    )
     comment: Comment = ""
     by: By | None = Field(default=None, description=BY_WHOM)
     digest: str | None = None
@@ -216,8 +218,8 @@ class RunView(RunSummary):
     findings: list[FindingView]
     decision: DecisionView | None
     requested_auth: str = ""
-    quorum: int = Field(default=1, description="So many people have to approve")
-    four_eyes: bool = Field(default=False, description="Whether whoever asked may not approve")
+    quorum: int = Field(default=1, description="People who must approve")
+    four_eyes: bool = Field(default=False, description="The requester may not approve")
     votes: list[VoteView] = []
     extensions: list[ExtensionView] = []
     outcome: str | None

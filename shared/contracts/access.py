@@ -19,9 +19,9 @@ class _AccessFact(Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class KeyCreated(_AccessFact, frozen=True, kw_only=True, tag="key.created.v1"):
-    """A key to the API. `name` is who acts with it; two keys of one name are the same person.
+    """A key to the API. `name` is the person; two keys of one name are the same person.
 
-    `sha256` (hex) is of the whole key. `scopes` narrow what the role may; none leave it whole.
+    `sha256` (hex) is of the whole key. `scopes` restrict the role; without any, the role is not restricted.
     """
 
     id: str
@@ -34,13 +34,13 @@ class KeyCreated(_AccessFact, frozen=True, kw_only=True, tag="key.created.v1"):
 
 
 class KeyRevoked(_AccessFact, frozen=True, kw_only=True, tag="key.revoked.v1"):
-    """The key opens nothing any more. `by` is who revoked it, by their own account."""
+    """The key is no longer valid. `by` is the name that the revoker gave."""
 
     by: str = ""
 
 
 class SecretSet(_AccessFact, frozen=True, kw_only=True, tag="secret.set.v1"):
-    """What all coordinators sign sessions with (hex)."""
+    """The secret with which all coordinators sign sessions (hex)."""
 
     secret: str
 

@@ -1,4 +1,4 @@
-"""The contract on NATS as AsyncAPI 3, generated from the types: `make contracts` writes `docs/asyncapi.json`."""
+"""The contract on NATS as AsyncAPI 3, generated from the types: `make docs` writes `docs/reference/asyncapi.json`."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -41,8 +41,8 @@ _PARAMETERS: Final[Mapping[str, Json]] = {
     "voter": {"description": "32 hex digits of the hash of who approves."},
     "sequence": {"description": "The stream sequence of the message that is refused."},
     "endpoint": {"description": "The endpoint's name in the file of webhooks."},
-    "event": {"description": "hold-<round>, near-<round>, near-<round>-<extension> or ended."},
-    "ask": {"description": "1 for the first time, one more for each time that a person wants it sent again."},
+    "event": {"description": "`hold-<round>`, `near-<round>`, `near-<round>-<extension>` or `ended`."},
+    "ask": {"description": "1 for the first time; one more each time that a person sends it again."},
     "n": {"description": "The attempt, from 1."},
 }
 _ENVELOPE: Final = "CloudEvent"
@@ -85,7 +85,7 @@ def _outbound() -> Iterable[tuple[str, str, str, list[type[Struct]]]]:
     facts: list[type[Struct]] = list(get_args(Fact))
     ended = [fact for fact in facts if _box(fact) == "completed"]
     yield "completed", COMPLETED, "The end of a run, exactly once. Stream COMPLETIONS keeps them all.", ended
-    yield "invalid", f"{INVALID}.{{sequence}}", "Why a message was not taken, once for each.", [RequestRefused]
+    yield "invalid", f"{INVALID}.{{sequence}}", "The refusal of a message, with the reason.", [RequestRefused]
     placed: set[type[Struct]] = set()
     for box in get_args(SlotName):
         held = [fact for fact in facts if _box(fact) == box]
@@ -97,8 +97,8 @@ def _outbound() -> Iterable[tuple[str, str, str, list[type[Struct]]]]:
         yield "slot_other", f"{RUN}.{{run}}.*", "Other slots of a run. For reading.", left
     delivery = Delivery("{endpoint}", "{run}", "{event}")
     asked, tried = (f"delivery.{delivery.id}.{path}" for path in ("asked.{ask}", "tried.{ask}.{n}"))
-    yield "delivery_asked", asked, "An event is to be told to an endpoint. For reading.", [DeliveryAsked]
-    yield "delivery_tried", tried, "An attempt to tell an endpoint. For reading.", [DeliveryTried]
+    yield "delivery_asked", asked, "An event to deliver to an endpoint. For reading.", [DeliveryAsked]
+    yield "delivery_tried", tried, "An attempt to deliver an event. For reading.", [DeliveryTried]
 
 
 def _box(fact: type[Struct]) -> str:

@@ -94,10 +94,10 @@ class Box(Struct, frozen=True):
 
 
 class Told(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is told of an event; the `data` of a webhook, whose other fields say what happened and when.
+    """The `data` of a webhook. Its other fields have the type and the time of the event.
 
-    Of a hold and its deadline: `round`, `deadline` and the `digest` of the evidence. Of an end: `outcome`, `ok`,
-    `reason` and, where it was a person, who ended it. The report itself is not sent along.
+    A hold and a near deadline have `round`, `deadline` and the `digest` of the evidence. An end has `outcome`, `ok`,
+    `reason` and, if a person ended the run, `by`. The report is not included.
     """
 
     run_id: str
@@ -117,18 +117,19 @@ class _Record(Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class DeliveryAsked(_Record, frozen=True, kw_only=True, tag="delivery.asked.v1"):
-    """An event is to be told, at `due` or soon after. `fact_seq` is the place in `RESEARCH` of what happened."""
+    """An event is to be delivered to an endpoint, at `due` or soon after."""
 
     told: Told
     happened_at: _Moment
     due: _Moment
     fact_seq: int
+    """Stream sequence in `RESEARCH` of the fact that the event reports."""
     by: str = ""
-    """Who wants it sent again; empty for the first time."""
+    """The person who sent it again; empty for the first time."""
 
 
 class DeliveryTried(_Record, frozen=True, kw_only=True, tag="delivery.tried.v1"):
-    """One attempt: what came of it, and when the next is `due` where one is."""
+    """One attempt to deliver, with its result, and the time of the next attempt (`due`) if there is one."""
 
     result: Result
     status: int | None = None

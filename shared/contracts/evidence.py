@@ -8,23 +8,23 @@ from msgspec import Meta, Struct
 
 
 class Failure(Struct, frozen=True):
-    """Why something failed: a stable `code` for programs and a sentence for people."""
+    """The reason of a failure: a stable `code` for programs and a sentence for people."""
 
     code: str
     message: str
 
 
 class Usage(Struct, frozen=True):
-    """What a step cost. `cost_usd` is `None` where no price is known; it is never guessed."""
+    """The cost of model calls. `cost_usd` is `null` if no price is known; it is never guessed."""
 
     calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float | None = None
     unpriced: int = 0
-    """How many of the calls have no known price, and so are not in `cost_usd`."""
+    """Calls without a known price, which are not in `cost_usd`."""
     estimated: int = 0
-    """Of how many calls the tokens are estimated, at their most, because the endpoint counted none."""
+    """Calls whose tokens are estimated, at their most, because the endpoint counted none."""
 
     def plus(self, other: "Usage") -> "Usage":
         """The sum; its cost is that of the calls whose price is known, and `None` where no price is."""
@@ -40,29 +40,27 @@ class Usage(Struct, frozen=True):
 
 
 class Call(Struct, frozen=True):
-    """One call of a language model, which costs what it costs whether or not its reply could be used.
-
-    `agent` is who made it (`planner`, `writer`), `prompt` the version of the words it was asked with.
-    """
+    """One call of a language model, whether or not its reply could be used."""
 
     agent: str
+    """`planner`, `writer` or `judge`."""
     model: str
     prompt: str
+    """The version of the prompt."""
     input_tokens: int
     output_tokens: int
     cost_usd: float | None = None
-    """In US dollars; `None` where no price is known."""
+    """In US dollars; `null` if no price is known."""
     duration_s: float = 0.0
     estimated: bool = False
-    """The endpoint counted no tokens, so these are an estimate, at their most."""
+    """The endpoint counted no tokens; these are an estimate, at their most."""
     reading: str = "ok"
-    """What it brought: a reply in its form, as it came (`ok`) or with its JSON `repaired`; one that was `empty`, only
-    reasoning (`thinking`), `refused`, `truncated` or `malformed`; none in time (`timeout`), or none that could be read
-    (`bad_response`)."""
+    """The reply: valid as it came (`ok`) or with its JSON `repaired`; `empty`, only reasoning (`thinking`), `refused`,
+    `truncated` or `malformed`; not in time (`timeout`), or unreadable (`bad_response`)."""
     prompt_sha256: str = ""
-    """SHA-256 (hex) of what it was asked, a text in `EVIDENCE`: the messages as JSON. Empty where it was not kept."""
+    """SHA-256 (hex) of the messages as JSON, a text in `EVIDENCE`. Empty if it was not kept."""
     reply_sha256: str = ""
-    """The same of the response as it came, where one came."""
+    """The same of the response as it came. Empty if none came."""
 
 
 def usage_of(calls: Iterable[Call]) -> Usage:
@@ -75,15 +73,15 @@ def usage_of(calls: Iterable[Call]) -> Usage:
 
 
 class Estimate(Struct, frozen=True):
-    """What one call of `model` takes at most. `cost_usd` is `None` where no price is known."""
+    """The most that one call of `model` can take. `cost_usd` is `null` if no price is known."""
 
     model: str
     input_tokens: int
     output_tokens: int
     cost_usd: float | None = None
     most_usd: float | None = None
-    """What all calls take at most that may follow from it: an invalid reply and lost quotes are corrected, a judge is
-    asked. `None` where no price is known, or before it was kept."""
+    """The most that this call and all that can follow it cost: corrections of the reply and its quotes, and the judge.
+    `null` if no price is known, and in facts of early releases."""
 
 
 class Passage(Struct, frozen=True):
@@ -102,34 +100,34 @@ class Source(Struct, frozen=True):
     tool: str
     passages: tuple[Passage, ...]
     url: str = ""
-    """Where it was read, after redirects; empty for what is no page."""
+    """The address after redirects; empty if the source is not a page."""
     status: int | None = None
-    """The HTTP status that it came with."""
+    """The HTTP status of the response."""
     fetched_at: Annotated[datetime, Meta(tz=True)] | None = None
     media_type: str = ""
     bytes_sha256: str = ""
-    """SHA-256 (hex) of its bytes, unpacked where they came packed, before any text was taken from them."""
+    """SHA-256 (hex) of the decompressed bytes, before text was extracted from them."""
     published: str | None = None
-    """The date that the document gives itself, ISO 8601; `None` where it gives none."""
+    """The date that the document states, ISO 8601; `null` if it states none."""
     language: str = ""
-    """The language that the document says it is in, such as `en-gb`."""
+    """The language that the document states, such as `en-gb`."""
     origin: str = ""
-    """Whose words these are: sources of one origin count once, however many links lead to them. Empty: its own."""
+    """Key of the origin. Sources of one origin share most of their words and count once. Empty: its own."""
     also: tuple[str, ...] = ()
-    """Other locations that had nearly the same text and were folded into this source."""
+    """Other locations with nearly the same text, which were merged into this source."""
     stripped: tuple[str, ...] = ()
-    """What was taken out before the text was frozen, in words: hidden text, invisible characters."""
+    """Descriptions of content that was removed before the text was frozen: hidden text, invisible characters."""
 
 
 class Skipped(Struct, frozen=True):
-    """A page or a tool that brought nothing beside others that did: where, and why."""
+    """A page or a tool that contributed nothing, with the reason."""
 
     location: str
     failure: Failure
 
 
 class Finding(Struct, frozen=True):
-    """What one sub-query brought back: sources, or a failure that says why there are none."""
+    """The result of one sub-query: sources, or a failure with the reason."""
 
     query: str
     sources: tuple[Source, ...] = ()
@@ -138,7 +136,7 @@ class Finding(Struct, frozen=True):
 
 
 class Citation(Struct, frozen=True):
-    """Where a claim comes from: `quote` stands verbatim in the frozen text `sha256` from character `start` on."""
+    """A quote for a claim: `quote` is in the frozen text `sha256`, verbatim, from character `start` on."""
 
     sha256: str
     quote: str
@@ -149,14 +147,14 @@ Support = Literal["supported", "partial", "unsupported"]
 
 
 class Claim(Struct, frozen=True):
-    """One sentence of the report and what supports it; without a citation there is no claim."""
+    """One sentence of the report with its citations, of which it has at least one."""
 
     text: str
     citations: tuple[Citation, ...]
     support: Support | None = None
-    """Whether its quotes bear it out, judged apart from whether they exist; `None` where nobody judged."""
+    """Whether the quotes support the claim, independent of their existence; `null` if it was not judged."""
     doubt: str = ""
-    """What of the claim its quotes do not bear out, in words."""
+    """The part of the claim that its quotes do not support, in words."""
 
 
 class Section(Struct, frozen=True):
@@ -167,7 +165,7 @@ class Section(Struct, frozen=True):
 
 
 class Conflict(Struct, frozen=True):
-    """Two sources that cannot both be right: where each says it, and in a few words what they differ `about`."""
+    """Two sources that contradict each other: a citation of each, and the subject in a few words (`about`)."""
 
     about: str
     one: Citation
@@ -189,36 +187,35 @@ class CitedSource(Struct, frozen=True):
 
 
 class Searched(Struct, frozen=True):
-    """A sub-query and how many sources it brought."""
+    """A sub-query and the number of its sources."""
 
     query: str
     sources: int
 
 
 class Report(Struct, frozen=True):
-    """A written report: all its claims, the sources they cite, and what is missing.
-
-    `writer` says who wrote it (a model's name, or `offline`), `degraded` why a model's own
-    words were not used, and `gaps` names each sub-query that brought nothing.
-    """
+    """A written report: its claims, the sources that they cite, and the gaps."""
 
     sections: tuple[Section, ...]
     sources: tuple[CitedSource, ...]
     writer: str
+    """The model, or `offline`."""
     degraded: str | None = None
+    """Why the report was extracted by rule although there is a model."""
     gaps: tuple[str, ...] = ()
+    """The sub-queries that found nothing."""
     dropped: int = 0
-    """Quotes that the writer gave and that stand in no source; what rested on them alone was left out."""
+    """Quotes of the writer that are in no source; claims without another quote were left out."""
     unsupported: tuple[Claim, ...] = ()
-    """Claims that their quotes do not bear out. They are no part of the sections, and shown as what they are."""
+    """Claims that their quotes do not support. They are listed apart from the sections."""
     conflicts: tuple[Conflict, ...] = ()
     judge: str | None = None
-    """The model that judged support beside the rule; `None` where the rule alone did."""
+    """The model that judged support in addition to the rule; `null` if only the rule did."""
     insufficient: bool = False
-    """There are no sections, because the evidence does not answer. `sources` are then all that were read."""
+    """There are no sections, because the evidence has no answer. `sources` are then all that were read."""
     searched: tuple[Searched, ...] = ()
     skipped: tuple[Skipped, ...] = ()
-    """Pages and tools that brought nothing, beside others that did."""
+    """Pages and tools that contributed nothing."""
 
     def claims(self) -> tuple[Claim, ...]:
         """What the report says, in order."""

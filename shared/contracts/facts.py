@@ -36,45 +36,48 @@ class _Fact(Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class Reused(Struct, frozen=True):
-    """The slot (its path, as in `fetch.1.0`) of a run that gets the fact in the slot `origin` of another."""
+    """A slot (its path, as in `fetch.1.0`) that gets a copy of the fact in the slot `origin` of another run."""
 
     slot: str
     origin: str
 
 
 class Forked(Struct, frozen=True):
-    """What a run takes from another one, settled when it was accepted: nothing about it is looked up later."""
+    """The facts that a run takes from another one. Settled when the run was accepted."""
 
     run_id: str
     step: Kind = field(name="from")
     """The first step that is done anew."""
     reuses: tuple[Reused, ...] = ()
     queries: tuple[str, ...] = ()
-    """The sub-queries, where they are not those of one plan of the other run."""
+    """The sub-queries, if they are not those of one plan of the other run."""
 
 
 class RunAccepted(_Fact, frozen=True, kw_only=True, tag="run.accepted.v1"):
-    """A request became a run. `request_sha256` is of the request's content, to tell a repetition from a clash."""
+    """A request became a run."""
 
     q: str
     request_seq: int
+    """Stream sequence of the request."""
     request_sha256: str
+    """SHA-256 (hex) of the request's content; distinguishes a repeated request from a clash of ids."""
     approval: Approval
     approval_timeout_s: float
     max_cost_usd: float | None = None
     tools: tuple[str, ...] = ()
     requested_by: str = ""
     fork: Forked | None = None
-    """Where this run takes up another one."""
+    """The other run, if this one is a fork."""
     auth: str = ""
-    """How the requester signed in; see `_Decided.auth`."""
+    """How the requester is known, as in `DecisionApproved`."""
 
 
 class TaskIssued(_Fact, frozen=True, kw_only=True, tag="task.issued.v1"):
-    """Work asked of a worker. `failures` counts the attempts before this one that failed by themselves."""
+    """A task for a worker."""
 
     task: Task
     failures: int = 0
+    """Earlier attempts that failed; interrupted ones are not counted."""
 
 
 class AttemptFailed(_Fact, frozen=True, kw_only=True, tag="attempt.failed.v1"):
@@ -83,22 +86,24 @@ class AttemptFailed(_Fact, frozen=True, kw_only=True, tag="attempt.failed.v1"):
     error: Failure
     duration_s: float
     calls: tuple[Call, ...] = ()
-    """The model calls that it paid for all the same."""
+    """The model calls of the attempt, which cost money all the same."""
 
 
 class PlanMade(_Fact, frozen=True, kw_only=True, tag="plan.made.v1"):
-    """The sub-queries of a round. `degraded` says why they were made by rule although a model was asked."""
+    """The sub-queries of a round."""
 
     queries: tuple[str, ...]
     planner: str
+    """The model, or `offline`."""
     degraded: str | None = None
+    """Why the plan was made by rule although there is a model."""
     usage: Usage = Usage()
     """The sum of `calls`."""
     calls: tuple[Call, ...] = ()
     copied_from: str = ""
-    """The slot (subject) of another run that this was taken from, whose the work and its cost were."""
+    """The slot (subject) of another run that this is a copy of; the work and its cost belong to that run."""
     duration_s: float | None = None
-    """Seconds of work of the attempt that filled this box; `None` where none did, or from before it was kept."""
+    """Seconds of work of the attempt that filled this slot; `null` for a copy, and in facts of early releases."""
 
 
 class PlanFailed(_Fact, frozen=True, kw_only=True, tag="plan.failed.v1"):
@@ -123,7 +128,7 @@ class FetchFound(_Fact, frozen=True, kw_only=True, tag="fetch.found.v1"):
 
 
 class FetchFailed(_Fact, frozen=True, kw_only=True, tag="fetch.failed.v1"):
-    """One sub-query brought nothing, and why; `skipped` says it of each page and tool that was tried."""
+    """One sub-query found nothing. `skipped` has the reason for each page and tool that was tried."""
 
     query: str
     error: Failure
@@ -140,13 +145,13 @@ class HoldOpened(_Fact, frozen=True, kw_only=True, tag="hold.opened.v1"):
     digest: str
     deadline: Annotated[datetime, Meta(tz=True)]
     estimate: Estimate | None = None
-    """What writing the report takes at most; `None` where no model would write it."""
+    """The most that writing the report can take; `null` if no model would write it."""
     spent_usd: float = 0.0
-    """What the run has cost so far, as far as prices are known."""
+    """US dollars that the run has cost so far, as far as prices are known."""
     quorum: int = 1
-    """So many people have to approve."""
+    """People who must approve."""
     four_eyes: bool = False
-    """Whether whoever asked may not approve."""
+    """The requester may not approve."""
 
 
 class _Decided(_Fact, frozen=True, kw_only=True):
@@ -154,12 +159,12 @@ class _Decided(_Fact, frozen=True, kw_only=True):
     via: Via
     comment: str = ""
     digest: str | None = None
-    """The digest of the hold that was decided on; `None` for a decision that came before it."""
+    """The digest of the hold that was decided on; `null` for a decision that came before it."""
     message_seq: int | None = None
-    """The contract message that brought it, where one did."""
+    """Stream sequence of the contract message that brought the decision, if one did."""
     auth: str = ""
-    """How `by` is known: `key:<id>`, `session:<key id>`, `local` and `session:local` (whoever has the data folder, by
-    whatever name), `nats` (whoever may publish, by whatever name); empty where nobody decided, or before it was kept.
+    """How `by` is known: `key:<id>`, `session:<key id>`, `local` or `session:local` (the holder of the data folder,
+    under any name), `nats` (any publisher, under any name). Empty if no person decided, and in facts of early releases.
     """
 
 
@@ -168,7 +173,7 @@ class VoteCast(_Decided, frozen=True, kw_only=True, tag="vote.cast.v1"):
 
     exclude: tuple[str, ...] = ()
     max_cost_usd: float | None = None
-    """What the run may cost from here on, as far as it is up to this voter; see `DecisionApproved`."""
+    """The new limit of the run's cost that this voter agrees to; see `DecisionApproved`."""
 
 
 class HoldExtended(_Decided, frozen=True, kw_only=True, tag="hold.extended.v1"):
@@ -182,9 +187,9 @@ class DecisionApproved(_Decided, frozen=True, kw_only=True, tag="decision.approv
 
     exclude: tuple[str, ...] = ()
     max_cost_usd: float | None = None
-    """What the run may cost from here on, in place of what was asked for; `None` changes nothing."""
+    """The new limit of the run's cost; `null` keeps the limit of the request."""
     voters: tuple[str, ...] = ()
-    """Whose votes it was, where more than one was needed."""
+    """The people whose votes made this decision, if more than one was needed."""
 
 
 class DecisionRejected(_Decided, frozen=True, kw_only=True, tag="decision.rejected.v1"):
@@ -197,15 +202,15 @@ class DecisionRevised(_Decided, frozen=True, kw_only=True, tag="decision.revised
     feedback: str
     exclude: tuple[str, ...] = ()
     queries_add: tuple[str, ...] = ()
-    """Sub-queries of the next round, beside those that are planned."""
+    """Sub-queries of the next round, in addition to the planned ones."""
     queries_drop: tuple[str, ...] = ()
-    """Sub-queries so far whose findings nobody wants; the log keeps them, and no task has them from here on."""
+    """Sub-queries so far whose findings are left out from here on; the log keeps them."""
     max_cost_usd: float | None = None
     """As in `DecisionApproved`."""
 
 
 class DecisionExpired(_Decided, frozen=True, kw_only=True, tag="decision.expired.v1"):
-    """Nobody decided in time."""
+    """The deadline passed without a decision."""
 
 
 class SynthesisWritten(_Fact, frozen=True, kw_only=True, tag="synthesis.written.v1"):
@@ -230,18 +235,16 @@ class SynthesisFailed(_Fact, frozen=True, kw_only=True, tag="synthesis.failed.v1
 
 
 class RunCompleted(_Fact, frozen=True, kw_only=True, tag="run.completed.v1"):
-    """The end of a run; what subscribers of `research.completed` receive.
-
-    `ok` is true with the outcome `reported` alone. `report` is Markdown; one that does not fit in a message is left
-    out, and `report_sha256` names its text in the `EVIDENCE` stream. `digest` is of the evidence that was decided on,
-    `None` where it did not come to that.
-    """
+    """The end of a run. Subscribers of `research.completed` receive this fact."""
 
     run_id: str
     ok: bool
+    """True for the outcome `reported` only."""
     outcome: Outcome
     reason: str = ""
+    """Why the run ended without a report."""
     report: str | None = None
+    """The report in Markdown; `null` without one, and for one that does not fit in a message."""
     sources: tuple[CitedSource, ...] = ()
     usage: Usage = Usage()
     agents: dict[str, Usage] = {}
@@ -249,18 +252,19 @@ class RunCompleted(_Fact, frozen=True, kw_only=True, tag="run.completed.v1"):
     models: dict[str, Usage] = {}
     """The usage of each model."""
     digest: str | None = None
+    """The digest of the evidence that was decided on; `null` if there was no decision."""
     by: str = ""
-    """Who ended it, where a person did."""
+    """The person who ended the run, if one did."""
     message_seq: int | None = None
-    """The contract message that cancelled it, where one did."""
+    """Stream sequence of the contract message that cancelled the run, if one did."""
     report_sha256: str | None = None
-    """The SHA-256 (hex) of a report that is too large for this message; else `None`."""
+    """SHA-256 (hex) of a report that is too large for this message; its text is in the stream `EVIDENCE`."""
     auth: str = ""
-    """How `by` is known; see `_Decided.auth`."""
+    """How `by` is known, as in `DecisionApproved`."""
 
 
 class RequestRefused(_Fact, frozen=True, kw_only=True, tag="request.refused.v1"):
-    """A contract message that was not taken: which one, and what a person can do about it."""
+    """A request or decision that was refused, with the field and the reason."""
 
     seq: int
     subject: str

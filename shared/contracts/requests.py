@@ -36,19 +36,27 @@ _DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 
 
 class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The data of `research.requested`. `approval_timeout` is a duration such as `"90m"`; without it, the default.
+    """The data of `research.requested`: a question, or a fork of another run.
 
-    With `fork`, only `run_id` and `requested_by` are said beside it: what the new run does otherwise stands in `fork`.
+    With `fork`, only `run_id` and `requested_by` are allowed beside it; every change to the run is a field of `fork`.
     """
 
     q: str = ""
+    """The question, at most 8,000 characters."""
     run_id: str | None = None
+    """The id of the run: 1 to 64 of A–Z, a–z, 0–9, `_` and `-`, but not `r` and digits."""
     approval: Approval = "required"
+    """`auto` approves the first round without a person."""
     approval_timeout: str | None = None
+    """How long a hold waits, as in `90m`; without it, `DOSSIER_APPROVAL_TIMEOUT`."""
     max_cost_usd: float | None = None
+    """US dollars that the run may cost at most; `null` for no limit."""
     tools: tuple[str, ...] = ()
+    """The search tools to use; empty for all that the operator allows."""
     requested_by: str = ""
+    """The name of the requester."""
     fork: Fork | None = None
+    """The run to repeat, and the changes."""
 
     @property
     def content_sha256(self) -> str:
@@ -64,15 +72,18 @@ class Asked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Ruling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The data of `research.approved`, `.rejected` and `.cancelled`: who says it, of which run, on which evidence."""
+    """The data of `research.approved`, `.rejected` and `.cancelled`: a decision of a person on a run."""
 
     run_id: str
     by: str
+    """The name of the person who decides."""
     comment: str = ""
     digest: str | None = None
+    """The digest of the evidence that was decided on; the decision is refused if the evidence is another."""
     exclude: tuple[str, ...] = ()
+    """SHA-256 (hex) of sources to leave out; with an approval."""
     max_cost_usd: float | None = None
-    """With an approval: what the run may cost from here on."""
+    """The new limit of the run's cost; with an approval."""
 
 
 class Revision(Ruling, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -10,13 +10,15 @@ from shared.contracts.evidence import Call, Finding, usage_of
 
 
 class PlanTask(Struct, frozen=True, tag_field="kind", tag="plan"):
-    """Break the question into sub-queries. `asked` are those that are known, `feedback` the reviewers' words."""
+    """Split the question into sub-queries."""
 
     q: str
     feedback: tuple[str, ...] = ()
+    """The feedback of reviewers in earlier rounds."""
     asked: tuple[str, ...] = ()
+    """The sub-queries of earlier rounds and of reviewers."""
     budget_usd: float | None = None
-    """What its model calls may cost together; `None` for no limit."""
+    """US dollars that its model calls may cost together; `null` for no limit."""
 
 
 class FetchTask(Struct, frozen=True, tag_field="kind", tag="fetch"):
@@ -27,10 +29,11 @@ class FetchTask(Struct, frozen=True, tag_field="kind", tag="fetch"):
 
 
 class SynthesizeTask(Struct, frozen=True, tag_field="kind", tag="synthesize"):
-    """Write the report from exactly these findings: what the decision `digest` was taken on, less what it excludes."""
+    """Write the report from exactly these findings: the evidence that was decided on, without excluded sources."""
 
     q: str
     digest: str
+    """The digest of that evidence."""
     findings: tuple[Finding, ...]
     budget_usd: float | None = None
     """As in `PlanTask`."""

@@ -20,110 +20,140 @@ Price = tuple[_Dollars, _Dollars]
 
 
 class Settings(BaseSettings):
-    """What an operator may set, with defaults that suit one machine."""
+    """Settings of all services. The defaults suit one machine.
+
+    The docstrings of the fields are the descriptions in `docs/reference/settings.md`.
+    """
 
     model_config = SettingsConfigDict(env_prefix="DOSSIER_", frozen=True, populate_by_name=True)
 
     nats_url: Annotated[tuple[str, ...], NoDecode] = ("nats://127.0.0.1:4222",)
-    """Servers, separated by commas."""
+    """NATS servers. `tls://` requires TLS."""
     nats_seed: Path | None = None
-    """File with the seed of the nkey user that this process is to NATS; `dossier nats init` writes one for each."""
+    """File with the nkey seed of the NATS user that this process connects as; `dossier nats init` writes one a user."""
     nats_ca: Path | None = None
-    """File with the authority that NATS servers have their certificates from. With it, nothing is said in the clear."""
+    """File with the certificate authority of the NATS servers. When it is set, every connection uses TLS."""
     data: Path = Path(".dossier")
-    """Folder of the projection and of caches; everything in it can be made again from the log."""
+    """Folder of the projection and of caches, all of which can be rebuilt from the log. `dossier up` keeps the log
+    here as well."""
     replicas: int = Field(default=1, ge=1, le=5)
+    """NATS servers that store each message; 3 survives the loss of one server."""
 
     api_host: str = "127.0.0.1"
+    """Address on which the API listens. On any but a loopback address the API requires a key."""
     api_port: int = Field(default=8400, ge=0, le=65_535)
+    """Port of the API."""
     hosts: Annotated[tuple[str, ...], NoDecode] = ()
-    """Names under which the API is reached, separated by commas; those of the loopback always work."""
+    """Further host names by which the API is reached; the loopback names always work."""
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
-    """Addresses or networks of proxies whose `X-Forwarded-For` and `-Proto` are believed, separated by commas."""
+    """Addresses or networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` headers are trusted."""
     health_host: str = "127.0.0.1"
+    """Address on which the health port listens."""
     health_port: int = Field(default=0, ge=0, le=65_535)
-    """Port of a worker's `/livez` and `/readyz`; 0 for none."""
+    """Port of `/livez`, `/readyz` and `/metrics`, which need no key; 0 disables it."""
 
     model_limit: int = Field(default=5, ge=1)
-    """Planning and writing tasks in flight at once, each, over all processes: a bound on API spend."""
+    """Planning tasks in progress at once over all processes, and as many writing tasks: a bound on API spending."""
     fetch_limit: int = Field(default=20, ge=1)
-    """Fetches in flight at once, over all processes."""
+    """Fetch tasks in progress at once over all processes."""
     attempts: int = Field(default=4, ge=1)
+    """Attempts of a step before it fails."""
     approval_timeout: str = "2h"
+    """Time that a hold waits for a decision, up to 366 days, unless the request sets another."""
     late_after: str = "5m"
-    """How long a run may be due to move, with a task unanswered or a fact unwritten, before it is listed as late."""
+    """Time after which a run with a task unanswered or a fact unwritten is listed as late."""
     rounds: int = Field(default=5, ge=1)
-    """How often a run may plan and fetch; the hold of the last round can be approved or rejected, not sent back."""
+    """Rounds of a run. The hold of the last round can be approved or rejected, but not sent back."""
     digest_required: bool = False
-    """Refuse decisions that do not name the digest of the evidence they are on."""
+    """Refuse decisions that do not carry the digest of the evidence."""
     quorum: int = Field(default=1, ge=1, le=100)
-    """So many people have to approve, each with a key of their own."""
+    """People who must approve a hold, each with a key of their own."""
     four_eyes: bool = False
-    """Refuse the approval of whoever asked."""
+    """Refuse an approval by the requester of the run."""
     trust_nats_identity: bool = False
-    """Take the names in messages on NATS for those who sent them, where it matters who approves."""
+    """Accept the names in NATS messages as identities for quorum and four-eyes."""
     grace_s: float = Field(default=20, ge=0)
-    """How long a worker that is told to stop goes on with what it has in hand."""
+    """Seconds that a service may use after SIGTERM to finish its current work."""
 
     docs: Path | None = None
-    """Folder that the tool `docs` searches; without one, the documentation inside the Python installation."""
+    """Folder of .md, .rst, .txt and .html files for the tool `docs`. If unset, it searches the documentation of the
+    Python installation."""
     sources: int = Field(default=5, ge=1, le=8)
-    """Sources that a sub-query brings at most."""
+    """Sources that one sub-query returns at most."""
 
     tools: Annotated[tuple[str, ...], NoDecode] = ("docs",)
-    """What runs may search with, separated by commas; a run that names none gets them all. `docs` alone: no network."""
+    """Search tools that runs may use; a run that names none uses all of them. `docs` alone reaches no network."""
     allow_private: Annotated[tuple[str, ...], NoDecode] = ()
-    """What pages may be read from besides public addresses at ports 80 and 443: hosts or networks, each with a port or
-    for these two, as in `wiki.lan:8080,10.1.0.0/16`."""
+    """Hosts and networks that pages may be read from besides public addresses at ports 80 and 443, each with or without
+    a port, as in `wiki.lan:8080,10.1.0.0/16`."""
     contact: str = ""
-    """A URL that says who asks; part of the `User-Agent` with which pages are read."""
+    """URL in the `User-Agent` header of page requests, for site owners."""
     page_pause_s: float = Field(default=1.0, ge=0.001, le=60)
-    """Seconds between two requests to one host, of one fetcher process."""
+    """Seconds between two requests of one fetcher process to one host."""
 
     searxng_url: str = ""
+    """Your SearXNG server; the tool `searxng` needs it."""
     wikipedia_url: str = "https://en.wikipedia.org/w/api.php"
+    """MediaWiki API that the tool `wikipedia` searches."""
     arxiv_url: str = "https://export.arxiv.org/api/query"
+    """API that the tool `arxiv` searches."""
     tavily_url: str = "https://api.tavily.com"
+    """API that the tool `tavily` searches."""
     tavily_key: SecretStr | None = None
+    """Key of the tool `tavily`."""
     mcp_server: str = ""
     """URL of an MCP server (streamable HTTP), or the command that starts one (stdio)."""
     mcp_tool: str = ""
+    """Tool of that server which is called to search."""
     mcp_argument: str = "query"
-    """The argument of that tool that gets the query."""
+    """Argument of that tool that takes the query."""
     mcp_key: SecretStr | None = None
-    """Bearer token for a server with a URL."""
+    """Bearer token for an MCP server with a URL."""
     mcp_pass: Annotated[tuple[str, ...], NoDecode] = ()
-    """Names of environment variables that a started server gets to see; without, none of ours."""
+    """Names of environment variables that are passed to a started MCP server; none by default."""
 
     planner_model: str = "gpt-4o-mini"
+    """Model that plans, and that judges claims."""
     writer_model: str = "gpt-4o"
+    """Model that writes reports."""
     planner_context: int | None = Field(default=None, ge=2_048)
+    """Context window of the planner's model in tokens, input and output together. If unset, the known value of the
+    model, else 16,384."""
     writer_context: int | None = Field(default=None, ge=2_048)
-    """Tokens that the model reads and writes together; where it is not said, what is known of it, else 16,384."""
+    """Context window of the writer's model, in the same way."""
     planner_price: Annotated[Price | None, NoDecode] = None
+    """US dollars for a million input and a million output tokens of the planner's model, as in `0.15/0.6`. If unset,
+    the list price, which is known for OpenAI itself."""
     writer_price: Annotated[Price | None, NoDecode] = None
-    """US dollars for a million tokens into the model and out of it, as in `2.5/10`: for what no price is known of."""
+    """Price of the writer's model, in the same way."""
     judge: bool = True
-    """Have the planner's model judge, beside the rule, whether the quotes of a report bear its claims out."""
+    """Have the planner's model judge, in addition to the rules, whether the quotes support the claims of a report."""
     model_timeout_s: float = Field(default=120, gt=0)
+    """Seconds that a model call may take."""
     openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
+    """Key of the model's endpoint. Without a key and a base URL, the offline model plans and writes."""
     openai_base_url: str | None = Field(default=None, validation_alias="OPENAI_BASE_URL")
+    """Base URL of any OpenAI-compatible endpoint; OpenAI's own if unset."""
 
     webhooks: Path | None = None
-    """File that says who is told of holds, deadlines and ends; without one, nobody is."""
+    """TOML file with the endpoints of webhooks. If unset, no notifier runs."""
     public_url: str = "http://127.0.0.1:8400"
-    """Where people open the pages of this Dossier: what links in messages begin with."""
+    """URL at which people open Dossier; links in webhooks begin with it."""
 
     log_level: str = "INFO"
+    """Lowest level that is logged: DEBUG, INFO, WARNING or ERROR."""
     log_format: Literal["auto", "text", "json"] = "auto"
-    """Lines for people, or for machines; by itself the former on a terminal and the latter elsewhere."""
+    """Format of log lines. `auto` is text on a terminal and JSON elsewhere."""
     trace_content: bool = False
-    """Export prompts and replies with the spans of model calls."""
+    """Add prompts and replies to the exported spans of model calls."""
     otlp_endpoint: str = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
-    """Where spans go; like all of OpenTelemetry's variables read by its SDK itself, and here only to know whether."""
+    """OTLP/HTTP collector to which traces are exported; no traces if unset."""
     otlp_traces_endpoint: str = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    """Collector of traces where it differs from the general endpoint."""
     otel_traces_exporter: str = Field(default="otlp", validation_alias="OTEL_TRACES_EXPORTER")
+    """`none` disables the export of traces."""
     otel_disabled: str = Field(default="", validation_alias="OTEL_SDK_DISABLED")
+    """`true` disables the export of traces."""
 
     @field_validator("nats_url", "hosts", "trusted_proxies", "tools", "allow_private", "mcp_pass", mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""The descriptions of the contract that are kept in `docs/`, as the code has them now."""
+"""The descriptions of the contract that are kept in `docs/reference/`, as the code has them now."""
 
 import asyncio
 import json
@@ -34,15 +34,10 @@ def openapi() -> dict[str, Any]:
 
 
 DOCUMENTS: dict[Path, Callable[[], dict[str, Any]]] = {
-    ROOT / "docs/openapi.json": openapi,
-    ROOT / "docs/asyncapi.json": asyncapi.document,
+    ROOT / "docs/reference/openapi.json": openapi,
+    ROOT / "docs/reference/asyncapi.json": asyncapi.document,
 }
 
 
 def written(document: dict[str, Any]) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-
-
-if __name__ == "__main__":
-    for path, generate in DOCUMENTS.items():
-        path.write_text(written(generate()), encoding="utf-8")

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus"
 ALERTS = [rule for group in yaml.safe_load((RULES / "alerts.yaml").read_text())["groups"] for rule in group["rules"]]
 TESTS = yaml.safe_load((RULES / "alerts.test.yaml").read_text())["tests"]
-RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
+RUNBOOK = (ROOT / "docs" / "operate" / "runbook.md").read_text()
 DASHBOARD = json.loads((ROOT / "deploy" / "grafana" / "dossier.json").read_text())
 
 
@@ -45,7 +45,7 @@ def test_each_alert_has_its_paragraph_in_the_runbook_and_leads_there():
     paragraphs = re.findall(r"^## (Dossier\w+)\n\n(.*?)(?=\n\n|\Z)", RUNBOOK, re.MULTILINE | re.DOTALL)
     assert [name for name, _ in paragraphs] == [rule["alert"] for rule in ALERTS]
     for rule, (name, text) in zip(ALERTS, paragraphs, strict=True):
-        assert rule["annotations"]["runbook_url"] == f"docs/runbook.md#{name.lower()}"
+        assert rule["annotations"]["runbook_url"] == f"docs/operate/runbook.md#{name.lower()}"
         assert all(word in text for word in ("**Means**", "**Look**", "**Do"))
 
 

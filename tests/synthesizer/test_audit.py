@@ -16,7 +16,7 @@ from tests import audit as auditing
 from tests.audit import audit
 from tests.dossier import coordinating, performers, run, working
 
-README = Path(__file__).parents[2] / "README.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "reports.md"
 QUESTIONS = (
     "What happens when an exception is raised, and how do try, except and finally handle it?",
     "What is a context manager and when should I write one?",
@@ -47,9 +47,9 @@ def test_nor_is_a_text_that_is_not_what_was_frozen_nor_a_sentence_without_a_quot
     assert list(audit(uncited, {SHA: TEXT}))
 
 
-def test_the_readme_has_these_lines():
-    readme = README.read_text()
-    assert inspect.getsource(auditing) in readme
+def test_the_guide_on_reports_has_these_lines():
+    guide = GUIDE.read_text()
+    assert inspect.getsource(auditing) in guide
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Replaces every service, one by one, in the order that the README gives: coordinators first, then workers."""
+"""Replaces every service, one by one, in the documented order: coordinators first, then workers."""
 
 import asyncio
 import json

@@ -20,36 +20,34 @@ keys = typer.Typer(name="keys", help="Keys to the API: who may ask, decide, or o
 
 @keys.command("create")
 def create_key(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Who acts with it; all keys of a name are one person.")],
-    role: Annotated[
-        str, typer.Option(help="viewer, requester, approver or operator; each may do what those before may.")
-    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the person; all keys of a name are one person.")],
+    role: Annotated[str, typer.Option(help="viewer, requester, approver or operator; each includes those before it.")],
     scope: Annotated[
         list[str] | None,
-        typer.Option(help="Narrow it to read, ask, cancel, decide or operate; may be given more than once."),
+        typer.Option(help="Restrict it to read, ask, cancel, decide or operate."),
     ] = None,
-    expires: Annotated[str, typer.Option(help="How long it opens anything, as in 12h or 90d; at most 366d.")] = _DAYS,
+    expires: Annotated[str, typer.Option(help="How long it is valid, as in 12h or 90d; at most 366d.")] = _DAYS,
     data: Data = None,
     nats: Nats = None,
 ) -> None:
-    """Make a key, and print it: this once, for only its hash is kept."""
+    """Create a key and print it, once: only its hash is stored."""
     wanted = keyring.Wanted(name, role, tuple(scope or ()), expires)
     _with_keys(lambda ring, terminal: keyring.create(ring, terminal, wanted), data, nats)
 
 
 @keys.command("list")
 def list_keys(as_json: Json = False, data: Data = None, nats: Nats = None) -> None:
-    """List all keys, those that open nothing any more included."""
+    """List all keys, including expired and revoked ones."""
     _with_keys(lambda ring, terminal: keyring.show(ring, terminal, as_json=as_json), data, nats)
 
 
 @keys.command("revoke")
 def revoke_key(
-    key: Annotated[str, typer.Argument(metavar="ID", help="As `dossier keys list` shows it.")],
+    key: Annotated[str, typer.Argument(metavar="ID", help="Id of the key, as `dossier keys list` shows it.")],
     data: Data = None,
     nats: Nats = None,
 ) -> None:
-    """End a key, and every session that began with it: within a second, at every coordinator."""
+    """Revoke a key, and every session that began with it, within a second."""
     _with_keys(lambda ring, terminal: keyring.revoke(ring, terminal, key), data, nats)
 
 

@@ -15,23 +15,27 @@ nats = typer.Typer(name="nats", help="A NATS of one's own: lock it down, set it 
 
 @nats.command("init")
 def init_nats(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Made where it is missing.", file_okay=False)],
-    nodes: Annotated[int, typer.Option(help="1 or 3.")] = 1,
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder to write; created if it is missing.", file_okay=False)
+    ],
+    nodes: Annotated[int, typer.Option(help="Number of servers: 1 or 3.")] = 1,
     host: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="By which a node is reached, once for each; without, this machine alone."),
+        typer.Option(metavar="NAME", help="Host name of a node, once for each; by default this machine."),
     ] = None,
     port: Annotated[
-        int, typer.Option(min=1024, max=61_000, help="For clients; nodes on one machine take those after it.")
+        int,
+        typer.Option(min=1024, max=61_000, help="Port for clients; further nodes on one machine take the next ones."),
     ] = 4222,
     at: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Where the servers find the folder, if not where it is now.")
+        Path | None,
+        typer.Option(metavar="PATH", help="Path of the folder on the servers; by default its present path."),
     ] = None,
-    store: Annotated[str, typer.Option(metavar="SIZE", help="Of its disk each node may fill so much.")] = "10GB",
+    store: Annotated[str, typer.Option(metavar="SIZE", help="Disk space that each node may use.")] = "10GB",
 ) -> None:
-    """Write keys, certificates and configuration of a NATS that lets each service do its own work and nothing else.
+    """Write keys, certificates and configuration of a NATS in which each service has only the rights that it needs.
 
-    Overwrites nothing: what is there is kept, so it can be repeated.
+    Existing files are kept, so it can be repeated.
     """
 
     async def work(terminal: Terminal) -> int:
@@ -46,15 +50,15 @@ def init_nats(
 def make_consumers(
     webhooks: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="The notifier's file; $DOSSIER_WEBHOOKS where none is named."),
+        typer.Option(exists=True, dir_okay=False, help="File of webhooks; by default $DOSSIER_WEBHOOKS."),
     ] = None,
     url: Annotated[
-        str | None, typer.Option("--nats", metavar="URL", help="Where NATS is, or $DOSSIER_NATS_URL.")
+        str | None, typer.Option("--nats", metavar="URL", help="NATS servers; by default $DOSSIER_NATS_URL.")
     ] = None,
 ) -> None:
-    """As the operator of a locked-down NATS: make the consumers that subscribers and the notifier work off.
+    """Create the consumers of subscribers and of the notifier in a locked-down NATS, as its operator.
 
-    They may not make their own. Makes what is missing, so it can be repeated: with each new endpoint.
+    Only the operator may. Existing consumers are kept; repeat it with each new webhook endpoint.
     """
 
     async def work(terminal: Terminal) -> int:

@@ -18,21 +18,21 @@ from shared.domain.failures import FAILURE_KINDS
 
 
 def why(run: RunId, as_json: Json = False, data: Data = None, api: ApiUrl = None) -> None:
-    """Say what a run waits for, for whom, and since when."""
+    """Show the reason why a run waits, and since when."""
     with_api(lambda there, terminal: operating.why(there, terminal, run, as_json=as_json), data, api)
 
 
 def failures(
-    kind: Annotated[list[str] | None, typer.Option(help=f"{', '.join(FAILURE_KINDS)}; more than once.")] = None,
+    kind: Annotated[list[str] | None, typer.Option(help=f"Only {', '.join(FAILURE_KINDS)}.")] = None,
     code: CodeOption = "",
-    run: Annotated[str, typer.Option(help="Of this run.")] = "",
-    text: Annotated[str, typer.Option(help="Looked for in what was asked and what went wrong.")] = "",
+    run: Annotated[str, typer.Option(help="Only of this run.")] = "",
+    text: Annotated[str, typer.Option(help="Only with this text in the question or the error.")] = "",
     since: SinceOption = None,
     as_json: Json = False,
     data: Data = None,
     api: ApiUrl = None,
 ) -> None:
-    """List what failed for good, newest first: steps, parked runs, and messages that were refused."""
+    """List final failures, newest first: steps, parked runs, and refused messages."""
 
     async def work(there: Api, terminal: Terminal) -> None:
         then = operating.since(since)
@@ -43,35 +43,39 @@ def failures(
 
 
 def fork(
-    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="One run; without, those that fit.")] = None,
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="Id of the run; without it, all matching runs.")
+    ] = None,
     step: Annotated[
         str | None,
-        typer.Option("--from", metavar="STEP", help="plan, fetch or synthesize; without it the earliest that failed."),
+        typer.Option("--from", metavar="STEP", help="plan, fetch or synthesize; by default the earliest that failed."),
     ] = None,
-    repeat_all: Annotated[bool, typer.Option("--all", help="From fetch: also those that brought something.")] = False,
-    q: Annotated[str | None, typer.Option("--q", help="Another question; from plan.")] = None,
+    repeat_all: Annotated[
+        bool, typer.Option("--all", help="From fetch: also repeat fetches that found sources.")
+    ] = False,
+    q: Annotated[str | None, typer.Option("--q", help="Another question; from plan only.")] = None,
     replace: Annotated[
-        list[str] | None, typer.Option(metavar="N=TEXT", help="Another text for sub-query N; from fetch.")
+        list[str] | None, typer.Option(metavar="N=TEXT", help="Other text for sub-query N; from fetch only.")
     ] = None,
-    add: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="One more sub-query; from fetch.")] = None,
-    drop: Annotated[list[str] | None, typer.Option(metavar="N", help="Leave out sub-query N; from fetch.")] = None,
+    add: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Further sub-query; from fetch only.")] = None,
+    drop: Annotated[list[str] | None, typer.Option(metavar="N", help="Leave out sub-query N; from fetch only.")] = None,
     approval: Annotated[str | None, typer.Option(help="required or auto.")] = None,
     approval_timeout: Annotated[str | None, typer.Option(help="How long to wait for a decision, as in 2h.")] = None,
-    max_cost_usd: Annotated[float | None, typer.Option(help="What it may cost at most.")] = None,
-    tool: Annotated[list[str] | None, typer.Option(help="May be given more than once.")] = None,
-    status: Annotated[list[str] | None, typer.Option(help="Fork the runs of this status.")] = None,
+    max_cost_usd: Annotated[float | None, typer.Option(help="Most that the run may cost, in US dollars.")] = None,
+    tool: Annotated[list[str] | None, typer.Option(help="Search tool to use.")] = None,
+    status: Annotated[list[str] | None, typer.Option(help="Fork runs of this status.")] = None,
     code: CodeOption = "",
-    text: Annotated[str, typer.Option(help="Fork the runs with this in the question or the id.")] = "",
+    text: Annotated[str, typer.Option(help="Fork runs with this text in the question or the id.")] = "",
     since: SinceOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be forked.")] = False,
-    key: Annotated[str | None, typer.Option(help="Repeated with the same key, it forks nothing twice.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the runs that would be forked.")] = False,
+    key: Annotated[str | None, typer.Option(help="Idempotency key: repeated with it, nothing is forked twice.")] = None,
     as_json: Json = False,
     data: Data = None,
     api: ApiUrl = None,
 ) -> None:
-    """Do a run over from one of its steps, reusing what was recorded before it; or all runs that fit.
+    """Repeat a run, or all matching runs, from one of its steps, and reuse the facts before it.
 
-    The old run is left as it is. Ends with 1 when a run that fits could not be forked.
+    The old run does not change. Exits with 1 if a matching run could not be forked.
     """
     edits = operating.Edits(
         step, repeat_all, q, replace or (), add or (), drop or (), approval, approval_timeout, max_cost_usd, tool or ()
@@ -87,10 +91,10 @@ def fork(
 
 
 def check_upgrade(as_json: Json = False, data: Data = None, nats: Nats = None) -> None:
-    """Run with a new release before it is deployed: what would it do otherwise with the runs that are open?
+    """Compare, before a new release is deployed, how it would treat the open runs.
 
-    Reads the projection of the release that runs (or ran), and its log; writes nothing.
-    Ends with 0 when no run differs, with 1 when some do, with 2 when it could not be checked.
+    Run it with the new release. It reads the projection and the log of the old one, and writes nothing.
+    Exits with 0 if no run differs, with 1 if some do, with 2 if it could not check.
     """
 
     async def work(terminal: Terminal) -> int:
@@ -109,15 +113,15 @@ evals = typer.Typer(name="eval", help="Runs as cases for evaluations.", no_args_
 @evals.command("record")
 def record_case(
     run: RunId,
-    out: Annotated[Path, typer.Option(file_okay=False, help="The folder that cases are in.")] = recording.CASES,
-    name: Annotated[str | None, typer.Option(help="What the case is called; as the run without.")] = None,
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder of the cases.")] = recording.CASES,
+    name: Annotated[str | None, typer.Option(help="Name of the case; by default the id of the run.")] = None,
     data: Data = None,
     nats: Nats = None,
 ) -> None:
-    """Turn a run that has ended into a case: a folder that today's prompts and code can be held against, offline.
+    """Turn a run that has ended into a case: a folder with which prompts and code can be compared offline.
 
-    A case has the whole text of every source that was found, all that was said to models and that they replied, and
-    the names of those who asked and decided. Look at it before you give it to anybody. No key or password is in it.
+    A case has the whole text of every source, all prompts and replies, and the names of requesters and approvers.
+    Review it before you share it. It has no keys or passwords.
     """
 
     async def work(terminal: Terminal) -> int:
@@ -129,29 +133,35 @@ def record_case(
     run_command(work)
 
 
-told = typer.Typer(name="deliveries", help="What others were told of holds, deadlines and ends, and how that went.")
+told = typer.Typer(name="deliveries", help="Deliveries to webhook endpoints, and their results.")
 
 
 @told.callback(invoke_without_command=True)
 def deliveries(
     context: typer.Context,
-    endpoint: Annotated[str | None, typer.Option(help="As it is named in the file of webhooks.")] = None,
-    event: Annotated[list[str] | None, typer.Option(help="hold.opened, deadline.near or run.ended.")] = None,
-    state: Annotated[
-        list[str] | None, typer.Option(help="waiting, retrying, delivered, gave_up, moot or disabled.")
+    endpoint: Annotated[
+        str | None, typer.Option(help="Only to this endpoint, as named in the file of webhooks.")
     ] = None,
-    run: Annotated[str | None, typer.Option(metavar="RUN")] = None,
+    event: Annotated[list[str] | None, typer.Option(help="Only hold.opened, deadline.near or run.ended.")] = None,
+    state: Annotated[
+        list[str] | None, typer.Option(help="Only waiting, retrying, delivered, gave_up, moot or disabled.")
+    ] = None,
+    run: Annotated[str | None, typer.Option(metavar="RUN", help="Only of this run.")] = None,
     as_json: Json = False,
     data: Data = None,
     api: ApiUrl = None,
 ) -> None:
-    """List what others were told, newest first, and why some of it did not arrive."""
+    """List deliveries to webhook endpoints, newest first, with the reason of each failure."""
     if context.invoked_subcommand is None:
         wanted = {"endpoint": endpoint, "event": event, "state": state, "run_id": run}
         with_api(lambda there, terminal: telling.shown(there, terminal, wanted, as_json=as_json), data, api)
 
 
 @told.command()
-def resend(delivery: Annotated[str, typer.Argument(metavar="DELIVERY")], data: Data = None, api: ApiUrl = None) -> None:
-    """Send one again, now, under the same webhook-id. Receivers that have seen it drop it."""
+def resend(
+    delivery: Annotated[str, typer.Argument(metavar="DELIVERY", help="Id of the delivery.")],
+    data: Data = None,
+    api: ApiUrl = None,
+) -> None:
+    """Send a delivery again, under the same webhook-id. Receivers drop it if they have seen it."""
     with_api(lambda there, terminal: telling.resent(there, terminal, delivery), data, api)

@@ -16,19 +16,25 @@ from shared.runtime.identity import NOBODY
 
 
 def doctor(
-    data: Annotated[Path | None, typer.Option("--data", help="Data folder; .dossier or $DOSSIER_DATA.")] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Data folder; by default $DOSSIER_DATA, else .dossier.")
+    ] = None,
     nats: Annotated[
         str | None,
-        typer.Option("--nats", metavar="URL", help="Else of the Dossier in the folder, else $DOSSIER_NATS_URL."),
+        typer.Option(
+            "--nats",
+            metavar="URL",
+            help="NATS servers; by default those of the Dossier in the folder, else $DOSSIER_NATS_URL.",
+        ),
     ] = None,
     monitor: Annotated[
-        str | None, typer.Option(metavar="URL", help="Monitoring port of the NATS server, if it is not the usual one.")
+        str | None, typer.Option(metavar="URL", help="Monitoring URL of the NATS server, if it is not the usual one.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only JSON on standard output.")] = False,
 ) -> None:
-    """Look at NATS, the model, the tools and the folders as the services here are set up, and say what to do.
+    """Check NATS, the model, the tools and the folders with the present settings, and print remedies.
 
-    Changes nothing and costs nothing but one search with each tool. Ends with 1 where something is at fault.
+    Changes nothing, and costs one search with each tool. Exits with 1 if there is a fault.
     """
 
     async def work(terminal: Terminal) -> int:

@@ -175,7 +175,7 @@ _COORDINATOR: Final = User(
 )
 _CANCELS: Final = (Hears(LIVE_CANCELLED, "hints that a run has no more use for its work", _COORDINATOR.account),)
 _SAYS: Final[dict[Kind, tuple[May, ...]]] = {
-    "synthesize": (May(LIVE_WRITING, "what is written of a report so far, for whoever watches its page"),)
+    "synthesize": (May(LIVE_WRITING, "the text of a report so far, for its page"),)
 }
 _ABOUT: Final[dict[Kind, tuple[str, str]]] = {
     "plan": ("planner", "plans sub-queries"),

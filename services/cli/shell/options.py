@@ -13,35 +13,33 @@ from services.cli.shell.refusal import FAILED, Refusal
 from services.cli.shell.running import run
 from services.cli.shell.terminal import Terminal
 
-Data = Annotated[
-    Path | None, typer.Option("--data", help="Data folder; .dossier or $DOSSIER_DATA where none is named.")
-]
+Data = Annotated[Path | None, typer.Option("--data", help="Data folder; by default $DOSSIER_DATA, else .dossier.")]
 Nats = Annotated[
-    str | None, typer.Option("--nats", metavar="URL", help="A NATS that runs elsewhere, instead of the embedded one.")
+    str | None, typer.Option("--nats", metavar="URL", help="NATS servers to use instead of the embedded one.")
 ]
 Docs = Annotated[
     Path | None,
-    typer.Option("--docs", exists=True, file_okay=False, help="Folder of documents to search; Python's own without."),
+    typer.Option("--docs", exists=True, file_okay=False, help="Folder of documents to search; by default Python's."),
 ]
 ApiUrl = Annotated[
-    str | None, typer.Option("--api", metavar="URL", help="API of a Dossier that runs elsewhere, or $DOSSIER_API_URL.")
+    str | None, typer.Option("--api", metavar="URL", help="API of a Dossier elsewhere; by default $DOSSIER_API_URL.")
 ]
-RunId = Annotated[str, typer.Argument(metavar="RUN")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
-Comment = Annotated[str, typer.Option("--comment", help="Why; kept with the run.")]
-CodeOption = Annotated[str, typer.Option(help="With this error code.")]
-SinceOption = Annotated[str | None, typer.Option(metavar="DURATION", help="Not longer ago, as in 2h.")]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run.")]
+Json = Annotated[bool, typer.Option("--json", help="Print only JSON on standard output.")]
+Comment = Annotated[str, typer.Option("--comment", help="Reason; kept with the run.")]
+CodeOption = Annotated[str, typer.Option(help="Only with this error code.")]
+SinceOption = Annotated[str | None, typer.Option(metavar="DURATION", help="Only within this time, as in 2h.")]
 Exclude = Annotated[
-    list[str] | None, typer.Option(metavar="SHA", help="Leave out this source; the first digits will do.")
+    list[str] | None, typer.Option(metavar="SHA", help="Leave out this source; the first digits suffice.")
 ]
 MaxCost = Annotated[
-    float | None, typer.Option("--max-cost", metavar="USD", help="What the run may cost in all, in US dollars.")
+    float | None, typer.Option("--max-cost", metavar="USD", help="Most that the run may cost, in US dollars.")
 ]
 NatsPort = Annotated[
     int | None,
-    typer.Option("--port", min=1, max=65_535, help="Of the embedded NATS; 4222 if it is free, else another."),
+    typer.Option("--port", min=1, max=65_535, help="Port of the embedded NATS; by default 4222 if it is free."),
 ]
-ApiPort = Annotated[int | None, typer.Option(min=1, max=65_535, help="8400 if it is free, else another.")]
+ApiPort = Annotated[int | None, typer.Option(min=1, max=65_535, help="Port of the API; by default 8400 if it is free.")]
 
 
 def with_api(work: Callable[[Api, Terminal], Awaitable[bool | None]], data: Path | None, api: str | None) -> None:

@@ -17,9 +17,9 @@ class CliSettings(Settings):
     """The settings of the services that are started here, and where to find those that are not."""
 
     api_url: str | None = None
-    """A Dossier that runs elsewhere."""
+    """URL of the API of a Dossier that runs elsewhere; `dossier` connects to it instead of the data folder."""
     api_key: SecretStr | None = None
-    """The key to show there; without one, a Dossier in the data folder is shown the token in that folder."""
+    """API key that `dossier` sends. If unset, it sends the token of the data folder to the Dossier that runs there."""
 
     def key(self, running: Running, folder: Folder) -> str | None:
         """What to show to this Dossier. The folder's token goes to nobody but the one that runs in the folder."""

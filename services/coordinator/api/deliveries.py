@@ -65,7 +65,7 @@ class Deliveries:
         cursor: Annotated[str | None, Query(pattern="^[0-9]{1,18}$")] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> DeliveryPage:
-        """What others were told of holds, deadlines and ends, newest first, and how that went.
+        """Deliveries to webhook endpoints, newest first, with their attempts.
 
         `event` and `state` may be given more than once. A page may have fewer than `limit` and still a `next`.
         """
@@ -105,7 +105,7 @@ class Deliveries:
                 yield message.seq, story
 
     async def resend(self, delivery_id: DeliveryId, who: Caller, body: NewResend | None = None) -> DeliveryView:
-        """Send it again, now, under the same `webhook-id`; also to an endpoint that had said it is gone."""
+        """Send a delivery again, under the same `webhook-id`; also to an endpoint that answered 410."""
         by = acting_name(who, body.by if body else None, "by")
         delivery = parse_delivery(delivery_id)
         [story] = await load_histories(self._log, [delivery]) if delivery else [None]

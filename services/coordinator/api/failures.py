@@ -62,7 +62,7 @@ class Troubles:
         limit: Limit = 50,
         since: Since = 0,
     ) -> FailurePage:
-        """What failed for good, newest first: steps, runs that failed or are parked, and contract messages."""
+        """Final failures, newest first: steps, failed and parked runs, and refused messages."""
         await self._coordinator.folded(since, within_s=WAIT_S)
         wanted = FailureFilter(kind or (), code, run, text, since_time)
         failed = self._coordinator.saved.failures(wanted, before=int(cursor) if cursor else None, limit=limit + 1)
@@ -81,7 +81,7 @@ class Troubles:
         return view
 
     async def why(self, run_id: RunId, since: Since = 0) -> WhyView:
-        """What a run waits for, for whom and since when; or how it ended."""
+        """The reason why a run waits: for a person, a worker, a retry, the limit or a coordinator; or how it ended."""
         known = await self._coordinator.wait_until(run_id, since, lambda _: True, within_s=WAIT_S if since else 0)
         messages = self._coordinator.fold.inbox.about(run_id)
         if known is None and not messages:

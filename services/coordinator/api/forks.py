@@ -63,7 +63,7 @@ class Forking:
         traceparent: Annotated[str | None, Header()] = None,
         since: Since = 0,
     ) -> ForkAccepted:
-        """Start a new run that reuses what this one has recorded before a step. This one is left as it is."""
+        """Start a new run that reuses the facts of this one before a step. This one does not change."""
         body = body or NewFork()
         fork_id = run_id_of(idempotency_key)
         wish = _wish(body, run_id, q=body.q, replace=body.replace, add=tuple(body.add), drop=tuple(body.drop))
@@ -87,7 +87,7 @@ class Forking:
         )
 
     async def fork_all(self, body: NewForks, who: Caller, idempotency_key: Key = None, since: Since = 0) -> ForkPage:
-        """Fork the runs that fit, newest first, `limit` at a time. The same `Idempotency-Key` forks nothing twice."""
+        """Fork all matching runs, newest first, `limit` at a time. The same `Idempotency-Key` forks nothing twice."""
         _check_bulk(body, idempotency_key)
         await self._coordinator.folded(since, within_s=WAIT_S)
         wanted = RunFilter(checked_statuses(body.status), body.text, body.code, body.since)

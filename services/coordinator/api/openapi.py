@@ -1,6 +1,6 @@
 """The description of the HTTP API, complete: what every operation takes, gives and refuses, with examples.
 
-`make contracts` writes it to `docs/openapi.json`. An operation that is not named here is described all the same:
+`make docs` writes it to `docs/reference/openapi.json`. An operation that is not named here is described all the same:
 by its types, by an example made from them, and by the answers that every operation may give.
 """
 

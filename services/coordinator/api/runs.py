@@ -164,7 +164,7 @@ class Api:
         idempotency_key: Key = None,
         traceparent: Annotated[str | None, Header()] = None,
     ) -> Accepted:
-        """Ask a question. The answer comes after the log has it; the same `Idempotency-Key` is the same run."""
+        """Ask a question. Answers once the request is in the log. The same `Idempotency-Key` is the same run."""
         run_id = run_id_of(idempotency_key)
         request = _request(body, run_id, by=problems.acting_name(who, body.requested_by, "requested_by"))
         if why := reject_auto_approval(request.approval, self._coordinator.rules):
@@ -187,9 +187,7 @@ class Api:
         limit: Limit = 50,
         since: Since = 0,
     ) -> RunPage:
-        """Runs, newest first: of any of these `status`, with `text` in question or id, asked for `since` then, with a
-        failure of this `code`, or `late`: due to move for longer than is expected.
-        """
+        """Runs, newest first: by `status`, `text` in question or id, `since` a time, `code` of a failure, or `late`."""
         await self._coordinator.folded(since, within_s=WAIT_S)
         before = self._coordinator.now() - self._late_after if late else None
         wanted = RunFilter(checked_statuses(status), text, code, since_time, owed_before=before)
@@ -200,7 +198,7 @@ class Api:
         )
 
     async def show(self, run_id: RunId, since: Since = 0) -> RunView:
-        """Everything that is known of a run."""
+        """The state of a run: plan, evidence, hold, decision, outcome and costs."""
         return self._view(await self._run(run_id, since))
 
     def _view(self, run: Run) -> RunView:
@@ -216,7 +214,7 @@ class Api:
         last_event_id: Annotated[str | None, Header(pattern="^[0-9]{1,18}$")] = None,
         since: Since = 0,
     ) -> EventPage | StreamingResponse:
-        """The facts of a run in order; as server-sent events, live, where `text/event-stream` is asked for."""
+        """The facts of a run in order; live as server-sent events with `Accept: text/event-stream`."""
         await self._run(run_id, since)
         after = int(last_event_id or 0)
         if "text/event-stream" in accept:
@@ -225,7 +223,7 @@ class Api:
         return EventPage(run_id=run_id, events=await feed.stored(self._log, run_id, after=after))
 
     async def report(self, run_id: RunId, accept: Annotated[str, Header()] = "", since: Since = 0) -> Response:
-        """The report, as Markdown, or as JSON with every claim, quote and offset where `application/json` is asked."""
+        """The report as Markdown, or with `Accept: application/json` as every claim, quote and offset."""
         written = await report_of(await self._run(run_id, since), self._log)
         if "application/json" in accept:
             return Response(msgspec.json.encode(written), media_type="application/json")
@@ -239,14 +237,14 @@ class Api:
         response: Response,
         if_match: Annotated[str | None, Header()] = None,
     ) -> RunView:
-        """Decide on a run. `If-Match` (or `digest`) with the hold's digest is refused when the evidence is not that."""
+        """Decide on a run. With `If-Match` or `digest`, only if that is still the digest of the evidence."""
         digest = if_match.strip().removeprefix("W/").strip('"') if if_match else body.digest
         ruling = _ruling(run_id, body, digest, by=problems.acting_name(who, body.by, "by"))
         refusal, run = await self._desk.submit(body.decision, ruling, who)
         return self._ruled(run_id, refusal, run, response)
 
     async def extend(self, run_id: RunId, body: NewExtension, who: Caller, response: Response) -> RunView:
-        """Give a run on hold more time to be decided on, until `deadline`."""
+        """Extend the deadline of a hold."""
         wish = Extension(
             run_id=run_id,
             by=problems.acting_name(who, body.by, "by"),
@@ -258,7 +256,7 @@ class Api:
         return self._ruled(run_id, refusal, run, response)
 
     async def cancel(self, run_id: RunId, who: Caller, response: Response, body: NewCancel | None = None) -> RunView:
-        """End a run now. Its report, if that was first, wins."""
+        """End a run now. Refused if it has ended."""
         body = body or NewCancel()
         by = problems.acting_name(who, body.by, "by")
         refusal, run = await self._desk.submit("cancel", Ruling(run_id=run_id, by=by, comment=body.comment), who)
