@@ -44,6 +44,7 @@ lint: $(ready) ## ruff, pyright and import-linter
 	@$(bin)/ruff format --check
 	@$(bin)/pyright --pythonpath $(bin)/python
 	@$(bin)/lint-imports --no-logo
+	@$(bin)/python -m tests.measures
 
 types: $(ready) ## pyright once more, for the newest Python that is supported; `make lint` takes the oldest
 	@$(bin)/pyright --pythonpath $(bin)/python --pythonversion $(newest)

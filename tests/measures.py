@@ -1,4 +1,4 @@
-"""Measures of the source code: lines, length of functions, the longest module, words of docstrings, imports between folders.
+"""Measures of the source code: lines, length of functions, longest module, words, imports between folders.
 
 `python -m tests.measures` prints them. It fails where folders import each other in a cycle.
 """
