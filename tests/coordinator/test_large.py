@@ -174,8 +174,8 @@ def test_what_evidence_has_no_room_for_holds_up_no_other_run(tmp_path: Path, mon
             await wait_until(lambda: self.takes, within_s=9)
             return await super().put(text)
 
-    monkeypatch.setattr("services.coordinator.engine.loop._FREEZE_S", 0.05)
-    monkeypatch.setattr("services.coordinator.engine.loop._FROZEN_AGAIN_S", 0.1)
+    monkeypatch.setattr("services.coordinator.engine.writer._PUT_TEXT_S", 0.05)
+    monkeypatch.setattr("services.coordinator.engine.leader._NO_ROOM_AGAIN_S", 0.1)
 
     async def story() -> None:
         log, work = NoTexts(), Large(finding=200_000)
