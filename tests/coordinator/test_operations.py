@@ -11,7 +11,7 @@ import pytest
 from services.coordinator.api.failures import SHOWN, Expected
 from services.coordinator.api.runs import SEQUENCE, Api
 from shared.contracts.subjects import APPROVED, ASKED, REQUESTED
-from shared.domain.deciders import describe_deciders
+from shared.domain.approval import describe_deciders
 from shared.errors import Terminal, Unavailable
 from shared.runtime.memory import MemoryLog
 from tests.access.entry import SHOWN as SHOWN_KEY

@@ -85,9 +85,9 @@ def judge_a_decision_by_when_it_is_read(patch: pytest.MonkeyPatch) -> None:
 def lose_an_early_decision(patch: pytest.MonkeyPatch) -> None:
     judge = decisions.decide_inbound
 
-    def hasty(inbound: Inbound, of: Run | None, *more: Any) -> Judgement:
+    def hasty(inbound: Inbound, of: Run | None, *more: Any, **named: Any) -> Judgement:
         early = of and of.current.hold is None and inbound.verb in ("approve", "reject")
-        return Duplicate() if early else judge(inbound, of, *more)
+        return Duplicate() if early else judge(inbound, of, *more, **named)
 
     patch.setattr(owed_writes, "decide_inbound", hasty)
 
@@ -95,9 +95,9 @@ def lose_an_early_decision(patch: pytest.MonkeyPatch) -> None:
 def refuse_an_early_decision(patch: pytest.MonkeyPatch) -> None:
     judge = decisions.decide_inbound
 
-    def strict(inbound: Inbound, of: Run | None, *more: Any) -> Judgement:
+    def strict(inbound: Inbound, of: Run | None, *more: Any, **named: Any) -> Judgement:
         early = of and of.accepted and of.current.hold is None and inbound.verb in ("approve", "reject")
-        return Reject("not_held", "It is not on hold yet.") if early else judge(inbound, of, *more)
+        return Reject("not_held", "It is not on hold yet.") if early else judge(inbound, of, *more, **named)
 
     patch.setattr(owed_writes, "decide_inbound", strict)
 

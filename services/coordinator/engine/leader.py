@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Final
 
+from services.coordinator.engine import owed_writes
 from services.coordinator.engine.fold import Fold
 from services.coordinator.engine.frontier import Frontier
 from services.coordinator.engine.log_session import LogSession
 from services.coordinator.engine.observe import Observe
-from services.coordinator.engine.owed_writes import BATCH, OwedWrites
+from services.coordinator.engine.owed_writes import OwedWrites
 from services.coordinator.engine.writer import RunWriter, Written
 from shared.domain.decisions import Defaults
 from shared.domain.encoding import PendingWrite, truncated
@@ -66,7 +67,7 @@ class Leader:
         """Write what is owed if the fold is current, else return to fold more. Raises `Unavailable`."""
         if await self._is_current():
             await self._write_next()
-        elif len(self._fold.touched) > BATCH:
+        elif len(self._fold.touched) > owed_writes.BATCH:
             self._fold.touched.clear()  # all are saved as due at once, and found there when everything is folded
 
     async def _is_current(self) -> bool:
@@ -85,7 +86,7 @@ class Leader:
             return True
         if not frontier.reach(fold.seq):
             return False
-        fold.touch_due(frontier.proven, limit=BATCH)
+        fold.touch_due(frontier.proven, limit=owed_writes.BATCH)
         return True
 
     async def _read_end(self) -> None:

@@ -94,7 +94,7 @@ class OwedWrites:
             yield encode_fact(copy.slot, fact, run.traceparent, time=clock.now(), run=run)
 
     def _due(self, run: Run) -> Owed:
-        """What the run is owed; decisions by policy or deadline are put off while a message about the run is pending."""
+        """What the run is owed; a decision by rule is put off while a contract message about the run is pending."""
         proven = self._frontier.proven
         due = owed(run, proven, self._defaults.writer, self._defaults.rules)
         if not self._fold.inbox.may_concern(run.id) or all(slot.name != "decision" for slot, _ in due.facts):
