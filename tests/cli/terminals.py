@@ -12,7 +12,9 @@ from typing import Any
 
 import msgspec
 
+from tests.harness import programs
 from tests.harness.environment import inherited
+from tests.harness.programs import Files
 from tests.harness.waiting import wait_until
 
 COMMAND = (sys.executable, "-P", "-m", "services.cli")
@@ -33,7 +35,7 @@ class Dossier:
 
     def __call__(self, *arguments: str, timeout: float = 40) -> "subprocess.CompletedProcess[str]":
         """Run a command to its end, without a terminal."""
-        return subprocess.run(**self.command(*arguments), capture_output=True, text=True, timeout=timeout)
+        return programs.run((*COMMAND, *arguments), env=self._environment, timeout=timeout)
 
     def json(self, *arguments: str) -> Any:
         """The one JSON document that a command puts out."""
@@ -64,9 +66,7 @@ class Typed:
     def __init__(self, command: tuple[str, ...], environment: Mapping[str, str]) -> None:
         self._master, slave = pty.openpty()
         os.set_blocking(self._master, False)
-        self._process = subprocess.Popen(
-            command, env=environment, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
-        )
+        self._process = programs.start(command, Files(slave, slave, slave), env=environment, own_session=True)
         os.close(slave)
         self._said = ""
 
@@ -103,7 +103,7 @@ class Typed:
     def exit_code(self, *, within_s: float = 20) -> int:
         """How it ended, once it has."""
         wait_until(lambda: self.said() is not None and self._process.poll() is not None, within_s)
-        return self._process.returncode
+        return self._process.wait()
 
     def children(self) -> dict[str, int]:
         """The processes that it started: name and id."""

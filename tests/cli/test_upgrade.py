@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import programs
 from tests.harness.deployment import Deployment
-from tests.harness.environment import ROOT, inherited
+from tests.harness.environment import inherited
 from tests.harness.waiting import wait_until
 
 
@@ -32,9 +33,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 def check(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command, run to its end."""
     command = [sys.executable, "-m", "services.cli", "check-upgrade", *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, env=inherited({"COLUMNS": "200"}), capture_output=True, text=True, timeout=60, check=False
-    )
+    return programs.run(command, env=inherited({"COLUMNS": "200"}), timeout=60)
 
 
 def saved(deployment: Deployment) -> Path:

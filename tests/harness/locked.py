@@ -15,9 +15,10 @@ from services.cli.lockdown.config import MONITOR_OFFSET
 from services.cli.lockdown.init import Wanted, init
 from services.cli.shell.terminal import Terminal
 from shared.runtime.identity import Identity
+from tests.harness import programs
 from tests.harness.children import Child
 from tests.harness.deployment import Service
-from tests.harness.environment import ROOT, inherited, nats_server
+from tests.harness.environment import inherited, nats_server
 from tests.harness.http import ask
 from tests.harness.ports import free_row
 
@@ -128,5 +129,4 @@ def dossier(*arguments: str, settings: Mapping[str, str] | None = None) -> "subp
 def run_dossier(*arguments: str, settings: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
     """Run the command line, however it ends."""
     command = [sys.executable, "-m", "services.cli", *arguments]
-    environment = inherited(settings or {})
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    return programs.run(command, env=inherited(settings or {}), timeout=60)
