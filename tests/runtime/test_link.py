@@ -12,6 +12,7 @@ from nats.aio.client import Client
 from shared.nats import client
 from shared.nats.client import Incoming
 from shared.nats.connection import Connection
+from tests.harness.ports import free_port
 
 _INFO = {"server_id": "A", "version": "2.12.0", "host": "127.0.0.1", "port": 0, "max_payload": 1 << 20, "headers": True}
 PARTS = sampled_from(
@@ -114,6 +115,22 @@ def test_a_receiver_that_fails_is_told_of_and_hears_the_next_message(url: str, c
     with caplog.at_level("DEBUG", "shared.nats.connection"):
         assert asyncio.run(story()) == [b"1", b"2"]
     assert "a defect" in caplog.text
+
+
+@pytest.mark.parametrize("steps", range(12))
+def test_waiting_for_a_server_ends_when_it_is_cancelled_at_any_step_of_it(steps: int):
+    async def story() -> set[asyncio.Task[Link]]:
+        opening = asyncio.create_task(Link.open([f"nats://127.0.0.1:{free_port()}"], name="test"))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        opening.cancel()
+        _, going_on = await asyncio.wait({opening}, timeout=5)
+        while not opening.done():
+            opening.cancel()
+            await asyncio.wait({opening}, timeout=0.05)
+        return going_on
+
+    assert asyncio.run(story()) == set()
 
 
 def test_closing_takes_no_longer_than_it_may_although_the_server_reads_nothing():
