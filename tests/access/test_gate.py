@@ -36,6 +36,7 @@ from shared.telemetry.metrics import Metrics
 from tests.access.entry import SHOWN, TOKEN, URL, created, entered, revoked, shown
 from tests.coordinator.story import OTHER, SOURCE, report
 from tests.dossier import Dossier, coordinating, run, working
+from tests.harness.waiting import PATIENCE_S
 
 SITE = {"Sec-Fetch-Site": "same-origin", "Origin": URL}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -786,7 +787,7 @@ def test_where_people_have_to_approve_a_fork_cannot_approve_itself(tmp_path: Pat
         seq = await house.dossier.log.publish(
             REQUESTED, msgspec.json.encode({"fork": {"run_id": run_id, "from": "fetch", "approval": "auto"}})
         )
-        await house.dossier.coordinator.folded(seq + 1, within_s=2)
+        await house.dossier.coordinator.folded(seq + 1, within_s=PATIENCE_S)
         assert b"no_auto" in house.dossier.stored(f"research.invalid.{seq}")[0]
 
     tell(tmp_path, story, rules=ApprovalRules(quorum=2))

@@ -24,9 +24,9 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         client = deployment.client()
         for run in ("one", "two", "three"):
             client.request(run_id=run, approval_timeout="14d")
-            client.until(run, "hold", 20)
+            client.until(run, "hold")
         client.approve("three")
-        client.completed("three", 20)
+        client.completed("three")
         yield deployment
 
 

@@ -113,7 +113,7 @@ def _around_zero(i: int) -> float:
 
 def _winner(client: Client, run: str, answers: list[Answer]) -> str:
     """What won, after the log, the completion and both answers were found to agree on it."""
-    outcome = client.completed(run, timeout=20)["outcome"]
+    outcome = client.completed(run)["outcome"]
     assert client.counts(f"research.run.{run}.decision.>") == {f"research.run.{run}.decision.1": 1}
     decision = client.fact(run, "decision.1")
     won = decision["type"].split(".")[1]

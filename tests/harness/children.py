@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.harness import programs
 from tests.harness.environment import inherited
 from tests.harness.programs import Files, Process
-from tests.harness.waiting import wait_until
+from tests.harness.waiting import PATIENCE_S, wait_until
 
 
 class Child:
@@ -71,7 +71,7 @@ class Child:
         assert self._process, f"{self.name} does not run."
         return self._process.wait(within_s)
 
-    def wait_until_ready(self, within_s: float = 20.0) -> None:
+    def wait_until_ready(self, within_s: float = PATIENCE_S) -> None:
         """Return as soon as it can work. Raises with what it said where it ends instead, or takes too long."""
         try:
             wait_until(lambda: self.ready() or not self.running, within_s)

@@ -71,17 +71,17 @@ def over_http(locked: Locked) -> None:
     made = dossier("keys", "create", "ada", "--role", "operator", settings=locked.settings("operator"))
     key = made.stdout.strip()
     run = call(locked, "POST", "/v1/runs", {"q": "What is an iterator?"}, key)["run_id"]
-    wait_until(lambda: standing(locked, run) == "hold", 30)
+    wait_until(lambda: standing(locked, run) == "hold")
     call(locked, "POST", f"/v1/runs/{run}/approvals", {"decision": "approve"}, key)
-    wait_until(lambda: standing(locked, run) == "reported", 30)
+    wait_until(lambda: standing(locked, run) == "reported")
     assert "[1]" in call(locked, "GET", f"/v1/runs/{run}/report", key=key)
     assert call(locked, "GET", f"/v1/runs/{run}/events", key=key)
     assert "deliveries" in call(locked, "GET", f"/v1/deliveries?run_id={run}", key=key)
     again = call(locked, "POST", f"/v1/runs/{run}/fork", {"from": "synthesize"}, key)["run_id"]
-    wait_until(lambda: standing(locked, again) == "hold", 30)
+    wait_until(lambda: standing(locked, again) == "hold")
     assert call(locked, "GET", f"/v1/runs/{again}/why", key=key)
     call(locked, "POST", f"/v1/runs/{again}/cancel", {}, key)
-    wait_until(lambda: standing(locked, again) == "cancelled", 30)
+    wait_until(lambda: standing(locked, again) == "cancelled")
     assert call(locked, "GET", "/v1/failures", key=key)["failures"] == []
     url = f"http://127.0.0.1:{locked.services['coordinator'].port}"
     person = locked.settings("subscriber") | {"DOSSIER_API_KEY": key, "DOSSIER_API_URL": url}

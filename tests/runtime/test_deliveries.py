@@ -8,6 +8,7 @@ from shared.nats import topology
 from shared.nats.jetstream import JetStreamLog
 from shared.runtime.log import Full, Stored
 from shared.runtime.memory import MemoryLog
+from tests.harness.waiting import PATIENCE_S
 from tests.runtime.real import stored, with_log
 
 FIRST, SECOND = (Delivery("ops", "r1", event).asked(1) for event in ("hold-1", "ended"))
@@ -66,7 +67,7 @@ def test_in_memory_too():
     async def use() -> None:
         log = MemoryLog()
         log.add_consumer(teller("ops"), asked_of("ops"), max_ack_pending=100, ack_wait_s=30)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await comes_back_late(log)
 
     asyncio.run(use())

@@ -10,6 +10,7 @@ from shared.errors import Refused, Unavailable
 from shared.nats import connection
 from shared.nats.jetstream import JetStreamLog
 from shared.runtime.log import Filled, Full, Stored
+from tests.harness.waiting import PATIENCE_S
 from tests.nats_server import NatsServer
 from tests.runtime.real import Heard, beside, killed_and_restarted, stored, with_log
 from tests.waiting import wait_until
@@ -87,7 +88,7 @@ def test_whoever_asks_a_server_that_is_gone_is_told_so(
     async def use(log: JetStreamLog) -> None:
         server.kill()
         await wait_until(lambda: not log.link.connected)
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(PATIENCE_S):
             with pytest.raises(Unavailable):
                 await ask(log)
 
@@ -104,7 +105,7 @@ def test_a_task_that_cannot_be_renewed_is_known_not_to_be(server: NatsServer):
             [delivery] = await anext(aiter(tasks))
             server.kill()
             await wait_until(lambda: not log.link.connected)
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(PATIENCE_S):
                 with pytest.raises(Unavailable):
                     await delivery.renew()
 
@@ -114,7 +115,7 @@ def test_a_task_that_cannot_be_renewed_is_known_not_to_be(server: NatsServer):
 def test_a_log_that_is_closed_writes_nothing_and_says_so(url: str):
     async def use(log: JetStreamLog) -> None:
         await log.close()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE_S):
             with pytest.raises(Unavailable):
                 await log.fill([Fill("research.run.r1.accepted", b"x")])
 
@@ -141,7 +142,7 @@ def test_the_leader_knows_every_write_that_was_answered(url: str):
 def test_every_place_in_the_log_can_be_read(url: str):
     async def use(log: JetStreamLog) -> None:
         await log.fill([Fill("research.run.r1.accepted", b"one")])
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE_S):
             message = await log.at(1)
             assert message
             assert (message.seq, message.subject, message.data) == (1, "research.run.r1.accepted", b"one")
@@ -155,11 +156,11 @@ def test_a_header_that_a_publisher_calls_status_is_no_status_of_the_server(url: 
     async def use(log: JetStreamLog) -> None:
         await log.publish("research.requested", b"one", {"Status": value})
         await log.publish("research.requested", b"two")
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE_S):
             assert [message.data for message in await stored(log, "research.requested")] == [b"one", b"two"]
             heard = Heard()
             async with beside(heard.follow(log)):
-                await wait_until(lambda: len(heard.messages) >= 2, within_s=1)
+                await wait_until(lambda: len(heard.messages) >= 2)
             assert [message.data for message in heard.messages] == [b"one", b"two"]
 
     with_log(url, use)
@@ -179,7 +180,7 @@ def test_following_from_beyond_the_end_hears_what_is_written_there(url: str):
 
 def test_what_is_larger_than_any_message_may_be_is_refused_and_holds_up_nothing_else(url: str):
     async def use(log: JetStreamLog) -> None:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE_S):
             too_large = Fill("research.run.r1.accepted", bytes(1024 * 1024 + 1))
             [refused, other] = await log.fill([too_large, Fill("research.run.r2.accepted", b"x")])
         assert isinstance(refused, Refused)

@@ -13,6 +13,7 @@ from shared.nats import client
 from shared.nats.client import Incoming
 from shared.nats.connection import Connection
 from tests.harness.ports import free_port
+from tests.harness.waiting import PATIENCE_S
 
 _INFO = {"server_id": "A", "version": "2.12.0", "host": "127.0.0.1", "port": 0, "max_payload": 1 << 20, "headers": True}
 PARTS = sampled_from(
@@ -72,7 +73,7 @@ async def _heard(url: str, headers: dict[str, str]) -> Incoming:
     heard: asyncio.Queue[Incoming] = asyncio.Queue()
     await connection.subscribe("it", heard.put_nowait)
     await connection.post("it", b"x", headers, reply="there")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         message = await heard.get()
     await connection.close()
     return message
@@ -107,7 +108,7 @@ def test_a_receiver_that_fails_is_told_of_and_hears_the_next_message(url: str, c
         await connection.subscribe("it", receive)
         for data in (b"1", b"2"):
             await connection.post("it", data)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await done.wait()
         await connection.close()
         return heard
@@ -119,8 +120,8 @@ def test_a_receiver_that_fails_is_told_of_and_hears_the_next_message(url: str, c
 
 @pytest.mark.parametrize("steps", range(12))
 def test_waiting_for_a_server_ends_when_it_is_cancelled_at_any_step_of_it(steps: int):
-    async def story() -> set[asyncio.Task[Link]]:
-        opening = asyncio.create_task(Link.open([f"nats://127.0.0.1:{free_port()}"], name="test"))
+    async def story() -> set[asyncio.Task[Connection]]:
+        opening = asyncio.create_task(Connection.open([f"nats://127.0.0.1:{free_port()}"], name="test"))
         for _ in range(steps):
             await asyncio.sleep(0)
         opening.cancel()

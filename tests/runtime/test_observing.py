@@ -21,6 +21,7 @@ from shared.service.worker import Worker
 from shared.telemetry.attempts import AttemptReport, span_of
 from shared.telemetry.metrics import Attempts, Metrics
 from shared.telemetry.tracing import WITHIN, Span, TraceScope
+from tests.harness.waiting import PATIENCE_S
 from tests.waiting import wait_until
 
 PLAN = Step("r1", "plan", 1)
@@ -50,7 +51,7 @@ async def working(log: MemoryLog, perform: Callable[[Task], Awaitable[StepOutcom
     stop, ear = asyncio.Event(), Ear()
     policy = RetryPolicy(shortest_wait_s=0.001)
     worker = Worker(log, "plan", perform, at_most=5, policy=policy, grace_s=0, observer=ear)
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(PATIENCE_S):
         running = asyncio.create_task(worker.run(stop))
         try:
             yield ear

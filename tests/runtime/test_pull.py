@@ -10,12 +10,13 @@ import pytest
 
 from shared.contracts.messages import Fill
 from shared.contracts.subjects import RESEARCH
-from shared.contracts.topology import Limits
+from shared.contracts.topology import ACK_WAIT_S, Limits
 from shared.nats import pull
 from shared.nats.jetstream import JetStreamLog
 from shared.nats.pull import Pull
 from shared.runtime.log import Tasks
 from tests.harness.server import NatsServer as Frozen
+from tests.harness.waiting import PATIENCE_S
 from tests.nats_server import NatsServer
 from tests.runtime.real import beside, in_flight, info, killed_and_restarted, opened, with_log
 from tests.waiting import wait_until
@@ -164,7 +165,7 @@ class Gate:
 def test_a_standing_pull_keeps_to_its_window_when_only_the_connection_was_cut(server: NatsServer):
     async def main() -> None:
         gate = Gate(server.port)
-        async with asyncio.timeout(20), opened(await gate.start(), Limits(fetches=100)) as log:
+        async with asyncio.timeout(PATIENCE_S), opened(await gate.start(), Limits(fetches=100)) as log:
             window = Window(log, 5)
             async with window.open():
                 for run in ("r1", "r2", "r3"):
@@ -184,7 +185,7 @@ def test_a_worker_that_stops_gives_back_what_it_never_looked_at(url: str):
             await anext(aiter(tasks))
             await log.fill(fetches(4, "r2"))
             await in_flight(log, "fetch", 5)
-        async with log.tasks("fetch", at_most=5) as others, asyncio.timeout(2):
+        async with log.tasks("fetch", at_most=5) as others, asyncio.timeout(ACK_WAIT_S / 2):
             taken = await anext(aiter(others))
         assert {delivery.message.subject.split(".")[2] for delivery in taken} == {"r2"}
 
@@ -194,7 +195,7 @@ def test_a_worker_that_stops_gives_back_what_it_never_looked_at(url: str):
 def test_a_worker_that_stops_gives_back_what_was_on_its_way_to_it(server: NatsServer):
     async def main() -> None:
         gate = Gate(server.port)
-        async with asyncio.timeout(20), opened(server.url) as outside, opened(await gate.start()) as log:
+        async with asyncio.timeout(PATIENCE_S), opened(server.url) as outside, opened(await gate.start()) as log:
             async with log.tasks("fetch", at_most=5) as tasks, beside(drained(tasks)):
                 await waits(outside, "fetch")
                 gate.hold()
@@ -205,7 +206,7 @@ def test_a_worker_that_stops_gives_back_what_was_on_its_way_to_it(server: NatsSe
                 gate.release()
                 await closing
             taken = 0
-            async with outside.tasks("fetch", at_most=5) as others, asyncio.timeout(2):
+            async with outside.tasks("fetch", at_most=5) as others, asyncio.timeout(ACK_WAIT_S / 2):
                 async for deliveries in others:
                     taken += len(deliveries)
                     if taken == 3:
@@ -224,6 +225,6 @@ async def drained(tasks: Tasks) -> None:
 
 async def waits(log: JetStreamLog, consumer: str) -> None:
     """Return when somebody has asked for messages of this consumer."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while not await info(log, f"CONSUMER.INFO.{RESEARCH}.{consumer}", "num_waiting"):
             continue

@@ -16,6 +16,7 @@ from shared.nats.batch_writer import parse_reply
 from shared.nats.connection import Connection
 from shared.nats.jetstream import JetStreamLog
 from shared.runtime.log import Full, Stored
+from tests.harness.waiting import PATIENCE_S
 from tests.runtime.real import Heard, in_flight, info, with_log
 from tests.waiting import wait_until
 
@@ -120,7 +121,7 @@ def test_an_election_can_begin_before_all_else_is_set_up(url: str):
         log = JetStreamLog(await Connection.open([url], name="test"))
         await topology.ensure_lead(log.link, Limits())
         await log.fill([Fill("research.lead", b"{}")])
-        async with asyncio.timeout(5), log.tasks("lead", at_most=1) as terms:
+        async with asyncio.timeout(PATIENCE_S), log.tasks("lead", at_most=1) as terms:
             [term] = await anext(aiter(terms))
             assert term.message.subject == "research.lead"
             await topology.ensure(log.link, Limits())
@@ -137,7 +138,7 @@ def test_what_says_who_may_do_what_can_be_there_before_all_else_and_is_followed_
         access = JetStreamLog(link, ACCESS)
         boxes = [Fill(key_created(f"k{number}"), b"x") for number in range(20)]
         assert await access.fill([*boxes, boxes[0]]) == [*(Stored(number + 1) for number in range(20)), Full()]
-        async with asyncio.timeout(5), aclosing(access.follow(0)) as chunks:
+        async with asyncio.timeout(PATIENCE_S), aclosing(access.follow(0)) as chunks:
             seen = 0
             while seen < len(boxes):
                 seen = (await anext(chunks))[-1].seq
@@ -192,7 +193,7 @@ def test_a_completion_that_comes_second_is_not_heard(url: str):
 
 async def wait_for_completions(log: JetStreamLog, count: int) -> bytes:
     """The newest completion that is kept, as soon as so many are; never more."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while (kept := await info(log, f"STREAM.INFO.{COMPLETIONS}", "state", "messages")) < count:
             continue
     assert kept == count

@@ -34,6 +34,7 @@ from shared.runtime.memory import MemoryLog
 from shared.runtime.retry_policy import RetryPolicy
 from shared.service import worker as worker_module
 from shared.service.worker import Perform, Worker, performing
+from tests.harness.waiting import PATIENCE_S
 from tests.runtime.witness import Witness
 from tests.waiting import wait_until
 
@@ -115,7 +116,7 @@ async def working(
     """A worker at its work; its end is waited for after `stop` is set, at the latest here."""
     stop = asyncio.Event()
     worker = Worker(log, "plan", perform, at_most=at_most, policy=policy or RetryPolicy(), grace_s=grace_s)
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(PATIENCE_S):
         running = asyncio.create_task(worker.run(stop))
         try:
             yield stop
@@ -418,7 +419,7 @@ async def test_a_result_that_cannot_be_written_is_a_defect_like_any_other(result
     log = Witness()
     await issue(log)
     async with working(log, Work(result)):
-        await wait_until(lambda: "ack" in log.done, within_s=1)
+        await wait_until(lambda: "ack" in log.done)
     assert [one for one in log.done if one != "ack"] in (
         ["fill research.run.r1.plan.1"],
         ["fill research.run.r1.attempt.plan.1.0.1"],
