@@ -16,6 +16,12 @@ def pytest_configure() -> None:
     programs.fork_modules()
 
 
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Every test that is a coroutine runs in a new event loop of asyncio."""
+    return "asyncio"
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put tests that share a fixture into one group, which runs in one process, so that it is set up once."""
