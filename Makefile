@@ -37,7 +37,7 @@ run: $(ready) ## Start NATS and the four services
 	@$(bin)/dossier up
 
 test: $(ready) $(bin)/promtool ## Run every test, on all cores
-	@$(bin)/pytest -n auto --dist loadgroup --durations 10
+	@$(bin)/pytest -n auto --durations 10
 
 lint: $(ready) ## ruff, pyright and import-linter
 	@$(bin)/ruff check

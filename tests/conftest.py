@@ -1,14 +1,15 @@
 """Spreads the suite over processes, and reports the time of each folder."""
 
 from collections import Counter
-from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 import pytest
 from _pytest.terminal import TerminalReporter
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.harness import programs
-
-_FOLDER_WIDE = ("package", "session")
+from tests.harness.environment import ROOT
 
 
 def pytest_configure() -> None:
@@ -22,21 +23,31 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put tests that share a fixture into one group, which runs in one process, so that it is set up once."""
-    for item in items:
-        if isinstance(item, pytest.Function) and (places := list(_shared_in(item))):
-            item.add_marker(pytest.mark.xdist_group(min(places, key=len)))
+class BySharedFixture(LoadScopeScheduling):
+    """Tests that share a fixture run in one process, so that it is set up once; all others are spread one by one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        """The unit of work that a test belongs to."""
+        return _sharing(nodeid.partition("::")[0]) or nodeid
 
 
-def _shared_in(item: pytest.Function) -> Iterator[str]:
-    """The folder or file in which each fixture of this test that outlives it is shared; nothing for those of all."""
-    own = item.nodeid.partition("::")[0]
-    for fixtures in item._fixtureinfo.name2fixturedefs.values():
-        fixture = fixtures[-1]
-        if fixture.baseid not in ("", "tests") and fixture.scope != "function":
-            yield fixture.baseid if fixture.scope in _FOLDER_WIDE else own
+@cache
+def _sharing(file: str) -> str | None:
+    """The folder or file whose tests share fixtures; `None` for a file whose tests share nothing."""
+    path = ROOT / file
+    fixtures = path.read_text() + _text_of(path.with_name("conftest.py"))
+    if 'scope="package"' in fixtures:
+        return str(Path(file).parent)
+    return file if 'scope="module"' in fixtures else None
+
+
+def _text_of(file: Path) -> str:
+    return file.read_text() if file.exists() else ""
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> BySharedFixture:
+    """Decide which process runs which tests."""
+    return BySharedFixture(config, log)  # type: ignore[arg-type]
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:

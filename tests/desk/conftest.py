@@ -99,7 +99,7 @@ class Desk:
             assert answer.status_code == 200, answer.text
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def axe() -> str:
     """The script that judges whether a page can be used by everybody."""
     return (node.packages() / "node_modules" / "axe-core" / "axe.min.js").read_text()
