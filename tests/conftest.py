@@ -1,15 +1,22 @@
 """Spreads the suite over processes, and reports the time of each folder."""
 
+import asyncio
 from collections import Counter
 from functools import cache
 from pathlib import Path
 
+import msgspec
 import pytest
 from _pytest.terminal import TerminalReporter
 from xdist.scheduler import LoadScopeScheduling
 
+from services.fetcher.documents.python_docs import PythonDocs
+from services.fetcher.documents.text import Document
+from services.fetcher.findings.tool import Search
+from services.fetcher.tools.docs import Docs
 from tests.harness import programs
 from tests.harness.environment import ROOT
+from tests.harness.once import made_once
 
 
 def pytest_configure() -> None:
@@ -21,6 +28,27 @@ def pytest_configure() -> None:
 def anyio_backend() -> str:
     """Every test that is a coroutine runs in a new event loop of asyncio."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def python_docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of the tool `docs` with the index of Python's own documentation; for reading."""
+
+    def index(folder: Path) -> None:
+        asyncio.run(Docs(None, folder).search(Search(query="index", limit=1)))
+
+    return made_once(tmp_path_factory, "python-docs", index)
+
+
+@pytest.fixture(scope="session")
+def python_pages(tmp_path_factory: pytest.TempPathFactory) -> list[Document]:
+    """The documents that Python's own documentation is made into."""
+
+    def collect(folder: Path) -> None:
+        (folder / "pages.json").write_bytes(msgspec.json.encode(list(PythonDocs().documents())))
+
+    folder = made_once(tmp_path_factory, "python-pages", collect)
+    return msgspec.json.decode((folder / "pages.json").read_bytes(), type=list[Document])
 
 
 class BySharedFixture(LoadScopeScheduling):

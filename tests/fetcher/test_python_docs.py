@@ -16,14 +16,14 @@ from services.fetcher.tools.docs import Docs
 from shared.errors import Transient
 
 
-@pytest.fixture(scope="module")
-def corpus() -> dict[str, Document]:
-    return {document.location: document for document in documents(collected(), "3.x")}
+@pytest.fixture
+def corpus(python_pages: list[Document]) -> dict[str, Document]:
+    return {page.location: page for page in python_pages}
 
 
-@pytest.fixture(scope="module")
-def docs(tmp_path_factory: pytest.TempPathFactory) -> Docs:
-    return Docs(None, tmp_path_factory.mktemp("cache"))
+@pytest.fixture
+def docs(python_docs: Path) -> Docs:
+    return Docs(None, python_docs)
 
 
 def search(docs: Docs, query: str) -> list[Hit]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.fetcher.documents.python_docs import PythonDocs
+from services.fetcher.documents.text import Document
 from services.synthesizer.entities import names
 from services.synthesizer.numbers import bears, numbers
 from services.synthesizer.sentences import sentences
@@ -141,10 +141,10 @@ def test_a_model_may_lower_a_verdict_and_lift_only_what_was_partial(rule, model,
 
 
 @pytest.fixture(scope="module")
-def corpus() -> list[tuple[str, str]]:
+def corpus(python_pages: list[Document]) -> list[tuple[str, str]]:
     """Sentences of Python's own documentation, and the titles of their pages."""
-    documents = [document for n, document in enumerate(PythonDocs().documents()) if n % 5 == 0]
-    return [(" ".join(it.text.split()), document.title) for document in documents for it in sentences(document.text)]
+    pages = python_pages[::5]
+    return [(" ".join(it.text.split()), page.title) for page in pages for it in sentences(page.text)]
 
 
 def test_real_sentences_are_borne_out_by_themselves_without_one_false_alarm(corpus: list[tuple[str, str]]):
