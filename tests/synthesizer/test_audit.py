@@ -54,7 +54,7 @@ def test_the_guide_on_reports_has_these_lines():
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The index of Python's own documentation, which `make demo` searches, built once."""
+    """The index of Python's language reference, which `make demo` searches, built once."""
     folder = tmp_path_factory.mktemp("cache")
     asyncio.run(Docs(None, folder).search(Search(query="index", limit=1)))
     return folder
