@@ -5,13 +5,10 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 
-import msgspec
 import pytest
 from _pytest.terminal import TerminalReporter
 from xdist.scheduler import LoadScopeScheduling
 
-from services.fetcher.documents.python_docs import PythonDocs
-from services.fetcher.documents.text import Document
 from services.fetcher.findings.tool import Search
 from services.fetcher.tools.docs import Docs
 from tests.harness import programs
@@ -38,17 +35,6 @@ def python_docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         asyncio.run(Docs(None, folder).search(Search(query="index", limit=1)))
 
     return made_once(tmp_path_factory, "python-docs", index)
-
-
-@pytest.fixture(scope="session")
-def python_pages(tmp_path_factory: pytest.TempPathFactory) -> list[Document]:
-    """The documents that Python's own documentation is made into."""
-
-    def collect(folder: Path) -> None:
-        (folder / "pages.json").write_bytes(msgspec.json.encode(list(PythonDocs().documents())))
-
-    folder = made_once(tmp_path_factory, "python-pages", collect)
-    return msgspec.json.decode((folder / "pages.json").read_bytes(), type=list[Document])
 
 
 class BySharedFixture(LoadScopeScheduling):
