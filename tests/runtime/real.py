@@ -1,7 +1,7 @@
 """A log on a real server, and what the tests do with one."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -25,14 +25,6 @@ async def opened(url: str, limits: Limits | None = None) -> AsyncGenerator[JetSt
         yield log
     finally:
         await log.close()
-
-
-def with_log(url: str, use: Callable[[JetStreamLog], Awaitable[None]], limits: Limits | None = None) -> None:
-    async def main() -> None:
-        async with asyncio.timeout(PATIENCE_S), opened(url, limits) as log:
-            await use(log)
-
-    asyncio.run(main())
 
 
 @asynccontextmanager
