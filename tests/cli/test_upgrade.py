@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.harness import programs
 from tests.harness.deployment import Deployment
-from tests.harness.environment import ROOT, inherited
+from tests.harness.environment import inherited
 from tests.harness.ports import free_port
 
 
@@ -21,18 +22,16 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         client = deployment.client()
         for run in ("one", "two", "three"):
             client.request(run_id=run, approval_timeout="14d")
-            client.until(run, "hold", 20)
+            client.until(run, "hold")
         client.approve("three")
-        client.completed("three", 20)
+        client.completed("three")
         yield deployment
 
 
 def check(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command, run to its end."""
     command = [sys.executable, "-m", "services.cli", "check-upgrade", *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, env=inherited({"COLUMNS": "200"}), capture_output=True, text=True, timeout=60, check=False
-    )
+    return programs.run(command, env=inherited({"COLUMNS": "200"}), timeout=60)
 
 
 def test_with_the_release_that_wrote_the_runs_it_finds_nothing_and_ends_with_0(deployment: Deployment):

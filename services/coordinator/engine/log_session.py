@@ -7,8 +7,8 @@ from typing import Final
 from services.coordinator.engine.fold import Fold
 from services.coordinator.engine.log_check import LogCheck
 from shared.errors import Unavailable
+from shared.runtime.aio import retry_unavailable
 from shared.runtime.log import End, Log
-from shared.runtime.retrying import retry_unavailable
 
 logger = logging.getLogger(__name__)
 

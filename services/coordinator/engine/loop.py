@@ -24,8 +24,8 @@ from shared.domain.decisions import Defaults
 from shared.domain.run import Run
 from shared.errors import Diverged, Unavailable
 from shared.runtime import dataref
+from shared.runtime.aio import retry_unavailable
 from shared.runtime.log import Log
-from shared.runtime.retrying import retry_unavailable
 
 logger = logging.getLogger(__name__)
 
