@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Response
+from fastapi import Header, Response
 from msgspec import Struct
 
 from services.coordinator.access.middleware import Caller
@@ -15,6 +15,7 @@ from services.coordinator.http import problems
 from services.coordinator.http.params import SEQUENCE, WAIT_S, Key, RunId, Since, checked_statuses
 from services.coordinator.http.problems import ProblemError
 from services.coordinator.http.publishing import RequestPublisher, run_id_of
+from services.coordinator.http.routes import WRITES, Routes
 from shared.api.views import ErrorView, ForkAccepted, ForkedRow, ForkPage, NewFork, NewForks
 from shared.contracts.facts import Forked, RunAccepted
 from shared.contracts.forks import Fork
@@ -39,19 +40,19 @@ class _Planned(Struct, frozen=True):
     row: ForkedRow
 
 
-class Forking:
+class ForkRoutes:
     """Publishes forks as the requests that they are, after a judgement of its own: whoever asks learns at once."""
 
     def __init__(self, coordinator: Coordinator, publisher: RequestPublisher) -> None:
         self._coordinator = coordinator
         self._publisher = publisher
 
-    def add_to(self, router: APIRouter) -> None:
-        """Serve these routes."""
-        router.add_api_route(
-            "/runs/{run_id}/fork", self.fork, methods=["POST"], status_code=202, response_model=ForkAccepted
-        )
-        router.add_api_route("/forks", self.fork_all, methods=["POST"], response_model=ForkPage)
+    def add_to(self, routes: Routes) -> None:
+        """Register the routes."""
+        forks = ("idempotency_key_reused", "not_you", *WRITES)
+        one = ("unknown_run", "not_that_far", "unfit_edit", "no_auto", *forks)
+        routes.add("POST", "/v1/runs/{run_id}/fork", self.fork, "operate", refuses=one, status=202)
+        routes.add("POST", "/v1/forks", self.fork_all, "operate", refuses=forks)
 
     async def fork(
         self,
@@ -123,10 +124,10 @@ def fork_id_of(source: str, body: NewForks, key: str) -> str:
 def _check_bulk(body: NewForks, key: str | None) -> None:
     if not (body.status or body.code or body.text or body.since):
         text = "status: say which runs, by at least one of status, code, text and since."
-        raise ProblemError(422, "invalid_field", text, field="status")
+        raise ProblemError("invalid_field", text, field="status")
     if not (key or body.dry_run):
         text = "Idempotency-Key: it is required, so that repeating the call forks nothing twice."
-        raise ProblemError(422, "invalid_field", text, field="Idempotency-Key")
+        raise ProblemError("invalid_field", text, field="Idempotency-Key")
 
 
 def _planned(run: Run, body: NewForks, key: str | None, rules: ApprovalRules) -> _Planned:

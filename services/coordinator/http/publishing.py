@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from services.coordinator.http.problems import ProblemError, log_full
+from services.coordinator.http.problems import ProblemError
 from shared.contracts import envelope, requests
 from shared.contracts.facts import RunAccepted
 from shared.contracts.requests import Asked
@@ -19,7 +19,7 @@ def run_id_of(key: str | None) -> str:
     """The run that a request with this `Idempotency-Key` is; a new one without."""
     run_id = requests.run_id_of_key(key) if key else clock.uuid7()
     if is_reserved(run_id):
-        raise ProblemError(422, "invalid_field", f"{run_id} is reserved.", field="Idempotency-Key")
+        raise ProblemError("invalid_field", f"{run_id} is reserved.", field="Idempotency-Key")
     return run_id
 
 
@@ -36,10 +36,10 @@ class RequestPublisher:
             return await self._log.publish(ASKED, msgspec.json.encode(asked), headers)
         except LogFull as error:
             text = f"{error} The run did not begin; when there is room, repeat with Idempotency-Key: {run_id}"
-            raise log_full(text, run_id=run_id) from error
+            raise ProblemError("log_full", text, run_id=run_id) from error
         except Unavailable as error:
             text = f"{error} Whether the run began is not known; repeat with Idempotency-Key: {run_id}"
-            raise ProblemError(503, "nats_unavailable", text, run_id=run_id) from error
+            raise ProblemError("nats_unavailable", text, run_id=run_id) from error
 
     async def publish_once(self, asked: Asked, run_id: str, traceparent: str | None = None) -> int:
         """The same; of a request that is recorded already, its sequence then. Refused where it asked something else."""
@@ -48,7 +48,7 @@ class RequestPublisher:
             return await self.publish(asked, run_id, traceparent)
         if accepted.request_sha256 != asked.request.content_sha256:
             text = "This Idempotency-Key was used for another question; take another key."
-            raise ProblemError(422, "idempotency_key_reused", text, run_id=run_id)
+            raise ProblemError("idempotency_key_reused", text, run_id=run_id)
         return accepted.request_seq
 
     async def recorded(self, run_ids: Sequence[str]) -> dict[str, RunAccepted]:
