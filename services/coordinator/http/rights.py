@@ -49,7 +49,7 @@ class Rights:
         HEAD needs the right of GET.
         """
         method = "GET" if method == "HEAD" else method
-        rights = [right for of, pattern, right in self._patterns if of == method and pattern.match(path)]
+        rights: list[Right] = [right for of, pattern, right in self._patterns if of == method and pattern.match(path)]
         return max(rights, key=_STRICTNESS.index) if rights else SOMEONE
 
     def allowed_methods(self, path: str) -> list[str]:
