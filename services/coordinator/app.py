@@ -14,11 +14,12 @@ from services.coordinator.api.failures import EXPECTED, Expected, FailureRoutes
 from services.coordinator.api.forks import ForkRoutes
 from services.coordinator.api.runs import RunRoutes
 from services.coordinator.engine.approvals import Approvals
+from services.coordinator.engine.forks import Forks
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.observe import Observe, unobserved
+from services.coordinator.engine.requests import RequestPublisher
 from services.coordinator.http import problems
 from services.coordinator.http.params import SEQUENCE
-from services.coordinator.http.publishing import RequestPublisher
 from services.coordinator.http.rights import ANYONE, Rights
 from services.coordinator.http.routes import Routes, routes_of
 from services.coordinator.web.shell import respond
@@ -52,7 +53,7 @@ def application(
         log, coordinator, digest_required=defaults.digest_required, rounds=defaults.rounds, observe=observe
     )
     runs = RunRoutes(log, coordinator, publisher, approvals, expected.late_after)
-    forks = ForkRoutes(coordinator, publisher)
+    forks = ForkRoutes(coordinator, Forks(publisher, coordinator.rules))
     for part in (runs, FailureRoutes(log, coordinator, expected), forks, SignInPages(access)):
         part.add_to(routes)
     if deliveries:

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
+from services.coordinator.engine.requests import RequestError
 from services.coordinator.http.rights import Rights
 from shared.api.schemas import Problem
 from shared.contracts.errors import CATALOGUE
@@ -132,10 +133,27 @@ def _http_problem(error: HTTPException) -> ProblemError:
     return ProblemError(code, error.detail, headers=error.headers)
 
 
+_REPEAT: Final = {
+    "log_full": " The run did not begin; when there is room, repeat with Idempotency-Key: ",
+    "nats_unavailable": " Whether the run began is not known; repeat with Idempotency-Key: ",
+}
+"""Remedy for a request that was not published; the key to repeat it with follows."""
+
+
+def _not_published(error: RequestError) -> ProblemError:
+    """Problem of a request that was refused, or of which it is not known whether it is stored.
+
+    Where repeating helps, the detail ends with the idempotency key to repeat it with.
+    """
+    repeat = f"{_REPEAT[error.code]}{error.run_id}" if error.code in _REPEAT else ""
+    return ProblemError(error.code, f"{error}{repeat}", run_id=error.run_id, field=error.field)
+
+
 _CONVERTERS: Final[dict[type[Exception], Callable[[Any], ProblemError]]] = {
     ProblemError: lambda error: error,
     RequestValidationError: _invalid_request,
     InvalidMessage: lambda error: ProblemError(error.code, error.message, field=error.field or None),
+    RequestError: _not_published,
     LogFull: lambda error: ProblemError(
         "log_full", f"{error} Nothing was written; repeat the request when there is room."
     ),

@@ -14,7 +14,7 @@ from tests.harness.environment import ROOT
 _GROUPS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = tomllib.loads(
     Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
 )
-API_ERRORS: Final = frozenset({"Reject", "InvalidMessage", "ProblemError"})
+API_ERRORS: Final = frozenset({"Reject", "InvalidMessage", "RequestError", "ProblemError"})
 """Classes whose first argument is a code of the API."""
 _RAISES: Final = API_ERRORS | {"Terminal", "Transient", "Throttled", "Failure"}
 _NOT_SCANNED: Final = {"unauthorized", "content_filter"}
