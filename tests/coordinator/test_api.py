@@ -12,8 +12,9 @@ import httpx2
 import msgspec
 import pytest
 
-from services.coordinator.api.runs import SEQUENCE, Api
+from services.coordinator.app import application
 from services.coordinator.engine.approvals import Approvals
+from services.coordinator.http.params import SEQUENCE
 from shared.contracts.evidence import Call, Citation, usage_of
 from shared.contracts.facts import FetchFound, PlanMade, StepOutcome, SynthesisWritten
 from shared.contracts.messages import Fill, Message
@@ -109,20 +110,18 @@ def tell(
     async def all_of_it() -> None:
         memory, workers = log or MemoryLog(), Workers()
         performs = dict.fromkeys(("plan", "fetch", "synthesize"), workers.perform)
-        defaults = Defaults(digest_required=digest_required, writer=writer)
+        defaults = Defaults(digest_required=digest_required, writer=writer, rounds=rounds)
         async with (
             coordinating(memory, data, defaults=defaults) as dossier,
             working(memory, performs),
             entered() as access,
         ):
-            app = Api(
+            app = application(
                 memory,
                 dossier.coordinator,
                 access,
-                digest_required=digest_required,
-                trouble=lambda: memory.trouble,
-                rounds=rounds,
-            ).app()
+                unready=lambda: memory.trouble or dossier.coordinator.trouble,
+            )
             transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
             async with httpx2.AsyncClient(transport=transport, base_url=URL, headers=SHOWN) as http:
                 await story(User(http, dossier, workers))

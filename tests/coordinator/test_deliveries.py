@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from services.coordinator.api.runs import Api
+from services.coordinator.app import application
 from shared.contracts.deliveries import Delivery, DeliveryAsked, DeliveryTried, Told
 from shared.contracts.evidence import Failure
 from shared.runtime import clock
@@ -51,15 +51,14 @@ def tell(data: Path, story: Callable[[User], Awaitable[None]]) -> None:
     async def whole() -> None:
         research, deliveries = MemoryLog(), MemoryLog()
         async with coordinating(research, data) as dossier, entered() as access:
-            api = Api(
+            app = application(
                 research,
                 dossier.coordinator,
                 access,
-                digest_required=False,
-                trouble=lambda: None,
+                unready=lambda: None,
                 deliveries=deliveries,
             )
-            transport = httpx2.ASGITransport(api.app(), raise_app_exceptions=False)
+            transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
             async with httpx2.AsyncClient(transport=transport, base_url=URL, headers=SHOWN) as http:
                 await story(User(http, deliveries))
 
