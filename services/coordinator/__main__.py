@@ -24,7 +24,7 @@ from services.coordinator.telemetry.counters import FactCounters
 from services.coordinator.telemetry.gauges import Gauges
 from shared.api import local_token
 from shared.contracts.deliveries import DELIVERIES
-from shared.contracts.requests import duration_s
+from shared.contracts.requests import parse_duration_s
 from shared.contracts.subjects import ACCESS
 from shared.contracts.tokens import Tokens
 from shared.domain.approval import ApprovalRules
@@ -38,7 +38,7 @@ from shared.nats.jetstream import JetStreamLog
 from shared.runtime import clock
 from shared.runtime.aio import retry_unavailable, run_until
 from shared.runtime.settings import Settings
-from shared.service.app import Health, connect, probes, run, serve_health, serve_http, trouble
+from shared.service.app import Health, connect, probes, run, serve_health, serve_http, write_trouble
 from shared.telemetry.metrics import LogCollector
 from shared.telemetry.setup import Telemetry
 
@@ -109,7 +109,7 @@ async def _coordinate(process: _Process, log: JetStreamLog, projection: Projecti
     await run_until(stop, retry_unavailable(lambda: topology.ensure_lead(log.link, settings.limits)))
     await run_until(stop, retry_unavailable(lambda: topology.ensure_access(log.link, settings.limits)))
     defaults = Defaults(
-        duration_s(settings.approval_timeout),
+        parse_duration_s(settings.approval_timeout),
         settings.digest_required,
         settings.rounds,
         _writer(settings),
@@ -119,17 +119,17 @@ async def _coordinate(process: _Process, log: JetStreamLog, projection: Projecti
         log,
         projection,
         defaults=defaults,
-        set_up=lambda: topology.ensure(log.link, settings.limits),
+        set_up=lambda: topology.ensure_topology(log.link, settings.limits),
         observe=observer,
     )
-    late_after = timedelta(seconds=duration_s(settings.late_after))
+    late_after = timedelta(seconds=parse_duration_s(settings.late_after))
     access = Access(log.beside(ACCESS), _entry(settings))
     api = Api(
         log,
         coordinator,
         access,
         digest_required=settings.digest_required,
-        trouble=lambda: trouble(log),
+        trouble=lambda: write_trouble(log),
         expected=Expected(settings.attempts, late_after),
         rounds=settings.rounds,
         deliveries=log.beside(DELIVERIES),

@@ -24,7 +24,7 @@ from shared.nats.pull import Pull
 from shared.nats.write_health import WriteHealth
 from shared.runtime import clock
 from shared.runtime.aio import run_until
-from shared.runtime.log import Check, Consumer, End, Filled, Hint, Stored
+from shared.runtime.log import Consumer, End, Filled, Hint, LogCheck, Stored
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class JetStreamLog:
 
     async def pad(self, up_to: int, *, session: int) -> None:
         while (missing := up_to - (await self.end()).last) > 0:
-            await padding.append(self.link, missing, session=session)
+            await padding.append_padding(self.link, missing, session=session)
 
     async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> int:
         try:
@@ -143,7 +143,7 @@ class JetStreamLog:
             asked = [await self.link.ask(f"$JS.API.DIRECT.GET.{self._stream}.{subject}", b"") for subject in some]
             for subject, reply in zip(some, await asyncio.gather(*asked), strict=True):
                 if (code := reply.status) == 0:
-                    messages[subject] = _gotten(reply)
+                    messages[subject] = _parse_direct_get(reply)
                 elif code != _NOT_FOUND:
                     raise Unavailable(f"Reading {subject} was answered {code}.")
         return messages
@@ -158,7 +158,7 @@ class JetStreamLog:
         messages = await self._get({"seq": after + 1, "next_by_subj": pattern, "batch": 1})
         return messages[0] if messages else None
 
-    async def follow(self, after: int, *, check: Check | None = None) -> AsyncGenerator[Sequence[Message]]:
+    async def follow(self, after: int, *, check: LogCheck | None = None) -> AsyncGenerator[Sequence[Message]]:
         while True:
             try:
                 session = self.session
@@ -184,7 +184,7 @@ class JetStreamLog:
         if leader:
             return await self._of_leader({"seq": seq}, self._stream)
         reply = await self.link.request(f"$JS.API.DIRECT.GET.{self._stream}", msgspec.json.encode({"seq": seq}))
-        return None if reply.status else _gotten(reply)
+        return None if reply.status else _parse_direct_get(reply)
 
     async def end(self) -> End:
         info = await topology.request_api(self.link, f"STREAM.INFO.{self._stream}")
@@ -193,7 +193,7 @@ class JetStreamLog:
         if state.get("num_deleted") or not state["messages"]:
             newest = await self.newest(_EVERYTHING[self._stream])
             seq = newest.seq if newest else 0
-        return End(seq, _moment(info["ts"]), _moment(info["created"]), state["last_seq"])
+        return End(seq, _parse_time(info["ts"]), _parse_time(info["created"]), state["last_seq"])
 
     @asynccontextmanager
     async def tasks(self, consumer: Consumer, *, at_most: int) -> "AsyncGenerator[JetStreamTasks]":
@@ -234,7 +234,7 @@ class JetStreamLog:
     async def get(self, sha256: str) -> str | None:
         messages = await self._get({"multi_last": [f"evidence.{sha256}.*"], "batch": 1_024}, EVIDENCE)
         messages.sort(key=lambda message: int(message.subject.rsplit(".", 1)[1]))
-        return _text(sha256, messages) or _text(sha256, await self._chunks_of_leader(sha256))
+        return _join_chunks(sha256, messages) or _join_chunks(sha256, await self._chunks_of_leader(sha256))
 
     async def _chunks_of_leader(self, sha256: str) -> list[Message]:
         """What the leader has of a text: a replica that lags may have none of it yet, or a part."""
@@ -258,7 +258,7 @@ class JetStreamLog:
         last = replies[-1]
         if last.status not in (204, 404):
             raise Unavailable(f"Reading {stream} was answered {last.status} {last.description}.")
-        return [_gotten(reply) for reply in replies[:-1]]
+        return [_parse_direct_get(reply) for reply in replies[:-1]]
 
     async def newest(self, pattern: str) -> Message | None:
         return await self._last_of_leader(pattern, self._stream)
@@ -275,7 +275,7 @@ class JetStreamLog:
             raise
         stored = answer["message"]
         return Message(
-            stored["subject"], stored["seq"], _moment(stored["time"]), base64.b64decode(stored.get("data", ""))
+            stored["subject"], stored["seq"], _parse_time(stored["time"]), base64.b64decode(stored.get("data", ""))
         )
 
     async def _follow_one_consumer(self, after: int, session: int) -> AsyncGenerator[Sequence[Message]]:
@@ -286,7 +286,7 @@ class JetStreamLog:
         try:
             expected = 1
             while pull.faults == 0 and self.session == session:
-                chunk = [_delivered(message) for message in await pull.take()]
+                chunk = [_parse_delivered(message) for message in await pull.take()]
                 await pull.release(len(chunk))
                 if [number for _, number, _ in chunk] != list(range(expected, expected + len(chunk))):
                     return
@@ -357,7 +357,7 @@ class JetStreamDelivery:
     def __init__(self, link: Connection, incoming: Incoming, horizon: Horizon) -> None:
         self._link = link
         self._reply = incoming.reply
-        self.deliveries, _, self.message = _delivered(incoming)
+        self.deliveries, _, self.message = _parse_delivered(incoming)
         self.fresh = link.connected and horizon.admits(self.message, self.deliveries)
 
     async def ack(self) -> None:
@@ -371,7 +371,7 @@ class JetStreamDelivery:
         await self._link.request(self._reply, _PROGRESS)
 
 
-def _delivered(incoming: Incoming) -> tuple[int, int, Message]:
+def _parse_delivered(incoming: Incoming) -> tuple[int, int, Message]:
     """How often a message was delivered, its number among those that its consumer has delivered, and the message.
 
     All of it stands in `$JS.ACK.…`, where the form with a domain has two tokens more in front. Only a contract message
@@ -384,18 +384,18 @@ def _delivered(incoming: Incoming) -> tuple[int, int, Message]:
     return int(where[at]), int(where[at + 2]), message
 
 
-def _gotten(reply: Incoming) -> Message:
+def _parse_direct_get(reply: Incoming) -> Message:
     headers = reply.headers
     return Message(
         headers["Nats-Subject"],
         int(headers["Nats-Sequence"]),
-        _moment(headers["Nats-Time-Stamp"]),
+        _parse_time(headers["Nats-Time-Stamp"]),
         reply.data,
         headers,
     )
 
 
-def _moment(text: str) -> datetime:
+def _parse_time(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
@@ -403,7 +403,7 @@ def _is_pattern(subject: str) -> bool:
     return subject.endswith(".>") or ".*" in subject
 
 
-def _text(digest: str, chunks: Sequence[Message]) -> str | None:
+def _join_chunks(digest: str, chunks: Sequence[Message]) -> str | None:
     """The text with this SHA-256, where these are its chunks. The empty text is a chunk with nothing in it."""
     data = b"".join(chunk.data for chunk in chunks)
     return data.decode() if chunks and sha256(data).hexdigest() == digest else None

@@ -15,7 +15,7 @@ from shared.contracts.messages import Fill, Message
 from shared.contracts.topology import Limits
 from shared.errors import Diverged, Refused, Unavailable
 from shared.nats.horizon import Horizon
-from shared.runtime.log import Check, Consumer, End, Filled, Full, Hint
+from shared.runtime.log import Consumer, End, Filled, Full, Hint, LogCheck
 from shared.runtime.memory import MemoryLog
 from tests.simulation.faults import Hit, OnMessage
 from tests.simulation.handing import Order, at_once
@@ -322,7 +322,7 @@ class Connection:
 
     # Listening
 
-    async def follow(self, after: int, *, check: Check | None = None) -> AsyncGenerator[Sequence[Message]]:
+    async def follow(self, after: int, *, check: LogCheck | None = None) -> AsyncGenerator[Sequence[Message]]:
         loop = self._network.loop
         checked: int | None = None
         while True:

@@ -18,7 +18,7 @@ from services.coordinator.http.publishing import RequestPublisher, run_id_of
 from shared.api.views import ErrorView, ForkAccepted, ForkedRow, ForkPage, NewFork, NewForks
 from shared.contracts.facts import Forked, RunAccepted
 from shared.contracts.forks import Fork
-from shared.contracts.requests import Asked, Request, check_request
+from shared.contracts.requests import AuthenticatedRequest, Request, check_request
 from shared.domain.approval import ApprovalRules
 from shared.domain.fork import fork_approval, resolve_fork
 from shared.domain.judgement import Reject, reject_auto_approval
@@ -73,7 +73,9 @@ class Forking:
         forked = _allowed(wish, source, self._coordinator.rules)
         if isinstance(forked, Reject):
             raise _refused(forked, run_id, source)
-        seq = await self._publisher.publish_once(Asked(request=request, auth=who.auth), fork_id, traceparent)
+        seq = await self._publisher.publish_once(
+            AuthenticatedRequest(request=request, auth=who.auth), fork_id, traceparent
+        )
         location = f"/v1/runs/{fork_id}"
         response.headers["Location"] = location
         response.headers[SEQUENCE] = str(seq)
@@ -110,7 +112,7 @@ class Forking:
             return row.model_copy(update=update)
         if row.result == "refused" or dry_run or not plan.fork_id:
             return row
-        await self._publisher.publish(Asked(request=plan.request, auth=who.auth), plan.fork_id)
+        await self._publisher.publish(AuthenticatedRequest(request=plan.request, auth=who.auth), plan.fork_id)
         return row.model_copy(update={"result": "forked"})
 
 

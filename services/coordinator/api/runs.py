@@ -55,12 +55,12 @@ from shared.api.schemas import (
     RunView,
 )
 from shared.contracts import requests
-from shared.contracts.requests import Asked, Extension, Revision, Ruling
+from shared.contracts.requests import AuthenticatedRequest, Extension, Revision, Ruling
 from shared.domain.judgement import Reject, reject_auto_approval
 from shared.domain.run import Run
 from shared.domain.steps import Lateness, lateness
 from shared.runtime.log import Log
-from shared.service.app import readiness
+from shared.service.app import readiness_response
 from shared.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ class Api:
 
     async def readyz(self) -> Response:
         """NATS is reachable and takes writes, and the projection has caught up."""
-        return readiness(self.unready())
+        return readiness_response(self.unready())
 
     def unready(self) -> str | None:
         """Why this coordinator cannot work; `None` where it can."""
@@ -170,7 +170,7 @@ class Api:
         if why := reject_auto_approval(request.approval, self._coordinator.rules):
             raise problems.rejected(why, None)
         publish = self._publisher.publish_once if idempotency_key else self._publisher.publish
-        seq = await publish(Asked(request=request, auth=who.auth), run_id, traceparent)
+        seq = await publish(AuthenticatedRequest(request=request, auth=who.auth), run_id, traceparent)
         location = f"/v1/runs/{run_id}"
         response.headers["Location"] = location
         response.headers[SEQUENCE] = str(seq)

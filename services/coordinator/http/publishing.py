@@ -7,7 +7,7 @@ import msgspec
 from services.coordinator.http.problems import ProblemError, log_full
 from shared.contracts import envelope, requests
 from shared.contracts.facts import RunAccepted
-from shared.contracts.requests import Asked
+from shared.contracts.requests import AuthenticatedRequest
 from shared.contracts.subjects import ASKED, Slot, is_reserved
 from shared.errors import LogFull, Unavailable
 from shared.runtime import clock
@@ -29,7 +29,7 @@ class RequestPublisher:
     def __init__(self, log: Log) -> None:
         self._log = log
 
-    async def publish(self, asked: Asked, run_id: str, traceparent: str | None = None) -> int:
+    async def publish(self, asked: AuthenticatedRequest, run_id: str, traceparent: str | None = None) -> int:
         """The sequence of the request once it is stored."""
         headers = {"traceparent": traceparent} if traceparent else {}
         try:
@@ -41,7 +41,7 @@ class RequestPublisher:
             text = f"{error} Whether the run began is not known; repeat with Idempotency-Key: {run_id}"
             raise ProblemError(503, "nats_unavailable", text, run_id=run_id) from error
 
-    async def publish_once(self, asked: Asked, run_id: str, traceparent: str | None = None) -> int:
+    async def publish_once(self, asked: AuthenticatedRequest, run_id: str, traceparent: str | None = None) -> int:
         """The same; of a request that is recorded already, its sequence then. Refused where it asked something else."""
         accepted = (await self.recorded([run_id])).get(run_id)
         if accepted is None:
