@@ -90,4 +90,4 @@ def model(settings: Settings) -> str:
 
 def docs(folder: Path | None) -> str:
     """Which documents are searched."""
-    return str(folder) if folder else "the documentation inside this Python installation"
+    return str(folder) if folder else "the language reference of this Python installation"
