@@ -106,7 +106,7 @@ class BatchWriter:
     """Fills slots of one stream. `atomic` says whether the stream takes atomic batches."""
 
     def __init__(self, link: Connection, stream: str, *, atomic: bool, events: bool) -> None:
-        self.room = WriteHealth(stream)
+        self.health = WriteHealth(stream)
         self._link = link
         self._atomic = atomic
         self._headers = _ONCE_EVENT if events else _ONCE
@@ -186,11 +186,11 @@ class BatchWriter:
             if not (taken := list(_of_this_session(taken, session))):
                 return
             trouble = await self._try(taken, session)
-            self.room.failures += trouble is not None
+            self.health.failures += trouble is not None
             if trouble is None:
-                self.room.taken()
+                self.health.record_success()
             elif self._link.connected:
-                self.room.refused(trouble)
+                self.health.record_refusal(trouble)
 
     async def _try(self, taken: list[_PendingFill], session: int) -> Unavailable | None:
         if self._atomic and len(taken) > _FEW:
@@ -228,7 +228,7 @@ class BatchWriter:
             if isinstance(answer, Unavailable):
                 trouble = answer
             else:
-                self.room.failures += isinstance(answer, Refused)
+                self.health.failures += isinstance(answer, Refused)
                 one.resolve(answer)
         return trouble
 

@@ -109,7 +109,7 @@ class Log(Evidence, Protocol):
         """Why NATS, although it is there, takes no writes just now, for whoever can help; `None` where it does."""
         ...
 
-    async def room(self) -> None:
+    async def wait_writable(self) -> None:
         """Wait until there is no `trouble`. Whoever begins what will have to be written waits here first."""
         ...
 

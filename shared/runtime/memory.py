@@ -58,7 +58,7 @@ class MemoryLog:
     def trouble(self) -> str | None:
         return self._trouble
 
-    async def room(self) -> None:
+    async def wait_writable(self) -> None:
         while self._trouble:
             await self._emptied.wait()
 
@@ -76,7 +76,7 @@ class MemoryLog:
         return self._session
 
     async def fill(self, fills: Sequence[Fill], *, session: int | None = None) -> list[Filled]:
-        await self.room()
+        await self.wait_writable()
         self._refuse_other(session)
         return [self._fill(fill) for fill in fills]
 
@@ -149,7 +149,7 @@ class MemoryLog:
         return self._consumers[consumer].queue()
 
     async def put(self, text: str) -> str:
-        await self.room()
+        await self.wait_writable()
         digest = sha256(text.encode()).hexdigest()
         self._texts.setdefault(digest, text)
         return digest

@@ -211,7 +211,7 @@ class Worker:
 
     async def _bring_to_its_end(self, job: Job, watch: AttemptRecorder) -> None:
         try:
-            await self._log.room()
+            await self._log.wait_writable()
             slot, fact = await self._done(job, watch)
             self._performing.discard(job)
             watch.recorded(await self._record(job, slot, fact))

@@ -85,9 +85,9 @@ class LogCollector:
         yield CounterMetricFamily("dossier_nats_reconnects", "How often the connection came back.", link.reconnects)
         failures = CounterMetricFamily("dossier_publish_failures", "Tries to write that failed.", labels=["stream"])
         full = GaugeMetricFamily("dossier_log_full", "Whether NATS takes no writes to a stream.", labels=["stream"])
-        for room in self._log.rooms:
-            failures.add_metric([room.stream], room.failures)
-            full.add_metric([room.stream], float(room.trouble is not None))
+        for health in self._log.write_health:
+            failures.add_metric([health.stream], health.failures)
+            full.add_metric([health.stream], float(health.trouble is not None))
         yield failures
         yield full
 

@@ -24,7 +24,8 @@ from shared.contracts.topology import Limits
 from shared.errors import Refused
 from shared.nats import topology
 from shared.nats.connection import Connection
-from shared.nats.jetstream import CHUNK, JetStreamLog
+from shared.nats.evidence import CHUNK
+from shared.nats.jetstream import JetStreamLog
 from shared.runtime import dataref
 from shared.runtime.log import Consumer, Log, TaskDelivery, Tasks
 from shared.runtime.memory import MemoryLog

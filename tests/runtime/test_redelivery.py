@@ -17,7 +17,8 @@ from shared.nats import topology
 from shared.nats.client import Incoming
 from shared.nats.connection import Connection
 from shared.nats.horizon import Horizon
-from shared.nats.jetstream import JetStreamDelivery, JetStreamLog
+from shared.nats.jetstream import JetStreamLog
+from shared.nats.tasks import JetStreamDelivery
 from shared.runtime import clock, dataref
 from shared.runtime.log import Consumer, Stored, TaskDelivery, Tasks
 from shared.runtime.retry_policy import RetryPolicy
@@ -160,7 +161,7 @@ async def test_a_task_is_fresh_once_its_process_has_written_over_this_connection
 async def test_nothing_is_fresh_between_two_connections(server: NatsServer):
     """The client sends what it had left to send before it reports that it is back: an order may be answered by then."""
     horizon = Horizon()
-    horizon.written([Stored(10)], since=horizon.epoch)
+    horizon.advance([Stored(10)], since=horizon.epoch)
 
     def task(seq: int) -> Incoming:
         return Incoming(Step("r1", "plan", 1).task(1).subject, f"$JS.ACK.RESEARCH.plan.1.{seq}.1.0.0", b"", b"")

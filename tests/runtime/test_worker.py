@@ -740,7 +740,7 @@ class Defective(Witness):
         finally:
             self.fills -= 1
 
-    async def room(self) -> None:
+    async def wait_writable(self) -> None:
         if not self.fills:
             raise TypeError("no room")
 

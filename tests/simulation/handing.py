@@ -119,7 +119,7 @@ class Handed:
 
     def arrive(self) -> None:
         """It is here, and judged by what this process knows by now."""
-        self.fresh = self._connection.horizon.admits(self.message, self.deliveries)
+        self.fresh = self._connection.horizon.admit(self.message, self.deliveries)
         slot = parse_slot(self.message.subject)
         if slot and slot.kind:
             outcome = Step(slot.run, slot.kind, slot.round, slot.index).outcome.subject
