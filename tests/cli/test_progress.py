@@ -4,9 +4,9 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from services.cli.commands.follow import advance, fold
 from services.cli.render.pages import evidence, run_page, shortened
 from services.cli.render.progress import Step, on_hold, steps
+from services.cli.shell.follow import advance, fold
 from shared.contracts.evidence import Estimate, Failure, Passage, Skipped, Source
 from shared.contracts.subjects import Step as Work
 from tests.cli.api_events import FETCHED, HELD, events

@@ -258,7 +258,7 @@ def test_a_signal_stops_everything_in_good_order(dossier, up):
     assert dossier.state is None
     done = dossier("runs")
     assert done.returncode == 1
-    assert f"Nothing runs in {dossier.folder}. To start it: dossier up" in done.stderr
+    assert f"No Dossier runs in {dossier.folder}. To start it: dossier up" in done.stderr
 
 
 def test_nothing_outlives_a_supervisor_that_is_killed_and_the_folder_is_free_when_all_is_gone(tmp_path):

@@ -8,12 +8,16 @@ from itertools import islice
 from typing import Final
 
 import msgspec
+import typer
 from msgspec import Struct
 from rich.table import Table
 from rich.text import Text
 
+from services.cli.shell import settings
+from services.cli.shell.command import command
 from services.cli.shell.connecting import connected
 from services.cli.shell.folder import Folder
+from services.cli.shell.options import Data, Json, Nats
 from services.cli.shell.refusal import MISUSED, Refusal
 from services.cli.shell.setup import Setup
 from services.cli.shell.terminal import Terminal, printable
@@ -42,6 +46,22 @@ class Checked(Struct, frozen=True):
     recorded_fold: int
     this_fold: int
     differences: list[Difference]
+
+
+app = typer.Typer()
+
+
+@command(app.command())
+async def check_upgrade(terminal: Terminal, as_json: Json = False, data: Data = None, nats: Nats = None) -> bool:
+    """Compare, before a new release is deployed, how it would treat the open runs.
+
+    Run it with the new release. It reads the projection and the log of the old one, and writes nothing.
+    Exits with 0 if no run differs, with 1 if some do, with 2 if it could not check.
+    """
+    try:
+        return await check(settings.setup(settings.read(), data=data, nats=nats), terminal, as_json=as_json)
+    except Refusal as refusal:
+        raise Refusal(str(refusal), code=MISUSED) from refusal
 
 
 async def check(setup: Setup, terminal: Terminal, *, as_json: bool) -> bool:

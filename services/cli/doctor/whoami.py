@@ -1,18 +1,18 @@
-"""Who we are to a NATS server, by its own account."""
+"""The user that a NATS connection has, as the server reports it."""
 
 from datetime import datetime
 
 import msgspec
 from msgspec import Struct
 
-from services.cli.lockdown.permissions import OPERATOR, STORE, WHOAMI, User, named
+from services.cli.lockdown.permissions import OPERATOR, STORE, USERS, WHOAMI, User
 from shared.errors import Unavailable
 from shared.nats.connection import Connection
+from shared.runtime import clock
 
 
-class _User(Struct, frozen=True):
+class _Data(Struct, frozen=True):
     account: str = ""
-    user: str = ""
     permissions: dict[str, object] | None = None
 
 
@@ -22,35 +22,43 @@ class _Server(Struct, frozen=True):
 
 
 class Whoami(Struct, frozen=True):
-    """A user of an account, the server that says so, and its time."""
+    """Answer of a server to `WHOAMI`: account and permissions of the user, name and time of the server.
 
-    data: _User = _User()
+    `ahead_s` is the offset of the server's clock in seconds; `None` if the server did not report its time.
+    """
+
+    data: _Data = _Data()
     server: _Server = _Server()
+    ahead_s: float | None = None
 
     @property
     def user(self) -> User | None:
-        """The user of `dossier nats init` that this is, where it is one that has a list of what it may."""
-        user = named(self.data.account.lower())
-        return user if user and user.account == self.data.account else None
+        """The restricted user of `dossier nats init` with this account; `None` for the operator and any other."""
+        return next((user for user in USERS if user.account == self.data.account), None)
 
     @property
     def is_operator(self) -> bool:
-        """Whether this is whoever may do everything in a locked-down NATS."""
+        """Return True for the user of `dossier nats init` that may do everything."""
         return self.data.account == STORE
 
     @property
     def name(self) -> str:
-        """What `dossier nats init` calls this user; empty for any other."""
+        """Name of the user in `dossier nats init`; empty for any other user."""
         return OPERATOR if self.is_operator else self.user.name if self.user else ""
 
-    def may_ask(self, subject: str) -> bool:
-        """Whether this user may publish there, as far as that is known."""
+    def may_publish(self, subject: str) -> bool:
+        """Return True unless this is a restricted user without permission for this subject."""
         return self.user is None or any(may.subject == subject for may in self.user.may)
 
 
 async def whoami(link: Connection) -> Whoami:
-    """Ask the server. Nobody that is known of, where it may not be asked."""
+    """Ask the server. Return an empty answer if it does not answer, or with something else."""
+    before = clock.now()
     try:
-        return msgspec.json.decode((await link.request(WHOAMI)).data, type=Whoami)
+        answer = msgspec.json.decode((await link.request(WHOAMI)).data, type=Whoami)
     except (Unavailable, msgspec.MsgspecError):
         return Whoami()
+    if answer.server.time is None:
+        return answer
+    half = (clock.now() - before) / 2
+    return msgspec.structs.replace(answer, ahead_s=(answer.server.time - before - half).total_seconds())

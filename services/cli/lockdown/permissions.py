@@ -216,11 +216,6 @@ nowhere and answers first that the account has no JetStream."""
 INFORMED: Final = (_COORDINATOR.name,)
 
 
-def named(name: str) -> User | None:
-    """The user of this name."""
-    return next((user for user in USERS if user.name == name), None)
-
-
 def services(users: Iterable[User] = USERS) -> dict[str, tuple[Answers, list[str]]]:
     """Each subject that leads into the store: how it is answered, and the accounts that it leads from."""
     subjects: dict[str, tuple[Answers, list[str]]] = {}
