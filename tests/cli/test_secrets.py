@@ -23,7 +23,7 @@ from tests.harness.waiting import wait_until
 PASSWORD = "hunter2-example-secret"
 KEY = "sk-example-of-a-key-123456"
 SECRETS = (PASSWORD, KEY)
-QUERIES = ["OPENAI_API_KEY MY_DB_PASSWORD", "MY_DB_PASSWORD environ", "cgi.print_environ shell environment"]
+QUERIES = ["OPENAI_API_KEY MY_DB_PASSWORD", "MY_DB_PASSWORD environ", "which values does a namespace hold"]
 QUESTION = "What are OPENAI_API_KEY and MY_DB_PASSWORD?"
 
 
@@ -54,7 +54,7 @@ def dossier(tmp_path_factory: pytest.TempPathFactory, model: Site) -> Dossier:
 
 @pytest.fixture(scope="module")
 def up(dossier: Dossier) -> Iterator[Typed]:
-    """It searches Python's own documentation, since no folder is named."""
+    """It searches Python's language reference, since no folder is named."""
     with dossier.running("up", "--port", str(free_port()), "--api-port", str(free_port())) as up:
         up.wait_for("Dossier is ready", within_s=60)
         yield up
@@ -85,7 +85,7 @@ def found_in(texts: Mapping[str, str | bytes]) -> list[str]:
 
 
 def test_no_secret_is_shown_at_the_hold_in_the_report_on_the_terminal_or_in_the_metrics(shown: dict[str, str]):
-    assert "documentation strings" in shown["the hold"]
+    assert "language reference" in shown["the hold"]
     assert found_in(shown) == []
 
 

@@ -1,4 +1,4 @@
-"""Questions to the documentation inside this Python, through the product's own path, without a model."""
+"""Questions to the language reference inside this Python, through the product's own path, without a model."""
 
 import asyncio
 import tomllib

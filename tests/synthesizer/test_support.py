@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.fetcher.documents.python_docs import PythonDocs
+from services.fetcher.documents.language_reference import LanguageReference
 from services.synthesizer.entities import names
 from services.synthesizer.numbers import bears, numbers
 from services.synthesizer.sentences import sentences
@@ -142,8 +142,8 @@ def test_a_model_may_lower_a_verdict_and_lift_only_what_was_partial(rule, model,
 
 @pytest.fixture(scope="module")
 def corpus() -> list[tuple[str, str]]:
-    """Sentences of Python's own documentation, and the titles of their pages."""
-    documents = [document for n, document in enumerate(PythonDocs().documents()) if n % 5 == 0]
+    """Sentences of Python's language reference, and the titles of their pages."""
+    documents = LanguageReference().documents()
     return [(" ".join(it.text.split()), document.title) for document in documents for it in sentences(document.text)]
 
 
@@ -170,7 +170,7 @@ def renumbered(text: str) -> str | None:
     return None
 
 
-@pytest.mark.parametrize(("change", "fewest", "share"), [(turned, 300, 0.98), (renumbered, 40, 1.0)])
+@pytest.mark.parametrize(("change", "fewest", "share"), [(turned, 300, 0.98), (renumbered, 30, 1.0)])
 def test_real_sentences_with_one_thing_turned_around_are_caught(corpus, change, fewest: int, share: float):
     changed = [(other, text, title) for text, title in corpus if (other := change(text))]
     caught = [by_rule(other, [text], [title]).support == "unsupported" for other, text, title in changed]

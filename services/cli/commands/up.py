@@ -112,4 +112,4 @@ def model(known: Settings) -> str:
 
 def docs(folder: Path | None) -> str:
     """Which documents are searched."""
-    return str(folder) if folder else "the documentation inside this Python installation"
+    return str(folder) if folder else "the language reference of this Python installation"

@@ -24,7 +24,7 @@ from services.fetcher.findings.tool import Hit
 from shared.contracts.evidence import Passage
 from shared.errors import Transient
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """To be raised when what is indexed, or how files are read, changes: every index is then built anew."""
 _SCHEMA: Final = """
     CREATE TABLE corpus (state TEXT);

@@ -1,11 +1,11 @@
-"""The tool `docs`: full-text search over a folder of documents, or over Python's own documentation strings."""
+"""The tool `docs`: full-text search over a folder of documents, or over Python's language reference."""
 
 import asyncio
 from pathlib import Path
 
 from services.fetcher.documents.corpus import Folder
 from services.fetcher.documents.index import Index
-from services.fetcher.documents.python_docs import PythonDocs
+from services.fetcher.documents.language_reference import LanguageReference
 from services.fetcher.findings.tool import Hit, Search
 from shared.runtime.settings import Settings
 
@@ -19,7 +19,7 @@ class Docs:
     """
 
     def __init__(self, folder: Path | None, cache: Path) -> None:
-        self._index = Index(PythonDocs() if folder is None else Folder(folder), cache)
+        self._index = Index(LanguageReference() if folder is None else Folder(folder), cache)
         self._turn = asyncio.Lock()
 
     @property
