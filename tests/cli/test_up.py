@@ -274,7 +274,7 @@ def test_nothing_outlives_a_supervisor_that_is_killed_and_the_folder_is_free_whe
         lock = wait_until(lambda: Lock.take(tmp_path / "up.lock"))
         assert not alive(children)
         lock.release()
-        assert "Nothing runs" in dossier("runs").stderr
+        assert "No Dossier runs" in dossier("runs").stderr
 
 
 def test_a_question_where_nothing_runs_leaves_nothing_running_and_its_run_can_be_taken_up_later(tmp_path, docs):

@@ -9,7 +9,7 @@ import msgspec
 import typer
 from msgspec import Struct
 
-from services.cli.commands.interactive import Reviewer
+from services.cli.commands.review import Reviewer
 from services.cli.render.progress import on_hold
 from services.cli.render.screen import Screen
 from services.cli.shell import settings

@@ -115,11 +115,11 @@ def _about(source: Source) -> Iterable[str]:
 
 
 def shortened(text: str, limit: int) -> str:
-    """The text on one line, cut after a whole word."""
+    """The text on one line of at most `limit` characters, cut after a whole word if it has one, and then with ` …`."""
     line = " ".join(text.split())
     if len(line) <= limit:
         return line
-    return f"{line[:limit].rpartition(' ')[0] or line[:limit]} …"
+    return f"{line[: limit - 1].rpartition(' ')[0] or line[: limit - 2]} …"
 
 
 def run_page(run: Run) -> RenderableType:
