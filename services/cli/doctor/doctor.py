@@ -10,9 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from services.cli.doctor import nats, work
-from services.cli.doctor.permissions import permissions
 from services.cli.doctor.target import Target
-from services.cli.doctor.whoami import whoami
+from services.cli.doctor.whoami import permissions, whoami
 from services.cli.shell.connecting import connected
 from services.cli.shell.refusal import Refusal
 from services.cli.shell.terminal import Terminal, printable
@@ -45,7 +44,7 @@ async def examine_nats(target: Target, settings: Settings) -> list[CheckResult]:
                 "sync mode": partial(nats.sync, target),
                 "streams": partial(nats.streams, link, me, settings.limits),
                 "store": partial(nats.store, link, me),
-                "permissions": partial(permissions, link, me),
+                "permissions": partial(permissions, me),
             }
         )
     finally:

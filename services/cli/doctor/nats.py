@@ -6,12 +6,11 @@ from urllib.parse import urlsplit
 
 import httpx2
 import msgspec
-from msgspec import Struct
 
 from services.cli.doctor.target import Target
 from services.cli.doctor.whoami import Whoami
 from services.cli.lockdown.config import MONITOR_OFFSET
-from services.cli.lockdown.permissions import INFORMED, OPERATOR
+from services.cli.lockdown.permissions import INFORMED, OPERATOR, publishable
 from shared.contracts import topology as declared
 from shared.contracts.envelope import MAX_BYTES
 from shared.contracts.topology import Limits
@@ -57,24 +56,13 @@ async def sync(target: Target) -> list[CheckResult]:
         return [_sync_mode("The embedded server", is_always=_SYNC in target.embedded)]
     results: list[CheckResult] = []
     for url in [target.monitor] if target.monitor else _local_monitors(target.servers):
-        if jetstream := await _monitored(url):
-            results.append(_sync_mode(url, is_always=jetstream.config.sync_always))
-            results.append(fullness(f"store of {url}", jetstream.storage, jetstream.config.max_storage))
+        if (jetstream := await _monitored(url)) is not None:
+            config = jetstream.get("config", {})
+            results.append(_sync_mode(url, is_always=config.get("sync_always", False)))
+            results.append(fullness(f"store of {url}", jetstream.get("storage", 0), config.get("max_storage", 0)))
         else:
             results.append(_unknown_sync_mode(f"{url} does not answer."))
     return results or [_unknown_sync_mode("Only the monitoring port of each server shows it.")]
-
-
-class _Config(Struct, frozen=True):
-    sync_always: bool = False
-    max_storage: int = 0
-
-
-class _JetStream(Struct, frozen=True):
-    """Answer of a monitoring port to `/jsz?config=1`. Sizes are in bytes."""
-
-    config: _Config = _Config()
-    storage: int = 0
 
 
 def _sync_mode(server: str, *, is_always: bool) -> CheckResult:
@@ -99,12 +87,12 @@ def _local_monitors(servers: Sequence[str]) -> list[str]:
     return [f"http://127.0.0.1:{(part.port or 4222) + MONITOR_OFFSET}" for part in local]
 
 
-async def _monitored(url: str) -> _JetStream | None:
-    """JetStream's state from a monitoring port; `None` if it does not answer within 3 s, or with something else."""
+async def _monitored(url: str) -> dict[str, Any] | None:
+    """Answer of a monitoring port to `/jsz`; `None` if there is none within 3 s, or it is no JSON object."""
     try:
         async with httpx2.AsyncClient(trust_env=False, timeout=3) as http:
             answer = (await http.get(f"{url.rstrip('/')}/jsz", params={"config": "1"})).raise_for_status()
-        return msgspec.json.decode(answer.content, type=_JetStream)
+        return msgspec.json.decode(answer.content, type=dict[str, Any])
     except (httpx2.HTTPError, httpx2.InvalidURL, msgspec.MsgspecError):
         return None
 
@@ -115,7 +103,7 @@ async def streams(link: Connection, me: Whoami, limits: Limits) -> list[CheckRes
     Only streams that this user may see are checked.
     """
     names = [str(stream["name"]) for stream in declared.streams(limits)]
-    visible = [name for name in names if me.may_publish(f"$JS.API.STREAM.INFO.{name}")]
+    visible = [name for name in names if me.user is None or f"$JS.API.STREAM.INFO.{name}" in publishable(me.user)]
     if not visible:
         return [_hidden("streams", me)]
     infos = {name: await _stream(link, name) for name in visible}

@@ -6,7 +6,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from services.cli.shell import settings
-from services.cli.shell.folder import Folder, Running
+from services.cli.shell.folder import Folder
 from services.cli.shell.settings import CliSettings
 from shared.runtime.identity import NOBODY, Identity
 
@@ -28,14 +28,8 @@ class Target(Struct, frozen=True):
 def target(known: CliSettings, *, data: Path | None, nats: str | None, monitor: str | None) -> Target:
     """The deployment that the options select, else the one that runs in the folder, else that of the settings."""
     folder = Folder(data or known.data)
-    running = None if nats else folder.running()
-    embedded = _embedded(running, folder) if running else None
-    identity = NOBODY if embedded else settings.identity(known, nats=nats)
-    return Target(settings.nats_servers(known, data=data, nats=nats), identity, folder, embedded, monitor)
-
-
-def _embedded(running: Running, folder: Folder) -> str | None:
-    """The configuration in the folder, if it has the port of the NATS that runs; else `None`."""
-    port = running.nats[0].removeprefix("nats://127.0.0.1:")
-    text = folder.nats_config.read_text(encoding="utf-8") if folder.nats_config.exists() else ""
-    return text if f"\nport: {port}\n" in text else None
+    servers = settings.nats_servers(known, data=data, nats=nats)
+    config = folder.nats_config.read_text(encoding="utf-8") if folder.nats_config.exists() else ""
+    is_embedded = not nats and f"\nport: {servers[0].removeprefix('nats://127.0.0.1:')}\n" in config
+    identity = NOBODY if is_embedded else settings.identity(known, nats=nats)
+    return Target(servers, identity, folder, config if is_embedded else None, monitor)
