@@ -36,8 +36,8 @@ demo: $(ready) ## Ask one question and print the cited report; needs no key and 
 run: $(ready) ## Start NATS and the four services
 	@$(bin)/dossier up
 
-test: $(ready) $(bin)/promtool ## Run every test
-	@$(bin)/pytest
+test: $(ready) $(bin)/promtool ## Run every test, on all cores
+	@$(bin)/pytest -n auto --durations 10
 
 lint: $(ready) ## ruff, pyright and import-linter
 	@$(bin)/ruff check

@@ -27,6 +27,7 @@ from shared.models.offline import OfflineModel
 from shared.runtime.memory import MemoryLog
 from shared.runtime.retry_policy import RetryPolicy
 from shared.service.worker import Perform, Worker, performing
+from tests.harness.waiting import PATIENCE_S
 
 SUBJECTS = {"approve": APPROVED, "reject": REJECTED, "cancel": CANCELLED}
 
@@ -59,7 +60,7 @@ class Dossier:
     async def until(self, run: str, status: str, *, round_: int = 1) -> Run:
         """Wait until the run stands there, in this round or a later one."""
         known = await self.coordinator.wait_until(
-            run, 0, lambda it: it.status == status and it.round >= round_, within_s=5
+            run, 0, lambda it: it.status == status and it.round >= round_, within_s=PATIENCE_S
         )
         assert known, f"no run {run}"
         assert (known.status, known.round >= round_) == (status, True)
@@ -137,8 +138,8 @@ async def _finished(running: "asyncio.Task[None]") -> None:
     await running
 
 
-def run(story: Callable[[], Awaitable[None]], *, within_s: float = 10) -> None:
-    """Run a coroutine function to its end, within ten seconds unless more is given."""
+def run(story: Callable[[], Awaitable[None]], *, within_s: float = PATIENCE_S) -> None:
+    """Run a coroutine function to its end, within this time."""
 
     async def bounded() -> None:
         async with asyncio.timeout(within_s):

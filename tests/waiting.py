@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Callable
 
+from tests.harness.waiting import PATIENCE_S
 
-async def wait_until(holds: Callable[[], object], *, within_s: float = 5.0, every_s: float = 0.002) -> None:
+
+async def wait_until(holds: Callable[[], object], *, within_s: float = PATIENCE_S, every_s: float = 0.002) -> None:
     """Return as soon as `holds()` is true; fail when time is up."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within_s

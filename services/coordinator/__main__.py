@@ -36,8 +36,7 @@ from shared.models.roles import tariff
 from shared.nats import topology
 from shared.nats.jetstream import JetStreamLog
 from shared.runtime import clock
-from shared.runtime.aio import run_until
-from shared.runtime.retrying import retry_unavailable
+from shared.runtime.aio import retry_unavailable, run_until
 from shared.runtime.settings import Settings
 from shared.service.app import Health, connect, probes, run, serve_health, serve_http, trouble
 from shared.telemetry.metrics import LogCollector

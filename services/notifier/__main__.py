@@ -11,9 +11,8 @@ from shared.contracts.deliveries import DELIVERIES
 from shared.nats import delivery_consumers
 from shared.runtime import clock
 from shared.runtime import webhooks as configuration
-from shared.runtime.aio import run_until
+from shared.runtime.aio import retry_unavailable, run_until
 from shared.runtime.endpoints import Webhooks
-from shared.runtime.retrying import retry_unavailable
 from shared.runtime.settings import Settings
 from shared.runtime.webhooks import Misconfigured
 from shared.service.app import Health, connect, run, serve_health, trouble

@@ -22,10 +22,10 @@ from shared.contracts.deliveries import Box, DeliveryTried, Result, parse_box
 from shared.contracts.evidence import Failure
 from shared.contracts.subjects import Slot
 from shared.errors import ContractError, DossierError, Refused
+from shared.runtime.aio import retry_unavailable
 from shared.runtime.deliveries import DeliveryHistory, encode_delivery, load_histories
 from shared.runtime.endpoints import Endpoint
 from shared.runtime.log import Delivery, Full, Log, Stored, Tasks
-from shared.runtime.retrying import retry_unavailable
 
 logger = logging.getLogger(__name__)
 

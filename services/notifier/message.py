@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from shared.contracts.deliveries import Delivery, DeliveryAsked, EventType, Told
+from shared.contracts.visible import visible_line
 from shared.runtime.endpoints import Endpoint
 
 _HEADER: Final = 150
@@ -106,6 +107,6 @@ def _escaped(text: str) -> str:
 
 
 def one_line(text: str, limit: int) -> str:
-    """The text on one line without characters that do not print, cut to a length."""
-    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    """Return `text` on one line without invisible characters, of at most `limit` characters; a cut ends in `…`."""
+    line = visible_line(text)
     return line if len(line) <= limit else f"{line[: limit - 1]}…"

@@ -37,7 +37,7 @@ from shared.contracts.evidence import (
     Source,
 )
 from shared.contracts.tasks import SynthesizeTask
-from shared.contracts.visible import visible
+from shared.contracts.visible import visible_line
 
 _NUMBERS: Final = re.compile(r"(?:\s+|(?<=[.!?]))(?:\[\d+(?:,\s*\d+)*\]\s*)+(?=[.!?]?$)")
 
@@ -95,7 +95,7 @@ def publish(
         unsupported=tuple(_not_borne_out(drafted.sections)),
         judge=judge,
         insufficient=not sections,
-        searched=tuple(Searched(visible(finding.query), len(finding.sources)) for finding in task.findings),
+        searched=tuple(Searched(visible_line(finding.query), len(finding.sources)) for finding in task.findings),
         skipped=tuple(_skipped(task.findings)),
     )
     found = conflicts.contradictions(made.citations(), sources)
@@ -137,7 +137,7 @@ def _claims(reply: WriterReply) -> list[WrittenClaim]:
 def gaps(findings: Iterable[Finding], cited: Collection[str]) -> tuple[str, ...]:
     """A line for each sub-query that brought nothing to a report that cites the sources `cited`, with the reason."""
     missing = ((finding.query, _missing(finding, cited)) for finding in findings)
-    return tuple(visible(f"{query} — {reason}") for query, reason in missing if reason)
+    return tuple(visible_line(f"{query} — {reason}") for query, reason in missing if reason)
 
 
 def _missing(finding: Finding, cited: Collection[str]) -> str:
@@ -158,11 +158,11 @@ def _skipped(findings: Iterable[Finding]) -> Iterator[Skipped]:
 
 def _section(written: WrittenSection, sources: Sequence[Source]) -> Section:
     claims = (_claim(claim, sources) for claim in written.claims)
-    return Section(visible(written.heading), tuple(claim for claim in claims if claim is not None))
+    return Section(visible_line(written.heading), tuple(claim for claim in claims if claim is not None))
 
 
 def _claim(written: WrittenClaim, sources: Sequence[Source]) -> Claim | None:
-    text = visible(written.text)
+    text = visible_line(written.text)
     if all(written.text != quote.quote for quote in written.quotes):
         text = _NUMBERS.sub("", text)
     found = (_located(quote, sources) for quote in written.quotes)
@@ -178,7 +178,7 @@ def _located(quote: WrittenQuote, sources: Sequence[Source]) -> Citation | None:
 
 def _disputed(written: WrittenConflict, sources: Sequence[Source]) -> Conflict | None:
     one, other = _located(written.one, sources), _located(written.other, sources)
-    return Conflict(visible(written.about), one, other) if one and other and one.sha256 != other.sha256 else None
+    return Conflict(visible_line(written.about), one, other) if one and other and one.sha256 != other.sha256 else None
 
 
 def _each_once(found: Iterable[Conflict]) -> Iterator[Conflict]:
@@ -218,8 +218,8 @@ def _source(n: int, source: Source) -> CitedSource:
     return CitedSource(
         n=n,
         sha256=source.sha256,
-        title=visible(source.title),
-        location=visible(source.location),
+        title=visible_line(source.title),
+        location=visible_line(source.location),
         url=source.url,
         published=source.published,
         fetched_at=source.fetched_at,

@@ -15,7 +15,7 @@ from services.synthesizer.entities import knows, names, polarity
 from services.synthesizer.numbers import bears, numbers
 from services.synthesizer.terms import terms
 from shared.contracts.evidence import Claim, Support
-from shared.contracts.visible import visible
+from shared.contracts.visible import visible_line
 
 _SAME_TALK: Final = 0.3
 """The share of a claim's words that its quotes have; with less, they may speak of something else."""
@@ -56,12 +56,12 @@ def weighed(claim: Claim, model: Verdict | None) -> Claim:
         return claim
     if model.support == "supported":
         return _with(claim, SUPPORTED)
-    return _with(claim, Verdict(model.support, visible(model.doubt) or claim.doubt))
+    return _with(claim, Verdict(model.support, visible_line(model.doubt) or claim.doubt))
 
 
 def verbatim(claim: Claim) -> bool:
     """Whether a claim is one of its quotes, word for word."""
-    return any(visible(claim.text) == visible(citation.quote) for citation in claim.citations)
+    return any(visible_line(claim.text) == visible_line(citation.quote) for citation in claim.citations)
 
 
 def by_rule(text: str, quotes: Sequence[str], titles: Sequence[str] = ()) -> Verdict:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from shared.contracts.evidence import CitedSource, Claim, Conflict, Report
-from shared.contracts.visible import visible
+from shared.contracts.visible import visible_line
 
 _SPECIAL: Final = re.compile(
     r"""
@@ -138,7 +138,7 @@ def count(number: int, thing: str) -> str:
 
 def _plain(text: str) -> str:
     """`text` as it reads, on one line, and as nothing but text."""
-    line = _SPECIAL.sub(r"\\\g<0>", visible(text))
+    line = _SPECIAL.sub(r"\\\g<0>", visible_line(text))
     if ordinal := _ORDINAL.match(line):
         return f"{ordinal.group()}\\{line[ordinal.end() :]}"
     return f"\\{line}" if line.startswith(_OPENS) else line

@@ -56,7 +56,7 @@ def fold_facts(run_id: str, facts: Iterable[Recorded]) -> Run:
     return run
 
 
-def filled_slots(run: Run) -> set[str]:
+def _filled_slots(run: Run) -> set[str]:
     """The slots of a run that are filled."""
     filled = {name for name in ("accepted", "completed") if getattr(run, name)}
     for number, round_ in run.rounds.items():
@@ -82,7 +82,7 @@ def _is_by_rule(fact: Fact | UnknownFact) -> TypeGuard[Fact]:
 
 def _took(before: Run, after: Run, slot: Slot) -> bool:
     """Whether the fact was the first in its box."""
-    return slot.path in filled_slots(after) - filled_slots(before)
+    return slot.path in _filled_slots(after) - _filled_slots(before)
 
 
 def _unexplained(states: Sequence[Run], it: Recorded, fact: Fact) -> str | None:

@@ -100,7 +100,7 @@ class Connection:
             link = cls(Encrypted() if encrypted else Client(), servers)
             link._hear = hear
             try:
-                await link._connect(name, identity)
+                await _cancellable(link._connect(name, identity))
             except (OSError, NatsError, TimeoutError) as error:
                 await link._complained(error)
                 await asyncio.sleep(0.5)
@@ -335,6 +335,24 @@ class Connection:
         logger.debug("NATS: %s", _said(error), extra={"event": "nats.said"})
         if "permissions violation" in str(error).lower():
             logger.error("NATS refused: %s", error, extra={"event": "nats.forbidden"})
+
+
+async def _cancellable(call: Coroutine[Any, Any, None]) -> None:
+    """Await a call of nats-py, and end it when cancelled.
+
+    `asyncio.wait_for` of Python 3.11, which nats-py connects with, loses a cancel that comes together with its result.
+    The cancel is therefore repeated until the call has ended.
+    """
+    task = asyncio.create_task(call)
+    try:
+        await asyncio.wait({task})
+    finally:
+        while not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=0.05)
+        error = None if task.cancelled() else task.exception()
+    if error:
+        raise error
 
 
 async def _within(seconds: float, call: Coroutine[Any, Any, None]) -> None:

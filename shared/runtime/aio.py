@@ -1,14 +1,23 @@
-"""Work that a stop cuts short."""
+"""Coroutines that stop early, or wait until NATS answers."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+from shared.errors import Unavailable
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+_RETRY_S: Final = 0.5
 
 
 async def run_until(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
-    """What `work` returns; `None`, and `work` cancelled, where `stop` is set first."""
+    """Run `work` and return its result. If `stop` is set first, cancel `work`, await its end, and return `None`.
+
+    Raises what `work` raises, unless it is raised during the cancellation.
+    """
     working = asyncio.create_task(work)
     stopping = asyncio.create_task(stop.wait())
     try:
@@ -18,3 +27,19 @@ async def run_until(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | No
         stopping.cancel()
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
+
+
+async def retry_unavailable(call: Callable[[], Awaitable[T]]) -> T:
+    """Repeat `call` every half second while it raises `Unavailable`, without limit, and return its result.
+
+    Logs one warning at the first failure. Any other error is raised.
+    """
+    is_logged = False
+    while True:
+        try:
+            return await call()
+        except Unavailable as error:
+            if not is_logged:
+                logger.warning("Waiting for JetStream: %s", error, extra={"event": "jetstream.awaited"})
+            is_logged = True
+            await asyncio.sleep(_RETRY_S)

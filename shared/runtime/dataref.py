@@ -13,8 +13,8 @@ from shared.contracts.envelope import Event
 from shared.contracts.messages import Message
 from shared.contracts.subjects import Slot
 from shared.errors import TooLarge
+from shared.runtime.aio import retry_unavailable
 from shared.runtime.log import Evidence
-from shared.runtime.retrying import retry_unavailable
 
 _AT_ONCE: Final = envelope.MAX_TEXT_BYTES
 """Bytes of such data that are held beyond the first before somebody deals with them."""

@@ -28,6 +28,7 @@ from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task, le
 from shared.contracts.topology import ACK_WAIT_S
 from shared.errors import DossierError, Refused, Terminal, Unavailable
 from shared.runtime import clock, dataref, live_text, transcript
+from shared.runtime.aio import retry_unavailable
 from shared.runtime.job import (
     FAILURES,
     GIVEN_UP,
@@ -51,7 +52,6 @@ from shared.runtime.retry_policy import (
     paid_calls,
     write_failure,
 )
-from shared.runtime.retrying import retry_unavailable
 from shared.telemetry.attempts import AttemptRecorder, NullObserver, Observer
 
 logger = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -35,7 +35,8 @@ from shared.runtime.memory import MemoryLog
 from shared.telemetry.metrics import Metrics
 from tests.access.entry import SHOWN, TOKEN, URL, created, entered, revoked, shown
 from tests.coordinator.story import OTHER, SOURCE, report
-from tests.dossier import Dossier, coordinating, run, working
+from tests.dossier import Dossier, coordinating, working
+from tests.harness.waiting import PATIENCE_S
 
 SITE = {"Sec-Fetch-Site": "same-origin", "Origin": URL}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -95,12 +96,12 @@ class House:
         return self.access.csrf(found[1])
 
 
-Story = Callable[[House], Awaitable[None]]
-
-
 @asynccontextmanager
-async def house(data: Path, log: MemoryLog, rules: ApprovalRules, token: str | None) -> AsyncGenerator[House]:
-    memory = MemoryLog()
+async def a_house(
+    data: Path, *, log: MemoryLog | None = None, rules: ApprovalRules = ANY_APPROVAL, token: str | None = TOKEN
+) -> AsyncGenerator[House]:
+    """The API behind its gate, with workers, over logs in memory; `log` has the keys."""
+    log, memory = log or MemoryLog(), MemoryLog()
     performs = dict.fromkeys(("plan", "fetch", "synthesize"), perform)
     async with (
         coordinating(memory, data, defaults=Defaults(rules=rules)) as dossier,
@@ -121,21 +122,6 @@ async def house(data: Path, log: MemoryLog, rules: ApprovalRules, token: str | N
             yield House(http, dossier, log, access, app)
 
 
-def tell(
-    data: Path,
-    story: Story,
-    *,
-    log: MemoryLog | None = None,
-    rules: ApprovalRules = ANY_APPROVAL,
-    token: str | None = TOKEN,
-) -> None:
-    async def told() -> None:
-        async with house(data, log or MemoryLog(), rules, token) as it:
-            await story(it)
-
-    run(told)
-
-
 def is_refused(answer: httpx2.Response, status: int, code: str) -> dict[str, Any]:
     assert answer.status_code == status, answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -150,31 +136,33 @@ def filled(path: str) -> str:
 # The table
 
 
-def test_every_route_of_the_application_is_in_the_table_and_every_row_is_a_route(tmp_path: Path):
-    async def story(house: House) -> None:
+async def test_every_route_of_the_application_is_in_the_table_and_every_row_is_a_route(tmp_path: Path):
+
+    async with a_house(tmp_path) as house:
         assert {(method, path) for method, path in routes(house.app) if method != "HEAD"} == set(ROUTES)
 
-    tell(tmp_path, story)
 
-
-def test_a_coordinator_with_a_route_that_nobody_listed_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_a_coordinator_with_a_route_that_nobody_listed_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("services.coordinator.http.rights.ROUTES", {("GET", "/livez"): ANYONE})
     with pytest.raises(Unlisted, match="POST /v1/runs"):
-        tell(tmp_path, lambda _: asyncio.sleep(0))
+        async with a_house(tmp_path):
+            pass
 
 
-def test_what_is_mounted_has_to_be_listed_too(tmp_path: Path):
-    async def story(house: House) -> None:
+async def test_what_is_mounted_has_to_be_listed_too(tmp_path: Path):
+
+    async with a_house(tmp_path) as house:
         house.app.mount("/pictures", PlainTextResponse("ok"))
         with pytest.raises(Unlisted, match=r"GET /pictures/\{path:path\}"):
             rights.check(routes(house.app))
         is_refused(await house.http.get("/pictures/x.css"), 401, "unauthenticated")
 
-    tell(tmp_path, story)
 
+async def test_nobody_gets_past_a_route_that_takes_somebody_without_a_key(tmp_path: Path):
 
-def test_nobody_gets_past_a_route_that_takes_somebody_without_a_key(tmp_path: Path):
-    async def story(house: House) -> None:
+    async with a_house(tmp_path) as house:
         for (method, path), need in ROUTES.items():
             answer = await house.http.request(method, filled(path), content=b"{not json")
             if need == ANYONE:
@@ -183,12 +171,11 @@ def test_nobody_gets_past_a_route_that_takes_somebody_without_a_key(tmp_path: Pa
             is_refused(answer, 401, "unauthenticated")
             assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
-    tell(tmp_path, story)
-
 
 @pytest.mark.parametrize("role", ROLES)
-def test_each_role_passes_where_the_table_lets_it_and_nowhere_else(tmp_path: Path, role: Role):
-    async def story(house: House) -> None:
+async def test_each_role_passes_where_the_table_lets_it_and_nowhere_else(tmp_path: Path, role: Role):
+
+    async with a_house(tmp_path) as house:
         who = await house.key(role)
         for (method, path), need in ROUTES.items():
             try:
@@ -203,38 +190,34 @@ def test_each_role_passes_where_the_table_lets_it_and_nowhere_else(tmp_path: Pat
                 problem = is_refused(answer, 403, "forbidden")
                 assert LEAST[need] in problem["detail"]
 
-    tell(tmp_path, story)
-
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/nothing"), ("DELETE", "/v1/runs"), ("GET", "/v1/runs/a/b/c")])
-def test_what_is_no_route_is_nobodys_business_without_a_key(tmp_path: Path, method: str, path: str):
-    async def story(house: House) -> None:
+async def test_what_is_no_route_is_nobodys_business_without_a_key(tmp_path: Path, method: str, path: str):
+
+    async with a_house(tmp_path) as house:
         is_refused(await house.http.request(method, path), 401, "unauthenticated")
         assert (await house.http.request(method, path, headers=SHOWN)).status_code in (404, 405)
 
-    tell(tmp_path, story)
 
+async def test_a_scope_narrows_a_key(tmp_path: Path):
 
-def test_a_scope_narrows_a_key(tmp_path: Path):
-    async def story(house: House) -> None:
+    async with a_house(tmp_path) as house:
         who = await house.key("operator", scopes=("ask",))
         await house.ask(who)
         assert "ask" in is_refused(await house.http.get("/v1/runs", headers=who), 403, "forbidden")["detail"]
 
-    tell(tmp_path, story)
 
+async def test_the_description_says_that_it_takes_a_key(tmp_path: Path):
 
-def test_the_description_says_that_it_takes_a_key(tmp_path: Path):
-    async def story(house: House) -> None:
+    async with a_house(tmp_path) as house:
         described = (await house.http.get("/openapi.json", headers=SHOWN)).json()
         assert described["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
         assert described["paths"]["/v1/runs"]["post"]["security"] == [{"key": []}]
 
-    tell(tmp_path, story)
 
+async def test_no_route_that_does_something_takes_a_session_without_its_token(tmp_path: Path):
 
-def test_no_route_that_does_something_takes_a_session_without_its_token(tmp_path: Path):
-    async def story(house: House) -> None:
+    async with a_house(tmp_path) as house:
         await house.sign_in(await created(house.log, "ann"))
         unsafe = [(method, path) for (method, path), need in ROUTES.items() if method != "GET" and need != ANYONE]
         assert len(unsafe) > 10
@@ -242,14 +225,13 @@ def test_no_route_that_does_something_takes_a_session_without_its_token(tmp_path
             for form in ({}, {"csrf": "x"}):
                 is_refused(await house.http.request(method, filled(path), data=form, headers=SITE), 403, "csrf")
 
-    tell(tmp_path, story)
-
 
 # Keys
 
 
-def test_every_key_that_opens_nothing_is_refused_in_the_same_words(tmp_path: Path):
-    async def story(house: House) -> None:
+async def test_every_key_that_opens_nothing_is_refused_in_the_same_words(tmp_path: Path):
+
+    async with a_house(tmp_path) as house:
         gone = await created(house.log, "ann")
         assert (await house.http.get("/v1/runs", headers=shown(gone))).status_code == 200
         await revoked(house.log, gone)
@@ -271,33 +253,27 @@ def test_every_key_that_opens_nothing_is_refused_in_the_same_words(tmp_path: Pat
         assert {answer.status_code for answer in answers} == {401}
         assert len({answer.text for answer in answers}) == 1
 
-    tell(tmp_path, story)
 
+async def test_the_token_of_the_folder_opens_everything_and_only_where_there_is_one(tmp_path: Path):
 
-def test_the_token_of_the_folder_opens_everything_and_only_where_there_is_one(tmp_path: Path):
-    async def story(house: House) -> None:
+    async with a_house(tmp_path) as house:
         assert (await house.http.get("/v1/runs", headers=SHOWN)).status_code == 200
         is_refused(
             await house.http.get("/v1/runs", headers=shown(keys.format_key("local", "2" * 64))), 401, "unauthenticated"
         )
-
-    async def keys_only(house: House) -> None:
+    async with a_house(tmp_path, token=None) as house:
         is_refused(await house.http.get("/v1/runs", headers=SHOWN), 401, "unauthenticated")
 
-    tell(tmp_path, story)
-    tell(tmp_path, keys_only, token=None)
 
+async def test_a_revoked_key_is_refused_as_soon_as_that_is_read(tmp_path: Path):
 
-def test_a_revoked_key_is_refused_as_soon_as_that_is_read(tmp_path: Path):
-    async def story(house: House) -> None:
+    async with a_house(tmp_path) as house:
         key = await created(house.log, "ann")
         assert (await house.http.get("/v1/runs", headers=shown(key))).status_code == 200
         await revoked(house.log, key)
         for _ in range(10):
             await asyncio.sleep(0)
         is_refused(await house.http.get("/v1/runs", headers=shown(key)), 401, "unauthenticated")
-
-    tell(tmp_path, story)
 
 
 class Unread(MemoryLog):
@@ -311,10 +287,11 @@ class Unread(MemoryLog):
         return await super().end()
 
 
-def test_while_nobody_knows_who_may_no_key_opens_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_while_nobody_knows_who_may_no_key_opens_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     log = Unread()
 
-    async def story(house: House) -> None:
+    monkeypatch.setattr("services.coordinator.access.access._FRESH_S", 0.0)
+    async with a_house(tmp_path, log=log) as house:
         who = await house.key()
         assert (await house.http.get("/v1/runs", headers=who)).status_code == 200
         log.gone = True
@@ -323,9 +300,6 @@ def test_while_nobody_knows_who_may_no_key_opens_anything(tmp_path: Path, monkey
         assert (await house.http.get("/v1/runs", headers=SHOWN)).status_code == 200
         log.gone = False
         assert (await house.http.get("/v1/runs", headers=who)).status_code == 200
-
-    monkeypatch.setattr("services.coordinator.access.access._FRESH_S", 0.0)
-    tell(tmp_path, story, log=log)
 
 
 class Remade(MemoryLog):
@@ -337,10 +311,11 @@ class Remade(MemoryLog):
         self._created += timedelta(seconds=1)
 
 
-def test_keys_of_a_stream_that_was_deleted_open_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_keys_of_a_stream_that_was_deleted_open_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     log = Remade()
 
-    async def story(house: House) -> None:
+    monkeypatch.setattr("services.coordinator.access.access._FRESH_S", 0.0)
+    async with a_house(tmp_path, log=log) as house:
         who = await house.key()
         assert (await house.http.get("/v1/runs", headers=who)).status_code == 200
         log.wipe()
@@ -348,12 +323,10 @@ def test_keys_of_a_stream_that_was_deleted_open_nothing(tmp_path: Path, monkeypa
         again = await house.key()
         assert (await house.http.get("/v1/runs", headers=again)).status_code == 200
 
-    monkeypatch.setattr("services.coordinator.access.access._FRESH_S", 0.0)
-    tell(tmp_path, story, log=log)
 
+async def test_whoever_guesses_is_slowed_down_and_nobody_who_was_there_before(tmp_path: Path):
 
-def test_whoever_guesses_is_slowed_down_and_nobody_who_was_there_before(tmp_path: Path):
-    async def story(house: House) -> None:
+    async with a_house(tmp_path) as house:
         known = await house.key(name="bob")
         assert (await house.http.get("/v1/runs", headers=known)).status_code == 200
         answers = [await house.http.get("/v1/runs", headers=shown(f"dsr_{n}")) for n in range(30)]
@@ -364,20 +337,17 @@ def test_whoever_guesses_is_slowed_down_and_nobody_who_was_there_before(tmp_path
         is_refused(await house.http.get("/v1/runs", headers=await house.key(name="cleo")), 429, "too_many")
         assert (await house.http.get("/v1/runs", headers=known)).status_code == 200
 
-    tell(tmp_path, story)
-
 
 # Hosts, headers and other sites
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8400", "10.0.0.1:8400", ""])
-def test_a_page_that_had_its_own_name_point_here_reaches_nothing(tmp_path: Path, host: str):
-    async def story(house: House) -> None:
+async def test_a_page_that_had_its_own_name_point_here_reaches_nothing(tmp_path: Path, host: str):
+
+    async with a_house(tmp_path) as house:
         for path in ("/v1/runs", "/sign-in"):
             is_refused(await house.http.get(path, headers=SHOWN | {"Host": host}), 421, "unknown_host")
         assert (await house.http.get("/livez", headers={"Host": host})).status_code == 200
-
-    tell(tmp_path, story)
 
 
 ANSWERS = {
@@ -392,10 +362,11 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize(("method", "path", "headers"), ANSWERS.values(), ids=ANSWERS.keys())
-def test_every_answer_keeps_browsers_from_what_they_should_not_do(
+async def test_every_answer_keeps_browsers_from_what_they_should_not_do(
     tmp_path: Path, method: str, path: str, headers: Mapping[str, str]
 ):
-    async def story(house: House) -> None:
+
+    async with a_house(tmp_path) as house:
         answer = await house.http.request(method, path, headers=headers)
         policy = answer.headers["Content-Security-Policy"]
         assert policy.startswith("default-src 'none';")
@@ -408,24 +379,22 @@ def test_every_answer_keeps_browsers_from_what_they_should_not_do(
         assert answer.headers["Referrer-Policy"] in ("same-origin", "no-referrer")
         assert not any(name.lower().startswith("access-control") for name in answer.headers)
 
-    tell(tmp_path, story)
 
+async def test_the_page_has_nothing_inline(tmp_path: Path):
 
-def test_the_page_has_nothing_inline(tmp_path: Path):
-    async def story(house: House) -> None:
+    async with a_house(tmp_path) as house:
         hostile = {"next": '/"><script>alert(1)</script>', "ticket": '"><b onclick="x">'}
         html = (await house.http.get("/sign-in", params=hostile)).text
         assert "ticket" in html
         assert not re.search("<script|<style|<b |' on|\" on|style=|javascript:", html)
 
-    tell(tmp_path, story)
-
 
 # Sessions
 
 
-def test_a_key_becomes_a_session_that_no_script_and_no_other_site_can_use(tmp_path: Path):
-    async def story(house: House) -> None:
+async def test_a_key_becomes_a_session_that_no_script_and_no_other_site_can_use(tmp_path: Path):
+
+    async with a_house(tmp_path) as house:
         answer = await house.sign_in(await created(house.log, "ann"), next="/v1/runs?limit=1")
         assert (answer.status_code, answer.headers["Location"]) == (303, "/v1/runs?limit=1")
         cookie = answer.headers["Set-Cookie"]
@@ -434,11 +403,10 @@ def test_a_key_becomes_a_session_that_no_script_and_no_other_site_can_use(tmp_pa
         assert "Domain" not in cookie
         assert (await house.http.get("/v1/runs")).status_code == 200
 
-    tell(tmp_path, story)
 
+async def test_over_tls_the_cookie_is_secure_and_no_other_host_can_set_it(tmp_path: Path):
 
-def test_over_tls_the_cookie_is_secure_and_no_other_host_can_set_it(tmp_path: Path):
-    async def story(house: House) -> None:
+    async with a_house(tmp_path) as house:
         key = await created(house.log, "ann")
         house.http.base_url = "https://localhost"
         answer = await house.http.post("/sign-in", data={"key": key}, headers={"Origin": "https://localhost"})
@@ -449,11 +417,10 @@ def test_over_tls_the_cookie_is_secure_and_no_other_host_can_set_it(tmp_path: Pa
         house.http.cookies.clear()
         is_refused(await house.http.get("/v1/runs", headers={"Cookie": value}), 401, "unauthenticated")
 
-    tell(tmp_path, story)
 
+async def test_a_key_is_not_taken_over_a_network_in_the_clear(tmp_path: Path):
 
-def test_a_key_is_not_taken_over_a_network_in_the_clear(tmp_path: Path):
-    async def story(house: House) -> None:
+    async with a_house(tmp_path) as house:
         key = await created(house.log, "ann")
         house.access.entry = AccessSettings(TOKEN, ("dossier.example",))
         answer = await house.http.post("/sign-in", data={"key": key}, headers={"Host": "dossier.example"})
@@ -461,86 +428,75 @@ def test_a_key_is_not_taken_over_a_network_in_the_clear(tmp_path: Path):
         assert "https" in answer.text
         assert "Set-Cookie" not in answer.headers
 
-    tell(tmp_path, story)
 
+async def test_a_wrong_key_is_told_on_the_page_and_slowed_down(tmp_path: Path):
 
-def test_a_wrong_key_is_told_on_the_page_and_slowed_down(tmp_path: Path):
-    async def story(house: House) -> None:
+    async with a_house(tmp_path) as house:
         answers = [await house.sign_in("dsr_wrong") for _ in range(25)]
         assert {answer.status_code for answer in answers} == {401, 429}
         assert 'role="alert"' in answers[0].text
         assert "Set-Cookie" not in answers[0].headers
 
-    tell(tmp_path, story)
-
 
 @pytest.mark.parametrize("target", ["//evil.example", "https://evil.example", "/\\evil.example", "/a\nb", "evil", ""])
-def test_after_signing_in_one_stays_on_this_site(tmp_path: Path, target: str):
-    async def story(house: House) -> None:
+async def test_after_signing_in_one_stays_on_this_site(tmp_path: Path, target: str):
+
+    async with a_house(tmp_path) as house:
         answer = await house.sign_in(await created(house.log, "ann"), next=target)
         assert answer.headers["Location"] == "/"
 
-    tell(tmp_path, story)
 
+async def test_whoever_wants_a_page_and_is_not_known_is_sent_to_sign_in(tmp_path: Path):
 
-def test_whoever_wants_a_page_and_is_not_known_is_sent_to_sign_in(tmp_path: Path):
-    async def story(house: House) -> None:
+    async with a_house(tmp_path) as house:
         answer = await house.http.get("/runs/r1?tab=evidence", headers={"Accept": "text/html,*/*"})
         assert (answer.status_code, answer.headers["Location"]) == (303, "/sign-in?next=%2Fruns%2Fr1%3Ftab%3Devidence")
         is_refused(await house.http.get("/v1/runs", headers={"Accept": "text/html"}), 401, "unauthenticated")
 
-    tell(tmp_path, story)
 
+async def test_a_session_ends_with_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
-def test_a_session_ends_with_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    async def story(house: House) -> None:
+    monkeypatch.setattr("services.coordinator.access.access._FRESH_S", 0.0)
+    async with a_house(tmp_path) as house:
         key = await created(house.log, "ann")
         await house.sign_in(key)
         assert (await house.http.get("/v1/runs")).status_code == 200
         await revoked(house.log, key)
         is_refused(await house.http.get("/v1/runs"), 401, "unauthenticated")
 
-    monkeypatch.setattr("services.coordinator.access.access._FRESH_S", 0.0)
-    tell(tmp_path, story)
 
+async def test_a_session_ends_when_the_token_of_the_folder_is_replaced(tmp_path: Path):
 
-def test_a_session_ends_when_the_token_of_the_folder_is_replaced(tmp_path: Path):
-    async def story(house: House) -> None:
+    async with a_house(tmp_path) as house:
         assert (await house.sign_in(TOKEN)).status_code == 303
         assert (await house.http.get("/v1/runs")).status_code == 200
         house.access.entry = AccessSettings(keys.format_key("local", "2" * 64))
         is_refused(await house.http.get("/v1/runs"), 401, "unauthenticated")
 
-    tell(tmp_path, story)
 
-
-def test_a_session_outlives_its_coordinator(tmp_path: Path):
+async def test_a_session_outlives_its_coordinator(tmp_path: Path):
     log, cookies = MemoryLog(), httpx2.Cookies()
 
-    async def before(house: House) -> None:
+    async with a_house(tmp_path, log=log) as house:
         await house.sign_in(await created(house.log, "ann"))
         cookies.update(house.http.cookies)
-
-    async def after(house: House) -> None:
+    async with a_house(tmp_path, log=log) as house:
         house.http.cookies = cookies
         assert (await house.http.get("/v1/runs")).status_code == 200
 
-    tell(tmp_path, before, log=log)
-    tell(tmp_path, after, log=log)
 
+async def test_signing_out_makes_the_browser_forget(tmp_path: Path):
 
-def test_signing_out_makes_the_browser_forget(tmp_path: Path):
-    async def story(house: House) -> None:
+    async with a_house(tmp_path) as house:
         await house.sign_in(await created(house.log, "ann"))
         answer = await house.http.post("/sign-out", data={"csrf": await house.csrf()}, headers=SITE)
         assert answer.status_code == 303
         is_refused(await house.http.get("/v1/runs"), 401, "unauthenticated")
 
-    tell(tmp_path, story)
 
+async def test_a_session_changes_something_only_with_its_token_in_a_header_or_a_field(tmp_path: Path):
 
-def test_a_session_changes_something_only_with_its_token_in_a_header_or_a_field(tmp_path: Path):
-    async def story(house: House) -> None:
+    async with a_house(tmp_path) as house:
         await house.sign_in(await created(house.log, "ann"))
         token = await house.csrf()
         body = {"q": "What do cats do?"}
@@ -550,13 +506,12 @@ def test_a_session_changes_something_only_with_its_token_in_a_header_or_a_field(
         is_refused(await house.http.post("/sign-out", data={"csrf": "x"}, headers=SITE), 403, "csrf")
         assert (await house.http.post("/sign-out", data={"csrf": token}, headers=SITE)).status_code == 303
 
-    tell(tmp_path, story)
 
-
-def test_a_form_that_was_read_for_its_token_can_be_read_again(tmp_path: Path):
+async def test_a_form_that_was_read_for_its_token_can_be_read_again(tmp_path: Path):
     seen: list[bytes] = []
 
-    async def story(house: House) -> None:
+    async with a_house(tmp_path) as house:
+
         async def taken(scope: Any, receive: Any, send: Any) -> None:
             message = await receive()
             seen.append(message["body"])
@@ -566,8 +521,6 @@ def test_a_form_that_was_read_for_its_token_can_be_read_again(tmp_path: Path):
         token = await house.csrf()
         house.app.mount("/form", taken)
         await house.http.post("/form/x", data={"csrf": token, "comment": "ä"}, headers=SITE)
-
-    tell(tmp_path, story)
     assert seen == [seen[0]]
     assert b"comment=%C3%A4" in seen[0]
 
@@ -576,24 +529,22 @@ def test_a_form_that_was_read_for_its_token_can_be_read_again(tmp_path: Path):
     "headers",
     [{"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}],
 )
-def test_another_site_changes_nothing_even_with_the_token(tmp_path: Path, headers: Mapping[str, str]):
-    async def story(house: House) -> None:
+async def test_another_site_changes_nothing_even_with_the_token(tmp_path: Path, headers: Mapping[str, str]):
+
+    async with a_house(tmp_path) as house:
         key = await created(house.log, "ann")
         await house.sign_in(key)
         token = {"X-CSRF-Token": await house.csrf()}
         is_refused(await house.http.post("/v1/runs", json={"q": "?"}, headers=token | headers), 403, "cross_site")
         is_refused(await house.http.post("/sign-in", data={"key": key}, headers=headers), 403, "cross_site")
 
-    tell(tmp_path, story)
 
+async def test_a_key_in_the_header_needs_no_token_beside_a_session(tmp_path: Path):
 
-def test_a_key_in_the_header_needs_no_token_beside_a_session(tmp_path: Path):
-    async def story(house: House) -> None:
+    async with a_house(tmp_path) as house:
         key = await created(house.log, "ann")
         await house.sign_in(key)
         await house.ask(shown(key))
-
-    tell(tmp_path, story)
 
 
 # Links
@@ -605,8 +556,9 @@ async def link(house: House, who: Mapping[str, str], **body: object) -> str:
     return answer.json()["path"]
 
 
-def test_a_link_signs_in_once_and_only_by_a_click(tmp_path: Path):
-    async def story(house: House) -> None:
+async def test_a_link_signs_in_once_and_only_by_a_click(tmp_path: Path):
+
+    async with a_house(tmp_path) as house:
         path = await link(house, SHOWN, by="zoe")
         for _ in range(3):
             page = await house.http.get(path)
@@ -624,25 +576,23 @@ def test_a_link_signs_in_once_and_only_by_a_click(tmp_path: Path):
         house.http.cookies.clear()
         assert (await house.http.post("/sign-in", data={"ticket": ticket}, headers=SITE)).status_code == 401
 
-    tell(tmp_path, story)
 
+async def test_a_link_of_a_key_signs_in_as_that_key_and_by_no_other_name(tmp_path: Path):
 
-def test_a_link_of_a_key_signs_in_as_that_key_and_by_no_other_name(tmp_path: Path):
-    async def story(house: House) -> None:
+    async with a_house(tmp_path) as house:
         path = await link(house, await house.key("viewer", "ann"), by="zoe")
         await house.http.post("/sign-in", data={"ticket": path.partition("ticket=")[2]}, headers=SITE)
         token = {"X-CSRF-Token": await house.csrf()}
         problem = is_refused(await house.http.post("/v1/runs", json={"q": "?"}, headers=SITE | token), 403, "forbidden")
         assert "ann" in problem["detail"]
 
-    tell(tmp_path, story)
-
 
 # Who did it
 
 
-def test_what_a_key_does_is_done_in_its_name_and_says_how_it_is_known(tmp_path: Path):
-    async def story(house: House) -> None:
+async def test_what_a_key_does_is_done_in_its_name_and_says_how_it_is_known(tmp_path: Path):
+
+    async with a_house(tmp_path) as house:
         ann, bob = await created(house.log, "ann", "requester"), await created(house.log, "bob", "approver")
         run_id = await house.held(shown(ann))
         view = (await house.http.get(f"/v1/runs/{run_id}", headers=shown(ann))).json()
@@ -658,11 +608,10 @@ def test_what_a_key_does_is_done_in_its_name_and_says_how_it_is_known(tmp_path: 
             }.items()
         )
 
-    tell(tmp_path, story)
 
+async def test_a_key_speaks_for_nobody_else(tmp_path: Path):
 
-def test_a_key_speaks_for_nobody_else(tmp_path: Path):
-    async def story(house: House) -> None:
+    async with a_house(tmp_path) as house:
         ann = await house.key(name="ann")
         answer = await house.http.post("/v1/runs", json={"q": "?", "requested_by": "bob"}, headers=ann)
         assert is_refused(answer, 422, "not_you")["field"] == "requested_by"
@@ -672,22 +621,20 @@ def test_a_key_speaks_for_nobody_else(tmp_path: Path):
         is_refused(cancel, 422, "not_you")
         assert (await house.approve(run_id, ann, by="ann")).status_code == 200
 
-    tell(tmp_path, story)
 
+async def test_with_the_token_of_the_folder_any_name_may_be_given(tmp_path: Path):
 
-def test_with_the_token_of_the_folder_any_name_may_be_given(tmp_path: Path):
-    async def story(house: House) -> None:
+    async with a_house(tmp_path) as house:
         run_id = await house.held(SHOWN, requested_by="zoe")
         decision = (await house.approve(run_id, SHOWN, by="yan")).json()["decision"]
         assert (decision["by"], decision["auth"]) == ("yan", "local")
         nameless = await house.held(SHOWN)
         assert (await house.approve(nameless, SHOWN)).json()["decision"]["by"] == "local"
 
-    tell(tmp_path, story)
 
+async def test_a_requester_cancels_what_is_theirs_and_nothing_else(tmp_path: Path):
 
-def test_a_requester_cancels_what_is_theirs_and_nothing_else(tmp_path: Path):
-    async def story(house: House) -> None:
+    async with a_house(tmp_path) as house:
         ann, bob = await house.key("requester", "ann"), await house.key("requester", "bob")
         cleo, another = await house.key("approver", "cleo"), await house.key("requester", "Ann")
         runs = [await house.held(ann) for _ in range(3)]
@@ -701,24 +648,22 @@ def test_a_requester_cancels_what_is_theirs_and_nothing_else(tmp_path: Path):
         await house.dossier.until(claimed, "hold")
         is_refused(await house.http.post(path.format(claimed), headers=ann), 403, "not_yours")
 
-    tell(tmp_path, story)
 
+async def test_whoever_decides_faster_than_anybody_reads_is_slowed_down(tmp_path: Path):
 
-def test_whoever_decides_faster_than_anybody_reads_is_slowed_down(tmp_path: Path):
-    async def story(house: House) -> None:
+    async with a_house(tmp_path) as house:
         who = await house.key("approver")
         answers = [await house.approve("nobody", who) for _ in range(130)]
         assert {answer.status_code for answer in answers[:100]} == {404}
         is_refused(answers[-1], 429, "too_many")
 
-    tell(tmp_path, story)
-
 
 # Four eyes and quorum
 
 
-def test_with_four_eyes_whoever_asked_is_refused_and_somebody_else_is_not(tmp_path: Path):
-    async def story(house: House) -> None:
+async def test_with_four_eyes_whoever_asked_is_refused_and_somebody_else_is_not(tmp_path: Path):
+
+    async with a_house(tmp_path, rules=ApprovalRules(four_eyes=True)) as house:
         ann, bob = await house.key(name="ann"), await house.key("approver", "bob")
         run_id = await house.held(ann)
         assert (await house.http.get(f"/v1/runs/{run_id}", headers=ann)).json()["four_eyes"]
@@ -727,11 +672,10 @@ def test_with_four_eyes_whoever_asked_is_refused_and_somebody_else_is_not(tmp_pa
         assert (await house.approve(run_id, bob)).status_code == 200
         await house.dossier.until(run_id, "reported")
 
-    tell(tmp_path, story, rules=ApprovalRules(four_eyes=True))
 
+async def test_a_quorum_of_two_decides_when_the_second_has_approved(tmp_path: Path):
 
-def test_a_quorum_of_two_decides_when_the_second_has_approved(tmp_path: Path):
-    async def story(house: House) -> None:
+    async with a_house(tmp_path, rules=ApprovalRules(quorum=2)) as house:
         ann, bob, cleo = [await house.key("approver", name) for name in ("ann", "bob", "cleo")]
         run_id = await house.held(ann)
         first = (await house.approve(run_id, bob)).json()
@@ -745,20 +689,18 @@ def test_a_quorum_of_two_decides_when_the_second_has_approved(tmp_path: Path):
         view = (await house.http.get(f"/v1/runs/{run_id}", headers=ann)).json()
         assert view["decision"]["voters"] == ["bob", "cleo"]
 
-    tell(tmp_path, story, rules=ApprovalRules(quorum=2))
 
+async def test_where_people_have_to_approve_a_request_cannot_approve_itself(tmp_path: Path):
 
-def test_where_people_have_to_approve_a_request_cannot_approve_itself(tmp_path: Path):
-    async def story(house: House) -> None:
+    async with a_house(tmp_path, rules=ApprovalRules(quorum=2)) as house:
         who = await house.key()
         answer = await house.http.post("/v1/runs", json={"q": "?", "approval": "auto"}, headers=who)
         assert is_refused(answer, 422, "no_auto")["field"] == "approval"
 
-    tell(tmp_path, story, rules=ApprovalRules(quorum=2))
 
+async def test_a_fork_is_asked_for_by_whoever_forks_and_not_by_whoever_asked_before(tmp_path: Path):
 
-def test_a_fork_is_asked_for_by_whoever_forks_and_not_by_whoever_asked_before(tmp_path: Path):
-    async def story(house: House) -> None:
+    async with a_house(tmp_path, rules=ApprovalRules(four_eyes=True)) as house:
         ann, bob, cleo = await house.key(name="ann"), await house.key(name="bob"), await house.key(name="cleo")
         run_id = await house.held(ann)
         forked = (await house.http.post(f"/v1/runs/{run_id}/fork", json={"from": "fetch"}, headers=bob)).json()
@@ -771,11 +713,10 @@ def test_a_fork_is_asked_for_by_whoever_forks_and_not_by_whoever_asked_before(tm
         many = {"text": "cats", "requested_by": "ann", "dry_run": True}
         is_refused(await house.http.post("/v1/forks", json=many, headers=bob), 422, "not_you")
 
-    tell(tmp_path, story, rules=ApprovalRules(four_eyes=True))
 
+async def test_where_people_have_to_approve_a_fork_cannot_approve_itself(tmp_path: Path):
 
-def test_where_people_have_to_approve_a_fork_cannot_approve_itself(tmp_path: Path):
-    async def story(house: House) -> None:
+    async with a_house(tmp_path, rules=ApprovalRules(quorum=2)) as house:
         who = await house.key()
         run_id = await house.held(who)
         wish = {"from": "fetch", "approval": "auto"}
@@ -786,15 +727,12 @@ def test_where_people_have_to_approve_a_fork_cannot_approve_itself(tmp_path: Pat
         seq = await house.dossier.log.publish(
             REQUESTED, msgspec.json.encode({"fork": {"run_id": run_id, "from": "fetch", "approval": "auto"}})
         )
-        await house.dossier.coordinator.folded(seq + 1, within_s=2)
+        await house.dossier.coordinator.folded(seq + 1, within_s=PATIENCE_S)
         assert b"no_auto" in house.dossier.stored(f"research.invalid.{seq}")[0]
 
-    tell(tmp_path, story, rules=ApprovalRules(quorum=2))
 
+async def test_a_box_of_access_that_holds_nonsense_keeps_nobody_else_out(tmp_path: Path):
 
-def test_a_box_of_access_that_holds_nonsense_keeps_nobody_else_out(tmp_path: Path):
-    async def story(house: House) -> None:
+    async with a_house(tmp_path) as house:
         await house.log.fill([Fill(key_revoked("x"), b"\xff"), Fill("access.key.y.created", b"{}")])
         assert (await house.http.get("/v1/runs", headers=await house.key())).status_code == 200
-
-    tell(tmp_path, story)

@@ -261,7 +261,7 @@ class Agreement(RuleBasedStateMachine):
         for pair in self.followers:
             expected = [seen(message) for message in self.memory.messages[pair[0].after :]]
             for follower in pair:
-                await wait_until(lambda heard=follower.heard, end=expected[-1:]: heard[-1:] == end, within_s=2)
+                await wait_until(lambda heard=follower.heard, end=expected[-1:]: heard[-1:] == end, within_s=10)
                 assert follower.heard == expected
 
     # Taking
@@ -287,7 +287,7 @@ class Agreement(RuleBasedStateMachine):
         async def compare() -> None:
             expected, found = await standing(self.memory, consumer), None
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(2):
+                async with asyncio.timeout(10):
                     while (found := await standing(self.real, consumer)) != expected:
                         pass
             assert found == expected
@@ -299,7 +299,7 @@ class Agreement(RuleBasedStateMachine):
         async def hold() -> None:
             for consumer, (ours, theirs) in self.takers.items():
                 with contextlib.suppress(AssertionError):
-                    await wait_until(lambda pair=(ours, theirs): pair[0].in_hand == pair[1].in_hand, within_s=2)
+                    await wait_until(lambda pair=(ours, theirs): pair[0].in_hand == pair[1].in_hand, within_s=10)
                 assert ours.in_hand == theirs.in_hand
                 assert theirs.fresh <= ours.fresh
                 assert len(ours.held) <= MAY_HOLD[consumer]

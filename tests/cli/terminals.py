@@ -12,8 +12,10 @@ from typing import Any
 
 import msgspec
 
+from tests.harness import programs
 from tests.harness.environment import inherited
-from tests.harness.waiting import wait_until
+from tests.harness.programs import Files
+from tests.harness.waiting import PATIENCE_S, wait_until
 
 COMMAND = (sys.executable, "-P", "-m", "services.cli")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
@@ -31,9 +33,9 @@ class Dossier:
         """What `subprocess` needs to run a command, without a terminal."""
         return {"args": (*COMMAND, *arguments), "env": self._environment, "stdin": subprocess.DEVNULL}
 
-    def __call__(self, *arguments: str, timeout: float = 40) -> "subprocess.CompletedProcess[str]":
+    def __call__(self, *arguments: str, timeout: float = PATIENCE_S) -> "subprocess.CompletedProcess[str]":
         """Run a command to its end, without a terminal."""
-        return subprocess.run(**self.command(*arguments), capture_output=True, text=True, timeout=timeout)
+        return programs.run((*COMMAND, *arguments), env=self._environment, timeout=timeout)
 
     def json(self, *arguments: str) -> Any:
         """The one JSON document that a command puts out."""
@@ -64,9 +66,7 @@ class Typed:
     def __init__(self, command: tuple[str, ...], environment: Mapping[str, str]) -> None:
         self._master, slave = pty.openpty()
         os.set_blocking(self._master, False)
-        self._process = subprocess.Popen(
-            command, env=environment, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
-        )
+        self._process = programs.start(command, Files(slave, slave, slave), env=environment, own_session=True)
         os.close(slave)
         self._said = ""
 
@@ -81,7 +81,7 @@ class Typed:
                 self._said += _ANSI.sub("", chunk.decode(errors="replace"))
         return self._said
 
-    def wait_for(self, text: str, *, within_s: float = 20) -> None:
+    def wait_for(self, text: str, *, within_s: float = PATIENCE_S) -> None:
         """Return as soon as this is on the terminal."""
         try:
             wait_until(lambda: text in self.said() or self._process.poll() is not None, within_s)
@@ -100,10 +100,10 @@ class Typed:
         """Send a signal to one of the processes that it started."""
         os.kill(self.children()[name], number)
 
-    def exit_code(self, *, within_s: float = 20) -> int:
+    def exit_code(self, *, within_s: float = PATIENCE_S) -> int:
         """How it ended, once it has."""
         wait_until(lambda: self.said() is not None and self._process.poll() is not None, within_s)
-        return self._process.returncode
+        return self._process.wait()
 
     def children(self) -> dict[str, int]:
         """The processes that it started: name and id."""

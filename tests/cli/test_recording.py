@@ -46,7 +46,7 @@ def test_a_real_run_becomes_a_case_that_says_the_same_when_it_is_replayed(
         llmock.reply(reply)
     client = deployment.client()
     client.request(script.q, run_id="drill", approval="auto")
-    assert client.completed("drill", 20)["ok"]
+    assert client.completed("drill")["ok"]
 
     commands = Commands(tmp_path / "elsewhere", DOSSIER_NATS_URL=deployment.server.url)
     done = commands("eval", "record", "drill", "--out", str(tmp_path), "--name", "of-a-drill")

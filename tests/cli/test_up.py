@@ -19,7 +19,7 @@ from tests.cli.terminals import Dossier, Typed, alive
 from tests.harness.http import ask, key
 from tests.harness.ports import free_port
 from tests.harness.receiver import Receiver, Reply
-from tests.harness.waiting import wait_until
+from tests.harness.waiting import PATIENCE_S, wait_until
 
 SERVICES = {"coordinator", "planner", "fetcher", "synthesizer"}
 PAGES = {
@@ -53,7 +53,7 @@ def up(dossier: Dossier, docs: Path) -> Iterator[Typed]:
 
 def held(dossier: Dossier) -> str:
     """The run that waits for a decision."""
-    [run] = wait_until(lambda: dossier.json("runs", "--status", "hold")["runs"], 20)
+    [run] = wait_until(lambda: dossier.json("runs", "--status", "hold")["runs"])
     return run["run_id"]
 
 
@@ -92,7 +92,7 @@ def test_keys_are_made_listed_and_ended_with_the_one_that_runs(dossier, up):
         assert row["id"] in made.stderr
         assert key not in made.stderr
         assert dossier("keys", "revoke", row["id"]).returncode == 0
-        wait_until(lambda: ann.get("/v1/runs").status_code == 401, 2)
+        wait_until(lambda: ann.get("/v1/runs").status_code == 401)
     assert "revoked before" in dossier("keys", "revoke", row["id"]).stderr
     assert dossier("keys", "revoke", "nothing").returncode == 2
 
@@ -179,7 +179,7 @@ def test_a_person_sends_the_evidence_back_and_approves_the_next_round(dossier):
         ask.type("r\n")
         ask.wait_for("What is missing")
         ask.type("No, not enough on the Moon.\n")
-        wait_until(lambda: ask.said().count("[y/n/r]") == 2, 20)
+        wait_until(lambda: ask.said().count("[y/n/r]") == 2)
         ask.type("y\n")
         assert ask.exit_code() == 0
         assert "sent back for more" in ask.said()
@@ -191,7 +191,7 @@ def test_a_decision_from_elsewhere_ends_the_question_also_across_a_crash_of_the_
         ask.wait_for("[y/n/r]")
         run = held(dossier)
         up.send_to("coordinator", signal.SIGKILL)
-        approved = wait_until(lambda: (done := dossier("approve", run)).returncode == 0 and done, 20)
+        approved = wait_until(lambda: (done := dossier("approve", run)).returncode == 0 and done)
         assert "Approved" in approved.stderr
         assert ask.exit_code() == 0
         assert "The run was decided elsewhere." in ask.said()
@@ -209,7 +209,7 @@ def test_evidence_is_sent_back_by_a_command_and_the_next_round_shows_both(dossie
         sent = dossier("revise", run, "Not enough on the Moon.", "--add", "Moon oceans", "--drop", "1")
         assert sent.returncode == 0, sent.stderr
         assert "Sent back" in sent.stderr
-        wait_until(lambda: ask.said().count("[y/n/r]") == 2, 20)
+        wait_until(lambda: ask.said().count("[y/n/r]") == 2)
         shown = dossier.json("show", run)
         assert "Moon oceans" in shown["plan"]
         assert [finding["dropped"] for finding in shown["findings"]].count(True) == 1
@@ -231,7 +231,7 @@ def test_without_a_terminal_it_says_how_to_approve_and_waits(dossier):
         assert "At lunch." in dossier("show", run).stdout
         assert dossier("reject", run, "--comment", "No.").returncode == 0
         assert dossier("extend", run, "2h").returncode == 1
-        _, said = ask.communicate(timeout=20)
+        _, said = ask.communicate(timeout=PATIENCE_S)
     assert ask.returncode == 1
     assert f"To approve: dossier approve {run}" in said
     assert "No." in said
@@ -241,7 +241,7 @@ def test_whatever_is_killed_comes_back(dossier, up):
     before = up.children()
     for name in (*SERVICES, "nats"):
         up.send_to(name, signal.SIGKILL)
-    wait_until(lambda: set(after := up.children()) >= before.keys() and not set(after.values()) & killed(before), 20)
+    wait_until(lambda: set(after := up.children()) >= before.keys() and not set(after.values()) & killed(before))
     assert dossier("ask", QUESTION, "--yes").returncode == 0
     assert "was killed by SIGKILL; starting it again" in up.said()
 
@@ -271,7 +271,7 @@ def test_nothing_outlives_a_supervisor_that_is_killed_and_the_folder_is_free_whe
         children = up.children()
         assert children.keys() >= SERVICES | {"nats"}
         up.send(signal.SIGKILL)
-        lock = wait_until(lambda: Lock.take(tmp_path / "up.lock"), 20)
+        lock = wait_until(lambda: Lock.take(tmp_path / "up.lock"))
         assert not alive(children)
         lock.release()
         assert "Nothing runs" in dossier("runs").stderr
@@ -309,7 +309,7 @@ def test_a_file_of_webhooks_starts_the_notifier_and_says_how_telling_goes(tmp_pa
         dossier = Dossier(tmp_path / "data", DOSSIER_WEBHOOKS=str(file))
         places = ("--port", str(free_port()), "--api-port", str(free_port()))
         with dossier.running("up", "--docs", str(docs), *places) as up:
-            up.wait_for("Dossier is ready", within_s=40)
+            up.wait_for("Dossier is ready")
             assert set(up.children()) >= SERVICES | {"notifier", "nats"}
             assert dossier("ask", QUESTION, "--yes").returncode == 0
             receiver.wait_for(2)

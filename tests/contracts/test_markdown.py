@@ -21,7 +21,7 @@ from shared.contracts.evidence import (
     Skipped,
 )
 from shared.contracts.markdown import markdown
-from shared.contracts.visible import visible
+from shared.contracts.visible import visible_line
 
 A, B = "a" * 64, "b" * 64
 ONE, OTHER = Citation(A, "It takes 27 days.", 0), Citation(B, "It takes 29 days.", 9)
@@ -179,13 +179,13 @@ def test_what_others_wrote_is_text_and_nothing_but_text(text: str):
     assert shape(page) == shape(markdown("plain", said("plain")))
     assert not {"image", "link_open", "html_inline", "html_block"} & set(shape(page))
     words = "".join(token.content for token in tokens(page) if token.type in ("text", "text_special"))
-    assert words.count(visible(text)) >= 12, "it can still be read"
+    assert words.count(visible_line(text)) >= 12, "it can still be read"
 
 
 @given(st.text(max_size=40) | st.lists(st.sampled_from([*"[]()!<>*_`#-+=|~&\\:/. \n1a"]), max_size=24).map("".join))
 @example("**a** b")
 def test_and_so_is_any_text_at_all(text: str):
-    if visible(text):
+    if visible_line(text):
         assert shape(markdown(text, said(text))) == shape(markdown("plain", said("plain")))
 
 

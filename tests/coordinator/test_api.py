@@ -30,6 +30,7 @@ from shared.runtime.memory import MemoryLog
 from tests.access.entry import SHOWN, URL, entered
 from tests.coordinator.story import OTHER, SOURCE, report
 from tests.dossier import Dossier, coordinating, run, working
+from tests.harness.waiting import PATIENCE_S
 
 QUESTION = "What do cats do?"
 PROBLEM = "application/problem+json"
@@ -615,7 +616,7 @@ def test_a_revision_is_answered_with_the_next_round_and_keeps_what_was_found(tmp
         assert answer.json()["decision"]["decision"] == "revised"
         assert answer.json()["decision"]["comment"] == "No, not enough on birds."
         known = await user.dossier.coordinator.wait_until(
-            run_id, 0, lambda run: run.round == 2 and run.status == "hold", within_s=5
+            run_id, 0, lambda run: run.round == 2 and run.status == "hold", within_s=PATIENCE_S
         )
         assert known
         view = (await user.get(f"/v1/runs/{run_id}")).json()

@@ -20,6 +20,7 @@ from shared.runtime.memory import MemoryLog
 from tests.coordinator.story import stored
 from tests.coordinator.test_loop import WELL
 from tests.dossier import coordinating, run, working
+from tests.harness.waiting import PATIENCE_S
 
 HERE = Checkpoint("now", 1, "0" * 64)
 
@@ -129,7 +130,7 @@ def test_a_follower_keeps_no_request_that_was_made_before(tmp_path: Path):
             async with coordinating(log, tmp_path, name="follower") as follower:
                 for _ in range(5):
                     await leader.ask("Why?", run_id="asked")
-                await follower.coordinator.folded(len(log.messages), within_s=2)
+                await follower.coordinator.folded(len(log.messages), within_s=PATIENCE_S)
                 assert not follower.coordinator.leads
                 assert not follower.coordinator.fold.inbox
 

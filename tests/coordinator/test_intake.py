@@ -59,6 +59,7 @@ from tests.coordinator.story import (
 )
 from tests.dossier import coordinating
 from tests.dossier import run as run_story
+from tests.harness.waiting import PATIENCE_S
 from tests.waiting import wait_until
 
 RUN_PREFIX = f"research.run.{RUN}"
@@ -490,7 +491,7 @@ def test_the_coordinator_outlives_what_strangers_write(tmp_path: Path, subject: 
     async def story() -> None:
         async with coordinating(MemoryLog(), tmp_path) as it:
             await it.log.fill([Fill(subject, b"{}")])
-            await it.coordinator.folded((await it.log.end()).seq, within_s=1)
+            await it.coordinator.folded((await it.log.end()).seq, within_s=PATIENCE_S)
             it.coordinator.saved.select(RunFilter(), limit=1)  # saves what is folded
             await it.until(await it.ask("What do cats do?", run_id="cats"), "planning")
 
@@ -506,6 +507,6 @@ def test_a_refusal_fits_into_the_log_whatever_is_refused(tmp_path: Path, content
     async def story() -> None:
         async with coordinating(MemoryLog(), tmp_path) as it:
             seq = await it.log.publish(REQUESTED, msgspec.json.encode(content))
-            await wait_until(lambda: it.stored(f"{INVALID}.{seq}"), within_s=2)
+            await wait_until(lambda: it.stored(f"{INVALID}.{seq}"))
 
     run_story(story)

@@ -171,7 +171,7 @@ def test_what_evidence_has_no_room_for_holds_up_no_other_run(tmp_path: Path, mon
         takes = False
 
         async def put(self, text: str) -> str:
-            await wait_until(lambda: self.takes, within_s=9)
+            await wait_until(lambda: self.takes)
             return await super().put(text)
 
     monkeypatch.setattr("services.coordinator.engine.loop._FREEZE_S", 0.05)

@@ -33,6 +33,7 @@ from shared.runtime.memory import MemoryLog
 from shared.service.worker import Perform
 from tests.coordinator.story import SOURCE, report
 from tests.dossier import Dossier, coordinating, nothing_to_set_up, run, working
+from tests.harness.waiting import PATIENCE_S
 from tests.waiting import wait_until
 
 
@@ -277,7 +278,7 @@ def test_what_the_leader_left_unanswered_is_answered_by_the_next(tmp_path: Path)
                 pass
             await _lose_leadership(log, follower)
             await follower.ask("What do cats do?", run_id="cats", approval="auto")
-            await follower.coordinator.folded(len(log.messages), within_s=2)
+            await follower.coordinator.folded(len(log.messages), within_s=PATIENCE_S)
         async with coordinating(log, tmp_path, name="follower") as again, working(log, WELL):
             await again.until("cats", "reported")
 
@@ -285,7 +286,7 @@ def test_what_the_leader_left_unanswered_is_answered_by_the_next(tmp_path: Path)
 
 
 async def _lose_leadership(log: MemoryLog, it: Dossier) -> None:
-    await it.coordinator.folded(1, within_s=2)
+    await it.coordinator.folded(1, within_s=PATIENCE_S)
     it.coordinator._elected(False)
 
 

@@ -18,6 +18,7 @@ from tests.access.entry import SHOWN as SHOWN_KEY
 from tests.access.entry import URL, entered
 from tests.coordinator.test_api import QUESTION, Story, User, Workers, is_problem
 from tests.dossier import coordinating, run, working
+from tests.harness.waiting import PATIENCE_S
 
 
 class Failing(Workers):
@@ -90,7 +91,7 @@ def test_a_refused_message_is_listed_with_what_it_said_cut_at_a_bound(tmp_path: 
         long = b'{"q": "' + b"x" * 20_000 + b'"}'
         seqs = [await log.publish(REQUESTED, long), await log.publish(REQUESTED, b"\xff{")]
         seqs.append(await log.publish(APPROVED, b'{"run_id": "nobody", "by": "ann"}'))
-        await user.dossier.coordinator.folded(len(log.messages) + 3, within_s=2)
+        await user.dossier.coordinator.folded(len(log.messages) + 3, within_s=PATIENCE_S)
         third, second, first = await listed(user, "kind=request")
         assert [one["refused"] for one in (first, second, third)] == seqs
         assert (first["subject"], first["field"], first["content_bytes"]) == (REQUESTED, "q", len(long))
@@ -178,7 +179,7 @@ def test_why_of_a_run_that_nobody_knows_says_whether_it_was_refused(tmp_path: Pa
     async def story(user: User) -> None:
         is_problem(await user.get("/v1/runs/nobody/why"), 404, "unknown_run")
         await user.dossier.log.publish(APPROVED, b'{"run_id": "nobody", "by": "ann"}')
-        await user.dossier.coordinator.folded(len(user.dossier.log.messages) + 1, within_s=2)
+        await user.dossier.coordinator.folded(len(user.dossier.log.messages) + 1, within_s=PATIENCE_S)
         problem = is_problem(await user.get("/v1/runs/nobody/why"), 404, "unknown_run")
         assert "refused" in problem["detail"]
 

@@ -2,30 +2,28 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, closing
-from datetime import timedelta
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 
 from services.cli.commands import upgrade
-from services.coordinator.engine.divergence import Checkpoint
-from services.coordinator.engine.projection import Projection
-from services.coordinator.upgrade.projected import Standings, compared
-from shared.contracts.evidence import Citation
-from shared.contracts.facts import FetchFound, HoldExtended, PlanMade, StepOutcome, SynthesisWritten, VoteCast
-from shared.contracts.messages import Message
+from shared.contracts import envelope
+from shared.contracts.envelope import Event
+from shared.contracts.evidence import Citation, Finding
+from shared.contracts.facts import DecisionApproved, FetchFound, PlanMade, StepOutcome, SynthesisWritten
+from shared.contracts.messages import Fill, Message
 from shared.contracts.subjects import KINDS, Slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.domain import owed as owed_module
-from shared.domain.approval import voter_token
 from shared.domain.replay import replay
+from shared.domain.run import Run
 from shared.errors import Transient
+from shared.runtime import clock
 from shared.runtime.memory import MemoryLog
 from tests.contracts.golden_log import GoldenLog, facts
 from tests.contracts.record import STORIES, record
-from tests.coordinator.story import DEADLINE, RUN, SOURCE, accepted, found, given, hold, planned, report
+from tests.coordinator.story import SOURCE, report
 from tests.dossier import Dossier, coordinating, run, working
 from tests.waiting import wait_until
 
@@ -96,7 +94,7 @@ def test_what_the_coordinator_had_not_read_when_it_wrote_is_no_difference():
     assert list(replay("run-1", crossed)) == []
 
 
-# A projection and its log
+# The open runs of a log
 
 
 class Stages:
@@ -142,13 +140,15 @@ async def deployed(folder: Path) -> AsyncGenerator[Dossier]:
         await it.ask("A run that ends?", run_id="ended", approval="auto")
         await it.until("ended", "reported")
         await wait_until(lambda: "attempt.plan.1.0.1" in it.facts("failing"))
-        await wait_until(lambda: not it.coordinator.fold.unsaved)
         yield it
 
 
-async def checked(it: Dossier, folder: Path) -> upgrade.Checked:
-    with closing(Standings(folder / "projection.db")) as standings:
-        return await upgrade.against(it.log, standings)
+def _other_digest(_run: Run) -> str:
+    return "0" * 64
+
+
+def _no_findings(_run: Run) -> tuple[Finding, ...]:
+    return ()
 
 
 def differing(of: upgrade.Checked) -> set[str]:
@@ -157,10 +157,10 @@ def differing(of: upgrade.Checked) -> set[str]:
 
 
 @pytest.mark.usefixtures("patient")
-def test_beside_the_release_that_runs_the_same_release_differs_nowhere(tmp_path: Path):
+def test_the_release_that_wrote_the_runs_differs_nowhere(tmp_path: Path):
     async def story() -> None:
         async with deployed(tmp_path) as it:
-            found = await checked(it, tmp_path)
+            found = await upgrade.check_open_runs(it.log)
             assert (found.open, found.same, found.different, found.differences) == (5, 5, 0, [])
 
     run(story)
@@ -170,12 +170,10 @@ def test_beside_the_release_that_runs_the_same_release_differs_nowhere(tmp_path:
 @pytest.mark.parametrize(
     ("name", "value", "runs"),
     [
-        ("_FIRST_RETRY_S", 1.0, {"failing"}),
-        ("_LONGEST_RETRY_S", 50.0, {"failing"}),
-        ("digest", lambda run: "0" * 64, {"hold", "writing"}),
-        ("decided_findings", lambda run: (), {"writing"}),
+        ("digest", _other_digest, {"hold", "writing"}),
+        ("decided_findings", _no_findings, {"writing"}),
     ],
-    ids=["sooner retry", "shorter retries", "digest", "task"],
+    ids=["digest", "task"],
 )
 def test_a_planted_change_is_named_for_exactly_the_runs_that_it_touches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object, runs: set[str]
@@ -184,38 +182,38 @@ def test_a_planted_change_is_named_for_exactly_the_runs_that_it_touches(
         async with deployed(tmp_path) as it:
             pass
         monkeypatch.setattr(owed_module, name, value)
-        found = await checked(it, tmp_path)
+        found = await upgrade.check_open_runs(it.log)
         assert differing(found) == runs
         assert found.different == len(runs)
 
     run(story)
 
 
-def test_votes_and_extensions_are_boxes_that_both_releases_know(tmp_path: Path):
-    vote = (
-        Slot(RUN, "vote", 1, voter=voter_token("bob")),
-        VoteCast(by="bob", via="api", auth="key:bob", digest="d" * 64),
-    )
-    more = Slot(RUN, "extension", 1, 1), HoldExtended(by="ada", via="api", deadline=DEADLINE + timedelta(hours=1))
-    held = given(accepted(), planned("cats"), found(0), hold(), vote, more).run
-    with closing(Projection(tmp_path / "projection.db")) as projection:
-        projection.save([(held, None)], Checkpoint("", 6, ""), unanswered=(), answered=())
-    with closing(Standings(tmp_path / "projection.db")) as standings:
-        (standing,) = standings
-    assert standing.filled
-    assert {f"vote.1.{voter_token('bob')}", "extension.1.1"} <= standing.filled
-    assert list(compared(held, standing, answered=False)) == []
+@pytest.mark.usefixtures("patient")
+def test_a_fact_of_a_newer_release_is_named_since_this_one_parks_its_run(tmp_path: Path):
+    async def story() -> None:
+        async with deployed(tmp_path) as it:
+            slot = Slot("hold", "decision", 1)
+            fact = DecisionApproved(by="ada", via="api", digest="d" * 64)
+            known = envelope.encode(slot, Event(fact, "newer", clock.now()))
+            await it.log.fill([Fill(slot.subject, known.replace(b"decision.approved.v1", b"decision.approved.v9"))])
+        found = await upgrade.check_open_runs(it.log)
+        assert differing(found) == {"hold"}
+        assert "parks the run" in found.differences[0].what
+
+    run(story)
 
 
-def test_a_state_of_another_form_is_compared_as_far_as_it_can_be(tmp_path: Path):
+def test_a_run_on_which_this_release_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def failing(run: object) -> str:
+        raise RuntimeError("planted")
+
     async def story() -> None:
         async with deployed(tmp_path) as it:
             pass
-        standings = Standings(tmp_path / "projection.db")
-        with closing(standings):
-            other = [replace(one, filled=None, digests=None) for one in standings]
-            assert len(other) == 5
-            for one in other:
-                assert await upgrade._differences(it.log, one, standings) == []
+        monkeypatch.setattr(owed_module, "digest", failing)
+        found = await upgrade.check_open_runs(it.log)
+        assert differing(found) == {"hold", "writing"}
+        assert "this release fails on the run, RuntimeError: planted" in found.differences[0].what
 
     run(story)

@@ -47,6 +47,7 @@ from tests.coordinator.story import (
     written,
 )
 from tests.dossier import Dossier, coordinating, performers, working
+from tests.harness.waiting import PATIENCE_S
 
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 ROOT = traces.root_of(TRACE_ID, RUN)
@@ -208,7 +209,7 @@ def test_figures_are_looked_up_once_for_many_who_ask_and_left_out_where_nats_doe
         there = {family.name: family for family in figures.collect()}
         assert "dossier_queue_tasks_waiting" in there
         ages = {sample.labels["kind"]: sample.value for sample in there["dossier_queue_oldest_age_seconds"].samples}
-        assert 0 < ages["plan"] < 5
+        assert 0 < ages["plan"] < PATIENCE_S
         log.is_there = False
         gone = Gauges(log, it.coordinator, tmp_path / "projection.db", late_after=timedelta(minutes=5))
         await gone.look()

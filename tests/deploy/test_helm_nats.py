@@ -11,7 +11,8 @@ from nats.aio.client import Client
 
 from shared.runtime.identity import Identity
 from tests.harness.children import Child
-from tests.harness.locked import Node, dossier, free_block, run_dossier
+from tests.harness.locked import Node, dossier, run_dossier
+from tests.harness.ports import free_row
 
 DOMAIN = "dossier-nats-headless.research.svc.cluster.local"
 
@@ -20,7 +21,7 @@ class Pod:
     """A server with what `nats init` writes for pods."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder / "locked", free_block(1)
+        self.folder, self.port = folder / "locked", free_row(1)
         dossier("nats", "init", str(self.folder), "--host", f"*.{DOMAIN}", "--port", str(self.port))
         self.node: Child = Node(self.folder, "node", self.port)
 

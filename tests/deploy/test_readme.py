@@ -13,7 +13,7 @@ import yaml
 from tests.deploy.charted import VALUES, workloads
 from tests.harness.environment import ROOT, inherited
 from tests.harness.helm import Manifest
-from tests.harness.locked import free_block
+from tests.harness.ports import free_row
 
 README = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
 _WITHIN_S = 180
@@ -26,7 +26,7 @@ def commands(section: str) -> str:
 
 
 def test_three_locked_down_nodes_do_the_main_job_word_by_word(tmp_path: Path):
-    base = free_block(4)
+    base = free_row(4)
     script = commands("Three nodes on this machine").replace("--nodes 3", f"--nodes 3 --port {base}")
     script = script.replace(":8400", f":{base + 3}")
     for number in range(3):

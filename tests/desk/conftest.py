@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.cli.terminals import Dossier, Typed
 from tests.harness import node
 from tests.harness.ports import free_port
-from tests.harness.waiting import wait_until
+from tests.harness.waiting import PATIENCE_S, wait_until
 
 CHROMIUM = "/usr/bin/chromium"
 """Debian's; `.ci/run` installs it. Where it is missing, these tests fail."""
@@ -33,7 +33,7 @@ PAGES = {
     "Approve this run now.",
 }
 QUESTION = "What raises a tide, and when are spring tides?"
-WITHIN_MS = 15_000
+WITHIN_MS = PATIENCE_S * 1_000
 expect.set_options(timeout=WITHIN_MS)
 
 
@@ -78,7 +78,7 @@ class Desk:
 
     def api(self) -> httpx2.Client:
         """A client that may do everything, in anybody's name."""
-        return httpx2.Client(base_url=self.url, headers=self._token, timeout=20, trust_env=False)
+        return httpx2.Client(base_url=self.url, headers=self._token, timeout=PATIENCE_S, trust_env=False)
 
     def run(self, q: str = QUESTION, *, status: str = "hold", **more: object) -> str:
         """A run that stands so."""
@@ -90,7 +90,7 @@ class Desk:
     def until(self, run_id: str, status: str) -> dict[str, Any]:
         """The run as the API shows it, as soon as it stands so."""
         with self.api() as api:
-            return wait_until(lambda: (run := api.get(f"/v1/runs/{run_id}").json()).get("status") == status and run, 20)
+            return wait_until(lambda: (run := api.get(f"/v1/runs/{run_id}").json()).get("status") == status and run)
 
     def decide(self, run_id: str, name: str = "bob", **body: object) -> None:
         """Decide from elsewhere."""
@@ -99,7 +99,7 @@ class Desk:
             assert answer.status_code == 200, answer.text
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def axe() -> str:
     """The script that judges whether a page can be used by everybody."""
     return (node.packages() / "node_modules" / "axe-core" / "axe.min.js").read_text()
@@ -114,7 +114,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     dossier = Dossier(tmp_path_factory.mktemp("dossier"))
     ports = ("--port", str(free_port()), "--api-port", str(free_port()))
     with dossier.running("up", "--docs", str(docs), *ports) as up, sync_playwright() as playwright:
-        up.wait_for("Dossier is ready", within_s=60)
+        up.wait_for("Dossier is ready")
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
         yield Desk(dossier, up, browser)
         browser.close()

@@ -101,7 +101,8 @@ def test_the_file_of_webhooks_is_accepted(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("SLACK_WEBHOOK_URL", "https://hooks.example.com/services/T/B/x")
     file = tmp_path / "webhooks.toml"
     file.write_text(text)
-    assert [(each.name, each.kind) for each in load_webhooks(file).endpoints] == [("ops", "standard"), ("team", "slack")]
+    kinds = [(each.name, each.kind) for each in load_webhooks(file).endpoints]
+    assert kinds == [("ops", "standard"), ("team", "slack")]
 
 
 def test_the_protocol_of_a_tool_is_where_the_guide_says():

@@ -34,7 +34,7 @@ from tests.harness.children import Child
 from tests.harness.locked import Locked, run_dossier
 from tests.harness.ports import free_port
 from tests.harness.server import NatsServer
-from tests.harness.waiting import wait_until
+from tests.harness.waiting import PATIENCE_S, wait_until
 
 Found = dict[str, Finding]
 
@@ -71,11 +71,11 @@ def test_a_dossier_that_is_well_has_no_fault_and_says_what_is_not_locked(tmp_pat
     up = Child("up", command, log=tmp_path / "up.log", settings=settings)
     up.start()
     try:
-        wait_until((data / "up.json").exists, 60)
+        wait_until((data / "up.json").exists)
         done = run_dossier("doctor", "--json", "--data", str(data), settings=settings)
     finally:
         up.ask_to_stop()
-        up.exit_code(within_s=30)
+        up.exit_code(within_s=PATIENCE_S)
     assert done.returncode == 0, done.stderr + done.stdout
     told = json.loads(done.stdout)
     states = {one["check"]: one["state"] for one in told["findings"]}

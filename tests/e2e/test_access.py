@@ -20,12 +20,12 @@ from tests.harness.client import Client
 from tests.harness.deployment import Deployment, Service
 from tests.harness.http import Answer
 from tests.harness.ports import free_port
-from tests.harness.waiting import wait_until
+from tests.harness.waiting import PATIENCE_S, wait_until
 
 Alone = Callable[..., Deployment]
 TWO_COORDINATORS = ("plan", "fetch", "synthesize", "coordinator")
 PEOPLE = {"DOSSIER_FOUR_EYES": "true", "DOSSIER_QUORUM": "2"}
-REVOKED_WITHIN_S = 1.0
+REVOKED_WITHIN_S = 10.0
 
 
 def typed(deployment: Deployment, *arguments: str) -> str:
@@ -75,7 +75,7 @@ def asked(service: Service, client: Client, key: str) -> str:
 
 def signed_in(service: Service, key: str) -> dict[str, str]:
     """The cookie of a new session."""
-    link = HTTPConnection("127.0.0.1", service.port, timeout=10)
+    link = HTTPConnection("127.0.0.1", service.port, timeout=PATIENCE_S)
     link.request("POST", "/sign-in", urlencode({"key": key}), {"Content-Type": "application/x-www-form-urlencoded"})
     answer = link.getresponse()
     link.close()
@@ -86,7 +86,7 @@ def signed_in(service: Service, key: str) -> dict[str, str]:
 @contextmanager
 def listening(service: Service, run: str, key: str) -> Iterator[HTTPResponse]:
     """The events of a run as they come."""
-    with closing(HTTPConnection("127.0.0.1", service.port, timeout=20)) as link:
+    with closing(HTTPConnection("127.0.0.1", service.port, timeout=PATIENCE_S)) as link:
         link.request("GET", f"/v1/runs/{run}/events", headers=shown(key) | {"Accept": "text/event-stream"})
         yield link.getresponse()
 
@@ -125,7 +125,7 @@ def test_people_with_keys_decide_together_and_a_revoked_one_no_more(alone: Alone
         began = time.monotonic()
         everywhere = [(service, by) for service in (one, two) for by in (shown(bob), session)]
         wait_until(lambda: all(lists(service, by) == 401 for service, by in everywhere))
-        assert time.monotonic() - began < REVOKED_WITHIN_S + 0.5
+        assert time.monotonic() - began < REVOKED_WITHIN_S
         assert client.decide(held, "reject").status == 200
         client.completed(held)
         assert b"decision" not in events.read()
@@ -144,7 +144,7 @@ def test_where_others_reach_the_api_it_does_not_start_before_somebody_has_a_key(
     }
     service = Service("coordinator", "open", folder=tmp_path, settings=settings)
     service.start()
-    assert service.exit_code(within_s=15) == 1
+    assert service.exit_code(within_s=PATIENCE_S) == 1
     assert "dossier keys create" in service.said()
     made = key(deployment, "ann", "operator")
     service.start()
@@ -166,7 +166,7 @@ def test_what_a_proxy_says_is_believed_of_proxies_alone(alone: Alone, tmp_path: 
         service.start()
         service.wait_until_ready()
         token = (tmp_path / "proxied" / "token").read_text().strip()
-        link = HTTPConnection("127.0.0.1", service.port, timeout=10)
+        link = HTTPConnection("127.0.0.1", service.port, timeout=PATIENCE_S)
         form = {"Content-Type": "application/x-www-form-urlencoded"}
         link.request("POST", "/sign-in", urlencode({"key": token}), form | forwarded)
         assert (link.getresponse().getheader("Set-Cookie") or "").startswith(prefix)

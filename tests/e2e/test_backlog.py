@@ -11,7 +11,7 @@ from tests.bench.meter import peak_rss_mb
 from tests.harness.client import Client, Json
 from tests.harness.deployment import STUB_WORKERS, Deployment
 from tests.harness.environment import number
-from tests.harness.waiting import wait_until
+from tests.harness.waiting import PATIENCE_S, wait_until
 
 Alone = Callable[..., Deployment]
 
@@ -23,7 +23,7 @@ MANY = {"DOSSIER_MODEL_LIMIT": "100", "DOSSIER_FETCH_LIMIT": "200"}
 def ended(client: Client, durable: str, count: int) -> Counter[str]:
     """How so many runs ended, as soon as they have, by outcome; each of them once."""
     completions: list[Json] = []
-    wait_until(lambda: completions.extend(client.take(durable)) or len(completions) >= count, QUEUED / 15)
+    wait_until(lambda: completions.extend(client.take(durable)) or len(completions) >= count, PATIENCE_S + QUEUED / 15)
     assert len({one["run_id"] for one in completions}) == len(completions) == count
     return Counter(one["outcome"] for one in completions)
 
@@ -54,7 +54,7 @@ def test_decisions_and_deadlines_that_passed_meanwhile_are_each_judged_by_their_
     deployment.start()
     client = deployment.client()
     for n in range(HELD):
-        client.request(run_id=f"h{n}", approval_timeout="3s")
+        client.request(run_id=f"h{n}", approval_timeout="10s")
     for n in range(HELD):
         client.until(f"h{n}", "hold")
     no_services(deployment)

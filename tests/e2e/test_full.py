@@ -74,7 +74,7 @@ def test_a_full_log_takes_no_new_work_says_so_and_goes_on_by_itself(alone: Alone
     wait_until_equal(lambda: set(readiness(deployment).values()), {200})
     assert client.approve(held).status == 200
     for run in (held, *runs):
-        assert client.completed(run, 20)["outcome"] == "reported"
+        assert client.completed(run)["outcome"] == "reported"
     done = performed(deployment)
     assert len(done) == len(set(done)) == 9 * 6, "Something was performed again."
     assert len(done) > len(begun)
@@ -103,7 +103,7 @@ def test_a_full_evidence_store_is_waited_for_in_the_same_way(alone: Alone, tmp_p
     )
     client.limit("EVIDENCE", -1)
     for run in runs[1:]:
-        assert client.completed(run, 20)["outcome"] == "reported"
+        assert client.completed(run)["outcome"] == "reported"
     assert client.completed(runs[0])["outcome"] == "cancelled"
     wait_until_equal(lambda: set(readiness(deployment).values()), {200})
 
@@ -119,13 +119,13 @@ def test_a_server_that_can_write_nothing_to_its_disk_is_said_to_be_so_and_goes_o
     wait_until(lambda: "fetch" in {kind for kind, _ in performed(deployment)})
     unlimited = resource.prlimit(deployment.server.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(deployment.server.pid, resource.RLIMIT_FSIZE, (1, unlimited[1]))
-    wait_until(lambda: {"coordinator", "fetch"} & set(not_ready(deployment)), 30)
+    wait_until(lambda: {"coordinator", "fetch"} & set(not_ready(deployment)))
     [stuck, *_] = not_ready(deployment)
     assert "restart nats-server" in why(deployment, stuck)
     deployment.server.kill()
     deployment.server.start()
     for run in runs:
-        assert client.completed(run, 30)["outcome"] == "reported"
+        assert client.completed(run)["outcome"] == "reported"
     wait_until_equal(lambda: set(readiness(deployment).values()), {200})
     done = performed(deployment)
     assert len(done) == len(set(done)) == 4 * 6, "Something was performed again."

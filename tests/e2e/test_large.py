@@ -44,14 +44,14 @@ def test_what_is_larger_than_a_message_goes_its_way(alone: Alone, finding: int, 
     deployment.start()
     client = deployment.client()
     run = client.request()
-    held = client.until(run, "hold", 30)
+    held = client.until(run, "hold")
     found = client.stored(f"research.run.{run}.fetch.1.0")
     assert "data" not in found
     assert len(text(client, found["dataref"].removeprefix("evidence:"))) > finding
     assert held["digest"] == digest_of(client, run)
     assert all(len(one["sources"][0]["passages"][0]["text"]) > finding for one in held["findings"])
     assert client.approve(run, {"If-Match": f'"{held["digest"]}"'}).status == 200
-    ended = client.completed(run, 30)
+    ended = client.completed(run)
     assert (ended["outcome"], ended["ok"]) == ("reported", True)
     markdown = ended["report"] if ended["report_sha256"] is None else text(client, ended["report_sha256"])
     assert (ended["report"] is None) == (report > MESSAGE)
@@ -70,7 +70,7 @@ def test_a_finding_whose_text_is_gone_fails_its_step_by_name_and_holds_up_nothin
     client = deployment.client()
     lost, other = client.request("One?"), client.request("Two?")
     for run in (lost, other):
-        client.until(run, "hold", 20)
+        client.until(run, "hold")
     named = client.stored(f"research.run.{lost}.fetch.1.0")["dataref"].removeprefix("evidence:")
     client.purge("EVIDENCE", f"evidence.{named}.1")
     without_projection(deployment)
@@ -78,4 +78,4 @@ def test_a_finding_whose_text_is_gone_fails_its_step_by_name_and_holds_up_nothin
     assert all(one["sources"] for one in client.get(f"/v1/runs/{other}").body["findings"])
     for run in (lost, other):
         assert client.approve(run).status == 200
-        assert client.completed(run, 20)["outcome"] == "reported"
+        assert client.completed(run)["outcome"] == "reported"

@@ -117,15 +117,15 @@ def all_of_them(world: World) -> dict[str, Measured]:
 
 
 def test_the_coordinator_measures_runs_holds_queues_and_itself(world: World):
-    wait_until(lambda: scraped(world, "coordinator").of("dossier_holds_open") == 1, 10)
+    wait_until(lambda: scraped(world, "coordinator").of("dossier_holds_open") == 1)
     measured = scraped(world, "coordinator")
     assert measured["dossier_leader"] == 1
     assert measured["dossier_projection_lag_messages"] == 0
     assert measured["dossier_runs_late"] == 0
     assert measured.of("dossier_runs", status="hold") == 1
     assert measured.of("dossier_runs", status="planning") == 0
-    assert 0 <= measured["dossier_hold_oldest_age_seconds"] < 60
-    assert 7_100 < measured["dossier_hold_nearest_deadline_seconds"] < 7_201
+    assert 0 <= measured["dossier_hold_oldest_age_seconds"] < 600
+    assert 6_600 < measured["dossier_hold_nearest_deadline_seconds"] < 7_201
     assert measured["dossier_runs_accepted_total"] == 2
     assert measured.of("dossier_runs_completed_total", outcome="reported") == 1
     assert measured.of("dossier_decisions_total", decision="approved", via="api") == 1
@@ -211,8 +211,8 @@ def test_at_its_health_port_a_coordinator_that_does_not_lead_measures_and_says_s
     other = Child("other", command, log=tmp_path / "other.log", settings=settings)
     other.start()
     try:
-        wait_until(lambda: http.status(health, "/readyz") == 200, 20)
-        wait_until(lambda: read(http.ask(health, "GET", "/metrics").body).of("dossier_holds_open") == 1, 10)
+        wait_until(lambda: http.status(health, "/readyz") == 200)
+        wait_until(lambda: read(http.ask(health, "GET", "/metrics").body).of("dossier_holds_open") == 1)
         assert read(http.ask(health, "GET", "/metrics").body)["dossier_leader"] == 0
         assert http.status(api, "/metrics") == 401
         assert http.status(health, "/v1/runs") == 404

@@ -10,7 +10,7 @@ from llmock.pytest_plugin import LLMock
 
 from tests.harness.deployment import REAL_WORKERS, Deployment
 from tests.harness.otlp import Collector, Got
-from tests.harness.waiting import wait_until, wait_until_equal
+from tests.harness.waiting import PATIENCE_S, wait_until, wait_until_equal
 
 Alone = Callable[..., Deployment]
 
@@ -129,7 +129,7 @@ def test_model_calls_stand_below_their_attempt_and_no_content_leaves(
     run = client.request("What do the tides follow?", approval="auto")
     assert client.completed(run)["outcome"] == "reported"
     assert collector.of(run) == [], "Nothing was to be exported yet."
-    assert set(deployment.stop_services(within_s=15).values()) == {0}
+    assert set(deployment.stop_services(within_s=PATIENCE_S).values()) == {0}
     spans = collector.of(run)
     root_of_one_tree(spans, above="")
     plans = sorted((span for span in spans if span.name == "chat gpt-4o-mini"), key=lambda span: span.began)

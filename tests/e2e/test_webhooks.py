@@ -18,7 +18,7 @@ from shared.nats.connection import Connection
 from tests.harness.client import Client, Json
 from tests.harness.deployment import STUB_WORKERS, Deployment
 from tests.harness.receiver import Got, Receiver, Reply
-from tests.harness.waiting import wait_until
+from tests.harness.waiting import PATIENCE_S, wait_until
 
 KEY = b"the-key-that-nobody-may-see-here"
 SECRET = f"whsec_{base64.b64encode(KEY).decode()}"
@@ -125,7 +125,7 @@ def test_a_notifier_killed_between_sending_and_recording_sends_again_under_the_s
 def test_what_happens_while_no_notifier_runs_is_told_by_the_next(world: World, client: Client):
     notifier = world.deployment.services["notifier"]
     notifier.ask_to_stop()
-    assert notifier.exit_code(within_s=10) == 0
+    assert notifier.exit_code(within_s=PATIENCE_S) == 0
     run = client.request(approval="auto")
     client.completed(run)
     notifier.start()
@@ -142,7 +142,7 @@ def test_a_retry_survives_a_crash_of_nats_and_of_the_notifier(world: World, clie
     world.deployment.services["notifier"].kill()
     world.deployment.server.start()
     world.deployment.services["notifier"].start()
-    first, again = world.ops.wait_for(2, within_s=20)
+    first, again = world.ops.wait_for(2)
     assert first.headers["webhook-id"] == again.headers["webhook-id"] == f"{run}-ended"
     wait_until(lambda: client.connected)
     wait_until(lambda: [each["state"] for each in deliveries(client, f"run_id={run}")] == ["delivered"])

@@ -48,7 +48,7 @@ from tests.dossier import Dossier, coordinating, working
 from tests.evals.figures import Expected, Figures, figures
 
 _URL: Final = "http://recorded.invalid/v1"
-_WITHIN_S: Final = 10
+_WITHIN_S: Final = 60
 _RUN: Final = "replayed"
 _MARK: Final = re.compile(r"\b[0-9a-f]{16}\b")
 """What stands between passages depends on the evidence's digest, and so on when the run was made."""

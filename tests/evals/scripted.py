@@ -158,10 +158,10 @@ def told(client: Client, name: str, script: Script) -> None:
     limit = {} if script.max_cost_usd is None else {"max_cost_usd": script.max_cost_usd}
     client.request(script.q, run_id=name, **limit)
     for number, decision in enumerate(script.decisions, 1):
-        held = client.until(name, "hold", 30)
+        held = client.until(name, "hold")
         answer = client.decide(name, headers={"If-Match": held["digest"]}, **decision)
         assert (answer.status, held["round"]) == (200, number), answer
-    client.completed(name, 30)
+    client.completed(name)
 
 
 def record(folder: Path, names: Sequence[str]) -> None:
@@ -171,7 +171,7 @@ def record(folder: Path, names: Sequence[str]) -> None:
         dossier = Dossier(Path(data), OPENAI_BASE_URL=llmock.base_url(), **_MODELS)
         ports = ("--port", str(free_port()), "--api-port", str(free_port()))
         with dossier.running("up", "--docs", str(DOCUMENTS), *ports) as up:
-            up.wait_for("Dossier is ready", within_s=60)
+            up.wait_for("Dossier is ready")
             state = dossier.state
             assert state
             client = Client(state["nats"][0], urlsplit(state["api"]).port or 0, data=dossier.folder)

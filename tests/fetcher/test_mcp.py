@@ -26,7 +26,7 @@ def url() -> Iterator[str]:
     port = free_port()
     process = subprocess.Popen([sys.executable, SERVER, str(port)], stderr=subprocess.DEVNULL)
     try:
-        wait_until(lambda: http.status(port, "/") is not None, 20)
+        wait_until(lambda: http.status(port, "/") is not None)
         yield f"http://127.0.0.1:{port}/mcp"
     finally:
         process.kill()

@@ -2,14 +2,16 @@
 
 import atexit
 import contextlib
+import os
 import re
 import signal
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.harness.environment import ROOT, inherited
-from tests.harness.waiting import wait_until
+from tests.harness import programs
+from tests.harness.environment import inherited
+from tests.harness.programs import Files, Process
+from tests.harness.waiting import PATIENCE_S, wait_until
 
 
 class Child:
@@ -20,7 +22,7 @@ class Child:
         self.log = log
         self._command = command
         self._settings = settings
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
 
     @property
     def pid(self) -> int:
@@ -37,10 +39,8 @@ class Child:
         """Start it; not again where it runs already."""
         if self.running:
             return
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command, cwd=ROOT, env=inherited(self._settings), stdout=log, stderr=subprocess.STDOUT
-            )
+        with self.log.open("ab") as log, open(os.devnull, "rb") as nothing:
+            self._process = programs.start(self._command, Files(nothing, log, log), env=inherited(self._settings))
         _started.add(self)
 
     def kill(self) -> None:
@@ -64,14 +64,14 @@ class Child:
     def ask_to_stop(self) -> None:
         """SIGTERM."""
         assert self._process, f"{self.name} does not run."
-        self._process.terminate()
+        self._process.send_signal(signal.SIGTERM)
 
     def exit_code(self, *, within_s: float) -> int:
         """How it ended. Raises `subprocess.TimeoutExpired` where it goes on."""
         assert self._process, f"{self.name} does not run."
         return self._process.wait(within_s)
 
-    def wait_until_ready(self, within_s: float = 20.0) -> None:
+    def wait_until_ready(self, within_s: float = PATIENCE_S) -> None:
         """Return as soon as it can work. Raises with what it said where it ends instead, or takes too long."""
         try:
             wait_until(lambda: self.ready() or not self.running, within_s)

@@ -15,12 +15,11 @@ from nats.js.errors import NotFoundError
 
 from tests.harness import http
 from tests.harness.http import Answer
-from tests.harness.waiting import wait_until
+from tests.harness.waiting import PATIENCE_S, wait_until
 
 T = TypeVar("T")
 
 Json = dict[str, Any]
-_ANSWER_WITHIN_S = 15.0
 
 
 class Client:
@@ -40,11 +39,11 @@ class Client:
             pass
 
         connection = await nats.connect(url, error_cb=quiet, max_reconnect_attempts=-1, reconnect_time_wait=0)
-        self.js = connection.jetstream(timeout=_ANSWER_WITHIN_S)
+        self.js = connection.jetstream(timeout=PATIENCE_S)
         return connection
 
     def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_ANSWER_WITHIN_S)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE_S)
 
     def close(self) -> None:
         """End the connection."""
@@ -106,7 +105,7 @@ class Client:
         """POST an approval of a run."""
         return self.decide(run, "approve", headers, **body)
 
-    def until(self, run: str, status: str, timeout: float = 10.0) -> Json:
+    def until(self, run: str, status: str, timeout: float = PATIENCE_S) -> Json:
         """The run as the API shows it, as soon as that is its status."""
 
         def in_that_status() -> Json | None:
@@ -173,7 +172,7 @@ class Client:
         events = [json.loads(data) for data in self._completed]
         return [event["data"] for event in events if event["subject"] == run]
 
-    def completed(self, run: str, timeout: float = 10.0) -> Json:
+    def completed(self, run: str, timeout: float = PATIENCE_S) -> Json:
         """How a run ended, as soon as that is heard."""
         return wait_until(lambda: self.completions(run), timeout)[0]
 

@@ -6,6 +6,8 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.harness.waiting import PATIENCE_S
+
 
 def key(data: Path) -> dict[str, str]:
     """The header that shows the token of a coordinator's data folder."""
@@ -22,7 +24,7 @@ class Answer(NamedTuple):
 
 def ask(port: int, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
     """The answer of the server on this loopback port. Raises `OSError` where none listens."""
-    link = HTTPConnection("127.0.0.1", port, timeout=10)
+    link = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
     try:
         sent = None if body is None else json.dumps(body)
         link.request(method, path, sent, {"Content-Type": "application/json"} | dict(headers or {}))

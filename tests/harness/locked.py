@@ -11,17 +11,16 @@ from typing import Any, Self
 
 from rich.console import Console
 
-from services.cli.lockdown.config import MONITOR_OFFSET, ROUTE_OFFSET
+from services.cli.lockdown.config import MONITOR_OFFSET
 from services.cli.lockdown.init import Wanted, init
 from services.cli.shell.terminal import Terminal
-from services.cli.supervisor.ports import is_free
 from shared.runtime.identity import Identity
+from tests.harness import programs
 from tests.harness.children import Child
 from tests.harness.deployment import Service
-from tests.harness.environment import ROOT, inherited, nats_server
+from tests.harness.environment import inherited, nats_server
 from tests.harness.http import ask
-from tests.harness.ports import free_port
-from tests.harness.waiting import wait_until
+from tests.harness.ports import free_row
 
 ROLES = ("coordinator", "planner", "fetcher", "synthesizer")
 
@@ -47,7 +46,7 @@ class Locked:
 
     def __init__(self, folder: Path, nodes: int) -> None:
         self.folder = folder / "locked"
-        base = free_block(nodes)
+        base = free_row(nodes)
         self.said = initialized(Wanted(self.folder, nodes=nodes, port=base))
         names = [f"n{n}" for n in range(1, nodes + 1)] if nodes > 1 else ["node"]
         self.nodes = [Node(self.folder, name, base + n) for n, name in enumerate(names)]
@@ -120,17 +119,6 @@ def initialized(wanted: Wanted) -> str:
     return terminal.err.file.getvalue()
 
 
-def free_block(nodes: int) -> int:
-    """The first of so many ports in a row whose offsets for routes and monitoring are free as well."""
-
-    def found() -> int | None:
-        base = free_port()
-        ports = (base + n + offset for n in range(nodes) for offset in (0, ROUTE_OFFSET, MONITOR_OFFSET))
-        return base if all(map(is_free, ports)) else None
-
-    return wait_until(found)
-
-
 def dossier(*arguments: str, settings: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
     """Run the command line. Raises with what it said where it ends badly."""
     done = run_dossier(*arguments, settings=settings)
@@ -141,5 +129,4 @@ def dossier(*arguments: str, settings: Mapping[str, str] | None = None) -> "subp
 def run_dossier(*arguments: str, settings: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
     """Run the command line, however it ends."""
     command = [sys.executable, "-m", "services.cli", *arguments]
-    environment = inherited(settings or {})
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    return programs.run(command, env=inherited(settings or {}), timeout=60)

@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import NamedTuple
 
 from tests.harness.listener import Listener
-from tests.harness.waiting import wait_until
+from tests.harness.waiting import PATIENCE_S, wait_until
 
 
 class Reply(NamedTuple):
@@ -62,7 +62,7 @@ class Receiver(Listener):
         except OSError:
             pass
 
-    def wait_for(self, count: int, within_s: float = 10.0) -> list[Got]:
+    def wait_for(self, count: int, within_s: float = PATIENCE_S) -> list[Got]:
         """The requests, as soon as there are so many."""
         wait_until(lambda: len(self.got) >= count, within_s)
         return self.got

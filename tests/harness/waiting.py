@@ -3,14 +3,16 @@
 import contextlib
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 T = TypeVar("T")
 
+PATIENCE_S: Final = 60.0
+"""How long a test waits for what must come: many times what it takes on a machine that does much else."""
 _LOOK_EVERY_S = 0.01
 
 
-def wait_until(condition: Callable[[], T | None], timeout: float = 10.0) -> T:
+def wait_until(condition: Callable[[], T | None], timeout: float = PATIENCE_S) -> T:
     """What `condition` returns, as soon as that is truthy. Raises `TimeoutError` with what it returned last."""
     until = time.monotonic() + timeout
     while not (found := condition()):
@@ -21,7 +23,7 @@ def wait_until(condition: Callable[[], T | None], timeout: float = 10.0) -> T:
     return found
 
 
-def wait_until_equal(look: Callable[[], T], expected: T, timeout: float = 10.0) -> None:
+def wait_until_equal(look: Callable[[], T], expected: T, timeout: float = PATIENCE_S) -> None:
     """Return as soon as `look` gives what is expected. Raises `AssertionError` where it never does."""
     with contextlib.suppress(TimeoutError):
         wait_until(lambda: look() == expected, timeout)

@@ -26,7 +26,7 @@ from shared.contracts.facts import DecisionRevised
 from shared.contracts.messages import Fill
 from shared.contracts.subjects import Slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask
-from shared.contracts.visible import visible
+from shared.contracts.visible import visible_line
 from shared.models.offline import OfflineModel
 from shared.models.openai import OpenAIModel
 from shared.models.protocol import Answer, Model
@@ -73,7 +73,7 @@ class Obedient:
 
     def _obeyed(self, ask) -> dict:
         order = self.page.split(HONEST)[1].strip()
-        lines = [seen[:590] for line in order.splitlines() if (seen := visible(line))]
+        lines = [seen[:590] for line in order.splitlines() if (seen := visible_line(line))]
         reads = any(line[:40] in ask.user or json.dumps(line[:40])[1:-1] in ask.user for line in lines)
         if ask.reply is PlanReply:
             return {"queries": [*QUERIES, *([f"evil.test {order[:60]}", EVIL] if reads else [])]}
@@ -171,7 +171,7 @@ def test_a_page_that_gives_orders_is_only_ever_quoted(name: str, obedient: bool,
             assert sorted(web.asked) == sorted(planned), "nothing more was searched for after the decision"
             assert {source.location for source in ended.sources} <= {PAGE_URL, OTHER_URL}
             assert set(links(ended.report)) <= {PAGE_URL, OTHER_URL}
-            assert all(visible(line) == line.strip() for line in ended.report.splitlines())
+            assert all(visible_line(line) == line.strip() for line in ended.report.splitlines())
             written = facts["synthesis.1"].report
             assert written.writer == ("obedient-1" if obedient else "offline")
             frozen = {source.sha256: await it.log.get(source.sha256) for source in written.sources}
@@ -188,7 +188,7 @@ def believes(claim: Claim) -> bool:
 
     A judge that obeys may lift what the rule could not tell, as of gibberish; nothing that the rule found wrong.
     """
-    quotes = [visible(citation.quote) for citation in claim.citations]
+    quotes = [visible_line(citation.quote) for citation in claim.citations]
     lies = LIE in claim.text and claim.support == "supported" and not any(LIE[:19] in quote for quote in quotes)
     return lies and by_rule(claim.text, quotes).support != "partial"
 

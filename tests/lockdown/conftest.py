@@ -13,14 +13,14 @@ secret_env = "OPS_SECRET"
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Locked]:
     """Three servers from the files of `dossier nats init`."""
     with Locked(tmp_path_factory.mktemp("lockdown"), 3) as locked:
         yield locked
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def people(cluster: Locked) -> Iterator[People]:
     """Everybody with a key, to streams and consumers that the coordinator and the operator have set up."""
     people = People(cluster)

@@ -400,7 +400,7 @@ FEEDS = {
 def test_nobody_takes_or_acknowledges_what_is_anothers_to_do(people: People, stream: str, name: str):
     owner = OWNERS[stream, name]
     people.say("coordinator", FEEDS[name].format(n=next(_number)))
-    wait_until(lambda: people.info(stream, name)["num_pending"] > 0, 20)
+    wait_until(lambda: people.info(stream, name)["num_pending"] > 0)
     handed = people.info(stream, name)["delivered"]["consumer_seq"]
     may_take = {owner, "operator"} | (COORDINATOR if stream == "RESEARCH" else NOBODY)
     for who in set(NAMES) - may_take:

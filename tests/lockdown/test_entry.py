@@ -21,7 +21,8 @@ from shared.nats.connection import Connection
 from shared.runtime import clock
 from shared.runtime.identity import Identity
 from tests.harness.http import ask
-from tests.harness.locked import Locked, Node, free_block
+from tests.harness.locked import Locked, Node
+from tests.harness.ports import free_row
 from tests.harness.server import NatsServer
 from tests.harness.waiting import wait_until
 from tests.lockdown.people import People
@@ -102,7 +103,7 @@ def test_dossier_says_nothing_in_the_clear_to_a_server_named_by_tls(tmp_path: Pa
 @contextmanager
 def intruding(cluster: Locked, folder: Path, authority: certificates.Pair) -> Iterator[Node]:
     """A fourth server with all that the others have, and a certificate from this authority."""
-    base = free_block(1)
+    base = free_row(1)
     intruder = Named("n4", "127.0.0.1", base, "127.0.0.1")
     ports = [int(url.rpartition(":")[2]) for url in cluster.urls]
     peers = [intruder, *(Named(f"n{n}", "127.0.0.1", port, "127.0.0.1") for n, port in enumerate(ports, 1))]

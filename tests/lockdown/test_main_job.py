@@ -12,9 +12,9 @@ import pytest
 from nats.aio.client import Client
 
 from tests.harness import http
-from tests.harness.locked import ROLES, Locked, dossier
+from tests.harness.locked import ROLES, Locked, dossier, run_dossier
 from tests.harness.receiver import Receiver
-from tests.harness.waiting import wait_until
+from tests.harness.waiting import PATIENCE_S, wait_until
 
 Json = dict[str, Any]
 WEBHOOKS = """\
@@ -66,22 +66,30 @@ def standing(locked: Locked, run: str) -> str | None:
     return answer.body["status"] if answer.status == 200 else None
 
 
+def consumers_are_made(locked: Locked, webhooks: Path) -> bool:
+    """Have the operator make the notifier's consumers; false while the coordinator has yet to set up the streams."""
+    operator = locked.settings("operator")
+    done = run_dossier("nats", "consumers", "--webhooks", str(webhooks), settings=operator)
+    assert done.returncode == 0 or "has set up the streams yet" in done.stderr, done.stderr
+    return done.returncode == 0
+
+
 def over_http(locked: Locked) -> None:
     """What the API reads and writes, with a key that the operator has made."""
     made = dossier("keys", "create", "ada", "--role", "operator", settings=locked.settings("operator"))
     key = made.stdout.strip()
     run = call(locked, "POST", "/v1/runs", {"q": "What is an iterator?"}, key)["run_id"]
-    wait_until(lambda: standing(locked, run) == "hold", 30)
+    wait_until(lambda: standing(locked, run) == "hold")
     call(locked, "POST", f"/v1/runs/{run}/approvals", {"decision": "approve"}, key)
-    wait_until(lambda: standing(locked, run) == "reported", 30)
+    wait_until(lambda: standing(locked, run) == "reported")
     assert "[1]" in call(locked, "GET", f"/v1/runs/{run}/report", key=key)
     assert call(locked, "GET", f"/v1/runs/{run}/events", key=key)
     assert "deliveries" in call(locked, "GET", f"/v1/deliveries?run_id={run}", key=key)
     again = call(locked, "POST", f"/v1/runs/{run}/fork", {"from": "synthesize"}, key)["run_id"]
-    wait_until(lambda: standing(locked, again) == "hold", 30)
+    wait_until(lambda: standing(locked, again) == "hold")
     assert call(locked, "GET", f"/v1/runs/{again}/why", key=key)
     call(locked, "POST", f"/v1/runs/{again}/cancel", {}, key)
-    wait_until(lambda: standing(locked, again) == "cancelled", 30)
+    wait_until(lambda: standing(locked, again) == "cancelled")
     assert call(locked, "GET", "/v1/failures", key=key)["failures"] == []
     url = f"http://127.0.0.1:{locked.services['coordinator'].port}"
     person = locked.settings("subscriber") | {"DOSSIER_API_KEY": key, "DOSSIER_API_URL": url}
@@ -93,7 +101,7 @@ def test_a_request_is_planned_searched_held_approved_written_and_told_of(locked:
         file = tmp_path / "webhooks.toml"
         file.write_text(WEBHOOKS.format(url=team.url))
         locked.start(ROLES, {"DOSSIER_GRACE_S": "1"})
-        dossier("nats", "consumers", "--webhooks", str(file), settings=locked.settings("operator"))
+        wait_until(lambda: consumers_are_made(locked, file))
         locked.start(["notifier"], {"DOSSIER_WEBHOOKS": str(file)})
         ended = asyncio.run(job(locked))
         if len(locked.nodes) == 1:
@@ -118,10 +126,10 @@ async def job(locked: Locked) -> Json:
         question = json.dumps({"q": "What is a context manager?"}).encode()
         ack = await requester.jetstream().publish("research.requested", question)
         run = f"r{ack.seq}"
-        await asyncio.to_thread(wait_until, lambda: standing(locked, run) == "hold", 30)
+        await asyncio.to_thread(wait_until, lambda: standing(locked, run) == "hold")
         decision = json.dumps({"run_id": run, "by": "ada"}).encode()
         await approver.jetstream().publish("research.approved", decision)
-        heard = json.loads((await completed.next_msg(timeout=30)).data)["data"]
+        heard = json.loads((await completed.next_msg(timeout=PATIENCE_S)).data)["data"]
         assert heard["run_id"] == run
         assert await missed(subscriber) == [heard]
         return heard
@@ -130,7 +138,7 @@ async def job(locked: Locked) -> Json:
 async def missed(subscriber: Client) -> list[Json]:
     """What the durable consumer kept for the subscriber."""
     order = await subscriber.jetstream().pull_subscribe_bind("subscriber", stream="COMPLETIONS")
-    messages = await order.fetch(1, timeout=10)
+    messages = await order.fetch(1, timeout=PATIENCE_S)
     for message in messages:
         await message.ack_sync()
     return [json.loads(message.data)["data"] for message in messages]

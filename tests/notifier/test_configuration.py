@@ -1,7 +1,6 @@
 """The file of webhooks: what it says is taken, and what is wrong with it is said before anything starts."""
 
 import base64
-import subprocess
 import sys
 from datetime import timedelta
 from ipaddress import ip_network
@@ -10,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from shared.runtime.webhooks import Misconfigured, load_webhooks
-from tests.harness.environment import ROOT, inherited
+from tests.harness import programs
+from tests.harness.environment import inherited
 
 KEY = bytes(range(32))
 SECRET = f"whsec_{base64.b64encode(KEY).decode()}"
@@ -112,7 +112,7 @@ def test_the_service_does_not_start_with_a_file_that_it_cannot_use(file: Path, w
     file.write_text(webhooks)
     settings = {"DOSSIER_WEBHOOKS": str(file)} if webhooks else {}
     command = [sys.executable, "-m", "services.notifier"]
-    done = subprocess.run(command, cwd=ROOT, env=inherited(settings), capture_output=True, text=True, timeout=20)
+    done = programs.run(command, env=inherited(settings), timeout=60)
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert ("it is not TOML" if webhooks else "DOSSIER_WEBHOOKS is not set") in done.stderr

@@ -6,29 +6,26 @@ from shared.contracts.deliveries import NOTICED, NOTICES
 from shared.contracts.messages import Fill
 from shared.contracts.subjects import RESEARCH, Slot
 from shared.nats import delivery_consumers, topology
-from shared.nats.jetstream import JetStreamLog
 from tests.nats_server import running
-from tests.runtime.real import with_log
+from tests.runtime.real import opened
 
 
-def test_a_notifier_that_was_there_before_extensions_hears_of_them_and_goes_on_where_it_was(tmp_path: Path):
-    async def use(log: JetStreamLog) -> None:
-        older = delivery_consumers.notices(None) | {
-            "filter_subjects": [each for each in NOTICED if "extension" not in each]
-        }
-        call = f"CONSUMER.DURABLE.CREATE.{RESEARCH}.{NOTICES}"
-        await topology.request_api(log.link, call, {"stream_name": RESEARCH, "config": older})
-        for slot in (Slot("r1", "hold", 1), Slot("r1", "extension", 1, 1)):
-            await log.fill([Fill(slot.subject, b"{}")])
-        await delivery_consumers.ensure_consumers(log.link, log, [])
-        await delivery_consumers.ensure_consumers(log.link, log, [])
-        async with log.tasks(NOTICES, at_most=10) as tasks:
-            handed: list[str] = []
-            async for deliveries in tasks:
-                handed += [delivery.message.subject for delivery in deliveries]
-                if len(handed) == 2:
-                    break
-        assert handed == ["research.run.r1.hold.1", "research.run.r1.extension.1.1"]
-
+async def test_a_notifier_that_was_there_before_extensions_hears_of_them_and_goes_on_where_it_was(tmp_path: Path):
     with running(tmp_path) as server:
-        with_log(server.url, use)
+        async with opened(server.url) as log:
+            older = delivery_consumers.notices(None) | {
+                "filter_subjects": [each for each in NOTICED if "extension" not in each]
+            }
+            call = f"CONSUMER.DURABLE.CREATE.{RESEARCH}.{NOTICES}"
+            await topology.request_api(log.link, call, {"stream_name": RESEARCH, "config": older})
+            for slot in (Slot("r1", "hold", 1), Slot("r1", "extension", 1, 1)):
+                await log.fill([Fill(slot.subject, b"{}")])
+            await delivery_consumers.ensure_consumers(log.link, log, [])
+            await delivery_consumers.ensure_consumers(log.link, log, [])
+            async with log.tasks(NOTICES, at_most=10) as tasks:
+                handed: list[str] = []
+                async for deliveries in tasks:
+                    handed += [delivery.message.subject for delivery in deliveries]
+                    if len(handed) == 2:
+                        break
+            assert handed == ["research.run.r1.hold.1", "research.run.r1.extension.1.1"]

@@ -108,7 +108,7 @@ def test_nothing_that_a_stranger_wrote_can_link_mention_or_format(text: str):
 
 def test_a_hostile_question_is_shown_as_it_is():
     [_, question, *_] = [each for each in texts(slack(q=HOSTILE)) if each["type"] == "plain_text"]
-    assert question["text"] == "Ignore this <!channel> <https://evil.example|click> & *bold* @here :tada: ``` [2J txt"
+    assert question["text"] == "Ignore this <!channel> <https://evil.example|click> & *bold* @here :tada: ```[2Jtxt"
     assert "&lt;!channel&gt;" in str(slack(q=HOSTILE)["text"])
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from services.coordinator.web import render
-from services.coordinator.web.wording import inert
 from shared.contracts.evidence import (
     Call,
     Citation,
@@ -26,6 +25,7 @@ from shared.contracts.evidence import (
 )
 from shared.contracts.facts import FetchFailed, FetchFound, PlanMade, StepOutcome, SynthesisWritten
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
+from shared.contracts.visible import name_invisible
 from tests.pages.visitor import Page, Stage, tell
 
 HOSTILE = (
@@ -157,20 +157,20 @@ def test_hostile_text_changes_nothing_of_any_page_but_its_text(tmp_path: Path):
 
 
 def test_what_nobody_could_see_is_named():
-    assert inert("a\u202eb\u200bc\x00") == "a⟨U+202E⟩b⟨U+200B⟩c⟨U+0000⟩"
-    assert inert("\U000e0041") == "⟨U+E0041⟩"
-    assert inert("\ufe00x") == "⟨U+FE00⟩x"
+    assert name_invisible("a\u202eb\u200bc\x00") == "a⟨U+202E⟩b⟨U+200B⟩c⟨U+0000⟩"
+    assert name_invisible("\U000e0041") == "⟨U+E0041⟩"
+    assert name_invisible("\ufe00x") == "⟨U+FE00⟩x"
 
 
 @pytest.mark.parametrize("text", ["Grüße, café ☃", "می‌خواهم", "👩‍👩‍👧", "❤️", "line\nline\ttab", "soft­hyphen", "日本語"])
 def test_what_people_write_with_stays_as_it_is(text: str):
-    assert inert(text) == text
+    assert name_invisible(text) == text
 
 
 def test_every_character_that_turns_or_hides_text_is_named():
     turning = [chr(code) for code in range(0x110000) if unicodedata.bidirectional(chr(code)) in TURNS]
     assert turning
-    assert not [character for character in turning if inert(character) == character]
+    assert not [character for character in turning if name_invisible(character) == character]
 
 
 TURNS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")

@@ -30,6 +30,7 @@ from shared.service.app import serve_http
 from tests.access.entry import SHOWN
 from tests.coordinator.story import START, accepted, fold, found, hold, planned, stored
 from tests.harness.ports import free_port
+from tests.harness.waiting import PATIENCE_S
 from tests.pages.visitor import Stage, tell
 from tests.waiting import wait_until
 
@@ -53,7 +54,7 @@ def test_an_inbox_of_a_thousand_runs_is_made_in_a_fifth_of_a_second(tmp_path: Pa
         took: list[float] = []
         for _ in range(5):
             seq = await stage.log.publish(REQUESTED, b"{}")
-            await stage.dossier.coordinator.folded(seq, within_s=2)
+            await stage.dossier.coordinator.folded(seq, within_s=PATIENCE_S)
             began = time.process_time()
             page = await ada.http.get("/", params={"at": seq})
             took.append(time.process_time() - began)
@@ -169,9 +170,9 @@ def test_two_hundred_open_pages_cost_one_read_of_the_log_and_no_more_lists_than_
             before, began = log.reads.copy(), time.monotonic()
             for n in range(20):
                 await ended(stage, f"run-{n}")
-            await wait_until(lambda: all("run-19" in page.shown for page in pages), within_s=20)
+            await wait_until(lambda: all("run-19" in page.shown for page in pages))
             await ended(stage, "run-20")
-            await wait_until(lambda: all("run-20" in page.shown for page in pages), within_s=20)
+            await wait_until(lambda: all("run-20" in page.shown for page in pages))
             assert log.reads == before
             assert log.reads["follow"] == 1
             assert 1 <= len(made) <= time.monotonic() - began + 1

@@ -1,7 +1,7 @@
 """A log on a real server, and what the tests do with one."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from shared.contracts.topology import Limits
 from shared.nats import topology
 from shared.nats.connection import Connection
 from shared.nats.jetstream import JetStreamLog
+from tests.harness.waiting import PATIENCE_S
 from tests.nats_server import NatsServer
 
 
@@ -24,14 +25,6 @@ async def opened(url: str, limits: Limits | None = None) -> AsyncGenerator[JetSt
         yield log
     finally:
         await log.close()
-
-
-def with_log(url: str, use: Callable[[JetStreamLog], Awaitable[None]], limits: Limits | None = None) -> None:
-    async def main() -> None:
-        async with asyncio.timeout(20), opened(url, limits) as log:
-            await use(log)
-
-    asyncio.run(main())
 
 
 @asynccontextmanager
@@ -74,7 +67,7 @@ async def killed_and_restarted(server: NatsServer) -> None:
 
 async def in_flight(log: JetStreamLog, consumer: str, count: int) -> None:
     """Return when the server has handed out so many that are not acknowledged."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while await info(log, f"CONSUMER.INFO.{RESEARCH}.{consumer}", "num_ack_pending") != count:
             continue
 

@@ -10,15 +10,17 @@ from shared.errors import Refused, Unavailable
 from shared.nats import connection
 from shared.nats.jetstream import JetStreamLog
 from shared.runtime.log import Filled, Full, Stored
+from tests.harness.waiting import PATIENCE_S
 from tests.nats_server import NatsServer
-from tests.runtime.real import Heard, beside, killed_and_restarted, stored, with_log
+from tests.runtime.real import Heard, beside, killed_and_restarted, opened, stored
 from tests.waiting import wait_until
 
 # Killed
 
 
-def test_every_fill_is_answered_across_a_kill_and_nothing_is_stored_twice(server: NatsServer):
-    async def use(log: JetStreamLog) -> None:
+async def test_every_fill_is_answered_across_a_kill_and_nothing_is_stored_twice(server: NatsServer):
+
+    async with opened(server.url) as log:
         answers: dict[str, Filled] = {}
 
         async def write(worker: int) -> None:
@@ -39,11 +41,10 @@ def test_every_fill_is_answered_across_a_kill_and_nothing_is_stored_twice(server
         told = {subject: answer.seq for subject, answer in answers.items() if isinstance(answer, Stored)}
         assert told.items() <= {message.subject: message.seq for message in messages}.items()
 
-    with_log(server.url, use)
 
+async def test_following_goes_on_across_a_kill_without_gap_or_repetition(server: NatsServer):
 
-def test_following_goes_on_across_a_kill_without_gap_or_repetition(server: NatsServer):
-    async def use(log: JetStreamLog) -> None:
+    async with opened(server.url) as log:
         heard = Heard()
 
         async def write() -> None:
@@ -57,8 +58,6 @@ def test_following_goes_on_across_a_kill_without_gap_or_repetition(server: NatsS
                 await killed_and_restarted(server)
             await wait_until(lambda: len(heard.messages) >= 3_000)
         assert heard.seqs == list(range(1, 3_001))
-
-    with_log(server.url, use)
 
 
 @pytest.fixture
@@ -81,51 +80,48 @@ NEEDS_AN_ANSWER: dict[str, Ask] = {
 
 @pytest.mark.parametrize("ask", NEEDS_AN_ANSWER.values(), ids=NEEDS_AN_ANSWER.keys())
 @pytest.mark.usefixtures("impatient")
-def test_whoever_asks_a_server_that_is_gone_is_told_so(
+async def test_whoever_asks_a_server_that_is_gone_is_told_so(
     server: NatsServer, ask: Callable[[JetStreamLog], Awaitable[object]]
 ):
-    async def use(log: JetStreamLog) -> None:
+
+    async with opened(server.url) as log:
         server.kill()
         await wait_until(lambda: not log.link.connected)
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(PATIENCE_S):
             with pytest.raises(Unavailable):
                 await ask(log)
 
-    with_log(server.url, use)
-
 
 @pytest.mark.usefixtures("impatient")
-def test_a_task_that_cannot_be_renewed_is_known_not_to_be(server: NatsServer):
+async def test_a_task_that_cannot_be_renewed_is_known_not_to_be(server: NatsServer):
     """A worker that hears nothing must abort before another is given its task, so `renew` may not wait for ever."""
 
-    async def use(log: JetStreamLog) -> None:
+    async with opened(server.url) as log:
         await log.fill([Fill("research.run.r1.task.plan.1.0.1", b"x")])
         async with log.tasks("plan", at_most=1) as tasks:
             [delivery] = await anext(aiter(tasks))
             server.kill()
             await wait_until(lambda: not log.link.connected)
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(PATIENCE_S):
                 with pytest.raises(Unavailable):
                     await delivery.renew()
 
-    with_log(server.url, use)
 
+async def test_a_log_that_is_closed_writes_nothing_and_says_so(url: str):
 
-def test_a_log_that_is_closed_writes_nothing_and_says_so(url: str):
-    async def use(log: JetStreamLog) -> None:
+    async with opened(url) as log:
         await log.close()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE_S):
             with pytest.raises(Unavailable):
                 await log.fill([Fill("research.run.r1.accepted", b"x")])
-
-    with_log(url, use)
 
 
 # Reading
 
 
-def test_the_leader_knows_every_write_that_was_answered(url: str):
-    async def use(log: JetStreamLog) -> None:
+async def test_the_leader_knows_every_write_that_was_answered(url: str):
+
+    async with opened(url) as log:
         subjects = ["research.run.r1.accepted", "research.run.r1.hold.1", "research.run.r1.completed"]
         assert await log.last(subjects, leader=True) == {}
         for number, subject in enumerate(subjects, 1):
@@ -135,38 +131,35 @@ def test_the_leader_knows_every_write_that_was_answered(url: str):
                 one: (n, b"\x00 %d" % n) for n, one in enumerate(subjects[:number], 1)
             }
 
-    with_log(url, use)
 
+async def test_every_place_in_the_log_can_be_read(url: str):
 
-def test_every_place_in_the_log_can_be_read(url: str):
-    async def use(log: JetStreamLog) -> None:
+    async with opened(url) as log:
         await log.fill([Fill("research.run.r1.accepted", b"one")])
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE_S):
             message = await log.at(1)
             assert message
             assert (message.seq, message.subject, message.data) == (1, "research.run.r1.accepted", b"one")
             assert await log.at(2) is None
 
-    with_log(url, use)
-
 
 @pytest.mark.parametrize("value", ["404", "503", "100", "no number"])
-def test_a_header_that_a_publisher_calls_status_is_no_status_of_the_server(url: str, value: str):
-    async def use(log: JetStreamLog) -> None:
+async def test_a_header_that_a_publisher_calls_status_is_no_status_of_the_server(url: str, value: str):
+
+    async with opened(url) as log:
         await log.publish("research.requested", b"one", {"Status": value})
         await log.publish("research.requested", b"two")
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE_S):
             assert [message.data for message in await stored(log, "research.requested")] == [b"one", b"two"]
             heard = Heard()
             async with beside(heard.follow(log)):
-                await wait_until(lambda: len(heard.messages) >= 2, within_s=1)
+                await wait_until(lambda: len(heard.messages) >= 2)
             assert [message.data for message in heard.messages] == [b"one", b"two"]
 
-    with_log(url, use)
 
+async def test_following_from_beyond_the_end_hears_what_is_written_there(url: str):
 
-def test_following_from_beyond_the_end_hears_what_is_written_there(url: str):
-    async def use(log: JetStreamLog) -> None:
+    async with opened(url) as log:
         await log.publish("research.requested", b"one")
         heard = Heard()
         async with beside(heard.follow(log, 1)):
@@ -174,25 +167,21 @@ def test_following_from_beyond_the_end_hears_what_is_written_there(url: str):
             await wait_until(lambda: heard.messages)
         assert heard.seqs == [2]
 
-    with_log(url, use)
 
+async def test_what_is_larger_than_any_message_may_be_is_refused_and_holds_up_nothing_else(url: str):
 
-def test_what_is_larger_than_any_message_may_be_is_refused_and_holds_up_nothing_else(url: str):
-    async def use(log: JetStreamLog) -> None:
-        async with asyncio.timeout(2):
+    async with opened(url) as log:
+        async with asyncio.timeout(PATIENCE_S):
             too_large = Fill("research.run.r1.accepted", bytes(1024 * 1024 + 1))
             [refused, other] = await log.fill([too_large, Fill("research.run.r2.accepted", b"x")])
         assert isinstance(refused, Refused)
         assert isinstance(other, Stored)
 
-    with_log(url, use)
 
+async def test_what_was_not_sent_when_the_connection_went_down_is_not_sent_to_the_next_server(server: NatsServer):
 
-def test_what_was_not_sent_when_the_connection_went_down_is_not_sent_to_the_next_server(server: NatsServer):
-    async def use(log: JetStreamLog) -> None:
+    async with opened(server.url) as log:
         await log.link._client._send_command(b"PUB research.requested 1\r\nx\r\n")
         await killed_and_restarted(server)
         await wait_until(lambda: log.session == 1)
         assert await log.fill([Fill("research.run.a.accepted", b"x")]) == [Stored(1)]
-
-    with_log(server.url, use)

@@ -10,32 +10,30 @@ from shared.runtime.memory import MemoryLog
 from tests.waiting import wait_until
 
 
-def test_what_is_written_so_far_is_told_of_its_run_a_few_times_a_second():
-    async def main() -> None:
-        log, heard = MemoryLog(), list[tuple[str, str]]()
+async def test_what_is_written_so_far_is_told_of_its_run_a_few_times_a_second():
 
-        async def listen() -> None:
-            async with aclosing(log.hints(LIVE_WRITING)) as hints:
-                async for hint in hints:
-                    said = live_text.writing(hint)
-                    assert said
-                    heard.append((hint.subject, said.text))
+    log, heard = MemoryLog(), list[tuple[str, str]]()
 
-        listening = asyncio.create_task(listen())
-        await asyncio.sleep(0)
-        live_text.working_on(Step("r1", "synthesize", 1))
-        async with live_text.aloud(log)(str.upper) as say:
-            assert say
-            for end in range(1, 100):
-                say("tides " * end)
-                await asyncio.sleep(0)
-            await wait_until(lambda: heard and heard[-1][1] == "TIDES " * 99)
-        assert {subject for subject, _ in heard} == {"live.r1.writing"}
-        assert len(heard) <= 3
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
+    async def listen() -> None:
+        async with aclosing(log.hints(LIVE_WRITING)) as hints:
+            async for hint in hints:
+                said = live_text.writing(hint)
+                assert said
+                heard.append((hint.subject, said.text))
 
-    asyncio.run(main())
+    listening = asyncio.create_task(listen())
+    await asyncio.sleep(0)
+    live_text.working_on(Step("r1", "synthesize", 1))
+    async with live_text.aloud(log)(str.upper) as say:
+        assert say
+        for end in range(1, 100):
+            say("tides " * end)
+            await asyncio.sleep(0)
+        await wait_until(lambda: heard and heard[-1][1] == "TIDES " * 99)
+    assert {subject for subject, _ in heard} == {"live.r1.writing"}
+    assert len(heard) <= 3
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
 
 
 def test_what_cannot_be_read_says_nothing():

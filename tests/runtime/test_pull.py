@@ -10,14 +10,15 @@ import pytest
 
 from shared.contracts.messages import Fill
 from shared.contracts.subjects import RESEARCH
-from shared.contracts.topology import Limits
+from shared.contracts.topology import ACK_WAIT_S, Limits
 from shared.nats import pull
 from shared.nats.jetstream import JetStreamLog
 from shared.nats.pull import Pull
 from shared.runtime.log import Tasks
 from tests.harness.server import NatsServer as Frozen
+from tests.harness.waiting import PATIENCE_S
 from tests.nats_server import NatsServer
-from tests.runtime.real import beside, in_flight, info, killed_and_restarted, opened, with_log
+from tests.runtime.real import beside, in_flight, info, killed_and_restarted, opened
 from tests.waiting import wait_until
 
 
@@ -57,10 +58,10 @@ def fetches(count: int, run: str = "r1") -> list[Fill]:
     return [Fill(f"research.run.{run}.task.fetch.1.{index}.1", b"x") for index in range(count)]
 
 
-def test_a_process_that_stood_still_holds_no_more_than_its_window(url: str, monkeypatch: pytest.MonkeyPatch):
+async def test_a_process_that_stood_still_holds_no_more_than_its_window(url: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pull, "_HEARTBEAT_S", 0.2)
 
-    async def use(log: JetStreamLog) -> None:
+    async with opened(url) as log:
         window = Window(log, 2)
         async with window.open():
             await log.end()
@@ -69,32 +70,31 @@ def test_a_process_that_stood_still_holds_no_more_than_its_window(url: str, monk
             await log.fill(fetches(10))
             await window.holds_just(2)
 
-    with_log(url, use)
 
-
-def test_a_server_that_stood_still_hands_out_no_more_than_the_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_a_server_that_stood_still_hands_out_no_more_than_the_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(pull, "_HEARTBEAT_S", 0.2)
     server = Frozen(tmp_path)
     server.start()
 
-    async def use(log: JetStreamLog) -> None:
-        window = Window(log, 2)
-        async with window.open():
-            await log.end()
-            server.freeze()
-            await asyncio.sleep(1)
-            server.thaw()
-            await log.fill(fetches(10))
-            await window.holds_just(2)
-
     try:
-        with_log(server.url, use)
+        async with opened(server.url) as log:
+            window = Window(log, 2)
+            async with window.open():
+                await log.end()
+                server.freeze()
+                await asyncio.sleep(1)
+                server.thaw()
+                await log.fill(fetches(10))
+                await window.holds_just(2)
     finally:
         server.kill()
 
 
-def test_a_standing_pull_never_holds_more_than_its_window(url: str):
-    async def use(log: JetStreamLog) -> None:
+async def test_a_standing_pull_never_holds_more_than_its_window(url: str):
+
+    async with opened(url, Limits(fetches=100)) as log:
         await log.fill(fetches(30))
         window = Window(log, 5)
         async with window.open():
@@ -102,11 +102,10 @@ def test_a_standing_pull_never_holds_more_than_its_window(url: str):
                 await window.release(freed)
                 await window.holds_just(5)
 
-    with_log(url, use, Limits(fetches=100))
 
+async def test_a_standing_pull_keeps_to_its_window_when_the_server_comes_back(server: NatsServer):
 
-def test_a_standing_pull_keeps_to_its_window_when_the_server_comes_back(server: NatsServer):
-    async def use(log: JetStreamLog) -> None:
+    async with opened(server.url, Limits(fetches=100)) as log:
         window = Window(log, 5)
         async with window.open():
             await log.fill(fetches(3))
@@ -114,8 +113,6 @@ def test_a_standing_pull_keeps_to_its_window_when_the_server_comes_back(server: 
             await killed_and_restarted(server)
             await log.fill(fetches(10, "r2"))
             await window.holds_just(5)
-
-    with_log(server.url, use, Limits(fetches=100))
 
 
 class Gate:
@@ -161,59 +158,54 @@ class Gate:
         self.cut()
 
 
-def test_a_standing_pull_keeps_to_its_window_when_only_the_connection_was_cut(server: NatsServer):
-    async def main() -> None:
-        gate = Gate(server.port)
-        async with asyncio.timeout(20), opened(await gate.start(), Limits(fetches=100)) as log:
-            window = Window(log, 5)
-            async with window.open():
-                for run in ("r1", "r2", "r3"):
-                    gate.cut()
-                    await wait_until(lambda: not log.link.connected)
-                    await log.fill(fetches(20, run))
-                    await window.holds_just(5)
-        await gate.stop()
+async def test_a_standing_pull_keeps_to_its_window_when_only_the_connection_was_cut(server: NatsServer):
 
-    asyncio.run(main())
+    gate = Gate(server.port)
+    async with asyncio.timeout(PATIENCE_S), opened(await gate.start(), Limits(fetches=100)) as log:
+        window = Window(log, 5)
+        async with window.open():
+            for run in ("r1", "r2", "r3"):
+                gate.cut()
+                await wait_until(lambda: not log.link.connected)
+                await log.fill(fetches(20, run))
+                await window.holds_just(5)
+    await gate.stop()
 
 
-def test_a_worker_that_stops_gives_back_what_it_never_looked_at(url: str):
-    async def use(log: JetStreamLog) -> None:
+async def test_a_worker_that_stops_gives_back_what_it_never_looked_at(url: str):
+
+    async with opened(url) as log:
         await log.fill(fetches(1))
         async with log.tasks("fetch", at_most=5) as tasks:
             await anext(aiter(tasks))
             await log.fill(fetches(4, "r2"))
             await in_flight(log, "fetch", 5)
-        async with log.tasks("fetch", at_most=5) as others, asyncio.timeout(2):
+        async with log.tasks("fetch", at_most=5) as others, asyncio.timeout(ACK_WAIT_S / 2):
             taken = await anext(aiter(others))
         assert {delivery.message.subject.split(".")[2] for delivery in taken} == {"r2"}
 
-    with_log(url, use)
 
+async def test_a_worker_that_stops_gives_back_what_was_on_its_way_to_it(server: NatsServer):
 
-def test_a_worker_that_stops_gives_back_what_was_on_its_way_to_it(server: NatsServer):
-    async def main() -> None:
-        gate = Gate(server.port)
-        async with asyncio.timeout(20), opened(server.url) as outside, opened(await gate.start()) as log:
-            async with log.tasks("fetch", at_most=5) as tasks, beside(drained(tasks)):
-                await waits(outside, "fetch")
-                gate.hold()
-                await outside.fill(fetches(3))
-                await in_flight(outside, "fetch", 3)
-                closing = asyncio.create_task(tasks.close())
-                await asyncio.sleep(0)
-                gate.release()
-                await closing
-            taken = 0
-            async with outside.tasks("fetch", at_most=5) as others, asyncio.timeout(2):
-                async for deliveries in others:
-                    taken += len(deliveries)
-                    if taken == 3:
-                        break
-            assert taken == 3
-        await gate.stop()
-
-    asyncio.run(main())
+    gate = Gate(server.port)
+    async with asyncio.timeout(PATIENCE_S), opened(server.url) as outside, opened(await gate.start()) as log:
+        async with log.tasks("fetch", at_most=5) as tasks, beside(drained(tasks)):
+            await waits(outside, "fetch")
+            gate.hold()
+            await outside.fill(fetches(3))
+            await in_flight(outside, "fetch", 3)
+            closing = asyncio.create_task(tasks.close())
+            await asyncio.sleep(0)
+            gate.release()
+            await closing
+        taken = 0
+        async with outside.tasks("fetch", at_most=5) as others, asyncio.timeout(ACK_WAIT_S / 2):
+            async for deliveries in others:
+                taken += len(deliveries)
+                if taken == 3:
+                    break
+        assert taken == 3
+    await gate.stop()
 
 
 async def drained(tasks: Tasks) -> None:
@@ -224,6 +216,6 @@ async def drained(tasks: Tasks) -> None:
 
 async def waits(log: JetStreamLog, consumer: str) -> None:
     """Return when somebody has asked for messages of this consumer."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while not await info(log, f"CONSUMER.INFO.{RESEARCH}.{consumer}", "num_waiting"):
             continue

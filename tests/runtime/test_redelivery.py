@@ -23,7 +23,7 @@ from shared.runtime.log import Consumer, Delivery, Stored, Tasks
 from shared.runtime.retry_policy import RetryPolicy
 from shared.service.worker import Worker, performing
 from tests.nats_server import NatsServer
-from tests.runtime.real import killed_and_restarted, opened, with_log
+from tests.runtime.real import killed_and_restarted, opened
 from tests.waiting import wait_until
 
 _TASKS = 60
@@ -114,53 +114,47 @@ async def all_done(log: JetStreamLog) -> None:
         continue
 
 
-def test_what_was_done_before_a_kill_is_performed_once_by_whoever_gets_it_then(server: NatsServer):
+async def test_what_was_done_before_a_kill_is_performed_once_by_whoever_gets_it_then(server: NatsServer):
     account = Account()
 
-    async def main() -> None:
-        async with asyncio.timeout(60), opened(server.url, LIMITS) as log, AsyncExitStack() as workers:
-            for round_ in range(_ROUNDS):
-                for _ in range(2 if round_ == 0 else 1):
-                    await workers.enter_async_context(worker(server, account))
-                await ask(log, f"r{round_}")
-                await all_done(log)
-                await killed_and_restarted(server)
-                await wait_until(lambda: log.link.connected)
+    async with asyncio.timeout(60), opened(server.url, LIMITS) as log, AsyncExitStack() as workers:
+        for round_ in range(_ROUNDS):
+            for _ in range(2 if round_ == 0 else 1):
                 await workers.enter_async_context(worker(server, account))
-                await all_done(log)
-                if account.forgotten:
-                    break
-
-    asyncio.run(main())
+            await ask(log, f"r{round_}")
+            await all_done(log)
+            await killed_and_restarted(server)
+            await wait_until(lambda: log.link.connected)
+            await workers.enter_async_context(worker(server, account))
+            await all_done(log)
+            if account.forgotten:
+                break
     assert account.forgotten, "The server forgot nothing."
     assert set(account.performed.values()) == {1}
 
 
-def test_a_task_is_fresh_once_its_process_has_written_over_this_connection(server: NatsServer):
+async def test_a_task_is_fresh_once_its_process_has_written_over_this_connection(server: NatsServer):
     account = Account()
 
-    async def main() -> None:
-        async with asyncio.timeout(20), opened(server.url, LIMITS) as log, worker(server, account):
-            for number in range(2):
-                await ask(log, f"before-{number}")
-                await all_done(log)
-            known = (await log.end()).seq
-            await killed_and_restarted(server)
-            await wait_until(lambda: log.link.connected)
-            for number in range(2):
-                await ask(log, f"after-{number}")
-                await all_done(log)
-            tasks = [message.seq async for message in log.history("research.run.*.task.plan.>")]
-            first, second, third, fourth = (tasks[n * _TASKS : (n + 1) * _TASKS] for n in range(4))
-            assert first[-1] <= known < third[0]
-            for before_a_write, after_it in ((first, second), (third, fourth)):
-                assert not any(account.fresh[seq] for seq in before_a_write)
-                assert all(account.fresh[seq] == 1 for seq in after_it)
-
-    asyncio.run(main())
+    async with asyncio.timeout(20), opened(server.url, LIMITS) as log, worker(server, account):
+        for number in range(2):
+            await ask(log, f"before-{number}")
+            await all_done(log)
+        known = (await log.end()).seq
+        await killed_and_restarted(server)
+        await wait_until(lambda: log.link.connected)
+        for number in range(2):
+            await ask(log, f"after-{number}")
+            await all_done(log)
+        tasks = [message.seq async for message in log.history("research.run.*.task.plan.>")]
+        first, second, third, fourth = (tasks[n * _TASKS : (n + 1) * _TASKS] for n in range(4))
+        assert first[-1] <= known < third[0]
+        for before_a_write, after_it in ((first, second), (third, fourth)):
+            assert not any(account.fresh[seq] for seq in before_a_write)
+            assert all(account.fresh[seq] == 1 for seq in after_it)
 
 
-def test_nothing_is_fresh_between_two_connections(server: NatsServer):
+async def test_nothing_is_fresh_between_two_connections(server: NatsServer):
     """The client sends what it had left to send before it reports that it is back: an order may be answered by then."""
     horizon = Horizon()
     horizon.written([Stored(10)], since=horizon.epoch)
@@ -168,10 +162,8 @@ def test_nothing_is_fresh_between_two_connections(server: NatsServer):
     def task(seq: int) -> Incoming:
         return Incoming(Step("r1", "plan", 1).task(1).subject, f"$JS.ACK.RESEARCH.plan.1.{seq}.1.0.0", b"", b"")
 
-    async def use(log: JetStreamLog) -> None:
+    async with opened(server.url) as log:
         assert JetStreamDelivery(log.link, task(11), horizon).fresh
         server.kill()
         await wait_until(lambda: not log.link.connected)
         assert not JetStreamDelivery(log.link, task(12), horizon).fresh
-
-    with_log(server.url, use)

@@ -14,7 +14,7 @@ from shared.nats.batch_writer import parse_reply
 from shared.nats.jetstream import JetStreamLog
 from shared.nats.write_health import WriteHealth
 from shared.runtime.log import Stored
-from tests.runtime.real import beside, with_log
+from tests.runtime.real import beside, opened
 from tests.waiting import wait_until
 
 
@@ -42,37 +42,37 @@ async def limit(log: JetStreamLog, stream: str, room: int) -> None:
     await topology.request_api(log.link, f"STREAM.UPDATE.{stream}", info["config"] | {"max_bytes": most})
 
 
-def test_a_full_stream_is_waited_for_by_fills_and_told_to_publishers(url: str, caplog: pytest.LogCaptureFixture):
-    async def use(log: JetStreamLog) -> None:
-        assert log.trouble is None
-        await log.fill([Fill("research.run.r0.accepted", b"x")])
-        await limit(log, "RESEARCH", 10)
-        fills = [Fill(f"research.run.r{n}.accepted", bytes(1_000)) for n in range(1, 20)]
-        filling = asyncio.create_task(log.fill(fills))
-        await wait_until(lambda: log.trouble)
-        assert "max_bytes" in log.trouble
-        with pytest.raises(LogFull, match="max_bytes"):
-            await log.publish("research.requested", bytes(1_000))
-        async with beside(log.room()) as waiting:
-            await asyncio.sleep(0)
-            assert not waiting.done()
-            assert not filling.done()
-            await limit(log, "RESEARCH", -1)
-            answers = await filling
-            await wait_until(waiting.done)
-        assert [type(answer) for answer in answers] == [Stored] * 19
-        assert log.trouble is None
+async def test_a_full_stream_is_waited_for_by_fills_and_told_to_publishers(url: str, caplog: pytest.LogCaptureFixture):
 
     with caplog.at_level(logging.WARNING):
-        with_log(url, use)
+        async with opened(url) as log:
+            assert log.trouble is None
+            await log.fill([Fill("research.run.r0.accepted", b"x")])
+            await limit(log, "RESEARCH", 10)
+            fills = [Fill(f"research.run.r{n}.accepted", bytes(1_000)) for n in range(1, 20)]
+            filling = asyncio.create_task(log.fill(fills))
+            await wait_until(lambda: log.trouble)
+            assert "max_bytes" in log.trouble
+            with pytest.raises(LogFull, match="max_bytes"):
+                await log.publish("research.requested", bytes(1_000))
+            async with beside(log.room()) as waiting:
+                await asyncio.sleep(0)
+                assert not waiting.done()
+                assert not filling.done()
+                await limit(log, "RESEARCH", -1)
+                answers = await filling
+                await wait_until(waiting.done)
+            assert [type(answer) for answer in answers] == [Stored] * 19
+            assert log.trouble is None
     said = [record.message for record in caplog.records if record.name == "shared.nats.write_health"]
     assert len(said) == 2, said
     assert "goes on by itself" in said[0]
     assert "again" in said[1]
 
 
-def test_a_full_evidence_store_is_waited_for(url: str):
-    async def use(log: JetStreamLog) -> None:
+async def test_a_full_evidence_store_is_waited_for(url: str):
+
+    async with opened(url) as log:
         await log.put("a")
         await limit(log, "EVIDENCE", 10)
         putting = asyncio.create_task(log.put("x" * 300_000))
@@ -83,8 +83,6 @@ def test_a_full_evidence_store_is_waited_for(url: str):
         await limit(log, "EVIDENCE", -1)
         assert await log.get(await putting) == "x" * 300_000
         assert log.trouble is None
-
-    with_log(url, use)
 
 
 # How long it is trouble
@@ -103,31 +101,27 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
-def test_an_election_is_no_trouble_but_lasting_silence_is(clock: Clock):
-    async def story() -> None:
-        room = WriteHealth("RESEARCH")
-        room.refused(Unavailable("no leader"))
-        clock.time += 4
-        room.refused(Unavailable("no leader"))
-        assert room.trouble is None
-        clock.time += 2
-        room.refused(Unavailable("no leader"))
-        assert room.trouble
-        assert "no leader" in room.trouble
-        room.taken()
-        assert room.trouble is None
+async def test_an_election_is_no_trouble_but_lasting_silence_is(clock: Clock):
 
-    asyncio.run(story())
+    room = WriteHealth("RESEARCH")
+    room.refused(Unavailable("no leader"))
+    clock.time += 4
+    room.refused(Unavailable("no leader"))
+    assert room.trouble is None
+    clock.time += 2
+    room.refused(Unavailable("no leader"))
+    assert room.trouble
+    assert "no leader" in room.trouble
+    room.taken()
+    assert room.trouble is None
 
 
-def test_what_was_refused_long_ago_is_not_held_against_it(clock: Clock):
-    async def story() -> None:
-        room = WriteHealth("RESEARCH")
-        room.refused(LogFull("full"))
-        assert room.trouble == "full"
-        clock.time += 11
-        assert room.trouble is None
-        room.refused(Unavailable("silence"))
-        assert room.trouble
+async def test_what_was_refused_long_ago_is_not_held_against_it(clock: Clock):
 
-    asyncio.run(story())
+    room = WriteHealth("RESEARCH")
+    room.refused(LogFull("full"))
+    assert room.trouble == "full"
+    clock.time += 11
+    assert room.trouble is None
+    room.refused(Unavailable("silence"))
+    assert room.trouble

@@ -1,10 +1,8 @@
 """Every task that a worker takes comes to exactly one end, whatever happens to its work, its log or its process."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from functools import wraps
-from typing import ParamSpec
 
 import msgspec
 import pytest
@@ -34,6 +32,7 @@ from shared.runtime.memory import MemoryLog
 from shared.runtime.retry_policy import RetryPolicy
 from shared.service import worker as worker_module
 from shared.service.worker import Perform, Worker, performing
+from tests.harness.waiting import PATIENCE_S
 from tests.runtime.witness import Witness
 from tests.waiting import wait_until
 
@@ -115,26 +114,13 @@ async def working(
     """A worker at its work; its end is waited for after `stop` is set, at the latest here."""
     stop = asyncio.Event()
     worker = Worker(log, "plan", perform, at_most=at_most, policy=policy or RetryPolicy(), grace_s=grace_s)
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(PATIENCE_S):
         running = asyncio.create_task(worker.run(stop))
         try:
             yield stop
         finally:
             stop.set()
             await running
-
-
-P = ParamSpec("P")
-
-
-def runs(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
-    """A test that is a coroutine."""
-
-    @wraps(test)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        asyncio.run(test(*args, **kwargs))
-
-    return run
 
 
 class Stuttering(Witness):
@@ -165,7 +151,6 @@ class _Twice:
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-@runs
 async def test_a_task_that_comes_again_while_it_is_in_hand_is_not_begun_again(at_once: bool):
     log = Stuttering(at_once=at_once)
     going_on = asyncio.Event()
@@ -182,7 +167,6 @@ async def test_a_task_that_comes_again_while_it_is_in_hand_is_not_begun_again(at
 # One end
 
 
-@runs
 async def test_it_writes_first_and_acknowledges_second():
     log = Witness()
     await issue(log)
@@ -192,7 +176,6 @@ async def test_it_writes_first_and_acknowledges_second():
     assert log.said(PLAN.outcome) == MADE
 
 
-@runs
 async def test_nothing_is_acknowledged_before_the_write_is_answered():
     log = Witness()
     log.writable.clear()
@@ -206,7 +189,6 @@ async def test_nothing_is_acknowledged_before_the_write_is_answered():
     assert log.done == ["fill research.run.r1.plan.1", "ack"]
 
 
-@runs
 async def test_a_result_that_nats_will_never_take_fails_its_step_by_name():
     log = Witness()
     log.refuses = 1
@@ -221,7 +203,6 @@ async def test_a_result_that_nats_will_never_take_fails_its_step_by_name():
     assert len(work.performed) == 1
 
 
-@runs
 async def test_not_even_a_slot_that_refuses_everything_has_a_result_computed_again(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(worker_module, "_REFUSED_AGAIN_S", 0.01)
     log = Witness()
@@ -236,7 +217,6 @@ async def test_not_even_a_slot_that_refuses_everything_has_a_result_computed_aga
     assert len(work.performed) == 1
 
 
-@runs
 async def test_an_outcome_carries_the_trace_of_its_task():
     log = Witness()
     await issue(log)
@@ -246,7 +226,6 @@ async def test_an_outcome_carries_the_trace_of_its_task():
     assert (event.traceparent, event.source) == (TRACE, "dossier/plan")
 
 
-@runs
 async def test_an_outcome_that_another_worker_wrote_meanwhile_stays_and_the_task_is_done():
     log = Witness()
     await issue(log)
@@ -272,7 +251,6 @@ BOXES = {
 
 
 @pytest.mark.parametrize(("slot", "fact"), BOXES.values(), ids=BOXES.keys())
-@runs
 async def test_a_task_from_before_a_restart_is_only_acknowledged_where_this_is_written(slot: Slot, fact: Fact):
     log = Witness()
     await issue(log)
@@ -285,7 +263,6 @@ async def test_a_task_from_before_a_restart_is_only_acknowledged_where_this_is_w
     assert log.done == ["read", "ack"]
 
 
-@runs
 async def test_a_redelivered_task_is_only_acknowledged_where_its_outcome_is_written():
     log = Witness()
     await issue(log)
@@ -297,7 +274,6 @@ async def test_a_redelivered_task_is_only_acknowledged_where_its_outcome_is_writ
     assert work.performed == []
 
 
-@runs
 async def test_the_box_of_an_earlier_attempt_keeps_nobody_from_this_one():
     log = Witness()
     await write(log, PLAN.attempt(1), AttemptFailed(error=Failure("timeout", "late"), duration_s=1))
@@ -307,7 +283,6 @@ async def test_the_box_of_an_earlier_attempt_keeps_nobody_from_this_one():
         await wait_until(lambda: log.said(PLAN.outcome) == MADE)
 
 
-@runs
 async def test_a_fresh_first_delivery_is_performed_without_a_read():
     log = Witness()
     restart(log)
@@ -317,7 +292,6 @@ async def test_a_fresh_first_delivery_is_performed_without_a_read():
     assert "read" not in log.done
 
 
-@runs
 async def test_what_the_server_forgot_that_it_handed_out_is_not_performed_again():
     log, work = Witness(), Work(MADE)
     await issue(log)
@@ -328,7 +302,6 @@ async def test_what_the_server_forgot_that_it_handed_out_is_not_performed_again(
     assert len(work.performed) == 1
 
 
-@runs
 async def test_a_task_that_is_not_fresh_waits_until_it_can_be_read_what_is_done():
     log = Witness()
     log.readable = False
@@ -339,7 +312,6 @@ async def test_a_task_that_is_not_fresh_waits_until_it_can_be_read_what_is_done(
     assert log.done == ["read", "read", "fill research.run.r1.plan.1", "ack"]
 
 
-@runs
 async def test_tasks_that_were_done_make_room_for_others():
     log = Witness()
     for number in range(6):
@@ -364,7 +336,6 @@ async def test_tasks_that_were_done_make_room_for_others():
     ],
     ids=["plan", "fetch", "synthesize"],
 )
-@runs
 async def test_a_terminal_error_is_the_outcome_at_once(task: Task, failed: Callable[[Failure], Fact]):
     log = Witness()
     await issue(log, task=task)
@@ -374,7 +345,6 @@ async def test_a_terminal_error_is_the_outcome_at_once(task: Task, failed: Calla
     assert log.done == ["fill research.run.r1.plan.1", "ack"]
 
 
-@runs
 async def test_a_transient_error_fills_the_box_of_its_attempt():
     log = Witness()
     await issue(log, attempt=3, failures=2)
@@ -384,11 +354,10 @@ async def test_a_transient_error_fills_the_box_of_its_attempt():
     fact = log.said(PLAN.attempt(3))
     assert isinstance(fact, AttemptFailed)
     assert fact.error == Failure("timeout", "No answer.")
-    assert 0 <= fact.duration_s < 5
+    assert 0 <= fact.duration_s < PATIENCE_S
 
 
 @pytest.mark.parametrize(("failures", "slot"), [(2, PLAN.attempt(9)), (3, PLAN.outcome)], ids=["third", "fourth"])
-@runs
 async def test_the_fourth_attempt_that_fails_is_the_last_however_often_others_were_interrupted(
     failures: int, slot: Slot
 ):
@@ -399,7 +368,6 @@ async def test_the_fourth_attempt_that_fails_is_the_last_however_often_others_we
     assert log.done == [f"fill {slot.subject}", "ack"]
 
 
-@runs
 async def test_a_defect_is_recorded_by_its_class():
     log = Witness()
     await issue(log)
@@ -413,19 +381,17 @@ async def test_a_defect_is_recorded_by_its_class():
 @pytest.mark.parametrize(
     "result", [None, PlanMade(queries=("\ud800",), planner="x")], ids=["no fact", "no text that UTF-8 knows"]
 )
-@runs
 async def test_a_result_that_cannot_be_written_is_a_defect_like_any_other(result: object):
     log = Witness()
     await issue(log)
     async with working(log, Work(result)):
-        await wait_until(lambda: "ack" in log.done, within_s=1)
+        await wait_until(lambda: "ack" in log.done)
     assert [one for one in log.done if one != "ack"] in (
         ["fill research.run.r1.plan.1"],
         ["fill research.run.r1.attempt.plan.1.0.1"],
     )
 
 
-@runs
 async def test_an_outcome_of_another_kind_is_a_defect_and_never_fills_the_box():
     """The coordinator could not place it, and would park the run for ever."""
     log = Witness()
@@ -437,7 +403,6 @@ async def test_an_outcome_of_another_kind_is_a_defect_and_never_fills_the_box():
     assert fact.error == Failure("defect", "TypeError: A FetchFound is no outcome of plan.")
 
 
-@runs
 async def test_a_result_that_is_too_large_is_a_failed_outcome():
     log = Witness()
     await issue(log)
@@ -448,7 +413,6 @@ async def test_a_result_that_is_too_large_is_a_failed_outcome():
     assert failed.error.code == "too_large"
 
 
-@runs
 async def test_a_result_that_is_too_large_for_a_message_is_recorded_all_the_same():
     log = Witness()
     await issue(log)
@@ -458,7 +422,6 @@ async def test_a_result_that_is_too_large_for_a_message_is_recorded_all_the_same
     assert all(len(message.data) <= MAX_BYTES for message in log.messages)
 
 
-@runs
 async def test_a_task_that_is_too_large_for_a_message_is_performed_all_the_same():
     log, work = Witness(), Work(MADE)
     task = SynthesizeTask("q", "d", (Finding("sub-query", failure=Failure("c", "x" * 2_000_000)),))
@@ -469,7 +432,6 @@ async def test_a_task_that_is_too_large_for_a_message_is_performed_all_the_same(
     assert log.said(PLAN.outcome) == MADE
 
 
-@runs
 async def test_a_task_whose_text_is_gone_fails_at_once_by_name_and_holds_up_nothing():
     log, work = Witness(), Work(MADE)
     await issue(log, Step("lost", "plan", 1), task=PlanTask("x" * MAX_BYTES))
@@ -486,7 +448,6 @@ async def test_a_task_whose_text_is_gone_fails_at_once_by_name_and_holds_up_noth
 # No room
 
 
-@runs
 async def test_nothing_is_begun_while_the_log_takes_no_writes():
     log, work = Witness(), Work(MADE)
     await issue(log)
@@ -500,7 +461,6 @@ async def test_nothing_is_begun_while_the_log_takes_no_writes():
     assert len(work.performed) == 1
 
 
-@runs
 async def test_a_result_that_finds_no_room_is_kept_and_written_later_and_never_computed_again(
     monkeypatch: pytest.MonkeyPatch,
 ):
@@ -520,7 +480,6 @@ async def test_a_result_that_finds_no_room_is_kept_and_written_later_and_never_c
     assert (log.said(PLAN.outcome), len(work.performed)) == (MADE, 1)
 
 
-@runs
 async def test_a_task_not_begun_for_want_of_room_is_handed_back_by_a_worker_that_is_told_to_stop():
     log, work = Witness(), Work(MADE)
     await issue(log)
@@ -533,7 +492,6 @@ async def test_a_task_not_begun_for_want_of_room_is_handed_back_by_a_worker_that
     assert not any(each.startswith("fill") for each in log.done)
 
 
-@runs
 async def test_a_task_of_another_kind_is_refused():
     async def fetch(task: FetchTask) -> StepOutcome:
         raise AssertionError(task)
@@ -547,7 +505,6 @@ async def test_a_task_of_another_kind_is_refused():
     assert failed.error.code == "wrong_task"
 
 
-@runs
 async def test_what_this_release_cannot_read_is_left_to_others_and_holds_up_nothing():
     log = Witness()
     newer = Step("newer", "plan", 1).task(1)
@@ -561,7 +518,6 @@ async def test_what_this_release_cannot_read_is_left_to_others_and_holds_up_noth
 # Waiting
 
 
-@runs
 async def test_whoever_is_throttled_waits_and_uses_up_no_attempt():
     log = Witness()
     await issue(log, failures=3)
@@ -574,7 +530,6 @@ async def test_whoever_is_throttled_waits_and_uses_up_no_attempt():
     assert log.said(PLAN.outcome) == MADE
 
 
-@runs
 async def test_whoever_is_throttled_for_too_long_in_all_has_failed_an_attempt():
     log = Witness()
     await issue(log)
@@ -598,7 +553,6 @@ def having_called(error: StepError) -> StepError:
     return error
 
 
-@runs
 async def test_what_was_paid_before_a_wait_is_in_the_outcome_and_off_the_budget():
     log = Witness()
     await issue(log, task=PlanTask("q", budget_usd=1.0))
@@ -619,7 +573,6 @@ async def test_what_was_paid_before_a_wait_is_in_the_outcome_and_off_the_budget(
     ],
     ids=["attempt", "outcome"],
 )
-@runs
 async def test_what_was_paid_for_a_failure_is_recorded_with_it(error: StepError, slot: Slot):
     log = Witness()
     await issue(log)
@@ -628,7 +581,6 @@ async def test_what_was_paid_for_a_failure_is_recorded_with_it(error: StepError,
     assert calls_of(log.said(slot)) == (CALL,)
 
 
-@runs
 async def test_what_was_paid_before_a_worker_had_to_stop_is_recorded():
     log = Witness()
     await issue(log)
@@ -638,7 +590,6 @@ async def test_what_was_paid_before_a_worker_had_to_stop_is_recorded():
     assert calls_of(log.said(PLAN.attempt(1))) == (CALL,)
 
 
-@runs
 async def test_a_result_that_is_too_large_was_paid_for_all_the_same():
     log = Witness()
     await issue(log)
@@ -665,7 +616,6 @@ class Talking:
 
 
 @pytest.mark.parametrize("outcome", [MADE, Transient("timeout", "No answer."), Terminal("refused", "No.")])
-@runs
 async def test_what_was_said_to_a_model_is_frozen_before_the_fact_that_names_it(outcome: StepOutcome | StepError):
     log, work = Witness(), Talking(outcome)
     await issue(log)
@@ -675,7 +625,6 @@ async def test_what_was_said_to_a_model_is_frozen_before_the_fact_that_names_it(
     assert [what.partition(" ")[0] for what in log.done if what != "read"] == ["put", "put", "fill", "ack"]
 
 
-@runs
 async def test_words_that_are_never_taken_cost_no_result():
     log, work = Witness(), Talking(MADE)
     log.takes_texts = False
@@ -686,7 +635,6 @@ async def test_words_that_are_never_taken_cost_no_result():
     assert not log.texts
 
 
-@runs
 async def test_where_no_model_is_asked_nothing_is_kept():
     log = Witness()
     await issue(log)
@@ -696,7 +644,6 @@ async def test_where_no_model_is_asked_nothing_is_kept():
     assert transcript.keep("Said to nobody.") == ""
 
 
-@runs
 async def test_a_task_in_hand_is_renewed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(worker_module, "_RENEW_S", 0.01)
     log = Witness()
@@ -709,7 +656,6 @@ async def test_a_task_in_hand_is_renewed(monkeypatch: pytest.MonkeyPatch):
     assert log.said(PLAN.outcome) == MADE
 
 
-@runs
 async def test_a_task_that_cannot_be_kept_is_let_go_without_a_word(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(worker_module, "_RENEW_S", 0.01)
     monkeypatch.setattr(worker_module, "ACK_WAIT_S", 0.06)
@@ -722,7 +668,6 @@ async def test_a_task_that_cannot_be_kept_is_let_go_without_a_word(monkeypatch: 
     assert log.done == []
 
 
-@runs
 async def test_a_task_that_was_never_renewed_is_let_go_in_time_counted_from_when_it_came(
     monkeypatch: pytest.MonkeyPatch,
 ):
@@ -738,7 +683,6 @@ async def test_a_task_that_was_never_renewed_is_let_go_in_time_counted_from_when
         await wait_until(lambda: not work.at_once, within_s=0.6)
 
 
-@runs
 async def test_a_task_whose_renewal_is_never_answered_is_let_go_too(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(worker_module, "ACK_WAIT_S", 0.06)
     monkeypatch.setattr(worker_module, "_RENEW_S", 0.01)
@@ -755,7 +699,6 @@ async def test_a_task_whose_renewal_is_never_answered_is_let_go_too(monkeypatch:
 # Limits
 
 
-@runs
 async def test_it_never_performs_more_at_once_than_it_may():
     log = Witness()
     for number in range(12):
@@ -771,7 +714,6 @@ async def test_it_never_performs_more_at_once_than_it_may():
 
 
 @pytest.mark.parametrize(("before", "performed"), [(3, 1), (4, 0), (7, 0)], ids=["fourth", "fifth", "eighth"])
-@runs
 async def test_what_four_workers_died_on_is_given_up_untried(before: int, performed: int):
     log = Witness()
     await issue(log)
@@ -804,7 +746,6 @@ class Defective(Witness):
 
 
 @pytest.mark.parametrize("before", [3, 4], ids=["fourth", "fifth"])
-@runs
 async def test_a_defect_of_the_worker_itself_fails_the_step_at_the_fifth_delivery(before: int):
     log = Defective()
     event = Event(TaskIssued(task=PlanTask("q")), "test", clock.now(), TRACE)
@@ -818,7 +759,6 @@ async def test_a_defect_of_the_worker_itself_fails_the_step_at_the_fifth_deliver
     assert log.said(PLAN.outcome) == (failed if before == 4 else None)
 
 
-@runs
 async def test_an_outcome_says_how_long_the_work_took_and_not_how_long_it_waited():
     log = Witness()
     await issue(log)
@@ -839,7 +779,6 @@ async def test_an_outcome_says_how_long_the_work_took_and_not_how_long_it_waited
 # Cancelled
 
 
-@runs
 async def test_work_for_a_cancelled_run_is_aborted_and_that_of_others_is_not():
     log = Witness()
     await issue(log)
@@ -858,7 +797,6 @@ async def test_work_for_a_cancelled_run_is_aborted_and_that_of_others_is_not():
     assert log.said(Step("r2", "plan", 1).outcome) == MADE
 
 
-@runs
 async def test_a_result_that_is_there_is_written_although_its_run_was_cancelled():
     log = Witness()
     log.writable.clear()
@@ -875,7 +813,6 @@ async def test_a_result_that_is_there_is_written_although_its_run_was_cancelled(
 # Stopped
 
 
-@runs
 async def test_whoever_is_told_to_stop_finishes_what_is_in_hand_and_takes_no_more():
     log = Witness()
     await issue(log)
@@ -893,7 +830,6 @@ async def test_whoever_is_told_to_stop_finishes_what_is_in_hand_and_takes_no_mor
     assert len(work.performed) == 1
 
 
-@runs
 async def test_whoever_cannot_finish_in_time_says_that_the_attempt_was_interrupted():
     log = Witness()
     await issue(log, attempt=2, failures=1)
@@ -906,7 +842,6 @@ async def test_whoever_cannot_finish_in_time_says_that_the_attempt_was_interrupt
     assert fact.error.code == "interrupted"
 
 
-@runs
 async def test_a_wait_for_an_endpoint_ends_with_the_worker():
     log = Witness()
     await issue(log)
@@ -916,7 +851,6 @@ async def test_a_wait_for_an_endpoint_ends_with_the_worker():
     assert log.done == ["fill research.run.r1.attempt.plan.1.0.1", "ack"]
 
 
-@runs
 async def test_a_result_that_is_there_is_written_although_the_worker_must_stop():
     log = Witness()
     log.writable.clear()

@@ -1,6 +1,5 @@
 """Ten lines, that anybody can write, check a report against the frozen texts alone."""
 
-import asyncio
 import inspect
 from hashlib import sha256
 from pathlib import Path
@@ -8,8 +7,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from services.fetcher.findings.tool import Search
-from services.fetcher.tools.docs import Docs
 from shared.contracts.evidence import Report
 from shared.runtime.memory import MemoryLog
 from tests import audit as auditing
@@ -52,18 +49,10 @@ def test_the_guide_on_reports_has_these_lines():
     assert inspect.getsource(auditing) in guide
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The index of Python's language reference, which `make demo` searches, built once."""
-    folder = tmp_path_factory.mktemp("cache")
-    asyncio.run(Docs(None, folder).search(Search(query="index", limit=1)))
-    return folder
-
-
-def test_real_reports_stand_the_audit(cache: Path, tmp_path: Path):
+def test_real_reports_stand_the_audit(python_docs: Path, tmp_path: Path):
     async def story() -> None:
         log = MemoryLog()
-        async with coordinating(log, tmp_path) as it, working(log, performers(log, None, cache)):
+        async with coordinating(log, tmp_path) as it, working(log, performers(log, None, python_docs)):
             for question in QUESTIONS:
                 asked = await it.ask(question, approval="auto")
                 await it.until(asked, "reported")

@@ -1,6 +1,5 @@
 """Sources that contradict each other are shown side by side; few are found by rule, and nearly none wrongly."""
 
-
 import pytest
 
 from services.fetcher.documents.language_reference import LanguageReference

@@ -15,7 +15,7 @@ from services.synthesizer.ranking import leans, standing
 from services.synthesizer.terms import alike, held, shingles, terms
 from shared.contracts.evidence import Finding, Passage, Source
 from shared.contracts.tasks import SynthesizeTask
-from shared.contracts.visible import visible
+from shared.contracts.visible import visible_line
 
 
 def source(text: str, title: str = "Title", *, at: int = 0) -> Source:
@@ -298,5 +298,5 @@ def test_from_any_passages_every_sentence_survives_the_check_and_is_its_own_quot
     assert sum(len(section.claims) for section in made.sections) == sum(len(s.claims) for s in written.sections)
     for claim in (claim for section in made.sections for claim in section.claims):
         [citation] = claim.citations
-        assert (claim.text, claim.support) == (visible(citation.quote), "supported")
+        assert (claim.text, claim.support) == (visible_line(citation.quote), "supported")
         assert frozen[citation.sha256][citation.start : citation.start + len(citation.quote)] == citation.quote

@@ -93,7 +93,7 @@ def fork(
 def check_upgrade(as_json: Json = False, data: Data = None, nats: Nats = None) -> None:
     """Compare, before a new release is deployed, how it would treat the open runs.
 
-    Run it with the new release. It reads the projection and the log of the old one, and writes nothing.
+    Run it with the new release. It replays the history of every open run from the log, and writes nothing.
     Exits with 0 if no run differs, with 1 if some do, with 2 if it could not check.
     """
 

@@ -1,11 +1,9 @@
-"""`dossier check-upgrade`: what this release would do otherwise with the runs that are open, before it is deployed."""
+"""`dossier check-upgrade`: compare what this release would have written in each open run with what is recorded."""
 
 import asyncio
-import sqlite3
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager, closing
-from itertools import islice
-from typing import Final
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -13,100 +11,92 @@ from rich.table import Table
 from rich.text import Text
 
 from services.cli.shell.connecting import connected
-from services.cli.shell.folder import Folder
 from services.cli.shell.refusal import MISUSED, Refusal
 from services.cli.shell.setup import Setup
 from services.cli.shell.terminal import Terminal, printable
 from services.cli.supervisor.supervisor import supervised
-from services.coordinator.upgrade.projected import Standing, Standings, compared
-from shared.contracts.subjects import RUN, parse_slot
+from shared.contracts.subjects import RUN, Slot, parse_slot
 from shared.domain.decoding import decode_message
 from shared.domain.replay import Difference, fold_facts, replay
-from shared.domain.run import FOLD_VERSION, Recorded
 from shared.errors import Refused, Unavailable
 from shared.nats.jetstream import JetStreamLog
 from shared.runtime.dataref import load_text
 from shared.runtime.identity import Identity
 from shared.runtime.log import Log
 
-_AT_ONCE: Final = 16
-"""Runs that are read side by side; no more are in memory."""
+_BATCH: Final = 16
+"""Runs that are read concurrently, and so the number of runs in memory."""
 
 
 class Checked(Struct, frozen=True):
-    """What came of it. `same` and `different` count runs; a run may differ in several places."""
+    """Result of a check. `open`, `same` and `different` count runs; one run may have several differences."""
 
     open: int
     same: int
     different: int
-    recorded_fold: int
-    this_fold: int
     differences: list[Difference]
 
 
 async def check(setup: Setup, terminal: Terminal, *, as_json: bool) -> bool:
-    """Print how this release and the recorded state differ; whether they do not. Raises `Refusal` if it cannot say."""
-    with closing(_standings(setup.folder)) as standings:
-        async with log_of(setup) as log:
-            try:
-                checked = await against(log, standings)
-            except (Unavailable, Refused) as error:
-                raise Refusal(f"The log cannot be read: {error}", code=MISUSED) from error
+    """Print the differences, as a table or as JSON. Return True if there are none. Raises `Refusal` if NATS fails."""
+    async with log_of(setup) as log:
+        try:
+            checked = await check_open_runs(log)
+        except (Unavailable, Refused) as error:
+            raise Refusal(f"The log cannot be read: {error}", code=MISUSED) from error
     if as_json:
         terminal.write(msgspec.json.encode(checked))
     else:
-        _tell(checked, terminal)
+        _print(checked, terminal)
     return not checked.different
 
 
-async def against(log: Log, standings: Standings) -> Checked:
-    """Every open run of the projection, folded and replayed from the log by this code."""
-    if standings.seq and standings.created != (await log.end()).created.isoformat():
-        raise Refusal("This projection is of another log than the one that NATS has.", code=MISUSED)
+async def check_open_runs(log: Log) -> Checked:
+    """Replay every open run of the log with this code. Raises `Unavailable` or `Refused` if the log cannot be read."""
     differences: list[Difference] = []
-    count = different = 0
-    runs = iter(standings)
-    while some := list(islice(runs, _AT_ONCE)):
-        for found in await asyncio.gather(*(_differences(log, one, standings) for one in some)):
-            count += 1
+    runs, different = await _open_runs(log), 0
+    for start in range(0, len(runs), _BATCH):
+        for found in await asyncio.gather(*(_differences(log, run) for run in runs[start : start + _BATCH])):
             different += bool(found)
             differences += found
-    return Checked(count, count - different, different, standings.fold_version, FOLD_VERSION, differences)
+    return Checked(len(runs), len(runs) - different, different, differences)
 
 
-async def _differences(log: Log, standing: Standing, standings: Standings) -> list[Difference]:
-    facts = [it async for it in _facts(log, standing.id) if _is_recorded(it, standing, standings.seq)]
-    try:
-        run = fold_facts(standing.id, facts)
-        return [*compared(run, standing, answered=standings.answered), *replay(standing.id, facts)]
-    except Exception as error:  # whatever this release cannot bear, it would not bear in production
-        return [Difference(standing.id, "", f"this release fails on it, {type(error).__name__}: {error}")]
+async def _open_runs(log: Log) -> list[str]:
+    """Ids of the runs that are accepted and not completed, oldest first."""
+    accepted = [run async for run in _runs_with(log, "accepted")]
+    completed = {run async for run in _runs_with(log, "completed")}
+    return [run for run in accepted if run not in completed]
 
 
-async def _facts(log: Log, run: str) -> AsyncGenerator[Recorded]:
-    async for message in log.history(f"{RUN}.{run}.>"):
+async def _runs_with(log: Log, name: Literal["accepted", "completed"]) -> AsyncGenerator[str]:
+    """Ids of the runs whose slot of this name is filled, in the order of the log."""
+    async for message in log.history(Slot("*", name).subject):
         if slot := parse_slot(message.subject):
-            yield decode_message(slot, await load_text(log, message))
+            yield slot.run
 
 
-def _is_recorded(it: Recorded, standing: Standing, seq: int) -> bool:
-    """Whether the projection knows of this fact. What its coordinator wrote itself it knows ahead of the checkpoint."""
-    return it.seq <= seq or (standing.filled is not None and it.slot.path in standing.filled)
-
-
-def _standings(folder: Folder) -> Standings:
-    path = folder.path / "projection.db"
-    if not path.exists():
-        raise Refusal(f"There is no {path}; name the coordinator's data folder with --data.", code=MISUSED)
+async def _differences(log: Log, run: str) -> list[Difference]:
+    """Replay one run. An exception that this code raises on it, and a fact that would park it, are differences."""
+    facts = [
+        decode_message(slot, await load_text(log, message))
+        async for message in log.history(f"{RUN}.{run}.>")
+        if (slot := parse_slot(message.subject))
+    ]
     try:
-        return Standings(path)
-    except sqlite3.Error as error:
-        raise Refusal(f"{path} is no projection that this release can read: {error}.", code=MISUSED) from error
+        unknown = fold_facts(run, facts).unknown
+        parked = [Difference(run, "", f"this release parks the run: {unknown.fact}")] if unknown else []
+        return [*parked, *replay(run, facts)]
+    except Exception as error:  # any failure here would stop a coordinator of this release
+        return [Difference(run, "", f"this release fails on the run, {type(error).__name__}: {error}")]
 
 
 @asynccontextmanager
 async def log_of(setup: Setup) -> AsyncGenerator[Log]:
-    """The log: of the NATS that was named, of the Dossier that runs in the folder, else of the folder's own NATS."""
+    """Open the log in the NATS that `setup` names, else in that of the Dossier that runs in the folder.
+
+    If there is neither, start the folder's own NATS and stop it on exit. Raises `Refusal` if no server answers.
+    """
     running = setup.folder.running()
     servers = setup.nats or (running.nats if running else ())
     if servers:
@@ -121,6 +111,7 @@ async def log_of(setup: Setup) -> AsyncGenerator[Log]:
 
 @asynccontextmanager
 async def _opened(servers: tuple[str, ...], identity: Identity) -> AsyncGenerator[Log]:
+    """Connect and yield the log; close it on exit. Raises `Refusal` if no server answers."""
     log = JetStreamLog(await connected(servers, name="dossier-check", identity=identity, code=MISUSED))
     try:
         yield log
@@ -128,22 +119,16 @@ async def _opened(servers: tuple[str, ...], identity: Identity) -> AsyncGenerato
         await log.close()
 
 
-def _tell(checked: Checked, terminal: Terminal) -> None:
+def _print(checked: Checked, terminal: Terminal) -> None:
+    """Print the table of differences to stdout, if there are any, and one line of counts to stderr."""
     if checked.differences:
         terminal.out.print(_table(checked.differences))
-    terminal.say(
-        f"{checked.open} open runs checked: {checked.same} the same, {checked.different} different. "
-        f"Fold {checked.recorded_fold} is recorded, this release has {checked.this_fold}."
-    )
+    terminal.say(f"{checked.open} open runs checked: {checked.same} the same, {checked.different} different.")
 
 
 def _table(differences: list[Difference]) -> Table:
+    """One row for each difference, in order: run, slot, text."""
     table = Table("run", "slot", "what differs", box=None, pad_edge=False)
-    for row in _rows(differences):
-        table.add_row(*row)
-    return table
-
-
-def _rows(differences: list[Difference]) -> Iterator[tuple[Text, Text, Text]]:
     for one in differences:
-        yield Text(one.run), Text(one.slot), Text(printable(one.what))
+        table.add_row(Text(one.run), Text(one.slot), Text(printable(one.what)))
+    return table

@@ -3,7 +3,6 @@
 import asyncio
 import getpass
 import os
-import re
 import sys
 import termios
 from collections.abc import AsyncGenerator
@@ -16,7 +15,8 @@ from rich.markdown import Heading, Markdown, MarkdownElement
 from rich.text import Text
 from rich.theme import Theme
 
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+from shared.contracts.visible import name_invisible
+
 _THEME: Final = Theme(
     {
         "markdown.h1": "bold",
@@ -35,8 +35,8 @@ _LONGEST_LINE: Final = 16 * 1024
 
 
 def printable(text: str) -> str:
-    """The text without control characters: what was found on the way may try to speak to the terminal itself."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+    """Return `text` with its invisible characters named, as `⟨U+001B⟩`: it can send no command to the terminal."""
+    return name_invisible(text)
 
 
 class _LeftHeading(Heading):

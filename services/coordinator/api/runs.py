@@ -18,9 +18,11 @@ from services.coordinator.api.deliveries import Deliveries
 from services.coordinator.api.failures import EXPECTED, Expected, Troubles
 from services.coordinator.api.forks import Forking
 from services.coordinator.engine.approvals import Approvals
+from services.coordinator.engine.forks import Forks
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.observe import Observe, unobserved
 from services.coordinator.engine.projection import RunFilter
+from services.coordinator.engine.requests import RequestPublisher, run_id_of
 from services.coordinator.http import feed, problems, rights
 from services.coordinator.http.params import (
     SEQUENCE,
@@ -38,7 +40,6 @@ from services.coordinator.http.params import (
 )
 from services.coordinator.http.presenters import summary, view
 from services.coordinator.http.problems import ProblemError
-from services.coordinator.http.publishing import RequestPublisher, run_id_of
 from services.coordinator.http.reports import report_of
 from services.coordinator.web.shell import tell
 from services.coordinator.web.sign_in import SignIn
@@ -55,8 +56,8 @@ from shared.api.schemas import (
     RunView,
 )
 from shared.contracts import requests
-from shared.contracts.requests import Asked, Extension, Revision, Ruling
-from shared.domain.judgement import Reject, reject_auto_approval
+from shared.contracts.requests import Extension, Revision, Ruling
+from shared.domain.judgement import Reject
 from shared.domain.run import Run
 from shared.domain.steps import Lateness, lateness
 from shared.runtime.log import Log
@@ -90,7 +91,7 @@ class Api:
         self._late_after = expected.late_after
         self._publisher = RequestPublisher(log)
         self._troubles = Troubles(log, coordinator, expected)
-        self._forking = Forking(coordinator, self._publisher)
+        self._forking = Forking(coordinator, Forks(self._publisher, coordinator.rules))
         self._desk = Approvals(log, coordinator, digest_required=digest_required, rounds=rounds, observe=observe)
         self._metrics = metrics
         self._trouble = trouble
@@ -167,10 +168,13 @@ class Api:
         """Ask a question. Answers once the request is in the log. The same `Idempotency-Key` is the same run."""
         run_id = run_id_of(idempotency_key)
         request = _request(body, run_id, by=problems.acting_name(who, body.requested_by, "requested_by"))
-        if why := reject_auto_approval(request.approval, self._coordinator.rules):
-            raise problems.rejected(why, None)
-        publish = self._publisher.publish_once if idempotency_key else self._publisher.publish
-        seq = await publish(Asked(request=request, auth=who.auth), run_id, traceparent)
+        seq = await self._publisher.submit(
+            request,
+            auth=who.auth,
+            rules=self._coordinator.rules,
+            once=bool(idempotency_key),
+            traceparent=traceparent,
+        )
         location = f"/v1/runs/{run_id}"
         response.headers["Location"] = location
         response.headers[SEQUENCE] = str(seq)

@@ -30,8 +30,8 @@ from shared.domain.owed import Owed, owed
 from shared.domain.run import Recorded, Run
 from shared.errors import Diverged, Refused, Unavailable
 from shared.runtime import clock, dataref
+from shared.runtime.aio import retry_unavailable
 from shared.runtime.log import End, Filled, Full, Log, Stored
-from shared.runtime.retrying import retry_unavailable
 
 logger = logging.getLogger(__name__)
 

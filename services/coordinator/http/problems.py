@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
+from services.coordinator.engine.requests import RequestError
 from services.coordinator.http import rights
 from shared.api.schemas import Problem
 from shared.domain.judgement import Reject, describe_winner
@@ -35,6 +36,9 @@ STATUS: Final = {
     "last_round": 409,
     "over_budget": 409,
     "no_auto": 422,
+    "idempotency_key_reused": 422,
+    "nats_unavailable": 503,
+    "log_full": 507,
     "unidentified": 403,
     "requester_unknown": 403,
     "four_eyes": 403,
@@ -165,6 +169,21 @@ def _invalid_message(error: Exception) -> ProblemError:
     return ProblemError(422, error.code, error.message, field=error.field or None)
 
 
+_REPEAT: Final = {
+    "log_full": " The run did not begin; when there is room, repeat with Idempotency-Key: ",
+    "nats_unavailable": " Whether the run began is not known; repeat with Idempotency-Key: ",
+}
+"""What to do about a request that was not published, before the key to repeat it with."""
+
+
+def _not_published(error: Exception) -> ProblemError:
+    """The problem of a request that was refused or may not be stored; where repeating helps, with the key for it."""
+    assert isinstance(error, RequestError)
+    repeat = f"{_REPEAT[error.code]}{error.run_id}" if error.code in _REPEAT else ""
+    status = STATUS[error.code]
+    return ProblemError(status, error.code, f"{error}{repeat}", run_id=error.run_id, field=error.field)
+
+
 def _http(error: Exception) -> ProblemError:
     assert isinstance(error, HTTPException)
     problem = ProblemError(error.status_code, HTTPStatus(error.status_code).name.lower(), error.detail)
@@ -176,6 +195,7 @@ _CONVERTED: Final[dict[type[Exception], Callable[[Exception], ProblemError]]] = 
     ProblemError: _itself,
     RequestValidationError: _invalid_body,
     InvalidMessage: _invalid_message,
+    RequestError: _not_published,
     LogFull: lambda error: log_full(f"{error} Nothing was written; repeat the request when there is room."),
     TooLarge: lambda error: ProblemError(413, "too_large", str(error)),
     Unavailable: lambda error: ProblemError(503, "nats_unavailable", f"{error} It is safe to repeat the request."),

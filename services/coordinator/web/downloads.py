@@ -15,6 +15,7 @@ from services.coordinator.web import render, wording
 from services.coordinator.web.pdf import pdf
 from services.coordinator.web.presenters import of_report
 from shared.contracts.evidence import Claim, Report
+from shared.contracts.visible import name_invisible
 from shared.domain.run import Run
 from shared.runtime.log import Evidence
 
@@ -120,7 +121,7 @@ def _parts(report: Report) -> list[tuple[str, list[str]]]:
 def _inert(value: object) -> Any:
     match value:
         case str():
-            return wording.inert(value)
+            return name_invisible(value)
         case list():
             return [_inert(each) for each in cast("list[object]", value)]
         case dict():

@@ -8,9 +8,9 @@ from typing import Final
 import msgspec
 
 from services.coordinator.engine.fold import Fold
-from services.coordinator.web.wording import inert
 from shared.contracts.messages import Message
 from shared.contracts.subjects import LIVE_WRITING
+from shared.contracts.visible import name_invisible
 from shared.runtime import live_text
 from shared.runtime.log import Log
 
@@ -120,7 +120,7 @@ class Hub:
                 run, said = hint.subject.split(".")[1], live_text.writing(hint)
                 for page in self._pages:
                     if said and page.run == run:
-                        page.writing = inert(said.text)
+                        page.writing = name_invisible(said.text)
                         page.news.set()
 
 

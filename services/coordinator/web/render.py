@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from services.coordinator.web import wording
+from shared.contracts.visible import name_invisible
 
 _HERE: Final = Path(__file__).parent
 STATIC: Final = _HERE / "static"
@@ -50,7 +51,7 @@ def page(template: str, *, now: datetime, csrf: str = "", who: object = None, **
 def _inert(value: object) -> object:
     """What a template prints. Markup is ours; any other text may be anybody's."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return wording.inert(value)
+        return name_invisible(value)
     return value
 
 

@@ -1,39 +1,8 @@
-"""Times, amounts and hostile text as a person reads them. Pure."""
+"""Times and amounts as a person reads them. Pure."""
 
-import re
-import unicodedata
 from datetime import datetime, timedelta
-from typing import Final
 
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
-_HARMLESS: Final = "\n\t\u00ad\u200c\u200d"
-"""Line breaks; the soft hyphen; and the joiners, without which Persian, Hindi and many an emoji cannot be written."""
-_UNUSUAL: Final = re.compile(r"[^\n\t\x20-\x7e]")
-_INVISIBLE: Final = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
-_FILLERS: Final = "\u115f\u1160\u3164\uffa0\u034f\u2800"
-"""Letters by category, and blank all the same."""
-
-
-def inert(text: str) -> str:
-    """`text` with everything that is invisible or turns the direction of writing named instead of obeyed."""
-    if not _UNUSUAL.search(text):
-        return text
-    return "".join(_named(character) if _hides(character) else character for character in text)
-
-
-def _hides(character: str) -> bool:
-    if character in _HARMLESS:
-        return False
-    return unicodedata.category(character) in _INVISIBLE or character in _FILLERS or _selects(ord(character))
-
-
-def _selects(code: int) -> bool:
-    """Whether it is a variation selector beyond those that emoji use; they can carry a hidden message."""
-    return 0xFE00 <= code <= 0xFE0D or 0xE0100 <= code <= 0xE01EF
-
-
-def _named(character: str) -> str:
-    return f"⟨U+{ord(character):04X}⟩"
 
 
 def span(time: timedelta) -> str:

@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-_UNSEEN: Final = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u200b\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]"
-)
-"""Control characters and others that a reader does not see and a model does."""
+from shared.contracts.visible import INVISIBLE, JOINERS, SELECTORS, invisible
+
+_UNSEEN: Final = invisible(INVISIBLE, keep="\t\n" + JOINERS + SELECTORS)
+"""Joiners and selectors depend on what stands before them: `findings.invisible` judges them."""
 _BLANK_LINES: Final = re.compile(r"\n(?:[ \t]*\n)+")
 _BROKEN_WORD: Final = re.compile(r"(?<=[a-z])-\n(?!and\b|or\b|to\b)(?=[a-z])")
 _ROW: Final = re.compile(r"[-*|] ?|\d+\. ")

@@ -2,10 +2,9 @@
 
 Hidden messages are written in tag characters, in runs of zero-width characters or of variation selectors, and
 bidirectional controls show a line in another order than it has. Where a script or an emoji needs a joiner or a
-selector, a single one stays.
+selector, a single one stays. All of `INVISIBLE` but tabs and line breaks is taken out otherwise.
 """
 
-import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import pairwise
@@ -14,21 +13,13 @@ from unicodedata import category
 
 from msgspec import Struct
 
-_JOINERS: Final = "\u200c\u200d"
-_STYLES: Final = "\ufe0e\ufe0f"
-"""Of an emoji: as text, or as a picture."""
+from shared.contracts.visible import EMOJI_STYLES, INVISIBLE, JOINERS, SELECTORS, SEPARATORS, invisible
+
 _SHAPES: Final = frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE0110))))
-"""Of an ideograph."""
-_SELECTORS: Final = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
-_ALWAYS: Final = (
-    "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # control characters
-    "\xad\u034f\u061c\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\u115f\u1160\u17b4\u17b5\u3164\uffa0"  # letters that show as nothing
-    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
-    "\ud800-\udfff"  # halves of characters: no text at all
-)
-_SUSPECT: Final = re.compile(f"[{_ALWAYS}{_JOINERS}{_SELECTORS}]")
-_NEVER: Final = re.compile(f"[{_ALWAYS}]")
+"""The variation selectors of ideographs."""
+_KEPT: Final = "\t\n\r" + SEPARATORS
+_SUSPECT: Final = invisible(INVISIBLE, keep=_KEPT)
+_NEVER: Final = invisible(INVISIBLE, keep=_KEPT + JOINERS + SELECTORS)
 
 
 class Visible(Struct, frozen=True):
@@ -65,9 +56,9 @@ def _needed(text: str, at: int) -> bool:
     if _NEVER.match(mark) or not before or before.isascii() or _SUSPECT.match(before):
         return at > 0 and mark == "\ufe0f" and before in "#*0123456789" and after == "\u20e3"
     kind = category(before)
-    if mark in _JOINERS:
+    if mark in JOINERS:
         joined = bool(after) and not after.isascii() and not _SUSPECT.match(after)
         return joined and (kind[0] in "LM" or kind in {"So", "Sk"})
     if kind == "Lo":
         return mark in _SHAPES
-    return kind in {"So", "Sm", "Po"} and mark in _STYLES
+    return kind in {"So", "Sm", "Po"} and mark in EMOJI_STYLES

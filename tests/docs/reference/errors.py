@@ -18,7 +18,7 @@ from tests.harness.environment import ROOT
 _GROUPS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = tomllib.loads(
     Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
 )
-_RAISES: Final = {"Terminal", "Transient", "Throttled", "Failure", "Refuse", "InvalidMessage", "ProblemError"}
+_RAISES: Final = {"Terminal", "Transient", "Throttled", "Failure", "Reject", "InvalidMessage", "ProblemError"}
 _NOT_SCANNED: Final = {"unauthorized", "content_filter"}
 """Codes that are computed from a status or taken from an endpoint, so that no call names them."""
 _UNNUMBERED: Final = {"defect": 500, "log_full": 507, "too_large": 413}

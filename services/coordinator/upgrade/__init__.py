@@ -1,1 +1,0 @@
-"""Checks of a new release against recorded logs."""
