@@ -34,7 +34,3 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 def now() -> datetime:
     """The time by the loop that runs."""
     return START + timedelta(seconds=asyncio.get_running_loop().time())
-
-
-VIRTUAL = ("asyncio", {"loop_factory": VirtualLoop})
-"""What a module's fixture `anyio_backend` returns so that its tests run in virtual time."""

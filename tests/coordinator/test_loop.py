@@ -1,7 +1,7 @@
 """The coordinator over the log in memory: nothing lost, nothing twice, whoever dies."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
@@ -34,6 +34,7 @@ from shared.service.worker import Perform
 from tests.coordinator.story import SOURCE, report
 from tests.dossier import Dossier, coordinating, nothing_to_set_up, working
 from tests.harness.waiting import PATIENCE_S
+from tests.virtual import now
 from tests.waiting import wait_until
 
 
@@ -49,12 +50,12 @@ async def perform(task: Task) -> StepOutcome:
 
 
 WELL: dict[Kind, Perform] = {"plan": perform, "fetch": perform, "synthesize": perform}
-Story = Callable[[Dossier], Awaitable[None]]
+pytestmark = pytest.mark.virtual_time
 
 
 @asynccontextmanager
 async def dossier(tmp_path: Path, performs: dict[Kind, Perform] = WELL) -> AsyncGenerator[Dossier]:
-    log = MemoryLog()
+    log = MemoryLog(now=now)
     async with coordinating(log, tmp_path) as it, working(log, performs):
         yield it
 
@@ -64,7 +65,7 @@ def refusals(it: Dossier) -> list[str]:
 
 
 async def test_an_approval_that_comes_before_anything_happened_is_not_lost(tmp_path: Path):
-    log = MemoryLog()
+    log = MemoryLog(now=now)
     it = Dossier(log, None)
     await it.ask("What do cats do?", run_id="cats")
     await it.say("approve", "cats")
@@ -113,7 +114,7 @@ async def test_the_deadline_passes_by_itself(tmp_path: Path):
 
 
 async def test_an_approval_in_time_wins_although_everybody_was_away_at_the_deadline(tmp_path: Path):
-    log = MemoryLog()
+    log = MemoryLog(now=now)
     async with coordinating(log, tmp_path) as it, working(log, WELL):
         await it.ask("What do cats do?", run_id="cats", approval_timeout="1s")
         await it.until("cats", "hold")
@@ -128,7 +129,7 @@ class Lagging(MemoryLog):
     """A log whose reader can be held up."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(now=now)
         self.flows = asyncio.Event()
         self.flows.set()
 
@@ -170,7 +171,7 @@ async def test_a_failed_attempt_is_tried_again_when_it_is_due(tmp_path: Path):
 
 
 async def test_a_coordinator_that_comes_back_goes_on_from_its_checkpoint(tmp_path: Path):
-    log = MemoryLog()
+    log = MemoryLog(now=now)
     async with coordinating(log, tmp_path) as it, working(log, WELL):
         await it.ask("What do cats do?", run_id="cats")
         held = await it.until("cats", "hold")
@@ -201,7 +202,7 @@ async def test_an_older_coordinator_lets_a_run_rest_in_which_a_newer_one_has_fil
 
 @pytest.mark.parametrize("damage", ["another log", "another fold", "ahead of the log"])
 async def test_a_projection_that_does_not_fit_is_rebuilt(tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch):
-    log = MemoryLog()
+    log = MemoryLog(now=now)
     async with coordinating(log, tmp_path) as it, working(log, WELL):
         for name in ("cats", "dogs"):
             await it.ask("What do they do?", run_id=name)
@@ -209,7 +210,7 @@ async def test_a_projection_that_does_not_fit_is_rebuilt(tmp_path: Path, damage:
     if damage == "another fold":
         monkeypatch.setattr("services.coordinator.engine.projection.FOLD_VERSION", FOLD_VERSION + 1)
     else:
-        other = MemoryLog()
+        other = MemoryLog(now=now)
         if damage == "ahead of the log":
             other._created = log._created
         log = other
@@ -221,7 +222,7 @@ async def test_a_projection_that_does_not_fit_is_rebuilt(tmp_path: Path, damage:
 
 
 async def test_a_coordinator_that_does_not_lead_loses_nothing_when_it_has_to(tmp_path: Path):
-    log = MemoryLog()
+    log = MemoryLog(now=now)
     async with working(log, WELL):
         leading = coordinating(log, tmp_path, name="first")
         first = await leading.__aenter__()
@@ -240,7 +241,7 @@ async def test_a_coordinator_that_does_not_lead_loses_nothing_when_it_has_to(tmp
 async def test_what_the_leader_left_unanswered_is_answered_by_the_next(tmp_path: Path):
     """A follower folds past contract messages that it may not answer; it must remember them."""
 
-    log = MemoryLog()
+    log = MemoryLog(now=now)
     async with coordinating(log, tmp_path, name="follower") as follower:
         # The leadership is held by nobody who answers.
         async with log.tasks("lead", at_most=1):
@@ -300,7 +301,7 @@ class Counting(Coordinator):
 
 async def test_a_coordinator_with_nothing_to_do_rests(tmp_path: Path):
     projection = Projection(tmp_path / "projection.db")
-    coordinator = Counting(MemoryLog(), projection, defaults=Defaults(), set_up=nothing_to_set_up)
+    coordinator = Counting(MemoryLog(now=now), projection, defaults=Defaults(), set_up=nothing_to_set_up)
     running = asyncio.create_task(coordinator.run())
     await wait_until(lambda: coordinator.leads and not coordinator.fold.unsaved)
     await asyncio.sleep(0.5)

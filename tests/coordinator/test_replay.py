@@ -25,7 +25,10 @@ from tests.contracts.golden_log import GoldenLog, facts
 from tests.contracts.record import STORIES, record
 from tests.coordinator.story import SOURCE, report
 from tests.dossier import Dossier, coordinating, working
+from tests.virtual import now
 from tests.waiting import wait_until
+
+pytestmark = pytest.mark.virtual_time
 
 # Histories
 
@@ -131,7 +134,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def deployed(folder: Path) -> AsyncGenerator[Dossier]:
     """A run in each stage, one between two attempts, and one that has ended."""
-    log = MemoryLog()
+    log = MemoryLog(now=now)
     async with coordinating(log, folder) as it, working(log, dict.fromkeys(KINDS, Stages().perform)):
         for stage in STAGES:
             await it.ask(f"A run that is {stage}?", run_id=stage, approval="auto" if stage == "writing" else "required")

@@ -14,16 +14,12 @@ from shared.contracts.deliveries import DeliveryTried
 from shared.contracts.evidence import Failure
 from shared.runtime.deliveries import encode_delivery
 from tests.notifier.stage import DOWN, OK, SECRET, Sent, World, endpoint
-from tests.virtual import START, VIRTUAL, now
+from tests.virtual import START, now
+
+pytestmark = pytest.mark.virtual_time
 
 GONE = Answer(status=410)
 DAY = 86_400
-
-
-@pytest.fixture
-def anyio_backend() -> object:
-    """Virtual time."""
-    return VIRTUAL
 
 
 def is_signed(sent: Sent) -> bool:
