@@ -15,7 +15,7 @@ GRACE_S = 2.0
 
 
 def main() -> None:
-    """Wait until standard input closes; send SIGTERM to the group, and 2 s later SIGKILL, which ends this process too."""
+    """Wait until standard input closes; then send SIGTERM to the group, and SIGKILL 2 s later, which ends this too."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.read(0, 1)
