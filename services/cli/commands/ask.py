@@ -98,7 +98,7 @@ class _Session:
         folder = self._setup.folder
         if running := await running_in(folder):
             if self._setup.docs:
-                text = f"Dossier runs in {folder.path} already, with its own documents; leave out --docs, or stop it."
+                text = f"Dossier runs in {folder.path} already and searches its own documents; leave out --docs."
                 raise Refusal(text, code=MISUSED)
             return running
         self._is_own = True
