@@ -14,7 +14,7 @@ from services.cli.shell.options import Comment, Exclude, MaxCost, RunId
 from services.cli.shell.refusal import FAILED, MISUSED, Refusal
 from services.cli.shell.terminal import Terminal, user_name
 from shared.api.schemas import RunView
-from shared.contracts.requests import duration_s
+from shared.contracts.requests import parse_duration_s
 from shared.errors import InvalidMessage
 
 app = typer.Typer()
@@ -72,7 +72,7 @@ async def extend(
     view = await _run_on_hold(api, run)
     assert view.deadline
     try:
-        deadline = view.deadline + timedelta(seconds=duration_s(more, "DURATION"))
+        deadline = view.deadline + timedelta(seconds=parse_duration_s(more, "DURATION"))
     except (InvalidMessage, OverflowError) as error:
         raise Refusal(str(error), code=MISUSED) from error
     extended = await api.extend(run, deadline, by=user_name(), comment=comment)

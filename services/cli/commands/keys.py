@@ -22,7 +22,7 @@ from services.cli.shell.terminal import Terminal, printable, user_name
 from shared.contracts import envelope
 from shared.contracts.access import AccessFact, Action, KeyCreated, KeyRevoked, Role
 from shared.contracts.messages import Fill
-from shared.contracts.requests import duration_s
+from shared.contracts.requests import parse_duration_s
 from shared.contracts.subjects import ACCESS, key_created, key_revoked
 from shared.domain import keys
 from shared.domain.approval import LOCAL
@@ -212,7 +212,7 @@ def _scope(text: str, role: Role) -> Action:
 def _lifetime_s(text: str) -> float:
     """Seconds of a duration such as `90d`, up to 366 days. Raises `Refusal` for any other text."""
     try:
-        return duration_s(text)
+        return parse_duration_s(text)
     except InvalidMessage as error:
         raise Refusal(f"--expires: {text} is not a duration such as 12h or 90d, up to 366d.", code=MISUSED) from error
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 from services.cli.shell import settings
 from services.cli.shell.folder import Folder
 from services.cli.shell.settings import CliSettings
-from shared.runtime.identity import NOBODY, Identity
+from shared.runtime.identity import NO_IDENTITY, Identity
 
 
 class Target(Struct, frozen=True):
@@ -31,5 +31,5 @@ def target(known: CliSettings, *, data: Path | None, nats: str | None, monitor: 
     servers = settings.nats_servers(known, data=data, nats=nats)
     config = folder.nats_config.read_text(encoding="utf-8") if folder.nats_config.exists() else ""
     is_embedded = not nats and f"\nport: {servers[0].removeprefix('nats://127.0.0.1:')}\n" in config
-    identity = NOBODY if is_embedded else settings.identity(known, nats=nats)
+    identity = NO_IDENTITY if is_embedded else settings.identity(known, nats=nats)
     return Target(servers, identity, folder, config if is_embedded else None, monitor)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from services.cli.shell.refusal import MISUSED, Refusal
-from shared.contracts.requests import duration_s
+from shared.contracts.requests import parse_duration_s
 from shared.errors import InvalidMessage
 from shared.runtime import clock
 
@@ -22,7 +22,7 @@ def start_of(duration: str | None) -> str | None:
     if duration is None:
         return None
     try:
-        start = clock.now() - timedelta(seconds=duration_s(duration, "--since"))
+        start = clock.now() - timedelta(seconds=parse_duration_s(duration, "--since"))
     except InvalidMessage as error:
         raise Refusal(error.message, code=MISUSED) from error
     return start.isoformat().replace("+00:00", "Z")

@@ -15,11 +15,11 @@ from services.cli.shell.setup import Setup
 from services.cli.supervisor import nats_server, ports
 from services.cli.supervisor.children import Child, Group, Program
 from services.cli.supervisor.logs import LogFile, OnNotice
-from shared.contracts.deliveries import NOTICES
+from shared.contracts.deliveries import NOTICES_CONSUMER
 from shared.contracts.subjects import RESEARCH
 from shared.errors import Refused, Unavailable
 from shared.nats import topology
-from shared.nats.connection import Connection, without_password
+from shared.nats.connection import Connection, mask_passwords
 from shared.runtime import webhooks as configuration
 
 _Result = TypeVar("_Result")
@@ -46,7 +46,7 @@ class Supervisor:
 
     def __init__(self, setup: Setup, running: Running, group: Group, on_notice: OnNotice) -> None:
         self.running = running
-        self.missing = f"NATS at {without_password(setup.nats)}" if setup.nats else "NATS"
+        self.missing = f"NATS at {mask_passwords(setup.nats)}" if setup.nats else "NATS"
         """Name of the first process that is not ready yet; empty when all are."""
         self._setup = setup
         self._group = group
@@ -151,7 +151,7 @@ async def _missing(link: Connection, http: httpx2.AsyncClient, *, has_notifier: 
     try:
         if not (await http.get("/readyz")).is_success:
             return "the coordinator"
-        for consumer, service in {**_CONSUMERS, **({NOTICES: NOTIFIER} if has_notifier else {})}.items():
+        for consumer, service in {**_CONSUMERS, **({NOTICES_CONSUMER: NOTIFIER} if has_notifier else {})}.items():
             info = await topology.request_api(link, f"CONSUMER.INFO.{RESEARCH}.{consumer}")
             if not (info["num_waiting"] or info["num_ack_pending"]):
                 return f"the {service}"
@@ -210,7 +210,7 @@ def _check_webhooks(setup: Setup) -> None:
     try:
         if setup.webhooks:
             configuration.load_webhooks(setup.webhooks)
-    except configuration.Misconfigured as error:
+    except configuration.InvalidWebhooks as error:
         raise Refusal(str(error), code=MISUSED) from error
 
 
