@@ -18,14 +18,14 @@ from services.notifier.http import WITHIN_S, Send
 from services.notifier.schedule import Over, Try, Wait, due, follows
 from shared.contracts import deliveries as contract
 from shared.contracts import envelope
-from shared.contracts.deliveries import Box, DeliveryTried, Result, parse_box
+from shared.contracts.deliveries import DeliveryResult, DeliverySlot, DeliveryTried, parse_delivery_slot
 from shared.contracts.evidence import Failure
 from shared.contracts.subjects import Slot
 from shared.errors import ContractError, DossierError, Refused
 from shared.runtime.aio import retry_unavailable
 from shared.runtime.deliveries import DeliveryHistory, encode_delivery, load_histories
-from shared.runtime.endpoints import Endpoint
-from shared.runtime.log import Delivery, Full, Log, Stored, Tasks
+from shared.runtime.endpoints import WebhookEndpoint
+from shared.runtime.log import Full, Log, Stored, TaskDelivery, Tasks
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ _UNREAD: Final = timedelta(hours=1)
 _GRACE_S: Final = WITHIN_S + 5.0
 
 
-def uncounted(_endpoint: str, _result: Result) -> None:
+def uncounted(_endpoint: str, _result: DeliveryResult) -> None:
     """Ignore an attempt: the default of `DeliveryContext.count`."""
 
 
@@ -50,7 +50,7 @@ class Where(Struct, frozen=True):
     send: Send
     now: Callable[[], datetime]
     public_url: str
-    count: Callable[[str, Result], None] = uncounted
+    count: Callable[[str, DeliveryResult], None] = uncounted
     """Hears of every try: of which endpoint, with what result."""
 
 
@@ -59,14 +59,14 @@ class Deliverer:
     concurrency.
     """
 
-    def __init__(self, endpoint: Endpoint, where: Where) -> None:
+    def __init__(self, endpoint: WebhookEndpoint, where: Where) -> None:
         self._endpoint = endpoint
         self._where = where
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop` is set; then wait up to `_GRACE_S` for the messages under way and cancel the rest."""
-        consumer = contract.teller(self._endpoint.name)
+        consumer = contract.endpoint_consumer(self._endpoint.name)
         async with self._where.deliveries.tasks(consumer, at_most=AT_ONCE) as tasks:
             closing = asyncio.create_task(_close_on(stop, tasks))
             try:
@@ -80,7 +80,7 @@ class Deliverer:
             finally:
                 await _cancelled(closing, *self._under_way)
 
-    async def _handle(self, delivery: Delivery, tasks: Tasks) -> None:
+    async def _handle(self, delivery: TaskDelivery, tasks: Tasks) -> None:
         """Process one request, then acknowledge it or return it with a delay. Log errors; raise
         none but cancellation.
         """
@@ -101,12 +101,12 @@ class Deliverer:
         finally:
             await tasks.release()
 
-    async def _told(self, delivery: Delivery) -> datetime | None:
+    async def _told(self, delivery: TaskDelivery) -> datetime | None:
         """Do the next step of a request. Return when to redeliver it, or `None` if nothing is left to do.
 
         A request that this release cannot decode is logged and redelivered after an hour.
         """
-        box = parse_box(delivery.message.subject)
+        box = parse_delivery_slot(delivery.message.subject)
         if box is None:
             return None
         handed = delivery.message
@@ -128,7 +128,7 @@ class Deliverer:
             case Try(n=n):
                 return await self._record(box, n, await self._tried(story, box, n))
 
-    async def _tried(self, story: DeliveryHistory, box: Box, n: int) -> DeliveryTried:
+    async def _tried(self, story: DeliveryHistory, box: DeliverySlot, n: int) -> DeliveryTried:
         """Make attempt `n` and return its record. Nothing is sent if the notification is moot or the endpoint answered
         410.
         """
@@ -143,7 +143,7 @@ class Deliverer:
         answer = await self._where.send(self._endpoint.url.get_secret_value(), headers, sent)
         return follows(delivery, n, answer, self._where.now())
 
-    async def _record(self, box: Box, n: int, tried: DeliveryTried) -> datetime | None:
+    async def _record(self, box: DeliverySlot, n: int, tried: DeliveryTried) -> datetime | None:
         """Fill the attempt's slot; return when the next attempt is due, `None` if there is none.
 
         If another notifier filled the slot first, return the present: look again at once. Raise `Refused` if the log
@@ -181,7 +181,7 @@ class Deliverer:
 
     async def _is_disabled(self) -> bool:
         """Return True if the newest recorded attempt of this endpoint was answered 410 Gone."""
-        newest = await self._where.deliveries.newest(contract.tries_of(self._endpoint.name))
+        newest = await self._where.deliveries.newest(contract.tried_subjects(self._endpoint.name))
         try:
             last = envelope.decode_record(newest.data) if newest else None
         except ContractError:
@@ -189,7 +189,7 @@ class Deliverer:
         return isinstance(last, DeliveryTried) and last.result == "disabled"
 
 
-def _say(box: Box, n: int, tried: DeliveryTried) -> None:
+def _say(box: DeliverySlot, n: int, tried: DeliveryTried) -> None:
     """Log the result of an attempt. The URL, which may be a secret, is never logged."""
     why = tried.error.message if tried.error else ""
     match tried.result:

@@ -15,9 +15,9 @@ from fastapi import FastAPI
 from starlette.responses import PlainTextResponse
 
 from services.coordinator.access.access import Access, AccessSettings
-from services.coordinator.api.runs import Api, routes
-from services.coordinator.http import rights
-from services.coordinator.http.rights import ANYONE, ROUTES, SOMEONE, Unlisted
+from services.coordinator.app import application, rights_of
+from services.coordinator.http.rights import ANYONE, SOMEONE, Right, Rights, UndeclaredRoute
+from services.coordinator.http.routes import routes_of
 from shared.contracts.access import Role
 from shared.contracts.evidence import Citation
 from shared.contracts.facts import FetchFound, PlanMade, StepOutcome, SynthesisWritten
@@ -67,6 +67,11 @@ class House:
         self.access = access
         self.app = app
 
+    @property
+    def rights(self) -> Mapping[tuple[str, str], Right]:
+        """The right of each route."""
+        return rights_of(self.app).table
+
     async def key(self, role: Role = "operator", name: str = "ann", **more: Any) -> dict[str, str]:
         """The header of a new key."""
         return shown(await created(self.log, name, role, **more))
@@ -108,15 +113,14 @@ async def a_house(
         working(memory, performs),
         entered(log, token=token) as access,
     ):
-        app = Api(
+        app = application(
             memory,
             dossier.coordinator,
             access,
-            digest_required=False,
-            trouble=lambda: None,
+            unready=lambda: None,
             deliveries=MemoryLog(),
             metrics=Metrics("coordinator"),
-        ).app()
+        )
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url=URL) as http:
             yield House(http, dossier, log, access, app)
@@ -139,14 +143,20 @@ def filled(path: str) -> str:
 async def test_every_route_of_the_application_is_in_the_table_and_every_row_is_a_route(tmp_path: Path):
 
     async with a_house(tmp_path) as house:
-        assert {(method, path) for method, path in routes(house.app) if method != "HEAD"} == set(ROUTES)
+        assert {(method, path) for method, path in routes_of(house.app) if method != "HEAD"} == set(house.rights)
 
 
-async def test_a_coordinator_with_a_route_that_nobody_listed_does_not_start(
+async def test_a_coordinator_with_a_route_without_a_right_does_not_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("services.coordinator.http.rights.ROUTES", {("GET", "/livez"): ANYONE})
-    with pytest.raises(Unlisted, match="POST /v1/runs"):
+    declare = Rights.declare
+
+    def forget(rights: Rights, method: str, path: str, right: Right) -> None:
+        if (method, path) != ("POST", "/v1/runs"):
+            declare(rights, method, path, right)
+
+    monkeypatch.setattr(Rights, "declare", forget)
+    with pytest.raises(UndeclaredRoute, match="POST /v1/runs"):
         async with a_house(tmp_path):
             pass
 
@@ -155,15 +165,15 @@ async def test_what_is_mounted_has_to_be_listed_too(tmp_path: Path):
 
     async with a_house(tmp_path) as house:
         house.app.mount("/pictures", PlainTextResponse("ok"))
-        with pytest.raises(Unlisted, match=r"GET /pictures/\{path:path\}"):
-            rights.check(routes(house.app))
+        with pytest.raises(UndeclaredRoute, match=r"GET /pictures/\{path:path\}"):
+            rights_of(house.app).check(routes_of(house.app))
         is_refused(await house.http.get("/pictures/x.css"), 401, "unauthenticated")
 
 
 async def test_nobody_gets_past_a_route_that_takes_somebody_without_a_key(tmp_path: Path):
 
     async with a_house(tmp_path) as house:
-        for (method, path), need in ROUTES.items():
+        for (method, path), need in house.rights.items():
             answer = await house.http.request(method, filled(path), content=b"{not json")
             if need == ANYONE:
                 assert answer.status_code != 401 or path == "/sign-in"
@@ -177,7 +187,7 @@ async def test_each_role_passes_where_the_table_lets_it_and_nowhere_else(tmp_pat
 
     async with a_house(tmp_path) as house:
         who = await house.key(role)
-        for (method, path), need in ROUTES.items():
+        for (method, path), need in house.rights.items():
             try:
                 async with asyncio.timeout(ENDLESS.get(path)):
                     answer = await house.http.request(method, filled(path), headers=who)
@@ -219,7 +229,7 @@ async def test_no_route_that_does_something_takes_a_session_without_its_token(tm
 
     async with a_house(tmp_path) as house:
         await house.sign_in(await created(house.log, "ann"))
-        unsafe = [(method, path) for (method, path), need in ROUTES.items() if method != "GET" and need != ANYONE]
+        unsafe = [(method, path) for (method, path), need in house.rights.items() if method != "GET" and need != ANYONE]
         assert len(unsafe) > 10
         for method, path in unsafe:
             for form in ({}, {"csrf": "x"}):

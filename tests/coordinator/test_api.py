@@ -12,8 +12,9 @@ import httpx2
 import msgspec
 import pytest
 
-from services.coordinator.api.runs import SEQUENCE, Api
+from services.coordinator.app import application
 from services.coordinator.engine.approvals import Approvals
+from services.coordinator.http.params import SEQUENCE
 from shared.contracts.evidence import Call, Citation, usage_of
 from shared.contracts.facts import FetchFound, PlanMade, StepOutcome, SynthesisWritten
 from shared.contracts.messages import Fill, Message
@@ -25,7 +26,7 @@ from shared.domain.decisions import Defaults
 from shared.domain.roles import local_principal
 from shared.errors import Unavailable
 from shared.runtime import clock
-from shared.runtime.log import Check, Filled
+from shared.runtime.log import Filled, LogCheck
 from shared.runtime.memory import MemoryLog
 from tests.access.entry import SHOWN, URL, entered
 from tests.coordinator.story import OTHER, SOURCE, report
@@ -109,20 +110,18 @@ def tell(
     async def all_of_it() -> None:
         memory, workers = log or MemoryLog(), Workers()
         performs = dict.fromkeys(("plan", "fetch", "synthesize"), workers.perform)
-        defaults = Defaults(digest_required=digest_required, writer=writer)
+        defaults = Defaults(digest_required=digest_required, writer=writer, rounds=rounds)
         async with (
             coordinating(memory, data, defaults=defaults) as dossier,
             working(memory, performs),
             entered() as access,
         ):
-            app = Api(
+            app = application(
                 memory,
                 dossier.coordinator,
                 access,
-                digest_required=digest_required,
-                trouble=lambda: memory.trouble,
-                rounds=rounds,
-            ).app()
+                unready=lambda: memory.trouble or dossier.coordinator.trouble,
+            )
             transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
             async with httpx2.AsyncClient(transport=transport, base_url=URL, headers=SHOWN) as http:
                 await story(User(http, dossier, workers))
@@ -898,7 +897,7 @@ def test_also_a_defect_carries_a_sequence(tmp_path: Path):
 class Late(MemoryLog):
     """A log whose followers hear of everything a moment late, as over a network."""
 
-    async def follow(self, after: int, *, check: Check | None = None) -> AsyncGenerator[Sequence[Message]]:
+    async def follow(self, after: int, *, check: LogCheck | None = None) -> AsyncGenerator[Sequence[Message]]:
         async with aclosing(super().follow(after, check=check)) as chunks:
             async for chunk in chunks:
                 await asyncio.sleep(0.02)

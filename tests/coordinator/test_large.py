@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
+import httpx2
 import pytest
 
-from services.coordinator.api.runs import Api
+from services.coordinator.app import application
 from shared.contracts import envelope
 from shared.contracts.envelope import MAX_BYTES, MAX_TEXT_BYTES
 from shared.contracts.evidence import Call, Citation, CitedSource, Claim, Passage, Report, Section, Source, usage_of
@@ -17,7 +18,7 @@ from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.domain.run import digest
 from shared.runtime.memory import MemoryLog
 from shared.service.worker import Perform
-from tests.access.entry import entered
+from tests.access.entry import SHOWN, URL, entered
 from tests.dossier import coordinating, run, working
 from tests.waiting import wait_until
 
@@ -100,8 +101,10 @@ def test_a_report_that_is_too_large_for_its_message_is_named_by_it(tmp_path: Pat
                 assert report.startswith("# What do cats do?")
                 assert len(report) > 1_000_000
                 async with entered() as access:
-                    api = Api(log, it.coordinator, access, digest_required=False, trouble=lambda: None)
-                    assert (await api.report("cats")).body.decode() == report
+                    app = application(log, it.coordinator, access, unready=lambda: None)
+                    transport = httpx2.ASGITransport(app)
+                    async with httpx2.AsyncClient(transport=transport, base_url=URL, headers=SHOWN) as http:
+                        assert (await http.get("/v1/runs/cats/report")).text == report
 
     run(story)
 
@@ -138,7 +141,7 @@ def test_a_text_that_is_gone_fails_its_step_and_no_other(tmp_path: Path):
                 await it.ask(f"What do {name} do?", run_id=name)
                 await it.until(name, "hold")
         subject = Slot("cats", "fetch", 1, 0).subject
-        lost = envelope.reference((await log.last([subject]))[subject].data)
+        lost = envelope.referenced_sha256((await log.last([subject]))[subject].data)
         del log._texts[lost]
         async with coordinating(log, tmp_path, name="rebuilt") as other:
             cats, dogs = await other.until("cats", "hold"), await other.until("dogs", "hold")
@@ -174,8 +177,8 @@ def test_what_evidence_has_no_room_for_holds_up_no_other_run(tmp_path: Path, mon
             await wait_until(lambda: self.takes)
             return await super().put(text)
 
-    monkeypatch.setattr("services.coordinator.engine.loop._FREEZE_S", 0.05)
-    monkeypatch.setattr("services.coordinator.engine.loop._FROZEN_AGAIN_S", 0.1)
+    monkeypatch.setattr("services.coordinator.engine.writer._PUT_TEXT_S", 0.05)
+    monkeypatch.setattr("services.coordinator.engine.leader._NO_ROOM_AGAIN_S", 0.1)
 
     async def story() -> None:
         log, work = NoTexts(), Large(finding=200_000)

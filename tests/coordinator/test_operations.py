@@ -9,9 +9,10 @@ import httpx2
 import pytest
 
 from services.coordinator.api.failures import SHOWN, Expected
-from services.coordinator.api.runs import SEQUENCE, Api
+from services.coordinator.app import application
+from services.coordinator.http.params import SEQUENCE
 from shared.contracts.subjects import APPROVED, ASKED, REQUESTED
-from shared.domain.deciders import describe_deciders
+from shared.domain.approval import describe_deciders
 from shared.errors import Terminal, Unavailable
 from shared.runtime.memory import MemoryLog
 from tests.access.entry import SHOWN as SHOWN_KEY
@@ -38,14 +39,13 @@ def tell(data: Path, story: Story, *, log: MemoryLog | None = None, expected: Ex
         memory, workers = log or MemoryLog(), Failing()
         performs = dict.fromkeys(("plan", "fetch", "synthesize"), workers.perform)
         async with coordinating(memory, data) as dossier, working(memory, performs), entered() as access:
-            app = Api(
+            app = application(
                 memory,
                 dossier.coordinator,
                 access,
-                digest_required=False,
-                trouble=lambda: None,
+                unready=lambda: None,
                 expected=expected or Expected(),
-            ).app()
+            )
             transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
             async with httpx2.AsyncClient(transport=transport, base_url=URL, headers=SHOWN_KEY) as http:
                 await story(User(http, dossier, workers))

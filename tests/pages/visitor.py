@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 from fastapi import FastAPI
 
-from services.coordinator.api.runs import Api
+from services.coordinator.app import application
 from shared.contracts.access import Role
 from shared.contracts.evidence import Citation, Source
 from shared.contracts.facts import FetchFound, PlanMade, StepOutcome, SynthesisWritten
@@ -229,13 +229,11 @@ def tell(
         keys, workers = MemoryLog(), Workers()
         performs = dict.fromkeys(("plan", "fetch", "synthesize"), workers.perform)
         async with (
-            coordinating(log, data, defaults=defaults or Defaults(rules=rules)) as dossier,
+            coordinating(log, data, defaults=defaults or Defaults(rules=rules, rounds=rounds)) as dossier,
             working(log, performs),
             entered(keys) as access,
         ):
-            app = Api(
-                log, dossier.coordinator, access, digest_required=False, trouble=lambda: None, rounds=rounds
-            ).app()
+            app = application(log, dossier.coordinator, access, unready=lambda: None)
             stage = Stage(dossier, app, keys, log, workers)
             try:
                 await story(stage)
