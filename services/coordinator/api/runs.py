@@ -8,11 +8,10 @@ from fastapi import Header, Query, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from services.coordinator.access.middleware import Caller
-from services.coordinator.engine.approvals import Approvals
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.projection import RunFilter
-from services.coordinator.engine.requests import RequestPublisher, run_id_of
 from services.coordinator.http import feed, problems
+from services.coordinator.http.commands import Commands
 from services.coordinator.http.params import (
     SEQUENCE,
     WAIT_S,
@@ -26,9 +25,9 @@ from services.coordinator.http.params import (
     Statuses,
     Text,
     checked_statuses,
+    locate_run,
 )
 from services.coordinator.http.presenters import summary, view
-from services.coordinator.http.problems import ProblemError
 from services.coordinator.http.reports import report_of
 from services.coordinator.http.routes import WRITES, Routes
 from shared.api.schemas import (
@@ -41,9 +40,6 @@ from shared.api.schemas import (
     RunPage,
     RunView,
 )
-from shared.contracts import requests
-from shared.contracts.requests import Extension, Revision, Ruling
-from shared.domain.judgement import Reject
 from shared.domain.run import Run
 from shared.domain.steps import Lateness, lateness
 from shared.runtime.log import Log
@@ -59,18 +55,10 @@ _APPROVES: Final = (
 class RunRoutes:
     """Routes of runs: ask, list, show, decide, extend and cancel."""
 
-    def __init__(
-        self,
-        log: Log,
-        coordinator: Coordinator,
-        publisher: RequestPublisher,
-        approvals: Approvals,
-        late_after: timedelta,
-    ) -> None:
+    def __init__(self, log: Log, coordinator: Coordinator, commands: Commands, late_after: timedelta) -> None:
         self._log = log
         self._coordinator = coordinator
-        self._publisher = publisher
-        self._approvals = approvals
+        self._commands = commands
         self._late_after = late_after
 
     def add_to(self, routes: Routes) -> None:
@@ -97,19 +85,8 @@ class RunRoutes:
         traceparent: Annotated[str | None, Header()] = None,
     ) -> Accepted:
         """Ask a question. Answers once the request is in the log. The same `Idempotency-Key` is the same run."""
-        run_id = run_id_of(idempotency_key)
-        request = _request(body, run_id, by=problems.acting_name(who, body.requested_by, "requested_by"))
-        seq = await self._publisher.submit(
-            request,
-            auth=who.auth,
-            rules=self._coordinator.rules,
-            once=bool(idempotency_key),
-            traceparent=traceparent,
-        )
-        location = f"/v1/runs/{run_id}"
-        response.headers["Location"] = location
-        response.headers[SEQUENCE] = str(seq)
-        return Accepted(run_id=run_id, location=location, sequence=seq)
+        run_id, seq = await self._commands.ask(body, who, key=idempotency_key, traceparent=traceparent)
+        return Accepted(run_id=run_id, location=locate_run(response, run_id, seq), sequence=seq)
 
     async def list_runs(
         self,
@@ -173,75 +150,25 @@ class RunRoutes:
         if_match: Annotated[str | None, Header()] = None,
     ) -> RunView:
         """Decide on a run. With `If-Match` or `digest`, only if that is still the digest of the evidence."""
-        digest = if_match.strip().removeprefix("W/").strip('"') if if_match else body.digest
-        ruling = _ruling(run_id, body, digest, by=problems.acting_name(who, body.by, "by"))
-        refusal, run = await self._approvals.submit(body.decision, ruling, who)
-        return self._ruled(run_id, refusal, run, response)
+        if if_match:
+            body.digest = if_match.strip().removeprefix("W/").strip('"')
+        return self._decided(await self._commands.decide(run_id, body, who), response)
 
     async def extend(self, run_id: RunId, body: NewExtension, who: Caller, response: Response) -> RunView:
         """Extend the deadline of a hold."""
-        wish = Extension(
-            run_id=run_id,
-            by=problems.acting_name(who, body.by, "by"),
-            deadline=body.deadline,
-            comment=body.comment,
-            digest=body.digest,
-        )
-        refusal, run = await self._approvals.extend(wish, who)
-        return self._ruled(run_id, refusal, run, response)
+        return self._decided(await self._commands.extend(run_id, body, who), response)
 
     async def cancel(self, run_id: RunId, who: Caller, response: Response, body: NewCancel | None = None) -> RunView:
         """End a run now. Refused if it has ended."""
-        body = body or NewCancel()
-        by = problems.acting_name(who, body.by, "by")
-        refusal, run = await self._approvals.submit("cancel", Ruling(run_id=run_id, by=by, comment=body.comment), who)
-        return self._ruled(run_id, refusal, run, response)
+        return self._decided(await self._commands.cancel(run_id, body or NewCancel(), who), response)
+
+    def _decided(self, run: Run, response: Response) -> RunView:
+        """The run in full; sets `Dossier-Sequence` to the sequence of the decision."""
+        response.headers[SEQUENCE] = str(run.seq)
+        return self._view(run)
 
     async def _run(self, run_id: str, since: int) -> Run:
         run = await self._coordinator.wait_until(run_id, since, lambda _: True, within_s=WAIT_S if since else 0)
         if run is None:
             raise problems.unknown_run(run_id)
         return run
-
-    def _ruled(self, run_id: str, refusal: Reject | None, run: Run | None, response: Response) -> RunView:
-        if refusal:
-            raise problems.rejected(refusal, run)
-        if run is None:
-            raise problems.unknown_run(run_id)
-        response.headers[SEQUENCE] = str(run.seq)
-        return self._view(run)
-
-
-def _ruling(run_id: str, body: NewApproval, digest: str | None, *, by: str) -> Ruling:
-    ruling = Ruling(
-        run_id=run_id,
-        by=by,
-        comment=body.comment,
-        digest=digest,
-        exclude=tuple(body.exclude),
-        max_cost_usd=body.max_cost_usd,
-    )
-    for_revisions = {"feedback": body.feedback, "queries_add": body.queries_add, "queries_drop": body.queries_drop}
-    if body.decision != "revise":
-        for field, value in for_revisions.items():
-            if value:
-                text = f"{field}: it goes with the decision revise, not {body.decision}."
-                raise ProblemError("invalid_field", text, run_id=run_id, field=field)
-        return ruling
-    revision = msgspec.convert(msgspec.to_builtins(ruling) | for_revisions, Revision)
-    requests.check_revision(revision)
-    return revision
-
-
-def _request(body: NewRun, run_id: str, *, by: str) -> requests.Request:
-    request = requests.Request(
-        q=body.q,
-        run_id=run_id,
-        approval=body.approval,
-        approval_timeout=body.approval_timeout,
-        max_cost_usd=body.max_cost_usd,
-        tools=tuple(body.tools),
-        requested_by=by,
-    )
-    requests.check_request(request)
-    return request
