@@ -1,11 +1,13 @@
 """The HTTP API of the coordinator."""
 
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Annotated, Final
 
 import msgspec
 from fastapi import Header, Query, Response
-from fastapi.responses import PlainTextResponse, StreamingResponse
+from fastapi.responses import PlainTextResponse
+from fastapi.sse import EventSourceResponse
 
 from services.coordinator.access.middleware import Caller
 from services.coordinator.engine.loop import Coordinator
@@ -67,7 +69,12 @@ class RunRoutes:
         routes.add("POST", "/v1/runs", self.create, "ask", refuses=asks, status=202)
         routes.add("GET", "/v1/runs", self.list_runs, "read")
         routes.add("GET", RUN, self.show, "read", refuses=("unknown_run",))
-        routes.add("GET", f"{RUN}/events", self.events, "read", refuses=("unknown_run",), response_model=EventPage)
+        routes.add(
+            *("GET", f"{RUN}/events", self.events, "read"),
+            refuses=("unknown_run",),
+            response_model=EventPage,
+            responses={204: {"description": "No Content: `Last-Event-ID` is the end of the run."}},
+        )
         reports = ("unknown_run", "no_report", "report_missing")
         routes.add("GET", f"{RUN}/report", self.report, "read", refuses=reports)
         routes.add("POST", f"{RUN}/approvals", self.approve, "decide", refuses=_APPROVES)
@@ -125,13 +132,18 @@ class RunRoutes:
         accept: Annotated[str, Header()] = "",
         last_event_id: Annotated[str | None, Header(pattern="^[0-9]{1,18}$")] = None,
         since: Since = 0,
-    ) -> EventPage | StreamingResponse:
-        """The facts of a run in order; live as server-sent events with `Accept: text/event-stream`."""
-        await self._run(run_id, since)
+    ) -> EventPage | Response:
+        """The facts of a run in order; live as server-sent events with `Accept: text/event-stream`.
+
+        The stream ends with the run. A reader whose `Last-Event-ID` is the run's end gets 204, and need not reconnect.
+        """
+        run = await self._run(run_id, since)
         after = int(last_event_id or 0)
         if "text/event-stream" in accept:
+            if feed.has_ended(run, after):
+                return Response(status_code=HTTPStatus.NO_CONTENT)
             stream = feed.event_stream(self._log, self._coordinator.fold, run_id, after=after)
-            return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+            return EventSourceResponse(stream, headers=feed.HEADERS)
         return EventPage(run_id=run_id, events=await feed.stored(self._log, run_id, after=after))
 
     async def report(self, run_id: RunId, accept: Annotated[str, Header()] = "", since: Since = 0) -> Response:

@@ -6,12 +6,14 @@ from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
 from fastapi import Depends, Query, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.sse import EventSourceResponse
 
 from services.coordinator.access.middleware import Caller
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.summary import Show
 from services.coordinator.http.commands import Commands
+from services.coordinator.http.feed import HEADERS
 from services.coordinator.http.params import WAIT_S, Code, Cursor, Text
 from services.coordinator.http.problems import REFUSALS, ProblemError, problem_of, unknown_run
 from services.coordinator.http.routes import Routes
@@ -107,7 +109,7 @@ class InboxPages:
         """The list alone, with all that is known by now: for pages that are open."""
         return self._shell.html(request, "list.html", **_listing(want, await self._lists.fresh(want)))
 
-    async def live(self, seen: Seen = 0) -> StreamingResponse:
+    async def live(self, seen: Seen = 0) -> EventSourceResponse:
         """Tells that there is something new since `seen`."""
         return events(self._hub, seen)
 
@@ -181,10 +183,9 @@ class InboxPages:
         )
 
 
-def events(hub: Hub, seen: int, run: str | None = None) -> StreamingResponse:
-    """What a page listens to."""
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(hub.events(seen, run), media_type="text/event-stream", headers=headers)
+def events(hub: Hub, seen: int, run: str | None = None) -> EventSourceResponse:
+    """Response with the server-sent events of `Hub.events`."""
+    return EventSourceResponse(hub.events(seen, run), headers=HEADERS)
 
 
 def _listing(want: Want, listed: Listed) -> dict[str, Any]:

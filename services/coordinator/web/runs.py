@@ -3,7 +3,8 @@
 from typing import Annotated, Final
 
 from fastapi import Path, Query, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.sse import EventSourceResponse
 
 from services.coordinator.access.middleware import Caller
 from services.coordinator.engine.loop import Coordinator
@@ -69,7 +70,7 @@ class RunPages:
         run = await self._known(run_id, at)
         return self._page(request, run, Notice("good", _DONE[done]) if done else None)
 
-    async def live(self, run_id: RunId, seen: Seen = 0) -> StreamingResponse:
+    async def live(self, run_id: RunId, seen: Seen = 0) -> EventSourceResponse:
         """Tells that the run has changed since `seen`."""
         await self._known(run_id)
         return events(self._hub, seen, run_id)
