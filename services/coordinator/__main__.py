@@ -24,7 +24,7 @@ from services.coordinator.telemetry.counters import FactCounters
 from services.coordinator.telemetry.gauges import Gauges
 from shared.api import local_token
 from shared.contracts.deliveries import DELIVERIES
-from shared.contracts.requests import duration_s
+from shared.contracts.requests import parse_duration_s
 from shared.contracts.subjects import ACCESS
 from shared.contracts.tokens import Tokens
 from shared.domain.approval import ApprovalRules
@@ -38,7 +38,7 @@ from shared.nats.jetstream import JetStreamLog
 from shared.runtime import clock
 from shared.runtime.aio import retry_unavailable, run_until
 from shared.runtime.settings import Settings
-from shared.service.app import Health, connect, probes, run, serve_health, serve_http, trouble
+from shared.service.app import Health, connect, probes, run, serve_health, serve_http, write_trouble
 from shared.telemetry.metrics import LogCollector
 from shared.telemetry.setup import Telemetry
 
@@ -109,7 +109,7 @@ async def _coordinate(process: _Process, log: JetStreamLog, projection: Projecti
     await run_until(stop, retry_unavailable(lambda: topology.ensure_lead(log.link, settings.limits)))
     await run_until(stop, retry_unavailable(lambda: topology.ensure_access(log.link, settings.limits)))
     defaults = Defaults(
-        duration_s(settings.approval_timeout),
+        parse_duration_s(settings.approval_timeout),
         settings.digest_required,
         settings.rounds,
         _writer(settings),
@@ -119,16 +119,16 @@ async def _coordinate(process: _Process, log: JetStreamLog, projection: Projecti
         log,
         projection,
         defaults=defaults,
-        set_up=lambda: topology.ensure(log.link, settings.limits),
+        set_up=lambda: topology.ensure_topology(log.link, settings.limits),
         observe=observer,
     )
-    late_after = timedelta(seconds=duration_s(settings.late_after))
+    late_after = timedelta(seconds=parse_duration_s(settings.late_after))
     access = Access(log.beside(ACCESS), _entry(settings))
     app = application(
         log,
         coordinator,
         access,
-        unready=lambda: trouble(log) or coordinator.trouble,
+        unready=lambda: write_trouble(log) or coordinator.trouble,
         expected=Expected(settings.attempts, late_after),
         deliveries=log.beside(DELIVERIES),
         observe=observer,
@@ -137,7 +137,7 @@ async def _coordinate(process: _Process, log: JetStreamLog, projection: Projecti
     figures = Gauges(log, coordinator, process.projection, late_after=late_after)
     process.telemetry.metrics.add(figures, figures.look)
     process.telemetry.metrics.add(LogCollector(log))
-    process.health.trouble = lambda: trouble(log) or coordinator.trouble
+    process.health.trouble = lambda: write_trouble(log) or coordinator.trouble
     async with asyncio.TaskGroup() as group:
         keeping_up = group.create_task(access.run())
         await run_until(stop, retry_unavailable(access.open))

@@ -27,7 +27,7 @@ from services.coordinator.web.shell import respond
 from services.coordinator.web.sign_in import SignInPages
 from services.coordinator.web.site import add_site
 from shared.runtime.log import Log
-from shared.service.app import readiness
+from shared.service.app import readiness_response
 from shared.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def _add_probes(routes: Routes, unready: Callable[[], str | None], metrics: Metr
         return PlainTextResponse("ok\n")
 
     async def readyz() -> Response:
-        return readiness(unready())
+        return readiness_response(unready())
 
     routes.add("GET", "/livez", livez, ANYONE)
     routes.add("GET", "/readyz", readyz, ANYONE)

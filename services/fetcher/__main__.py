@@ -16,7 +16,7 @@ from shared.contracts.tasks import FetchTask
 from shared.runtime.log import Log
 from shared.runtime.settings import Settings
 from shared.service.app import run_worker
-from shared.service.worker import Perform, performing
+from shared.service.worker import Perform, require_task_type
 
 if TYPE_CHECKING:
     from services.fetcher.web.pages import Pages
@@ -31,7 +31,7 @@ async def compose(tools: Mapping[str, Tool], settings: Settings, log: Log, stack
     if not tools.keys() <= LOCAL:
         pages = _pages(settings)
         stack.push_async_callback(pages.close)
-    return performing(FetchTask, Fetcher(tools, log, sources=settings.sources, pages=pages).perform)
+    return require_task_type(FetchTask, Fetcher(tools, log, sources=settings.sources, pages=pages).perform)
 
 
 def _pages(settings: Settings) -> "Pages":

@@ -27,7 +27,7 @@ from shared.domain.decisions import Defaults
 from shared.domain.roles import local_principal
 from shared.errors import Unavailable
 from shared.runtime import clock
-from shared.runtime.log import Check, Filled
+from shared.runtime.log import Filled, LogCheck
 from shared.runtime.memory import MemoryLog
 from tests.access.entry import SHOWN, URL, entered
 from tests.coordinator.story import OTHER, SOURCE, report
@@ -913,7 +913,7 @@ def test_also_a_defect_carries_a_sequence(tmp_path: Path):
 class Late(MemoryLog):
     """A log whose followers hear of everything a moment late, as over a network."""
 
-    async def follow(self, after: int, *, check: Check | None = None) -> AsyncGenerator[Sequence[Message]]:
+    async def follow(self, after: int, *, check: LogCheck | None = None) -> AsyncGenerator[Sequence[Message]]:
         async with aclosing(super().follow(after, check=check)) as chunks:
             async for chunk in chunks:
                 await asyncio.sleep(0.02)

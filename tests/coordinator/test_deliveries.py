@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from services.coordinator.app import application
-from shared.contracts.deliveries import Delivery, DeliveryAsked, DeliveryTried, Told
+from shared.contracts.deliveries import Delivery, DeliveryAsked, DeliveryTried, WebhookData
 from shared.contracts.evidence import Failure
 from shared.runtime import clock
 from shared.runtime.deliveries import MAX_ASKS, encode_delivery
@@ -29,7 +29,7 @@ class User:
 
     async def asked(self, delivery_id: str, *tried: DeliveryTried, ask: int = 1) -> Delivery:
         delivery = Delivery(*delivery_id.split("."))
-        told = Told(run_id=delivery.run, q="?")
+        told = WebhookData(run_id=delivery.run, q="?")
         boxes = [(delivery.asked(ask), DeliveryAsked(told=told, happened_at=AT, due=AT, fact_seq=1))]
         boxes += [(delivery.tried(ask, n), each) for n, each in enumerate(tried, 1)]  # type: ignore[misc]
         await self.log.fill([encode_delivery(subject, record, source="test", time=AT) for subject, record in boxes])

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from services.coordinator.engine import loop, pending
+from services.coordinator.engine import owed_writes, pending
 from services.coordinator.engine.divergence import Checkpoint
 from services.coordinator.engine.pending import PendingMessages
 from services.coordinator.engine.projection import Projection
@@ -99,7 +99,7 @@ def test_a_long_queue_is_answered_and_no_deadline_overtakes_a_decision_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: int, looks: int
 ):
     monkeypatch.setattr(pending, "IN_MEMORY", in_memory)
-    monkeypatch.setattr(loop, "_LOOKS_AT_ONCE", looks)
+    monkeypatch.setattr(owed_writes, "BATCH", looks)
     later = timedelta()
 
     def now() -> datetime:

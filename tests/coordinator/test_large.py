@@ -141,7 +141,7 @@ def test_a_text_that_is_gone_fails_its_step_and_no_other(tmp_path: Path):
                 await it.ask(f"What do {name} do?", run_id=name)
                 await it.until(name, "hold")
         subject = Slot("cats", "fetch", 1, 0).subject
-        lost = envelope.reference((await log.last([subject]))[subject].data)
+        lost = envelope.referenced_sha256((await log.last([subject]))[subject].data)
         del log._texts[lost]
         async with coordinating(log, tmp_path, name="rebuilt") as other:
             cats, dogs = await other.until("cats", "hold"), await other.until("dogs", "hold")
@@ -177,8 +177,8 @@ def test_what_evidence_has_no_room_for_holds_up_no_other_run(tmp_path: Path, mon
             await wait_until(lambda: self.takes)
             return await super().put(text)
 
-    monkeypatch.setattr("services.coordinator.engine.loop._FREEZE_S", 0.05)
-    monkeypatch.setattr("services.coordinator.engine.loop._FROZEN_AGAIN_S", 0.1)
+    monkeypatch.setattr("services.coordinator.engine.writer._PUT_TEXT_S", 0.05)
+    monkeypatch.setattr("services.coordinator.engine.leader._NO_ROOM_AGAIN_S", 0.1)
 
     async def story() -> None:
         log, work = NoTexts(), Large(finding=200_000)

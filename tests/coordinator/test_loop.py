@@ -28,7 +28,7 @@ from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.domain.decisions import Defaults
 from shared.domain.run import FOLD_VERSION
 from shared.errors import Transient
-from shared.runtime.log import Check
+from shared.runtime.log import LogCheck
 from shared.runtime.memory import MemoryLog
 from shared.service.worker import Perform
 from tests.coordinator.story import SOURCE, report
@@ -144,7 +144,7 @@ class Lagging(MemoryLog):
         self.flows = asyncio.Event()
         self.flows.set()
 
-    async def follow(self, after: int, *, check: Check | None = None) -> AsyncGenerator[Sequence[Message]]:
+    async def follow(self, after: int, *, check: LogCheck | None = None) -> AsyncGenerator[Sequence[Message]]:
         async with aclosing(super().follow(after, check=check)) as chunks:
             async for chunk in chunks:
                 await self.flows.wait()

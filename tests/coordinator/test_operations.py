@@ -12,7 +12,7 @@ from services.coordinator.api.failures import SHOWN, Expected
 from services.coordinator.app import application
 from services.coordinator.http.params import SEQUENCE
 from shared.contracts.subjects import APPROVED, ASKED, REQUESTED
-from shared.domain.deciders import describe_deciders
+from shared.domain.approval import describe_deciders
 from shared.errors import Terminal, Unavailable
 from shared.runtime.memory import MemoryLog
 from tests.access.entry import SHOWN as SHOWN_KEY

@@ -16,6 +16,7 @@ from shared.contracts.messages import Fill, Message
 from shared.contracts.subjects import KINDS, Slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.domain import owed as owed_module
+from shared.domain import steps
 from shared.domain.replay import replay
 from shared.domain.run import Run
 from shared.errors import Transient
@@ -50,7 +51,7 @@ def test_where_no_rule_changed_nothing_differs(histories: dict[str, list[Message
 
 
 def test_a_retry_that_would_come_later_is_named(histories: dict[str, list[Message]], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(owed_module, "_FIRST_RETRY_S", 10.0)
+    monkeypatch.setattr(steps, "_FIRST_RETRY_S", 10.0)
     assert touched(histories) == {"retried": {"task.plan.1.0.2", "task.plan.1.0.3", "task.plan.1.0.4"}}
 
 
@@ -125,7 +126,7 @@ STAGES = ("planning", "fetching", "hold", "writing")
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The release that runs waits so long between two attempts that a test sees it wait."""
-    monkeypatch.setattr(owed_module, "_FIRST_RETRY_S", 60.0)
+    monkeypatch.setattr(steps, "_FIRST_RETRY_S", 60.0)
 
 
 @asynccontextmanager

@@ -50,7 +50,7 @@ from tests.dossier import Dossier, coordinating, performers, working
 from tests.harness.waiting import PATIENCE_S
 
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-ROOT = traces.root_of(TRACE_ID, RUN)
+ROOT = traces.run_span_id(TRACE_ID, RUN)
 HELD = (accepted(), planned(), found(0), found(1), hold())
 
 
@@ -95,13 +95,13 @@ def test_the_wait_for_a_person_is_told_when_it_is_over_from_when_it_began(decisi
     [wait] = told(*HELD, decision).values()
     assert (wait.name, wait.began, wait.ended) == ("wait for decision", after(4), after(5))
     assert wait.attributes["dossier.decision"] == name
-    assert wait.id == traces.hold_of(TRACE_ID, RUN, 1)
+    assert wait.id == traces.hold_span_id(TRACE_ID, RUN, 1)
 
 
 def test_each_round_has_a_wait_of_its_own():
     again = (planned("more", round_=2), found(0, round_=2), hold(2))
     [wait] = told(*HELD, revised(), *again, approved(2)).values()
-    assert (wait.began, wait.id) == (after(8), traces.hold_of(TRACE_ID, RUN, 2))
+    assert (wait.began, wait.id) == (after(8), traces.hold_span_id(TRACE_ID, RUN, 2))
 
 
 def test_a_decision_that_nobody_waited_for_has_no_wait_and_a_cancel_ends_one():

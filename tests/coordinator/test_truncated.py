@@ -127,7 +127,7 @@ async def coordinating(server: NatsServer, projection: Path) -> AsyncGenerator[C
     async with connected(server) as log:
         await topology.ensure_lead(log.link, Limits())
         saved = Projection(projection)
-        set_up = lambda: topology.ensure(log.link, Limits())  # noqa: E731
+        set_up = lambda: topology.ensure_topology(log.link, Limits())  # noqa: E731
         coordinator = Coordinator(log, saved, defaults=Defaults(), set_up=set_up)
         running = asyncio.create_task(coordinator.run())
         try:
@@ -147,7 +147,7 @@ async def scene(folder: Path) -> AsyncGenerator[Scene]:
     server.start()
     try:
         async with connected(server) as log, connected(server) as of_workers:
-            await topology.ensure(log.link, Limits())
+            await topology.ensure_topology(log.link, Limits())
             async with working(of_workers, WELL):  # type: ignore[arg-type]
                 yield Scene(folder, log, server)
     finally:

@@ -28,7 +28,7 @@ from shared.contracts.topology import Limits, streams
 from shared.nats import topology
 from shared.nats.connection import Connection
 from shared.runtime import clock
-from shared.runtime.identity import NOBODY
+from shared.runtime.identity import NO_IDENTITY
 from shared.runtime.settings import Settings
 from tests.harness.children import Child
 from tests.harness.locked import Locked, run_dossier
@@ -61,7 +61,7 @@ def _untouched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def patient(url: str, tmp_path: Path, **more: Any) -> Patient:
-    return Patient((url,), NOBODY, Folder(tmp_path / "data"), **more)
+    return Patient((url,), NO_IDENTITY, Folder(tmp_path / "data"), **more)
 
 
 def test_a_dossier_that_is_well_has_no_fault_and_says_what_is_not_locked(tmp_path: Path):
@@ -177,7 +177,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Locked]:
 
 async def set_up(locked: Locked) -> None:
     link = await Connection.open(locked.urls, name="test", identity=locked.identity("coordinator"))
-    await topology.ensure(link, Limits())
+    await topology.ensure_topology(link, Limits())
     await link.close()
 
 

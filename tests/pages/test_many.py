@@ -24,7 +24,7 @@ from shared.contracts.messages import Fill, Message
 from shared.contracts.subjects import REQUESTED, Slot, live_writing
 from shared.domain.run import Run
 from shared.runtime import clock
-from shared.runtime.log import Check
+from shared.runtime.log import LogCheck
 from shared.runtime.memory import MemoryLog
 from shared.service.app import serve_http
 from tests.access.entry import SHOWN
@@ -84,7 +84,7 @@ class Counting(MemoryLog):
         async for message in super().history(pattern, after=after):
             yield message
 
-    async def follow(self, after: int, *, check: Check | None = None) -> AsyncGenerator[Sequence[Message]]:
+    async def follow(self, after: int, *, check: LogCheck | None = None) -> AsyncGenerator[Sequence[Message]]:
         self.reads["follow"] += 1
         async for chunk in super().follow(after, check=check):
             yield chunk

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.contracts.messages import Fill
-from shared.runtime.memory import MemoryLog, matches
+from shared.runtime.memory import MemoryLog, matches_subject
 from tests.waiting import wait_until
 
 
@@ -33,7 +33,7 @@ from tests.waiting import wait_until
     ],
 )
 def test_patterns_are_those_of_nats(pattern: str, subject: str, fits: bool):
-    assert matches(pattern, subject) is fits
+    assert matches_subject(pattern, subject) is fits
 
 
 async def test_messages_are_stored_at_the_time_of_the_clock_it_is_given():

@@ -78,7 +78,7 @@ async def test_setting_up_again_changes_nothing(url: str):
     async with opened(url) as log:
         await log.fill([Fill("research.run.r1.accepted", b"x")])
         before = await everything_that_is_set_up(log)
-        await topology.ensure(log.link, Limits())
+        await topology.ensure_topology(log.link, Limits())
         await topology.ensure_lead(log.link, Limits())
         await topology.ensure_access(log.link, Limits())
         assert await everything_that_is_set_up(log) == before
@@ -88,7 +88,7 @@ async def test_setting_up_again_changes_nothing(url: str):
 async def test_other_limits_change_the_consumers_that_are_there(url: str):
 
     async with opened(url, Limits(models=2, fetches=3)) as log:
-        await topology.ensure(log.link, Limits(models=7, fetches=1))
+        await topology.ensure_topology(log.link, Limits(models=7, fetches=1))
         call = f"CONSUMER.INFO.{RESEARCH}."
         limits = {kind: await info(log, call + kind, "config", "max_ack_pending") for kind in KINDS}
         assert limits == {"plan": 7, "fetch": 1, "synthesize": 7}
@@ -103,7 +103,7 @@ async def test_texts_of_an_earlier_release_are_kept_and_from_then_on_written_onc
     await topology.request_api(link, f"STREAM.CREATE.{EVIDENCE}", earlier)
     log = JetStreamLog(link)
     digest = await log.put("frozen")
-    await topology.ensure(link, Limits())
+    await topology.ensure_topology(link, Limits())
     assert await JetStreamLog(link).put("frozen") == digest
     assert not isinstance(parse_reply((await link.request(f"evidence.{digest}.0", b"another")).data), Stored)
     assert await log.get(digest) == "frozen"
@@ -118,7 +118,7 @@ async def test_an_election_can_begin_before_all_else_is_set_up(url: str):
     async with asyncio.timeout(PATIENCE_S), log.tasks("lead", at_most=1) as terms:
         [term] = await anext(aiter(terms))
         assert term.message.subject == "research.lead"
-        await topology.ensure(log.link, Limits())
+        await topology.ensure_topology(log.link, Limits())
         await in_flight(log, "lead", 1)
     await log.close()
 

@@ -98,7 +98,7 @@ def _case(run: Run, settings: Settings) -> Case:
         question=run.accepted.fact.q,
         outcome=run.status,
         degraded=degraded,
-        context={agent: roles.context(settings, agent) for agent in get_args(Agent)} if run.calls() else {},
+        context={agent: roles.context_tokens(settings, agent) for agent in get_args(Agent)} if run.calls() else {},
     )
 
 

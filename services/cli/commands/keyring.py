@@ -17,7 +17,7 @@ from services.cli.shell.terminal import Terminal, printable, user_name
 from shared.contracts import envelope
 from shared.contracts.access import AccessFact, Action, KeyCreated, KeyRevoked, Role
 from shared.contracts.messages import Fill
-from shared.contracts.requests import duration_s
+from shared.contracts.requests import parse_duration_s
 from shared.contracts.subjects import ACCESS, key_created, key_revoked
 from shared.contracts.topology import Limits
 from shared.domain import keys
@@ -28,7 +28,7 @@ from shared.errors import InvalidMessage
 from shared.nats import topology
 from shared.nats.jetstream import JetStreamLog
 from shared.runtime import clock
-from shared.runtime.identity import NOBODY, Identity
+from shared.runtime.identity import NO_IDENTITY, Identity
 from shared.runtime.log import Full, Log, Stored
 
 _SOURCE: Final = "dossier/keys"
@@ -77,7 +77,7 @@ class KeyStore:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, servers: Sequence[str], limits: Limits, identity: Identity = NOBODY
+        cls, servers: Sequence[str], limits: Limits, identity: Identity = NO_IDENTITY
     ) -> "AsyncGenerator[KeyStore]":
         """Connect, and make the stream where it is missing. Raises `Refusal` where no NATS answers."""
         link = await connected(servers, name="dossier-keys", identity=identity)
@@ -167,7 +167,7 @@ def _state(id_: str, ring: Keyring, now: datetime) -> State:
 
 def _seconds(text: str) -> float:
     try:
-        return duration_s(text)
+        return parse_duration_s(text)
     except InvalidMessage as error:
         raise Refusal(f"--expires: {text} is no time such as 12h or 90d, up to 366d.", code=MISUSED) from error
 

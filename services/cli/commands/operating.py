@@ -12,7 +12,7 @@ from services.cli.shell.refusal import FAILED, MISUSED, Refusal
 from services.cli.shell.terminal import Terminal, user_name
 from shared.api.schemas import RunView
 from shared.api.views import ForkPage
-from shared.contracts.requests import duration_s
+from shared.contracts.requests import parse_duration_s
 from shared.errors import InvalidMessage
 from shared.runtime import clock
 
@@ -137,7 +137,7 @@ def since(text: str | None) -> str | None:
     if text is None:
         return None
     try:
-        then = clock.now() - timedelta(seconds=duration_s(text, "--since"))
+        then = clock.now() - timedelta(seconds=parse_duration_s(text, "--since"))
     except InvalidMessage as error:
         raise Refusal(error.message, code=MISUSED) from error
     return then.isoformat().replace("+00:00", "Z")

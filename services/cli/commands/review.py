@@ -12,7 +12,7 @@ from services.cli.shell.api import Api, Verb
 from services.cli.shell.refusal import FAILED, MISUSED, Refusal
 from services.cli.shell.terminal import Terminal, user_name
 from shared.api.schemas import RunView
-from shared.contracts.requests import duration_s
+from shared.contracts.requests import parse_duration_s
 from shared.errors import InvalidMessage
 from shared.runtime import clock
 
@@ -109,7 +109,7 @@ async def extend(api: Api, terminal: Terminal, run_id: str, more: str, *, commen
     run = await _held(api, run_id)
     assert run.deadline
     try:
-        deadline = run.deadline + timedelta(seconds=duration_s(more, "DURATION"))
+        deadline = run.deadline + timedelta(seconds=parse_duration_s(more, "DURATION"))
     except (InvalidMessage, OverflowError) as error:
         raise Refusal(str(error), code=MISUSED) from error
     extended = await api.extend(run_id, deadline, by=user_name(), comment=comment)

@@ -12,7 +12,7 @@ from services.cli.shell.refusal import FAILED
 from services.cli.shell.running import run
 from services.cli.shell.settings import CliSettings
 from services.cli.shell.terminal import Terminal
-from shared.runtime.identity import NOBODY
+from shared.runtime.identity import NO_IDENTITY
 
 
 def doctor(
@@ -51,7 +51,7 @@ def _patient(known: CliSettings, folder: Folder, *, nats: str | None, monitor: s
     running = None if nats else folder.running()
     servers = tuple(nats.split(",")) if nats else running.nats if running else known.nats_url
     embedded = _embedded(running, folder) if running else None
-    identity = NOBODY if embedded else settings.identity(known, nats=nats)
+    identity = NO_IDENTITY if embedded else settings.identity(known, nats=nats)
     return Patient(servers, identity, folder, embedded, monitor)
 
 

@@ -125,7 +125,7 @@ def webhooks(settings: Settings) -> Sequence[Finding]:
         return [ok("webhooks", "nobody is told of holds, deadlines and ends")]
     try:
         names = [endpoint.name for endpoint in configuration.load_webhooks(settings.webhooks).endpoints]
-    except configuration.Misconfigured as error:
+    except configuration.InvalidWebhooks as error:
         return [fault("webhooks", str(error), "Correct it, and restart the notifier.")]
     return [ok("webhooks", f"{settings.webhooks} tells {some(names)}")]
 

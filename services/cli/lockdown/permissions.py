@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from shared.contracts.deliveries import DELIVERIES, NOTICES
+from shared.contracts.deliveries import DELIVERIES, NOTICES_CONSUMER
 from shared.contracts.subjects import (
     ACCESS,
     ACCESS_SECRET,
@@ -156,7 +156,7 @@ def _coordinator() -> Iterator[May]:
 
 
 def _notifier() -> Iterator[May]:
-    yield from _consumer(RESEARCH, NOTICES, "what happens to runs")
+    yield from _consumer(RESEARCH, NOTICES_CONSUMER, "what happens to runs")
     yield from _consumer(DELIVERIES, "*", "what endpoints are to be told")
     yield May(_direct(RESEARCH, f"{RUN}.*.accepted"), "who asked what")
     yield May(f"$JS.API.STREAM.MSG.GET.{RESEARCH}", "whether a hold still waits; the subject is in the body: any")

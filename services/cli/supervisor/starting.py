@@ -17,7 +17,7 @@ from services.cli.shell.terminal import Terminal, printable, user_name
 from services.cli.supervisor.logs import Notice
 from services.cli.supervisor.supervisor import supervised
 from shared.api import local_token
-from shared.nats.connection import without_password
+from shared.nats.connection import mask_passwords
 from shared.runtime.settings import Settings
 
 _NAME_WIDTH: Final = 11
@@ -71,7 +71,7 @@ def panel(setup: Setup, settings: Settings, running: Running, *, options: str) -
     table.add_column(overflow="fold")
     elsewhere = "" if not setup.nats else "  (runs elsewhere)"
     table.add_row("API", running.api)
-    table.add_row("NATS", Text.assemble(without_password(running.nats), (elsewhere, "dim")))
+    table.add_row("NATS", Text.assemble(mask_passwords(running.nats), (elsewhere, "dim")))
     table.add_row("Data", Text.assemble(str(setup.folder.path), (f"  (logs in {setup.folder.logs})", "dim")))
     table.add_row("Model", model(settings))
     table.add_row("Docs", docs(setup.docs or settings.docs))

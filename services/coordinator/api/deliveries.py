@@ -12,12 +12,19 @@ from services.coordinator.http.problems import ProblemError, acting_name
 from services.coordinator.http.routes import WRITES, Routes
 from shared.api.schemas import BY_WHOM, By
 from shared.api.views import AttemptView, DeliveryPage, DeliveryView
-from shared.contracts.deliveries import Delivery, EventType, first_asked, parse_box, parse_delivery
+from shared.contracts.deliveries import Delivery, EventType, first_asked_subjects, parse_delivery, parse_delivery_slot
 from shared.contracts.messages import Message
 from shared.contracts.subjects import TOKEN
 from shared.errors import Refused
 from shared.runtime import clock
-from shared.runtime.deliveries import AT_ONCE, MAX_ASKS, DeliveryHistory, State, encode_delivery, load_histories
+from shared.runtime.deliveries import (
+    MAX_ASKS,
+    MAX_HISTORIES,
+    DeliveryHistory,
+    DeliveryState,
+    encode_delivery,
+    load_histories,
+)
 from shared.runtime.log import Log
 
 SOURCE: Final = "dossier/coordinator"
@@ -57,7 +64,7 @@ class DeliveryRoutes:
         endpoint: Token | None = None,
         run_id: Token | None = None,
         event: Annotated[list[EventType] | None, Query()] = None,
-        state: Annotated[list[State] | None, Query()] = None,
+        state: Annotated[list[DeliveryState] | None, Query()] = None,
         cursor: Annotated[str | None, Query(pattern="^[0-9]{1,18}$")] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> DeliveryPage:
@@ -65,7 +72,7 @@ class DeliveryRoutes:
 
         `event` and `state` may be given more than once. A page may have fewer than `limit` and still a `next`.
         """
-        pattern = first_asked(endpoint or "*", run_id or "*")
+        pattern = first_asked_subjects(endpoint or "*", run_id or "*")
         end = (await self._log.end()).seq + 1
         before = min(int(cursor), end) if cursor else end
         found: list[DeliveryView] = []
@@ -87,14 +94,14 @@ class DeliveryRoutes:
         async for message in self._log.history(pattern, after=max(0, before - 1 - _PAGE)):
             if message.seq >= before:
                 break
-            if parse_box(message.subject):
+            if parse_delivery_slot(message.subject):
                 found.append(message)
         return found[::-1]
 
     async def _stories(self, asked: list[Message]) -> AsyncGenerator[tuple[int, DeliveryHistory]]:
         """The deliveries that these began, each with its place."""
-        for start in range(0, len(asked), AT_ONCE):
-            some = asked[start : start + AT_ONCE]
+        for start in range(0, len(asked), MAX_HISTORIES):
+            some = asked[start : start + MAX_HISTORIES]
             for message, story in zip(
                 some, await load_histories(self._log, map(_delivery, some), known=some), strict=True
             ):
@@ -128,7 +135,7 @@ class DeliveryRoutes:
 
 
 def _delivery(message: Message) -> Delivery:
-    box = parse_box(message.subject)
+    box = parse_delivery_slot(message.subject)
     assert box
     return box.delivery
 

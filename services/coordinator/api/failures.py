@@ -101,7 +101,7 @@ class FailureRoutes:
         )
 
     async def _seen(self, run: Run, messages: Sequence[tuple[int, str]]) -> Observations:
-        kinds: list[Kind] = sorted({step.kind for step in open_steps(run)})
+        kinds: list[Kind] = sorted({state.step.kind for state in open_steps(run)})
         lead, *queues = await asyncio.gather(*map(self._queue, (COORDINATOR_LEAD, *kinds)))
         return Observations(
             now=self._coordinator.now(),

@@ -13,7 +13,7 @@ from services.coordinator.api import examples
 from services.coordinator.http.routes import Routes
 from shared.api.schemas import Problem
 from shared.contracts import samples
-from shared.contracts.deliveries import EVENT_TYPES, EventType, Told
+from shared.contracts.deliveries import EVENT_TYPES, EventType, WebhookData
 from shared.contracts.evidence import Report
 from shared.contracts.schemas import schemas
 
@@ -105,7 +105,7 @@ def _webhook(event: EventType) -> Json:
             "type": {"const": event},
             "timestamp": {"type": "string", "format": "date-time"},
             "url": {"type": "string", "description": "The page of the run. Opening it decides nothing."},
-            "data": _ref(f"{_CONTRACT}{Told.__name__}"),
+            "data": _ref(f"{_CONTRACT}{WebhookData.__name__}"),
         },
     }
     headers = ("webhook-id", "webhook-timestamp", "webhook-signature")
@@ -147,7 +147,7 @@ def _report_content() -> Json:
 
 def _contract_schemas() -> Json:
     template = f"#/components/schemas/{_CONTRACT}{{name}}"
-    return {f"{_CONTRACT}{name}": schema for name, schema in schemas([Report, Told], template).items()}
+    return {f"{_CONTRACT}{name}": schema for name, schema in schemas([Report, WebhookData], template).items()}
 
 
 def _ref(name: str) -> Json:

@@ -17,7 +17,7 @@ from shared.contracts.facts import (
 from shared.contracts.subjects import ASKED, COMPLETED, REQUESTED, Slot, Step
 from shared.domain.run import Recorded, Run
 from shared.telemetry import genai
-from shared.telemetry.attempts import messaging
+from shared.telemetry.attempts import messaging_attributes
 from shared.telemetry.tracing import Attribute, Span
 
 DECIDED: Final[dict[type, str]] = {
@@ -39,7 +39,7 @@ def spans(run: Run, it: Recorded, now: datetime) -> Iterator[Span]:
         case TaskIssued():
             assert it.slot.kind
             step = Step(run.id, it.slot.kind, it.slot.round, it.slot.index)
-            attributes = messaging("send", step, it.slot.attempt)
+            attributes = messaging_attributes("send", step, it.slot.attempt)
             name = f"send task.{step.kind}"
             yield Span(name=name, kind="producer", began=it.time, ended=max(now, it.time), attributes=attributes)
         case DecisionApproved() | DecisionRejected() | DecisionRevised() | DecisionExpired():
@@ -57,11 +57,11 @@ def _wait(run: Run, it: Recorded, decision: str, via: str) -> Iterator[Span]:
     """The wait for a person, from the hold until now; none where it was decided before there was anything to see."""
     number = it.slot.round or run.round
     hold = run.in_round(number).hold
-    trace = traces.parse(run.traceparent)
+    trace = traces.parse_traceparent(run.traceparent)
     if hold is None or trace is None:
         return
     attributes: dict[str, Attribute] = {
-        genai.RUN: run.id,
+        genai.RUN_ID: run.id,
         "dossier.round": number,
         "dossier.decision": decision,
         "dossier.decision.via": via,
@@ -73,18 +73,18 @@ def _wait(run: Run, it: Recorded, decision: str, via: str) -> Iterator[Span]:
         began=hold.at,
         ended=max(it.time, hold.at),
         attributes=attributes,
-        id=traces.hold_of(trace.trace_id, run.id, number),
+        id=traces.hold_span_id(trace.trace_id, run.id, number),
     )
 
 
 def _whole(run: Run, ended: RunCompleted, now: datetime) -> Iterator[Span]:
     """The run itself, from its acceptance to its end: what all its other spans stand under."""
-    trace = traces.parse(run.traceparent)
+    trace = traces.parse_traceparent(run.traceparent)
     if trace is None or run.accepted is None:
         return
-    name, attributes = genai.workflow("research")
+    name, attributes = genai.workflow_span("research")
     more: dict[str, Attribute] = {
-        genai.RUN: run.id,
+        genai.RUN_ID: run.id,
         "dossier.outcome": ended.outcome,
         "dossier.rounds": run.round,
         "dossier.model_calls": ended.usage.calls,
@@ -98,7 +98,7 @@ def _whole(run: Run, ended: RunCompleted, now: datetime) -> Iterator[Span]:
         ended=max(now, run.accepted.at),
         attributes={**attributes, **more},
         error="failed" if ended.outcome == "failed" else "",
-        id=traces.root_of(trace.trace_id, run.id),
+        id=traces.run_span_id(trace.trace_id, run.id),
     )
 
 
@@ -110,7 +110,7 @@ def _message(operation: str, subject: str, it: Recorded, now: datetime) -> Span:
         "messaging.operation.type": operation,
         "messaging.destination.name": subject,
         "messaging.message.id": Slot(it.slot.run, it.slot.name).subject,
-        genai.RUN: it.slot.run,
+        genai.RUN_ID: it.slot.run,
     }
     kind = "producer" if operation == "send" else "consumer"
     name = f"{operation} {subject}"

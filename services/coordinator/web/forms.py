@@ -80,7 +80,7 @@ def new_approval(form: Form, digest: str, sources: Collection[str] = ()) -> NewA
 def new_extension(form: Form) -> NewExtension:
     """More time, from the deadline on that the page shows: sent twice, it is given once."""
     digest = _digest(form.text("digest"))
-    more = timedelta(seconds=requests.duration_s(form.text("more"), "more"))
+    more = timedelta(seconds=requests.parse_duration_s(form.text("more"), "more"))
     try:
         deadline = datetime.fromisoformat(form.text("deadline")) + more
     except (ValueError, OverflowError) as error:
