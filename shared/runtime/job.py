@@ -1,4 +1,4 @@
-"""One task in a worker's hand, taken apart. Pure but for a word in the log about what cannot be read."""
+"""One task taken by a worker, parsed. Pure, except that unreadable tasks are logged."""
 
 import logging
 from collections.abc import Callable
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 class Job(Struct, frozen=True, eq=False):
-    """One task in hand, `since` when by the loop's clock."""
+    """One task in progress; `since` is its beginning in loop time."""
 
     delivery: TaskDelivery
     since: float
@@ -40,9 +40,9 @@ class Job(Struct, frozen=True, eq=False):
 
 
 def parse_job(delivery: TaskDelivery, message: Message, *, since: float) -> Job | None:
-    """The task taken apart; `None` for what this release cannot read.
+    """Return the job of a task, or log an error and return `None` if this release cannot read it.
 
-    That stays unacknowledged: it comes again after `ACK_WAIT_S`, perhaps to a newer worker.
+    An unreadable task stays unacknowledged: it is handed out again after `ACK_WAIT_S`, perhaps to a newer worker.
     """
     slot = parse_slot(message.subject)
     try:
@@ -58,19 +58,21 @@ def parse_job(delivery: TaskDelivery, message: Message, *, since: float) -> Job 
 
 
 def has_reference(message: Message) -> bool:
-    """Whether the data of a message is elsewhere, and not fetched yet."""
+    """Return True if the data of a message is a text in `EVIDENCE` that is not loaded yet."""
     return message.text is None and envelope.referenced_sha256(message.data) is not None
 
 
 def missing_text(message: Message) -> GiveUp:
-    """What follows from a task whose text is not to be had."""
+    """Return the failure of a task whose text is missing or damaged."""
     sha256 = envelope.referenced_sha256(message.data)
     text = f"The data of the task is the text {sha256}, which is missing from EVIDENCE or damaged there."
     return GiveUp(Failure("text_missing", text))
 
 
 def result_slots(job: Job) -> set[str]:
-    """The boxes each of which, if full, makes this job pointless."""
+    """Subjects of the slots of which each, if full, makes this job pointless: outcome, failure of the attempt, end of
+    the run.
+    """
     return {
         job.step.outcome.subject,
         job.step.attempt(job.attempt).subject,
@@ -93,7 +95,9 @@ _OUTCOMES: Final[dict[Kind, tuple[type, ...]]] = {
 
 
 def check_outcome(kind: Kind, outcome: StepOutcome) -> StepOutcome:
-    """The outcome, which must be one of this kind of step: any other would park its run for ever."""
+    """Return `outcome`. Raises `TypeError` if it is not one of this kind of step, since that would block its run for
+    ever.
+    """
     if not isinstance(outcome, _OUTCOMES[kind]):
         raise TypeError(f"A {type(outcome).__name__} is no outcome of {kind}.")
     return outcome
@@ -103,7 +107,7 @@ FAILED_TYPES: Final = (PlanFailed, FetchFailed, SynthesisFailed)
 
 
 def failed_outcome(task: Task, error: Failure) -> StepOutcome:
-    """The outcome that says that a task failed."""
+    """Return the failed outcome of a task."""
     match task:
         case PlanTask():
             return PlanFailed(error=error)

@@ -142,11 +142,11 @@ def take_a_young_first_delivery_for_fresh(patch: pytest.MonkeyPatch) -> None:
     def is_young(self: Horizon, message: Message, deliveries: int) -> bool:
         return deliveries == 1 and abs((clock.now() - message.time).total_seconds()) < 1.0
 
-    patch.setattr(Horizon, "admits", is_young)
+    patch.setattr(Horizon, "admit", is_young)
 
 
 def keep_the_horizon_over_a_restart_of_the_server(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Horizon, "forgotten", lambda self: None)
+    patch.setattr(Horizon, "reset", lambda self: None)
 
 
 def never_let_go(patch: pytest.MonkeyPatch) -> None:
