@@ -7,7 +7,7 @@ nats-py that are known to have them.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ _CONTROL: Final = b"NATS/1.0 "
 """What the block of a control message begins with; its code and what it says follow."""
 _ACK: Final = "$JS.ACK."
 _CANCELS: Final = 5
+_DRAIN_S: Final = 2.0
 
 
 class Incoming:
@@ -79,6 +80,27 @@ class Receiver:
         raise NotImplementedError(f"{message!r} came by nats-py's queue.")
 
     __call__ = func
+
+
+class Subscription:
+    """A subscription to a subject, until closed."""
+
+    def __init__(self, unsubscribe: Callable[[], Awaitable[None]], drain: Callable[[], Awaitable[None]]) -> None:
+        self._unsubscribe = unsubscribe
+        self._drain = drain
+
+    async def close(self) -> None:
+        """Unsubscribe. Messages on their way are lost."""
+        with contextlib.suppress(NatsError):
+            await self._unsubscribe()
+
+    async def drain(self) -> None:
+        """Unsubscribe after receiving the messages that the server has sent by then; at most `_DRAIN_S` seconds."""
+        try:
+            async with asyncio.timeout(_DRAIN_S):
+                await self._drain()
+        except (NatsError, TimeoutError):
+            await self.close()
 
 
 class Client(NatsClient):

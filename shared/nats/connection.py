@@ -5,10 +5,9 @@ the start. Nothing is queued while disconnected: nats-py would send it later, wh
 """
 
 import asyncio
-import contextlib
 import logging
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from itertools import takewhile
 from typing import Final, NamedTuple
 
@@ -16,7 +15,7 @@ from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
 
 from shared.errors import TooLarge, Unavailable
-from shared.nats.client import Client, Encrypted, Incoming, Receive, Receiver, cancellable, wait_at_most
+from shared.nats.client import Client, Encrypted, Incoming, Receive, Receiver, Subscription, cancellable, wait_at_most
 from shared.runtime.identity import NO_IDENTITY, Identity
 
 logger = logging.getLogger(__name__)
@@ -25,33 +24,11 @@ REPLY_TIMEOUT_S: Final = 5.0
 """How long a healthy server may take to answer; a leader election takes longer and is met by trying again."""
 
 _SWEEP_S: Final = 0.5
-_DRAIN_S: Final = 2.0
 _RECONNECT_S: Final = 0.2
 _PASSWORD: Final = re.compile(r"(?<=://)[^@/]+(?=@)")
 _NO_VERSION: Final = (0, 0, 0)
 """What nats-py calls the version of the server that it is between two connections with."""
 _NO_HEADERS: Final[Mapping[str, str]] = {}
-
-
-class Subscription:
-    """A subscription to a subject, until closed."""
-
-    def __init__(self, unsubscribe: Callable[[], Awaitable[None]], drain: Callable[[], Awaitable[None]]) -> None:
-        self._unsubscribe = unsubscribe
-        self._drain = drain
-
-    async def close(self) -> None:
-        """Unsubscribe. Messages on their way are lost."""
-        with contextlib.suppress(NatsError):
-            await self._unsubscribe()
-
-    async def drain(self) -> None:
-        """Unsubscribe after receiving the messages that the server has sent by then; at most `_DRAIN_S` seconds."""
-        try:
-            async with asyncio.timeout(_DRAIN_S):
-                await self._drain()
-        except (NatsError, TimeoutError):
-            await self.close()
 
 
 class _Expected(NamedTuple):

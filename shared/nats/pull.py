@@ -13,8 +13,8 @@ from typing import Final
 import msgspec
 
 from shared.errors import Unavailable
-from shared.nats.client import Incoming
-from shared.nats.connection import Connection, Subscription
+from shared.nats.client import Incoming, Subscription
+from shared.nats.connection import Connection
 
 _EXPIRES_S: Final = 60.0
 _HEARTBEAT_S: Final = 2.0

@@ -5,13 +5,12 @@ It writes first and acknowledges second: after a crash in between, the task come
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
-from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.evidence import Call, Failure
 from shared.contracts.facts import (
@@ -22,25 +21,19 @@ from shared.contracts.facts import (
     calls_of,
     with_prior_calls,
 )
-from shared.contracts.messages import Fill, Message
-from shared.contracts.subjects import LIVE_CANCELLED, Kind, Slot, Step, parse_slot
+from shared.contracts.messages import Fill
+from shared.contracts.subjects import LIVE_CANCELLED, Kind, Slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task, with_remaining_budget
 from shared.contracts.topology import ACK_WAIT_S
 from shared.errors import DossierError, Refused, Terminal, Unavailable
 from shared.runtime import clock, dataref, live_text, transcript
-from shared.runtime.aio import retry_unavailable
 from shared.runtime.job import (
-    FAILED_OUTCOMES,
     FAILED_TYPES,
     Job,
     check_outcome,
     failed_outcome,
-    has_reference,
-    missing_text,
-    parse_job,
-    result_slots,
 )
-from shared.runtime.log import Log, TaskDelivery, Tasks
+from shared.runtime.log import Log, Tasks
 from shared.runtime.retry_policy import (
     GiveUp,
     Retry,
@@ -52,6 +45,7 @@ from shared.runtime.retry_policy import (
     paid_calls,
     write_failure,
 )
+from shared.service.intake import TaskIntake
 from shared.telemetry.attempts import AttemptObserver, AttemptRecorder, NullAttemptObserver
 
 logger = logging.getLogger(__name__)
@@ -108,6 +102,11 @@ class Worker:
         self._paid: dict[Job, tuple[Call, ...]] = {}
         """The model calls that each job has paid for so far, to no outcome yet."""
         self._stopping = False
+        self._intake = TaskIntake(log, kind, policy, in_hand=self._in_hand)
+
+    def _in_hand(self) -> set[int]:
+        """Return the sequences of the tasks in progress."""
+        return {job.delivery.message.seq for job in self._jobs.values()}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then finish within `grace_s` seconds what can be finished and give back
@@ -119,7 +118,7 @@ class Worker:
                 for aide in (self._renew(), self._heed_cancels(), _close_when_stopped(stop, tasks))
             ]
             async for deliveries in tasks:
-                for delivery in await self._open(deliveries, tasks):
+                for delivery in await self._intake.open(deliveries, tasks):
                     self._start(delivery, tasks)
             await self._finish()
             for aide in aides:
@@ -131,75 +130,8 @@ class Worker:
         self._jobs[task] = job
         task.add_done_callback(self._jobs.pop)
 
-    async def _open(self, deliveries: Sequence[TaskDelivery], tasks: Tasks) -> list[Job]:
-        """Return the jobs that are still to be done. Jobs already answered are acknowledged, unreadable ones passed
-        over.
-        """
-        read = [
-            (delivery, await self._whole(delivery.message) if has_reference(delivery.message) else delivery.message)
-            for delivery in deliveries
-        ]
-        now = asyncio.get_running_loop().time()
-        jobs = [job for delivery, message in read if (job := parse_job(delivery, message, since=now))]
-        if len(jobs) < len(read):
-            ours = {job.delivery for job in jobs}
-            await self._pass_over([each for each in read if each[0] not in ours], tasks)
-        jobs = await self._not_in_hand(jobs, tasks)
-        answered = await self._answered([job for job in jobs if not job.delivery.fresh])
-        settled = [job for job in jobs if answered and result_slots(job) & answered]
-        for job in settled:
-            await job.delivery.ack()
-        await tasks.release(len(settled))
-        return [job for job in jobs if job not in settled] if settled else jobs
-
-    async def _not_in_hand(self, jobs: Sequence[Job], tasks: Tasks) -> list[Job]:
-        """Return each task once, without those in progress here: a task may come again while this process
-        stood still.
-        """
-        in_hand = {job.delivery.message.seq for job in self._jobs.values()}
-        once = {job.delivery.message.seq: job for job in jobs if job.delivery.message.seq not in in_hand}
-        if len(once) < len(jobs):
-            await tasks.release(len(jobs) - len(once))
-        return list(once.values())
-
-    async def _whole(self, message: Message) -> Message:
-        """Return the message with its data loaded; waits while NATS is unavailable."""
-        return await retry_unavailable(lambda: dataref.load_text(self._log, message))
-
-    async def _pass_over(self, unread: Sequence[tuple[TaskDelivery, Message]], tasks: Tasks) -> None:
-        """Leave unreadable tasks to a newer worker. Fail the step if its data is missing or it was handed out too
-        often.
-        """
-        for delivery, message in unread:
-            slot = parse_slot(message.subject)
-            given_up = (
-                missing_text(message)
-                if has_reference(message)
-                else give_up_abandoned(delivery.deliveries, self._policy)
-            )
-            if slot and slot.kind and given_up:
-                step = Step(slot.run, slot.kind, slot.round, slot.index)
-                fact = FAILED_OUTCOMES[slot.kind](given_up.error)
-                event = Event(fact, f"dossier/{self._kind}", clock.now())
-                await self._log.fill([Fill(step.outcome.subject, envelope.encode(step.outcome, event))])
-                await delivery.ack()
-        await tasks.release(len(unread))
-
-    async def _answered(self, jobs: Sequence[Job]) -> set[str]:
-        """Return the full ones among the slots that make these jobs pointless. Retries while NATS is unavailable."""
-        subjects = {subject for job in jobs for subject in result_slots(job)}
-        while subjects:
-            try:
-                return set(await self._log.last(sorted(subjects)))
-            except Unavailable as error:
-                logger.warning("Cannot read what is done already: %s", error, extra={"event": "task.unread"})
-                await asyncio.sleep(0.5)
-        return set()
-
     async def _handle(self, job: Job, tasks: Tasks) -> None:
-        """Bring one task to exactly one end: its outcome, or a failed attempt that another may follow. Never raises an
-        error.
-        """
+        """Bring one task to exactly one end: its outcome, or a failed attempt that another may follow."""
         self._performing.add(job)
         self._paid[job] = ()
         transcript.begin_transcript()

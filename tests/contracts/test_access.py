@@ -12,7 +12,7 @@ from shared.contracts.access import AccessFact, KeyCreated, KeyRevoked, SecretSe
 from shared.contracts.facts import DecisionApproved
 from shared.contracts.subjects import ACCESS_SECRET, ACCESS_SUBJECTS, Slot, key_created, key_revoked
 from shared.errors import Unreadable
-from shared.runtime.memory import matches_subject
+from shared.runtime.memory_tasks import matches_subject
 from tests.contracts.test_golden import says
 
 FOLDER = Path(__file__).parent / "golden" / "v1" / "access"

@@ -23,6 +23,7 @@ from shared.domain.run import Entry, Recorded, Round, Run
 from shared.nats.horizon import Horizon
 from shared.runtime import clock
 from shared.service import worker
+from shared.service.intake import TaskIntake
 from shared.service.worker import Job, Worker
 from tests.simulation.telling import first_broken
 
@@ -135,7 +136,7 @@ def never_read_whether_it_is_done(patch: pytest.MonkeyPatch) -> None:
     async def unread(self: Worker, jobs: Sequence[Job]) -> set[str]:
         return set()
 
-    patch.setattr(Worker, "_answered", unread)
+    patch.setattr(TaskIntake, "_answered", unread)
 
 
 def take_a_young_first_delivery_for_fresh(patch: pytest.MonkeyPatch) -> None:
