@@ -200,10 +200,10 @@ def _examples() -> Json:
     stored = [envelope.encode(slot, samples.event(fact, index)) for index, (slot, fact) in enumerate(samples.FACTS)]
     source, time, invalid = "dossier/example", samples.AT, f"{INVALID}.{samples.REFUSED.seq}"
     stored += [
-        envelope.encode_record(subject, record, run=samples.RUN, source=source, time=time)
+        envelope.encode_message(subject, record, run=samples.RUN, source=source, time=time)
         for subject, record in samples.RECORDS
     ]
-    stored.append(envelope.encode_refusal(invalid, samples.REFUSED, source=source, time=time))
+    stored.append(envelope.encode_message(invalid, samples.REFUSED, source=source, time=time))
     return {message["type"]: message for message in map(json.loads, stored)}
 
 

@@ -7,17 +7,17 @@ that is its data.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from hashlib import sha256
-from typing import Annotated, Final, get_args
+from typing import Annotated, Final, TypeVar, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from shared.contracts.access import AccessFact
 from shared.contracts.deliveries import Record
-from shared.contracts.facts import Fact, LogTruncated, RequestRefused
+from shared.contracts.facts import Fact
 from shared.contracts.subjects import Slot
 from shared.errors import InvalidMessage, TooLarge, UnknownType, Unreadable
 
@@ -40,6 +40,7 @@ class Event(Struct, frozen=True):
     traceparent: str | None = None
 
 
+_Data = TypeVar("_Data")
 _NO_DATA: Final = Raw()
 _DATAREF: Final = re.compile(r"evidence:([0-9a-f]{64})")
 _REFERS: Final = b'dataref":"evidence:'
@@ -139,43 +140,31 @@ def referenced_sha256(message: bytes) -> str | None:
     return named[1] if named else None
 
 
-def encode_refusal(subject: str, refusal: RequestRefused, *, source: str, time: datetime) -> bytes:
-    """Return the message for `research.invalid.<seq>`."""
+def encode_message(subject: str, data: Struct, *, source: str, time: datetime, run: str | None = None) -> bytes:
+    """Return the message that stores `data` on `subject`, for all that is no fact of a run's slot.
+
+    `data` is a refusal, a truncation, or a record of `DELIVERIES` or `ACCESS`; `run` is the run that it belongs to.
+    """
     envelope = _Envelope(
-        id=subject, source=source, type=_type_of(RequestRefused), time=time, data=Raw(_encode(refusal))
+        id=subject, source=source, type=_type_of(type(data)), subject=run or UNSET, time=time, data=Raw(_encode(data))
     )
     return _encode(envelope)
 
 
-def encode_truncation(subject: str, truncation: LogTruncated, *, source: str, time: datetime) -> bytes:
-    """Return the message for `research.log.truncated.<last_seq>`."""
-    data = Raw(_encode(truncation))
-    return _encode(_Envelope(id=subject, source=source, type=_type_of(LogTruncated), time=time, data=data))
-
-
-def encode_record(subject: str, record: Record, *, run: str, source: str, time: datetime) -> bytes:
-    """Return the message that fills a slot of `DELIVERIES`."""
-    data = Raw(_encode(record))
-    return _encode(_Envelope(id=subject, source=source, type=_type_of(type(record)), subject=run, time=time, data=data))
-
-
 def decode_record(message: bytes) -> Record:
     """Return the record in a slot of `DELIVERIES`. Raises `Unreadable`."""
-    try:
-        return _decode_record(_decode_envelope(message).data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Unreadable(str(error)) from error
-
-
-def encode_access(subject: str, fact: AccessFact, *, source: str, time: datetime) -> bytes:
-    """Return the message that fills a slot of `ACCESS`."""
-    return _encode(_Envelope(id=subject, source=source, type=_type_of(type(fact)), time=time, data=Raw(_encode(fact))))
+    return _decode_data(message, _decode_record)
 
 
 def decode_access(message: bytes) -> AccessFact:
     """Return the fact in a slot of `ACCESS`. Raises `Unreadable`, also for a type that this release does not know."""
+    return _decode_data(message, _decode_access)
+
+
+def _decode_data(message: bytes, decode_data: Callable[[Raw], _Data]) -> _Data:
+    """Return the decoded data of a message. Raises `Unreadable`."""
     try:
-        return _decode_access(_decode_envelope(message).data)
+        return decode_data(_decode_envelope(message).data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Unreadable(str(error)) from error
 

@@ -5,17 +5,7 @@ from typing import Final
 
 from shared.contracts.deliveries import Delivery, DeliveryAsked, DeliveryTried, Record, WebhookData
 from shared.contracts.envelope import Event
-from shared.contracts.evidence import (
-    Citation,
-    CitedSource,
-    Claim,
-    Failure,
-    Passage,
-    Report,
-    Section,
-    Source,
-    Usage,
-)
+from shared.contracts.evidence import Citation, CitedSource, Claim, Failure, Passage, Report, Section, Source, Usage
 from shared.contracts.facts import (
     DecisionApproved,
     Fact,

@@ -60,4 +60,3 @@ class Model(Protocol):
 
     async def aclose(self) -> None:
         """Close connections."""
-        ...

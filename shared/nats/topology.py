@@ -12,11 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.contracts.subjects import (
-    ACCESS,
-    COORDINATOR_LEAD,
-    RESEARCH,
-)
+from shared.contracts.subjects import ACCESS, COORDINATOR_LEAD, RESEARCH
 from shared.contracts.topology import Config, Limits, consumers, streams
 from shared.errors import Refused, ServerTooOld, Unavailable
 from shared.nats.connection import Connection

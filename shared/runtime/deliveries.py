@@ -105,5 +105,5 @@ def encode_delivery(subject: str, record: Record, *, source: str, time: datetime
     """Return the write of a record. `subject` must be a slot of a delivery."""
     box = parse_delivery_slot(subject)
     assert box, f"{subject} is no box of a delivery"
-    data = envelope.encode_record(subject, record, run=box.delivery.run, source=source, time=time)
+    data = envelope.encode_message(subject, record, run=box.delivery.run, source=source, time=time)
     return Fill(subject, data)

@@ -1,7 +1,6 @@
 """One task taken by a worker, parsed. Pure, except that unreadable tasks are logged."""
 
 import logging
-from collections.abc import Callable
 from typing import Final, get_args
 
 from msgspec import Struct
@@ -20,7 +19,7 @@ from shared.contracts.facts import (
 )
 from shared.contracts.messages import Message
 from shared.contracts.subjects import RUN, Kind, Step, parse_slot
-from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
+from shared.contracts.tasks import FetchTask, Task
 from shared.errors import ContractError
 from shared.runtime.log import TaskDelivery
 from shared.runtime.retry_policy import GiveUp
@@ -80,13 +79,6 @@ def result_slots(job: Job) -> set[str]:
     }
 
 
-FAILED_OUTCOMES: Final[dict[Kind, Callable[[Failure], StepOutcome]]] = {
-    "plan": lambda error: PlanFailed(error=error),
-    "fetch": lambda error: FetchFailed(query="", error=error),
-    "synthesize": lambda error: SynthesisFailed(error=error),
-}
-
-
 _OUTCOMES: Final[dict[Kind, tuple[type, ...]]] = {
     "plan": get_args(PlanOutcome),
     "fetch": get_args(FetchOutcome),
@@ -106,12 +98,12 @@ def check_outcome(kind: Kind, outcome: StepOutcome) -> StepOutcome:
 FAILED_TYPES: Final = (PlanFailed, FetchFailed, SynthesisFailed)
 
 
-def failed_outcome(task: Task, error: Failure) -> StepOutcome:
-    """Return the failed outcome of a task."""
-    match task:
-        case PlanTask():
+def failed_outcome(kind: Kind, error: Failure, task: Task | None = None) -> StepOutcome:
+    """Return the failed outcome of a step of this kind. Without its `task`, a fetch has an empty query."""
+    match kind:
+        case "plan":
             return PlanFailed(error=error)
-        case FetchTask(query=query):
-            return FetchFailed(query=query, error=error)
-        case SynthesizeTask():
+        case "fetch":
+            return FetchFailed(query=task.query if isinstance(task, FetchTask) else "", error=error)
+        case "synthesize":
             return SynthesisFailed(error=error)

@@ -78,15 +78,12 @@ class TaskDelivery(Protocol):
         """Acknowledge the task. Sent, not confirmed: after a lost acknowledgement the task comes again, its
         slot full.
         """
-        ...
 
     async def nak(self, *, delay_s: float = 0.0) -> None:
         """Give the task back, to be handed out again after `delay_s` seconds. Until then it counts as in flight."""
-        ...
 
     async def renew(self) -> None:
         """Extend the time to acknowledge by another `ack_wait`. Raises `Unavailable` unless the server confirms."""
-        ...
 
 
 class Evidence(Protocol):
@@ -115,7 +112,6 @@ class Log(Evidence, Protocol):
 
     async def wait_writable(self) -> None:
         """Return once there is no `trouble`. Call it before work whose result has to be written."""
-        ...
 
     @property
     def session(self) -> int:
@@ -133,7 +129,6 @@ class Log(Evidence, Protocol):
 
     async def pad(self, up_to: int, *, session: int) -> None:
         """Append empty messages until the sequence `up_to` is given. Raises `Unavailable` like `fill`."""
-        ...
 
     async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] = {}) -> int:
         """Append a contract message and return its sequence.
@@ -189,7 +184,6 @@ class Log(Evidence, Protocol):
 
     async def hint(self, subject: str, data: bytes) -> None:
         """Publish a hint to subscribers of the moment; it is not stored and may be lost."""
-        ...
 
     def hints(self, pattern: str) -> AsyncGenerator[Hint]:
         """Yield hints under a subject pattern as they come, until the caller stops."""
@@ -205,8 +199,6 @@ class Tasks(Protocol):
 
     async def release(self, count: int = 1) -> None:
         """Free the places of `count` taken tasks, so that as many more may come."""
-        ...
 
     async def close(self) -> None:
         """Take no more tasks."""
-        ...

@@ -11,19 +11,9 @@ from shared.contracts.subjects import Kind, Step, parse_slot
 from shared.errors import Unavailable
 from shared.runtime import clock, dataref
 from shared.runtime.aio import retry_unavailable
-from shared.runtime.job import (
-    FAILED_OUTCOMES,
-    Job,
-    has_reference,
-    missing_text,
-    parse_job,
-    result_slots,
-)
+from shared.runtime.job import Job, failed_outcome, has_reference, missing_text, parse_job, result_slots
 from shared.runtime.log import Log, TaskDelivery, Tasks
-from shared.runtime.retry_policy import (
-    RetryPolicy,
-    give_up_abandoned,
-)
+from shared.runtime.retry_policy import RetryPolicy, give_up_abandoned
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +75,7 @@ class TaskIntake:
             )
             if slot and slot.kind and given_up:
                 step = Step(slot.run, slot.kind, slot.round, slot.index)
-                fact = FAILED_OUTCOMES[slot.kind](given_up.error)
+                fact = failed_outcome(slot.kind, given_up.error)
                 event = Event(fact, f"dossier/{self._kind}", clock.now())
                 await self._log.fill([Fill(step.outcome.subject, envelope.encode(step.outcome, event))])
                 await delivery.ack()

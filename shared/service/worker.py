@@ -13,26 +13,14 @@ from msgspec.structs import replace
 
 from shared.contracts.envelope import Event
 from shared.contracts.evidence import Call, Failure
-from shared.contracts.facts import (
-    INTERRUPTED,
-    AttemptFailed,
-    Fact,
-    StepOutcome,
-    calls_of,
-    with_prior_calls,
-)
+from shared.contracts.facts import INTERRUPTED, AttemptFailed, Fact, StepOutcome, calls_of, with_prior_calls
 from shared.contracts.messages import Fill
 from shared.contracts.subjects import LIVE_CANCELLED, Kind, Slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task, with_remaining_budget
 from shared.contracts.topology import ACK_WAIT_S
 from shared.errors import DossierError, Refused, Terminal, Unavailable
 from shared.runtime import clock, dataref, live_text, transcript
-from shared.runtime.job import (
-    FAILED_TYPES,
-    Job,
-    check_outcome,
-    failed_outcome,
-)
+from shared.runtime.job import FAILED_TYPES, Job, check_outcome, failed_outcome
 from shared.runtime.log import Log, Tasks
 from shared.runtime.retry_policy import (
     GiveUp,
@@ -46,7 +34,7 @@ from shared.runtime.retry_policy import (
     write_failure,
 )
 from shared.service.intake import TaskIntake
-from shared.telemetry.attempts import AttemptObserver, AttemptRecorder, NullAttemptObserver
+from shared.telemetry.attempts import AttemptObserver, AttemptRecorder
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +61,7 @@ _RENEW_WITHIN_S: Final = 5.0
 """With the two above, an abort comes at the latest 27 s after the last word that the server may have heard."""
 _LAST_WORDS_S: Final = 5.0
 _REFUSED_AGAIN_S: Final = 30.0
-_NO_OBSERVER: Final = NullAttemptObserver()
+_NO_OBSERVER: Final = AttemptObserver()
 
 
 class Worker:
@@ -170,14 +158,14 @@ class Worker:
         self._performing.discard(job)
         self._log_failure(job, error)
         if give_up_abandoned(job.delivery.deliveries, self._policy):
-            fact = with_prior_calls(failed_outcome(job.issued.task, failure_from(error)), self._paid[job])
+            fact = with_prior_calls(failed_outcome(self._kind, failure_from(error), job.issued.task), self._paid[job])
             watch.recorded(await self._record(job, job.step.outcome, fact))
             await job.delivery.ack()
 
     async def _done(self, job: Job, watch: AttemptRecorder) -> tuple[Slot, StepOutcome | AttemptFailed]:
         """Perform the task, waiting in place while throttled; return the slot to fill and the fact."""
         if given_up := give_up_abandoned(job.delivery.deliveries, self._policy):
-            return job.step.outcome, failed_outcome(job.issued.task, given_up.error)
+            return job.step.outcome, failed_outcome(self._kind, given_up.error, job.issued.task)
         waited_s, began = 0.0, asyncio.get_running_loop().time()
         while True:
             try:
@@ -199,7 +187,9 @@ class Worker:
                     fact = AttemptFailed(error=failure, duration_s=_elapsed_s(began), calls=self._paid[job])
                     return job.step.attempt(job.attempt), fact
                 case GiveUp(error=failure):
-                    return job.step.outcome, self._worked(job, failed_outcome(job.issued.task, failure), began)
+                    return job.step.outcome, self._worked(
+                        job, failed_outcome(self._kind, failure, job.issued.task), began
+                    )
 
     def _worked(self, job: Job, outcome: StepOutcome, began: float) -> StepOutcome:
         """Return the outcome with the calls paid for before and the seconds since `began`."""
@@ -220,7 +210,7 @@ class Worker:
                 self._log_failure(job, error)
                 if slot == job.step.outcome and isinstance(fact, FAILED_TYPES):
                     await asyncio.sleep(_REFUSED_AGAIN_S)
-                lost = failed_outcome(job.issued.task, write_failure(error))
+                lost = failed_outcome(self._kind, write_failure(error), job.issued.task)
                 slot = job.step.outcome
                 fact = replace(with_prior_calls(lost, calls_of(fact)), duration_s=fact.duration_s)
 

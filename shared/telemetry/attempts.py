@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -50,27 +50,15 @@ class AttemptReport(Struct, frozen=True, kw_only=True):
         return max(0.0, (self.ended - self.began).total_seconds())
 
 
-class AttemptObserver(Protocol):
-    """Called at the beginning and end of each attempt. Implementations must not raise or block."""
+class AttemptObserver:
+    """Called at the beginning and end of each attempt; this one records nothing. Subclasses must not raise or block."""
 
     def begins(self, run: str, traceparent: str | None) -> TraceScope:
         """Called when an attempt begins. Returns the scope in which its parts are traced."""
-        ...
-
-    def ended(self, attempted: AttemptReport) -> None:
-        """Called when an attempt is over."""
-        ...
-
-
-class NullAttemptObserver:
-    """An observer that records nothing."""
-
-    def begins(self, run: str, traceparent: str | None) -> TraceScope:
-        """Return a scope that collects no spans."""
         return TraceScope(run, traceparent)
 
     def ended(self, attempted: AttemptReport) -> None:
-        """Do nothing."""
+        """Called when an attempt is over."""
 
 
 class AttemptRecorder:

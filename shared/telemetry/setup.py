@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 from shared.contracts.subjects import Kind
 from shared.runtime.settings import Settings
-from shared.telemetry.attempts import AttemptReport, attempt_span
+from shared.telemetry.attempts import AttemptObserver, AttemptReport, attempt_span
 from shared.telemetry.metrics import AttemptMetrics, Metrics
 from shared.telemetry.tracing import Tracer, TraceScope
 
@@ -33,7 +33,7 @@ def create_tracer(service: str, settings: Settings) -> Tracer | None:
     return OtlpTracer(service, version("dossier"), content=settings.trace_content)
 
 
-class WorkerObserver:
+class WorkerObserver(AttemptObserver):
     """Observer that counts attempts and exports them as spans."""
 
     def __init__(self, telemetry: Telemetry, kind: Kind) -> None:

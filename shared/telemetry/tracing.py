@@ -42,11 +42,9 @@ class Tracer(Protocol):
 
         Nothing is exported if the run has no valid trace or is not sampled.
         """
-        ...
 
     def close(self) -> None:
         """Export the remaining spans, within a few seconds."""
-        ...
 
 
 class TraceScope(Struct, eq=False):

@@ -43,7 +43,7 @@ def stored(name: str) -> bytes:
 def test_what_a_release_wrote_is_still_read_and_still_said(name: str):
     subject, fact = WRITTEN[name]
     assert envelope.decode_access(stored(name)) == fact
-    written = envelope.encode_access(subject, fact, source="dossier/golden", time=AT)
+    written = envelope.encode_message(subject, fact, source="dossier/golden", time=AT)
     assert says(msgspec.json.decode(written), msgspec.json.decode(stored(name)))
 
 

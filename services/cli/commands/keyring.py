@@ -97,7 +97,7 @@ class KeyStore:
 
     async def write(self, subject: str, fact: AccessFact) -> bool:
         """Fill a box; whether it was empty."""
-        data = envelope.encode_access(subject, fact, source=_SOURCE, time=clock.now())
+        data = envelope.encode_message(subject, fact, source=_SOURCE, time=clock.now())
         [filled] = await self._log.fill([Fill(subject, data)])
         if not isinstance(filled, Stored | Full):
             raise filled
