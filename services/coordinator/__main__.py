@@ -29,7 +29,7 @@ from shared.contracts.subjects import ACCESS
 from shared.contracts.tokens import Tokens
 from shared.domain.approval import ApprovalRules
 from shared.domain.budget import WriterPricing
-from shared.domain.decisions import Defaults
+from shared.domain.inbound import Defaults
 from shared.errors import DossierError, ServerTooOld
 from shared.models.context_window import MOST_CONTEXT, Agent, window_of
 from shared.models.roles import tariff

@@ -21,9 +21,10 @@ from shared.contracts.facts import DecisionExpired, HoldExtended
 from shared.contracts.messages import Fill
 from shared.contracts.requests import MAX_TIMEOUT_S, Extension, Ruling
 from shared.contracts.subjects import Slot
-from shared.domain.decisions import Defaults, decide_ruling
+from shared.domain.decisions import decide_ruling
 from shared.domain.diagnosis import Observations, diagnose
 from shared.domain.extension import decide_extension
+from shared.domain.inbound import Defaults
 from shared.domain.judgement import Accept, Duplicate, Reject
 from shared.domain.roles import local_principal
 from shared.domain.run import Run

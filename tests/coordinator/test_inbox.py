@@ -13,7 +13,8 @@ from services.coordinator.engine.pending import PendingMessages
 from services.coordinator.engine.projection import Projection
 from shared.contracts.messages import Message
 from shared.contracts.subjects import REQUESTED
-from shared.domain.decisions import Accept, Defaults, Inbound, decide_inbound, parse_inbound
+from shared.domain.decisions import Accept
+from shared.domain.inbound import Defaults, Inbound, decide_inbound, parse_inbound
 from shared.domain.run import Run, evolve
 from shared.runtime import clock
 from shared.runtime.memory import MemoryLog

@@ -19,7 +19,7 @@ from shared.contracts import envelope
 from shared.contracts.facts import RunAccepted, RunCompleted
 from shared.contracts.subjects import LOG_TRUNCATED, REQUESTED, parse_slot
 from shared.contracts.topology import Limits
-from shared.domain.decisions import Defaults
+from shared.domain.inbound import Defaults
 from shared.nats import topology
 from shared.nats.connection import Connection
 from shared.nats.jetstream import JetStreamLog

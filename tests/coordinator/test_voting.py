@@ -18,7 +18,8 @@ from shared.contracts.messages import Message
 from shared.contracts.requests import Ruling
 from shared.contracts.subjects import APPROVED, ASKED, REJECTED, REQUESTED, Slot
 from shared.domain.approval import ANY_APPROVAL, ApprovalRules, describe_deciders, verified_identity, voter_token
-from shared.domain.decisions import Accept, Defaults, Duplicate, Reject, decide_inbound, decide_ruling, parse_inbound
+from shared.domain.decisions import Accept, Duplicate, Reject, decide_ruling
+from shared.domain.inbound import Defaults, decide_inbound, parse_inbound
 from shared.domain.owed import owed
 from tests.coordinator.story import (
     DEADLINE,

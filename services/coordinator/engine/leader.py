@@ -13,8 +13,8 @@ from services.coordinator.engine.log_session import LogSession
 from services.coordinator.engine.observe import Observe
 from services.coordinator.engine.owed_writes import OwedWrites
 from services.coordinator.engine.writer import RunWriter, Written
-from shared.domain.decisions import Defaults
 from shared.domain.encoding import PendingWrite, truncated
+from shared.domain.inbound import Defaults
 from shared.domain.run import Recorded
 from shared.errors import Refused, Unavailable
 from shared.runtime import clock

@@ -20,7 +20,7 @@ from services.coordinator.engine.observe import Observe, unobserved
 from services.coordinator.engine.projection import Projection
 from shared.contracts.messages import Message
 from shared.domain.approval import ApprovalRules
-from shared.domain.decisions import Defaults
+from shared.domain.inbound import Defaults
 from shared.domain.run import Run
 from shared.errors import Diverged, Unavailable
 from shared.runtime import dataref

@@ -9,9 +9,10 @@ from services.coordinator.engine.fold import Fold
 from services.coordinator.engine.frontier import Frontier
 from services.coordinator.engine.pending import PendingMessage
 from shared.contracts.facts import RequestRefused
-from shared.domain.decisions import Accept, Defaults, Duplicate, Inbound, Reject, decide_inbound, refusal_fact
+from shared.domain.decisions import Accept, Duplicate, Reject
 from shared.domain.encoding import PendingWrite, encode_fact, encode_refusal
 from shared.domain.fork import copy_fact
+from shared.domain.inbound import Defaults, Inbound, decide_inbound, refusal_fact
 from shared.domain.owed import Owed, owed
 from shared.domain.run import Run
 from shared.runtime import clock

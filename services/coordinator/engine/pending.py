@@ -10,7 +10,7 @@ from services.coordinator.engine.projection import Projection
 from shared.contracts.facts import RequestRefused
 from shared.contracts.messages import Message
 from shared.contracts.subjects import is_reserved
-from shared.domain.decisions import Inbound, is_recorded, parse_inbound
+from shared.domain.inbound import Inbound, is_recorded, parse_inbound
 from shared.domain.run import Run
 
 IN_MEMORY: Final = 5_000

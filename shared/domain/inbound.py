@@ -1,0 +1,181 @@
+"""Contract messages of the log: read, and decided on for their run. Pure.
+
+A message ends in one of three places: a slot of its run, `research.invalid.<seq>`, or nowhere, because it is recorded
+already. So it may be decided on any number of times.
+"""
+
+from datetime import datetime
+from hashlib import sha256
+from typing import Final
+
+from msgspec import Struct
+
+from shared.contracts import envelope, requests, traces
+from shared.contracts.evidence import Failure
+from shared.contracts.facts import (
+    RequestRefused,
+    RunAccepted,
+)
+from shared.contracts.messages import Message
+from shared.contracts.requests import Asked, Request, Ruling
+from shared.contracts.subjects import APPROVED, ASKED, CANCELLED, REJECTED, REQUESTED, Slot, is_reserved
+from shared.domain import fork
+from shared.domain.approval import (
+    ANY_APPROVAL,
+    ApprovalRules,
+)
+from shared.domain.budget import WriterPricing
+from shared.domain.decisions import Verb, decide_ruling, is_ruling_recorded
+from shared.domain.judgement import (
+    Accept,
+    Duplicate,
+    Judgement,
+    Reject,
+    reject_auto_approval,
+)
+from shared.domain.run import Run
+from shared.errors import InvalidMessage
+
+VERBS: Final[dict[str, Verb]] = {APPROVED: "approve", REJECTED: "reject", CANCELLED: "cancel"}
+
+
+class Defaults(Struct, frozen=True):
+    """What a request gets that does not say."""
+
+    approval_timeout_s: float = 7_200.0
+    digest_required: bool = False
+    rounds: int = 5
+    writer: WriterPricing | None = None
+    """What a hold is priced with; `None` where no model writes."""
+    rules: ApprovalRules = ANY_APPROVAL
+
+
+class Inbound(Struct, frozen=True):
+    """A contract message that could be read: the run it is about, and what it says."""
+
+    seq: int
+    time: datetime
+    run: str
+    content: Request | Ruling
+    verb: Verb | None = None
+    traceparent: str | None = None
+    auth: str = "nats"
+    """How whoever says it signed in."""
+
+    @property
+    def trace(self) -> str:
+        """The publisher's trace, else one that follows from the message, so that it is the same again."""
+        if self.traceparent and traces.parse(self.traceparent):
+            return self.traceparent
+        return traces.made(self.run, self.seq)
+
+    @property
+    def forks(self) -> str | None:
+        """The run that this is to do over."""
+        return self.content.fork.run_id if isinstance(self.content, Request) and self.content.fork else None
+
+
+def parse_inbound(message: Message, *, used: int = 0) -> Inbound | RequestRefused:
+    """What a contract message says, or its refusal.
+
+    Sequences up to `used` may have been given to other messages, before the log was truncated.
+    """
+    try:
+        unwrapped = envelope.unwrap(message.headers, message.data)
+        if message.subject in (REQUESTED, ASKED):
+            asked = _asked(message.subject, unwrapped.data)
+            request = asked.request
+            msg_id = {name.lower(): value for name, value in message.headers.items()}.get("nats-msg-id")
+            run = requests.run_id(request, msg_id=msg_id, seq=message.seq)
+            if is_reserved(run) and message.seq <= used:
+                run = _distinct(run, message)
+            return Inbound(message.seq, message.time, run, request, traceparent=unwrapped.traceparent, auth=asked.auth)
+        ruling = requests.read_ruling(unwrapped.data)
+        return Inbound(message.seq, message.time, ruling.run_id, ruling, VERBS[message.subject])
+    except InvalidMessage as error:
+        return refusal_fact(message.subject, message.seq, None, Reject(error.code, error.message, error.field))
+
+
+def _distinct(run: str, message: Message) -> str:
+    """An id for the run of this message alone, where `r<sequence>` may be the id of another run.
+
+    It follows from the stored message, so that it is the same for every coordinator, whenever it reads it.
+    """
+    stored = f"{message.time.isoformat()} ".encode() + message.data
+    return f"{run}-{sha256(stored).hexdigest()[:16]}"
+
+
+def _asked(subject: str, data: bytes) -> Asked:
+    """A request and how its sender signed in, which only a coordinator can say."""
+    return requests.read_asked(data) if subject == ASKED else Asked(request=requests.read_request(data), auth="nats")
+
+
+def refusal_fact(subject: str, seq: int, run: str | None, why: Reject) -> RequestRefused:
+    """The fact that says so on `research.invalid.<seq>`."""
+    return RequestRefused(seq=seq, subject=subject, run_id=run, field=why.field, error=Failure(why.code, why.message))
+
+
+def decide_inbound(inbound: Inbound, run: Run | None, defaults: Defaults, *, source: Run | None = None) -> Judgement:
+    """What follows from a message for its run, as far as that is known (`None`: not at all).
+
+    `source` is the run that it forks, where it does.
+    """
+    match inbound.content:
+        case Request():
+            return _judge_request(inbound, inbound.content, run, defaults, source)
+        case Ruling():
+            assert inbound.verb
+            return decide_ruling(
+                inbound.verb,
+                inbound.content,
+                run,
+                at=inbound.time,
+                via="nats",
+                message_seq=inbound.seq,
+                digest_required=defaults.digest_required,
+                rounds=defaults.rounds,
+                auth=inbound.auth,
+                rules=defaults.rules,
+            )
+
+
+def is_recorded(inbound: Inbound, run: Run) -> bool:
+    """Whether what a message says is recorded already."""
+    if isinstance(inbound.content, Ruling):
+        return is_ruling_recorded(run, inbound.seq)
+    return bool(run.accepted and run.accepted.fact.request_sha256 == inbound.content.content_sha256)
+
+
+def _judge_request(
+    inbound: Inbound, request: Request, run: Run | None, defaults: Defaults, source: Run | None
+) -> Judgement:
+    if run and is_recorded(inbound, run):
+        return Duplicate()
+    if run and run.accepted:
+        text = f"Run {inbound.run} exists and asks something else; give this request another run_id."
+        return Reject("clash", text, "run_id")
+    if request.fork:
+        forked = fork.resolve_fork(request.fork, source)
+        if isinstance(forked, Reject):
+            return forked
+        assert source
+        assert source.accepted
+        fact = fork.accept_fork(request, forked, source.accepted.fact, seq=inbound.seq, auth=inbound.auth)
+    else:
+        fact = _accepted(request, inbound, defaults)
+    return reject_auto_approval(fact.approval, defaults.rules) or Accept(Slot(inbound.run, "accepted"), fact)
+
+
+def _accepted(request: Request, inbound: Inbound, defaults: Defaults) -> RunAccepted:
+    timeout = requests.duration_s(request.approval_timeout) if request.approval_timeout else None
+    return RunAccepted(
+        q=request.q,
+        request_seq=inbound.seq,
+        request_sha256=request.content_sha256,
+        approval=request.approval,
+        approval_timeout_s=timeout or defaults.approval_timeout_s,
+        max_cost_usd=request.max_cost_usd,
+        tools=request.tools,
+        requested_by=request.requested_by,
+        auth=inbound.auth,
+    )
