@@ -17,6 +17,7 @@ from shared.contracts import envelope
 from shared.contracts.facts import RunAccepted
 from shared.contracts.messages import Message
 from shared.contracts.subjects import REQUESTED, parse_slot
+from shared.domain import inbound
 from shared.runtime.log import End
 from shared.runtime.memory import MemoryLog
 from tests.coordinator.test_loop import WELL

@@ -36,9 +36,6 @@ STATUS: Final = {
     "last_round": 409,
     "over_budget": 409,
     "no_auto": 422,
-    "idempotency_key_reused": 422,
-    "nats_unavailable": 503,
-    "log_full": 507,
     "unidentified": 403,
     "requester_unknown": 403,
     "four_eyes": 403,
@@ -169,6 +166,8 @@ def _invalid_message(error: Exception) -> ProblemError:
     return ProblemError(422, error.code, error.message, field=error.field or None)
 
 
+_OF_REQUESTS: Final = {"no_auto": 422, "idempotency_key_reused": 422, "nats_unavailable": 503, "log_full": 507}
+"""Status of each code of a `RequestError`."""
 _REPEAT: Final = {
     "log_full": " The run did not begin; when there is room, repeat with Idempotency-Key: ",
     "nats_unavailable": " Whether the run began is not known; repeat with Idempotency-Key: ",
@@ -180,8 +179,9 @@ def _not_published(error: Exception) -> ProblemError:
     """The problem of a request that was refused or may not be stored; where repeating helps, with the key for it."""
     assert isinstance(error, RequestError)
     repeat = f"{_REPEAT[error.code]}{error.run_id}" if error.code in _REPEAT else ""
-    status = STATUS[error.code]
-    return ProblemError(status, error.code, f"{error}{repeat}", run_id=error.run_id, field=error.field)
+    return ProblemError(
+        _OF_REQUESTS[error.code], error.code, f"{error}{repeat}", run_id=error.run_id, field=error.field
+    )
 
 
 def _http(error: Exception) -> ProblemError:
