@@ -137,7 +137,7 @@ async def _coordinate(process: _Process, log: JetStreamLog, projection: Projecti
         metrics=process.telemetry.metrics,
     )
     figures = Gauges(log, coordinator, process.projection, late_after=late_after)
-    process.telemetry.metrics.add(figures, figures.look)
+    process.telemetry.metrics.add(figures, figures.refresh)
     process.telemetry.metrics.add(LogCollector(log))
     process.health.trouble = api.unready
     async with asyncio.TaskGroup() as group:

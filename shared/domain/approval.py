@@ -27,7 +27,7 @@ class ApprovalRules(Struct, frozen=True):
     trusts_nats: bool = False
 
     @property
-    def ask_who(self) -> bool:
+    def needs_identity(self) -> bool:
         """Whether it matters who approves."""
         return self.quorum > 1 or self.four_eyes
 
@@ -57,7 +57,7 @@ def approval_objection(run: Run, name: str, auth: str, rules: ApprovalRules) -> 
     """Why an approval by this person cannot count, as a code and a sentence; `None` where it does."""
     hold = run.current.hold.fact if run.current.hold else None
     rules = rules_of_hold(hold, rules) if hold else rules
-    if not rules.ask_who:
+    if not rules.needs_identity:
         return None
     if hold is None:
         return "not_held", f"Run {run.id} is not on hold yet; here an approval counts only on evidence that is there."
@@ -67,10 +67,10 @@ def approval_objection(run: Run, name: str, auth: str, rules: ApprovalRules) -> 
             f"It matters who approves run {run.id}, and nothing vouches for {name!r}: approve with a key of your own."
         )
         return "unidentified", text
-    return (_same_eyes(run, who, rules) if rules.four_eyes else None) or _voted(run, who)
+    return (_four_eyes_objection(run, who, rules) if rules.four_eyes else None) or _repeat_vote_objection(run, who)
 
 
-def _same_eyes(run: Run, who: str, rules: ApprovalRules) -> tuple[str, str] | None:
+def _four_eyes_objection(run: Run, who: str, rules: ApprovalRules) -> tuple[str, str] | None:
     assert run.accepted
     asked = run.accepted.fact
     requester = verified_identity(asked.requested_by, asked.auth, trusts_nats=rules.trusts_nats)
@@ -82,7 +82,7 @@ def _same_eyes(run: Run, who: str, rules: ApprovalRules) -> tuple[str, str] | No
     return None
 
 
-def _voted(run: Run, who: str) -> tuple[str, str] | None:
+def _repeat_vote_objection(run: Run, who: str) -> tuple[str, str] | None:
     cast = run.current.votes.get(voter_token(who))
     return ("voted", f"{cast.fact.by} has approved run {run.id} already; others have to as well.") if cast else None
 

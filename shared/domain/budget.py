@@ -11,16 +11,16 @@ from shared.contracts.facts import DecisionApproved, DecisionRevised, HoldOpened
 from shared.contracts.tokens import BYTES_PER_TOKEN, PASSAGES
 from shared.domain.run import Run
 
-_BESIDE: Final = 10_000
+_PROMPT_OVERHEAD: Final = 10_000
 """Bytes that a writer's prompt has at most beside question, sub-queries and sources: its instructions and form."""
-_PER_SOURCE: Final = 250
-_PER_PASSAGE: Final = 40
+_SOURCE_OVERHEAD: Final = 250
+_PASSAGE_OVERHEAD: Final = 40
 _MAX_LABEL: Final = 200
-_JUDGED: Final = 44_000
+_JUDGE_PROMPT: Final = 44_000
 """Bytes of a judge's prompt at most."""
-_TRIES: Final = 2
+_CALLS_PER_REPLY: Final = 2
 """Calls for one answer: a reply that is invalid is corrected once."""
-_BY_RULE: Final = "offline"
+_OFFLINE_PLANNER: Final = "offline"
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class WriterPricing:
         """What all calls cost that a report from a prompt of so many tokens may take: it is asked for, its lost quotes
         are asked for, it is judged; each time an invalid reply is corrected, which is asked with the reply before it.
         """
-        calls = [(self, tokens), *[(self, tokens + 2 * self.reply)] * (2 * _TRIES - 1)]
+        calls = [(self, tokens), *[(self, tokens + 2 * self.reply)] * (2 * _CALLS_PER_REPLY - 1)]
         if self.judge:
-            told = -(-_JUDGED // BYTES_PER_TOKEN)
+            told = -(-_JUDGE_PROMPT // BYTES_PER_TOKEN)
             calls += [(self.judge, told), (self.judge, told + 2 * self.judge.reply)]
         costs = [model.cost(into, model.reply) for model, into in calls]
         known = [cost for cost in costs if cost is not None]
@@ -123,7 +123,7 @@ def estimate(run: Run, findings: tuple[Finding, ...], writer: WriterPricing | No
 def _is_offline(run: Run) -> bool:
     plans = [round_.plan.fact for _, round_ in sorted(run.rounds.items()) if round_.plan]
     made = [plan for plan in plans if isinstance(plan, PlanMade)]
-    return bool(made) and made[-1].planner == _BY_RULE and made[-1].degraded is None
+    return bool(made) and made[-1].planner == _OFFLINE_PLANNER and made[-1].degraded is None
 
 
 def _prompt_bytes(question: str, findings: tuple[Finding, ...]) -> int:
@@ -134,12 +134,12 @@ def _prompt_bytes(question: str, findings: tuple[Finding, ...]) -> int:
     }
     labels = [f"{source.title[:_MAX_LABEL]}{source.location[:_MAX_LABEL]}" for source in sources.values()]
     return (
-        _BESIDE
+        _PROMPT_OVERHEAD
         + 2 * _bytes(question)
-        + sum(_bytes(finding.query) + _PER_PASSAGE for finding in findings)
-        + sum(_bytes(label) + _PER_SOURCE for label in labels)
+        + sum(_bytes(finding.query) + _PASSAGE_OVERHEAD for finding in findings)
+        + sum(_bytes(label) + _SOURCE_OVERHEAD for label in labels)
         + min(PASSAGES, sum(_bytes(passage.text) for _, passage in passages))
-        + len(passages) * _PER_PASSAGE
+        + len(passages) * _PASSAGE_OVERHEAD
     )
 
 

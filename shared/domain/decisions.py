@@ -64,27 +64,27 @@ def decide_ruling(
     if run.completed:
         return Reject("decided", f"Run {run.id} has ended: {describe_winner(run)}.")
     if verb == "cancel":
-        return _cancelled(run, ruling, message_seq, auth)
+        return _accept_cancellation(run, ruling, message_seq, auth)
     if run.current.decision:
         return Reject("decided", f"Run {run.id} is decided: {describe_winner(run)}.")
     return (
-        _unheld(run, message_seq)
-        or _untimely(run, ruling, at, digest_required)
-        or _overdone(verb, run, ruling)
-        or (_too_dear(run, ruling) if verb == "approve" else None)
-        or (_not_revisable(run, ruling, rounds) if isinstance(ruling, Revision) else None)
-        or (_unfit(run, ruling, auth, rules) if verb == "approve" else None)
-        or _taken(run, _decision(verb, ruling, run, via, message_seq, auth), rules)
+        _reject_before_hold(run, message_seq)
+        or _reject_untimely(run, ruling, at, digest_required)
+        or _reject_exclusions(verb, run, ruling)
+        or (_reject_over_budget(run, ruling) if verb == "approve" else None)
+        or (_reject_revision(run, ruling, rounds) if isinstance(ruling, Revision) else None)
+        or (_reject_approver(run, ruling, auth, rules) if verb == "approve" else None)
+        or _accept_decision(run, _decision_fact(verb, ruling, run, via, message_seq, auth), rules)
     )
 
 
-def _unfit(run: Run, ruling: Ruling, auth: str, rules: ApprovalRules) -> Reject | None:
+def _reject_approver(run: Run, ruling: Ruling, auth: str, rules: ApprovalRules) -> Reject | None:
     """Why this is not the person whose approval counts."""
     why = approval_objection(run, ruling.by, auth, rules)
     return Reject(*why) if why else None
 
 
-def _taken(run: Run, decision: Decision, rules: ApprovalRules) -> Accept:
+def _accept_decision(run: Run, decision: Decision, rules: ApprovalRules) -> Accept:
     """The decision in its box; an approval of which more are needed, in the box of whoever gave it."""
     hold = run.current.hold.fact if run.current.hold else None
     if not isinstance(decision, DecisionApproved) or hold is None or hold.quorum == 1:
@@ -111,7 +111,7 @@ def is_ruling_recorded(run: Run, message_seq: int | None) -> bool:
     return message_seq is not None and message_seq in (*decisions, *votes, ended)
 
 
-def _unheld(run: Run, message_seq: int | None) -> Reject | None:
+def _reject_before_hold(run: Run, message_seq: int | None) -> Reject | None:
     """Why a decision is too early for a later round: it was said before there was anything new to decide on."""
     hold = run.current.hold
     if run.round == 1 or (hold and (message_seq is None or message_seq > hold.seq)):
@@ -121,7 +121,7 @@ def _unheld(run: Run, message_seq: int | None) -> Reject | None:
     return Reject("not_held", f"Round {run.round} of run {run.id} is not on hold yet; it is {run.status}.")
 
 
-def _untimely(run: Run, ruling: Ruling, at: datetime, digest_required: bool) -> Reject | None:
+def _reject_untimely(run: Run, ruling: Ruling, at: datetime, digest_required: bool) -> Reject | None:
     """Why a decision cannot be taken now: too late, or on other evidence."""
     if late := reject_late(run, at):
         return late
@@ -130,7 +130,7 @@ def _untimely(run: Run, ruling: Ruling, at: datetime, digest_required: bool) -> 
     return reject_stale_digest(run, ruling.digest)
 
 
-def _overdone(verb: Verb, run: Run, ruling: Ruling) -> Reject | None:
+def _reject_exclusions(verb: Verb, run: Run, ruling: Ruling) -> Reject | None:
     """Why these sources cannot be excluded: one is not in the evidence, or none would be left to write from."""
     if run.current.hold is None:
         return None
@@ -144,7 +144,7 @@ def _overdone(verb: Verb, run: Run, ruling: Ruling) -> Reject | None:
     return None
 
 
-def _too_dear(run: Run, ruling: Ruling) -> Reject | None:
+def _reject_over_budget(run: Run, ruling: Ruling) -> Reject | None:
     """Why the report may not be written for what the run may cost, and what to do."""
     hold = run.current.hold.fact if run.current.hold else None
     most = cost_limit(run) if ruling.max_cost_usd is None else ruling.max_cost_usd
@@ -162,7 +162,7 @@ def _too_dear(run: Run, ruling: Ruling) -> Reject | None:
     return Reject("over_budget", text, "max_cost_usd")
 
 
-def _not_revisable(run: Run, revision: Revision, rounds: int) -> Reject | None:
+def _reject_revision(run: Run, revision: Revision, rounds: int) -> Reject | None:
     """Why the run cannot be sent back so."""
     if run.current.hold is None:
         return Reject("not_held", f"Run {run.id} is not on hold yet; it is {run.status}.")
@@ -176,7 +176,7 @@ def _not_revisable(run: Run, revision: Revision, rounds: int) -> Reject | None:
     return None
 
 
-def _decision(verb: Verb, ruling: Ruling, run: Run, via: Via, message_seq: int | None, auth: str) -> Decision:
+def _decision_fact(verb: Verb, ruling: Ruling, run: Run, via: Via, message_seq: int | None, auth: str) -> Decision:
     digest = run.current.hold.fact.digest if run.current.hold else None
     if verb == "reject":
         return DecisionRejected(
@@ -208,7 +208,7 @@ def _decision(verb: Verb, ruling: Ruling, run: Run, via: Via, message_seq: int |
     )
 
 
-def _cancelled(run: Run, ruling: Ruling, message_seq: int | None, auth: str) -> Accept:
+def _accept_cancellation(run: Run, ruling: Ruling, message_seq: int | None, auth: str) -> Accept:
     fact = RunCompleted(
         run_id=run.id,
         ok=False,

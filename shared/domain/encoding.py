@@ -80,7 +80,7 @@ def encode_refusal(why: RequestRefused, *, time: datetime) -> PendingWrite:
     return PendingWrite(Fill(subject, data), answers=why.seq)
 
 
-def truncated(last_seq: int, reason: str, *, time: datetime) -> Fill:
+def encode_truncation(last_seq: int, reason: str, *, time: datetime) -> Fill:
     """The record that the log was truncated, and that sequences up to `last_seq` may have been given before."""
     subject = log_truncated(last_seq)
     fact = LogTruncated(last_seq=last_seq, reason=reason)

@@ -32,10 +32,15 @@ def decide_extension(wish: Extension, run: Run | None, *, at: datetime, auth: st
         )
     if run.current.hold is None:
         return Reject("not_held", f"Run {run.id} is not on hold yet; it is {run.status}.")
-    return reject_late(run, at) or reject_stale_digest(run, wish.digest) or _unfit(wish, run) or _taken(wish, run, auth)
+    return (
+        reject_late(run, at)
+        or reject_stale_digest(run, wish.digest)
+        or _reject_deadline(wish, run)
+        or _accept_extension(wish, run, auth)
+    )
 
 
-def _unfit(wish: Extension, run: Run) -> Reject | None:
+def _reject_deadline(wish: Extension, run: Run) -> Reject | None:
     """Why nobody may wait until then."""
     hold, deadline = run.current.hold, run.current.deadline
     assert hold
@@ -50,7 +55,7 @@ def _unfit(wish: Extension, run: Run) -> Reject | None:
     return None
 
 
-def _taken(wish: Extension, run: Run, auth: str) -> Accept | Duplicate:
+def _accept_extension(wish: Extension, run: Run, auth: str) -> Accept | Duplicate:
     """The extension in the next box; nothing where the run waits until then as it is."""
     if wish.deadline == run.current.deadline:
         return Duplicate()

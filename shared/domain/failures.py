@@ -62,30 +62,30 @@ class FailedAttempt(Struct, frozen=True):
 
 def run_failures(run: Run) -> list[FailureRecord]:
     """Everything that failed in a run for good. What was copied from another run failed there."""
-    failed = [one for number, round_ in run.rounds.items() for one in _of_round(run, number, round_)]
+    failed = [one for number, round_ in run.rounds.items() for one in _round_failures(run, number, round_)]
     ended = run.completed
     if ended and ended.fact.outcome == "failed" and not failed:
-        failed.append(_failed(run, ended.seq, "run", ended.at, Failure("failed", ended.fact.reason)))
+        failed.append(_record(run, ended.seq, "run", ended.at, Failure("failed", ended.fact.reason)))
     if run.unknown:
-        failed.append(_failed(run, run.unknown.seq, "parked", run.unknown.at, Failure("unknown", run.unknown.fact)))
+        failed.append(_record(run, run.unknown.seq, "parked", run.unknown.at, Failure("unknown", run.unknown.fact)))
     return failed
 
 
-def _of_round(run: Run, number: int, round_: Round) -> Iterator[FailureRecord]:
+def _round_failures(run: Run, number: int, round_: Round) -> Iterator[FailureRecord]:
     plan, synthesis = round_.plan, round_.synthesis
     if plan and isinstance(plan.fact, PlanFailed):
-        yield _failed(run, plan.seq, "plan", plan.at, plan.fact.error, number)
+        yield _record(run, plan.seq, "plan", plan.at, plan.fact.error, number)
     for index, fetch in round_.fetches.items():
         if isinstance(fetch.fact, FetchFailed) and not fetch.fact.copied_from:
             query = fetch.fact.query or _query(run, number, index)
             yield msgspec.structs.replace(
-                _failed(run, fetch.seq, "fetch", fetch.at, fetch.fact.error, number), index=index, about=query
+                _record(run, fetch.seq, "fetch", fetch.at, fetch.fact.error, number), index=index, about=query
             )
     if synthesis and isinstance(synthesis.fact, SynthesisFailed):
-        yield _failed(run, synthesis.seq, "synthesize", synthesis.at, synthesis.fact.error, number)
+        yield _record(run, synthesis.seq, "synthesize", synthesis.at, synthesis.fact.error, number)
 
 
-def _failed(run: Run, seq: int, kind: FailureKind, at: datetime, error: Failure, number: int = 0) -> FailureRecord:
+def _record(run: Run, seq: int, kind: FailureKind, at: datetime, error: Failure, number: int = 0) -> FailureRecord:
     return FailureRecord(seq, kind, run.id, at, error, number, about=run.accepted.fact.q if run.accepted else "")
 
 

@@ -53,15 +53,15 @@ def resolve_fork(wish: Fork, source: Run | None) -> Forked | Reject:
     if source is None or source.accepted is None:
         return Reject("unknown_run", f"There is no run {wish.run_id} that could be forked.", "fork.run_id")
     step = wish.step or failed_step(source) or "plan"
-    if unfit := _unfit(wish, step):
+    if unfit := _reject_for_step(wish, step):
         return unfit
     match step:
         case "plan":
             return Forked(source.id, step)
         case "fetch":
-            return _from_fetch(wish, source)
+            return _fork_from_fetch(wish, source)
         case "synthesize":
-            return _from_synthesize(source)
+            return _fork_from_synthesize(source)
 
 
 def accept_fork(request: Request, fork: Forked, source: RunAccepted, *, seq: int, auth: str) -> RunAccepted:
@@ -110,43 +110,43 @@ def failed_step(run: Run) -> Kind | None:
     return "synthesize" if any(round_.hold for round_ in rounds) else "fetch"
 
 
-def _unfit(wish: Fork, step: Kind) -> Reject | None:
+def _reject_for_step(wish: Fork, step: Kind) -> Reject | None:
     """An edit that can have no effect from this step on."""
     queries = next((name for name in ("replace", "add", "drop") if getattr(wish, name)), "")
     if wish.q is not None and step != "plan":
-        return _unfit_edit("q", "what was planned and found belongs to its question; ask another one from plan.")
+        return _reject_edit("q", "what was planned and found belongs to its question; ask another one from plan.")
     if queries and step != "fetch":
-        return _unfit_edit(queries, "sub-queries can be edited from fetch, and from no other step.")
+        return _reject_edit(queries, "sub-queries can be edited from fetch, and from no other step.")
     if wish.all and step != "fetch":
-        return _unfit_edit("all", "it says that fetches are repeated, which from fetch alone is a question.")
+        return _reject_edit("all", "it says that fetches are repeated, which from fetch alone is a question.")
     if wish.tools is not None and step == "synthesize":
-        return _unfit_edit("tools", "nothing is fetched from synthesize on.")
+        return _reject_edit("tools", "nothing is fetched from synthesize on.")
     return None
 
 
-def _unfit_edit(field: str, reason: str) -> Reject:
+def _reject_edit(field: str, reason: str) -> Reject:
     return Reject("unfit_edit", f"fork.{field}: {reason}", f"fork.{field}")
 
 
-def _from_fetch(wish: Fork, source: Run) -> Forked | Reject:
-    planned = _planned(source)
+def _fork_from_fetch(wish: Fork, source: Run) -> Forked | Reject:
+    planned = _queries_of(source)
     if not planned:
         return Reject(
             "not_that_far", f"Run {source.id} has no plan that could be kept; fork it from plan.", "fork.from"
         )
-    queries = _edited(wish, planned, source.id)
+    queries = _edit_queries(wish, planned, source.id)
     if isinstance(queries, Reject):
         return queries
     fetches = [
         Reused(Step("", "fetch", 1, index).outcome.path, query.origin.path)
         for index, query in enumerate(queries)
-        if query.origin and not wish.all and _brought_something(_fetch(source, query.origin))
+        if query.origin and not wish.all and _found_sources(_fetch(source, query.origin))
     ]
-    return _forked(source, "fetch", queries, fetches)
+    return _forked_from(source, "fetch", queries, fetches)
 
 
-def _from_synthesize(source: Run) -> Forked | Reject:
-    planned = _planned(source)
+def _fork_from_synthesize(source: Run) -> Forked | Reject:
+    planned = _queries_of(source)
     reuses = [
         Reused(Step("", "fetch", 1, index).outcome.path, query.origin.path)
         for index, query in enumerate(planned)
@@ -158,10 +158,10 @@ def _from_synthesize(source: Run) -> Forked | Reject:
     if not any(found.sources for found in source.findings()):
         text = f"Run {source.id} found nothing that could be written from; fork it from fetch or plan."
         return Reject("not_that_far", text, "fork.from")
-    return _forked(source, "synthesize", planned, reuses)
+    return _forked_from(source, "synthesize", planned, reuses)
 
 
-def _forked(source: Run, step: Kind, queries: list[_Query], fetches: list[Reused]) -> Forked:
+def _forked_from(source: Run, step: Kind, queries: list[_Query], fetches: list[Reused]) -> Forked:
     """With the source's plan where it is all of the plan, else with the sub-queries themselves."""
     texts = tuple(query.text for query in queries)
     plan = source.in_round(1).plan
@@ -170,7 +170,7 @@ def _forked(source: Run, step: Kind, queries: list[_Query], fetches: list[Reused
     return Forked(source.id, step, tuple(fetches), texts)
 
 
-def _planned(run: Run) -> list[_Query]:
+def _queries_of(run: Run) -> list[_Query]:
     """The sub-queries of all rounds, in order: not those that a reviewer dropped, nor one that brought nothing where
     the same, asked again, did."""
     planned = [
@@ -179,22 +179,22 @@ def _planned(run: Run) -> list[_Query]:
         for index, text in enumerate(run.queries(number))
         if text not in run.dropped(number)
     ]
-    answered = {query.text for query in planned if _brought(run, query)}
-    return [query for query in planned if query.text not in answered or _brought(run, query)]
+    answered = {query.text for query in planned if _has_sources(run, query)}
+    return [query for query in planned if query.text not in answered or _has_sources(run, query)]
 
 
-def _brought(run: Run, query: _Query) -> bool:
-    return query.origin is not None and _brought_something(_fetch(run, query.origin))
+def _has_sources(run: Run, query: _Query) -> bool:
+    return query.origin is not None and _found_sources(_fetch(run, query.origin))
 
 
-def _edited(wish: Fork, planned: list[_Query], run: str) -> list[_Query] | Reject:
+def _edit_queries(wish: Fork, planned: list[_Query], run: str) -> list[_Query] | Reject:
     """The sub-queries as they are to be; one whose text is another has nothing yet."""
     known = {query.text for query in planned}
     for field, named in (("replace", wish.replace), ("drop", wish.drop)):
         if strange := next((text for text in named if text not in known), None):
-            return _unfit_edit(field, f"{strange[:80]!r} is no sub-query of run {run}.")
+            return _reject_edit(field, f"{strange[:80]!r} is no sub-query of run {run}.")
     if both := wish.replace.keys() & set(wish.drop):
-        return _unfit_edit("drop", f"{min(both)[:80]!r} is replaced, too.")
+        return _reject_edit("drop", f"{min(both)[:80]!r} is replaced, too.")
     kept = [
         _Query(wish.replace[query.text]) if query.text in wish.replace else query
         for query in planned
@@ -202,9 +202,9 @@ def _edited(wish: Fork, planned: list[_Query], run: str) -> list[_Query] | Rejec
     ]
     queries = [*kept, *map(_Query, wish.add)]
     if not queries:
-        return _unfit_edit("drop", "no sub-query is left.")
+        return _reject_edit("drop", "no sub-query is left.")
     if len(queries) > max(MAX_QUERIES, len(planned)):
-        return _unfit_edit("add", f"that would make {len(queries)} sub-queries; at most {MAX_QUERIES} are taken.")
+        return _reject_edit("add", f"that would make {len(queries)} sub-queries; at most {MAX_QUERIES} are taken.")
     return queries
 
 
@@ -213,7 +213,7 @@ def _fetch(run: Run, slot: Slot) -> FetchOutcome | None:
     return box.fact if box else None
 
 
-def _brought_something(outcome: FetchOutcome | None) -> bool:
+def _found_sources(outcome: FetchOutcome | None) -> bool:
     return isinstance(outcome, FetchFound) and bool(outcome.sources)
 
 

@@ -88,7 +88,7 @@ def parse_inbound(message: Message, *, used: int = 0) -> Inbound | RequestRefuse
             msg_id = {name.lower(): value for name, value in message.headers.items()}.get("nats-msg-id")
             run = requests.run_id(request, msg_id=msg_id, seq=message.seq)
             if is_reserved(run) and message.seq <= used:
-                run = _distinct(run, message)
+                run = _unique_run_id(run, message)
             return Inbound(message.seq, message.time, run, request, traceparent=unwrapped.traceparent, auth=asked.auth)
         ruling = requests.read_ruling(unwrapped.data)
         return Inbound(message.seq, message.time, ruling.run_id, ruling, VERBS[message.subject])
@@ -96,7 +96,7 @@ def parse_inbound(message: Message, *, used: int = 0) -> Inbound | RequestRefuse
         return refusal_fact(message.subject, message.seq, None, Reject(error.code, error.message, error.field))
 
 
-def _distinct(run: str, message: Message) -> str:
+def _unique_run_id(run: str, message: Message) -> str:
     """An id for the run of this message alone, where `r<sequence>` may be the id of another run.
 
     It follows from the stored message, so that it is the same for every coordinator, whenever it reads it.
@@ -122,7 +122,7 @@ def decide_inbound(inbound: Inbound, run: Run | None, defaults: Defaults, *, sou
     """
     match inbound.content:
         case Request():
-            return _judge_request(inbound, inbound.content, run, defaults, source)
+            return _decide_request(inbound, inbound.content, run, defaults, source)
         case Ruling():
             assert inbound.verb
             return decide_ruling(
@@ -146,7 +146,7 @@ def is_recorded(inbound: Inbound, run: Run) -> bool:
     return bool(run.accepted and run.accepted.fact.request_sha256 == inbound.content.content_sha256)
 
 
-def _judge_request(
+def _decide_request(
     inbound: Inbound, request: Request, run: Run | None, defaults: Defaults, source: Run | None
 ) -> Judgement:
     if run and is_recorded(inbound, run):
@@ -162,11 +162,11 @@ def _judge_request(
         assert source.accepted
         fact = fork.accept_fork(request, forked, source.accepted.fact, seq=inbound.seq, auth=inbound.auth)
     else:
-        fact = _accepted(request, inbound, defaults)
+        fact = _accepted_fact(request, inbound, defaults)
     return reject_auto_approval(fact.approval, defaults.rules) or Accept(Slot(inbound.run, "accepted"), fact)
 
 
-def _accepted(request: Request, inbound: Inbound, defaults: Defaults) -> RunAccepted:
+def _accepted_fact(request: Request, inbound: Inbound, defaults: Defaults) -> RunAccepted:
     timeout = requests.duration_s(request.approval_timeout) if request.approval_timeout else None
     return RunAccepted(
         q=request.q,

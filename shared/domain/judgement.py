@@ -45,7 +45,7 @@ class Reject(Struct, frozen=True):
 
 def reject_auto_approval(approval: Approval, rules: ApprovalRules) -> Reject | None:
     """Why a request cannot approve itself, where it matters who approves."""
-    if approval != "auto" or not rules.ask_who:
+    if approval != "auto" or not rules.needs_identity:
         return None
     text = "approval: auto is not taken here, where it matters who approves; say that it is required."
     return Reject("no_auto", text, "approval")

@@ -69,18 +69,18 @@ def owed(run: Run, now: datetime, writer: WriterPricing | None = None, rules: Ap
     """
     if run.accepted is None or run.completed or run.unknown:
         return NOTHING
-    due = _owed_in(run, run.accepted.fact, run.round, now)
+    due = _owed_in_round(run, run.accepted.fact, run.round, now)
     if not due.facts:
         return due
-    due = replace(due, facts=tuple((slot, _demanding(fact, rules)) for slot, fact in due.facts))
+    due = replace(due, facts=tuple((slot, _with_rules(fact, rules)) for slot, fact in due.facts))
     return _priced(due, run, writer) if writer else due
 
 
-def _demanding(fact: Fact, rules: ApprovalRules) -> Fact:
+def _with_rules(fact: Fact, rules: ApprovalRules) -> Fact:
     return replace(fact, quorum=rules.quorum, four_eyes=rules.four_eyes) if isinstance(fact, HoldOpened) else fact
 
 
-def _owed_in(run: Run, request: RunAccepted, number: int, now: datetime) -> Owed:
+def _owed_in_round(run: Run, request: RunAccepted, number: int, now: datetime) -> Owed:
     round_ = run.in_round(number)
     match round_.decision.fact if round_.decision else None:
         case DecisionRejected(by=by, comment=comment, digest=decided, auth=auth):
@@ -93,7 +93,7 @@ def _owed_in(run: Run, request: RunAccepted, number: int, now: datetime) -> Owed
 
 def _research(run: Run, request: RunAccepted, number: int, round_: Round, now: datetime) -> Owed:
     """Plan, then fetch, then what comes of the evidence; in a fork, before all, what it takes from another run."""
-    if request.fork and number == 1 and (reused := _reused(run, request.fork)):
+    if request.fork and number == 1 and (reused := _owed_copies(run, request.fork)):
         return reused
     match round_.plan.fact if round_.plan else None:
         case None:
@@ -106,10 +106,10 @@ def _research(run: Run, request: RunAccepted, number: int, round_: Round, now: d
                 for index, query in enumerate(run.queries(number))
                 if index not in round_.fetches
             ]
-            return _together(missing) if missing else _hold(run, request, number, round_, now)
+            return _combine(missing) if missing else _hold(run, request, number, round_, now)
 
 
-def _reused(run: Run, fork: Forked) -> Owed:
+def _owed_copies(run: Run, fork: Forked) -> Owed:
     plan = pending_plan(run, fork)
     return Owed((plan,) if plan else (), copies=pending_copies(run, fork))
 
@@ -137,7 +137,7 @@ def _open_hold(run: Run, request: RunAccepted, number: int, now: datetime) -> Ow
     """Hold what there is. Only a first round that found nothing ends here; later, a reviewer may change course."""
     findings = run.findings()
     if number == 1 and not any(finding.sources for finding in findings):
-        return _completed(run, "failed", _nothing_found(findings))
+        return _completed(run, "failed", _describe_empty(findings))
     deadline = now + timedelta(seconds=request.approval_timeout_s)
     hold = HoldOpened(digest=digest(run), deadline=deadline, spent_usd=run.usage().cost_usd or 0.0)
     return Owed(((Slot(run.id, "hold", number), hold),))
@@ -163,7 +163,7 @@ def _synthesize(run: Run, request: RunAccepted, number: int, round_: Round, hold
         case SynthesisFailed(error=error):
             return _completed(run, "failed", f"No report could be written: {error.message}", decided=hold.digest)
         case SynthesisWritten(report=report):
-            if stray := _beyond(report, decided_findings(run)):
+            if stray := _find_violation(report, decided_findings(run)):
                 return _completed(run, "failed", stray, decided=hold.digest)
             return _reported(run, request, report, hold.digest)
 
@@ -185,12 +185,12 @@ def decided_findings(run: Run) -> tuple[Finding, ...]:
         return run.findings()
     return tuple(
         replace(each, sources=tuple(source for source in each.sources if source.sha256 not in excluded))
-        for number, each in run.found()
+        for number, each in run.findings_by_round()
         if each.query not in dropped[number]
     )
 
 
-def _beyond(report: Report, findings: tuple[Finding, ...]) -> str | None:
+def _find_violation(report: Report, findings: tuple[Finding, ...]) -> str | None:
     """Why the report may not be published: the first thing in it that the decided evidence does not have."""
     passages: dict[str, list[Passage]] = {}
     for finding in findings:
@@ -205,14 +205,14 @@ def _beyond(report: Report, findings: tuple[Finding, ...]) -> str | None:
         if not claim.citations:
             return f"The report says {claim.text[:80]!r} and cites nothing for it."
     for citation in report.quoted():
-        if citation.sha256 not in listed or not _stands_in(passages[citation.sha256], citation):
+        if citation.sha256 not in listed or not _is_quoted(passages[citation.sha256], citation):
             return f"The report cites {citation.quote[:80]!r}, which is not in the evidence that was decided on."
     if not report.claims() and not report.insufficient:
         return "The report says nothing, and does not say that the evidence is too little."
     return None
 
 
-def _stands_in(passages: list[Passage], citation: Citation) -> bool:
+def _is_quoted(passages: list[Passage], citation: Citation) -> bool:
     return any(
         citation.start >= passage.start and passage.text.startswith(citation.quote, citation.start - passage.start)
         for passage in passages
@@ -241,12 +241,12 @@ def _step(round_: Round, step: Step, task: Callable[[], Task], now: datetime) ->
     return Owed(((state.current.slot, TaskIssued(task=task(), failures=state.failures)),))
 
 
-def _together(parts: list[Owed]) -> Owed:
+def _combine(parts: list[Owed]) -> Owed:
     wakes = [part.wake_at for part in parts if part.wake_at]
     return Owed(tuple(fact for part in parts for fact in part.facts), min(wakes, default=None))
 
 
-def _nothing_found(findings: tuple[Finding, ...]) -> str:
+def _describe_empty(findings: tuple[Finding, ...]) -> str:
     failures = [finding.failure or Failure("empty", "nothing") for finding in findings]
     reasons = dict.fromkeys(failure.message for failure in failures)
     return f"Nothing was found for any of {len(findings)} sub-queries: {' '.join(reasons)}"[:4_000]

@@ -43,7 +43,7 @@ def replay(run_id: str, facts: Sequence[Recorded]) -> Iterator[Difference]:
     states = [Run(run_id)]
     for it in facts:
         after = evolve(states[-1], it)
-        if _is_by_rule(it.fact) and _took(states[-1], after, it.slot) and (what := _unexplained(states, it, it.fact)):
+        if _is_by_rule(it.fact) and _was_first(states[-1], after, it.slot) and (what := _explain(states, it, it.fact)):
             yield Difference(run_id, it.slot.path, what)
         states.append(after)
 
@@ -80,33 +80,33 @@ def _is_by_rule(fact: Fact | UnknownFact) -> TypeGuard[Fact]:
             return False
 
 
-def _took(before: Run, after: Run, slot: Slot) -> bool:
+def _was_first(before: Run, after: Run, slot: Slot) -> bool:
     """Whether the fact was the first in its box."""
     return slot.path in _filled_slots(after) - _filled_slots(before)
 
 
-def _unexplained(states: Sequence[Run], it: Recorded, fact: Fact) -> str | None:
+def _explain(states: Sequence[Run], it: Recorded, fact: Fact) -> str | None:
     """Why nothing that was recorded before explains this fact; `None` where something does.
 
     The coordinator may not have read the latest of it when it wrote: an earlier state explains the fact as well.
     """
-    reasons = (_otherwise(run, it, fact) for run in reversed(states))
+    reasons = (_compare(run, it, fact) for run in reversed(states))
     first = next(reasons)
     return first if first and all(reasons) else None
 
 
-def _otherwise(run: Run, it: Recorded, fact: Fact) -> str | None:
+def _compare(run: Run, it: Recorded, fact: Fact) -> str | None:
     """How this code, asked at that moment, differs from what was written; `None` where it does not."""
     due = owed(run, it.stored_at)
     writes = (encode_fact(slot, owes, run.traceparent, time=it.time, run=run) for slot, owes in due.facts)
     would = {each.slot.path: each.event.fact for each in writes if each.slot and each.event}
     if mine := would.get(it.slot.path):
-        return _contrast(_essence(fact), _essence(mine))
-    instead = f"owes {', '.join(would)} instead" if would else f"owes nothing {_until(due.wake_at)}"
+        return _first_difference(_essence(fact), _essence(mine))
+    instead = f"owes {', '.join(would)} instead" if would else f"owes nothing {_format_wait(due.wake_at)}"
     return f"was written at {it.stored_at.isoformat()}; this release {instead}"
 
 
-def _until(wake_at: datetime | None) -> str:
+def _format_wait(wake_at: datetime | None) -> str:
     return f"before {wake_at.isoformat()}" if wake_at else "then"
 
 
@@ -126,12 +126,12 @@ def _essence(fact: Fact) -> dict[str, object]:
     return said | {"type": type(fact).__name__}
 
 
-def _contrast(then: object, now: object) -> str | None:
+def _first_difference(then: object, now: object) -> str | None:
     """The first place where these differ, in words."""
     recorded, mine = dict(_leaves(then)), dict(_leaves(now))
     for path in {**recorded, **mine}:
         if recorded.get(path) != mine.get(path):
-            return f"{path}: this release says {_cut(mine.get(path))}, recorded is {_cut(recorded.get(path))}"
+            return f"{path}: this release says {_shorten(mine.get(path))}, recorded is {_shorten(recorded.get(path))}"
     return None
 
 
@@ -149,6 +149,6 @@ def _leaves(value: object, name: str = "") -> Iterator[tuple[str, object]]:
         yield from _leaves(part, f"{name}.{key}" if name else str(key))
 
 
-def _cut(value: object) -> str:
+def _shorten(value: object) -> str:
     text = repr(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

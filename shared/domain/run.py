@@ -97,7 +97,7 @@ class Round(Struct, frozen=True):
     issued: dict[str, Entry[None]] = {}
     attempts: dict[str, Entry[AttemptFailed]] = {}
 
-    def extended(self) -> list[Entry[HoldExtended]]:
+    def valid_extensions(self) -> list[Entry[HoldExtended]]:
         """What extended the hold, in order. One that was stored when the deadline had passed came too late."""
         until = self.hold.fact.deadline if self.hold else None
         counted: list[Entry[HoldExtended]] = []
@@ -110,7 +110,7 @@ class Round(Struct, frozen=True):
     @property
     def deadline(self) -> datetime | None:
         """Until when the hold waits: as it says, or as it was extended; `None` where there is none."""
-        if self.extensions and (extended := self.extended()):
+        if self.extensions and (extended := self.valid_extensions()):
             return extended[-1].fact.deadline
         return self.hold.fact.deadline if self.hold else None
 
@@ -148,9 +148,9 @@ class Run(Struct, frozen=True):
 
     def findings(self) -> tuple[Finding, ...]:
         """What all rounds have found so far, in order."""
-        return tuple(each for _, each in self.found())
+        return tuple(each for _, each in self.findings_by_round())
 
-    def found(self) -> Iterator[tuple[int, Finding]]:
+    def findings_by_round(self) -> Iterator[tuple[int, Finding]]:
         """What all rounds have found so far, in order, each with its round; under the name that it was asked for by."""
         for number in sorted(self.rounds):
             queries, fetches = self.queries(number), self.rounds[number].fetches
@@ -182,12 +182,12 @@ class Run(Struct, frozen=True):
 
     def calls(self) -> tuple[Call, ...]:
         """Every model call that is on record, also those of failed attempts."""
-        return tuple(call for fact in self._paid() for call in calls_of(fact))
+        return tuple(call for fact in self._priced_facts() for call in calls_of(fact))
 
     def usage(self) -> Usage:
         """What the run has cost so far."""
         total = Usage()
-        for fact in self._paid():
+        for fact in self._priced_facts():
             total = total.plus(
                 fact.usage if isinstance(fact, PlanMade | SynthesisWritten) else usage_of(calls_of(fact))
             )
@@ -200,7 +200,7 @@ class Run(Struct, frozen=True):
             calls.setdefault(key(call), []).append(call)
         return {name: usage_of(calls[name]) for name in sorted(calls)}
 
-    def _paid(self) -> Iterator[PlanOutcome | SynthesisOutcome | AttemptFailed]:
+    def _priced_facts(self) -> Iterator[PlanOutcome | SynthesisOutcome | AttemptFailed]:
         for _, round_ in sorted(self.rounds.items()):
             yield from (round_.attempts[path].fact for path in sorted(round_.attempts))
             yield from (box.fact for box in (round_.plan, round_.synthesis) if box)
@@ -231,13 +231,13 @@ def evolve(run: Run, it: Recorded) -> Run:
     fact = it.fact
     match fact:
         case RunAccepted():
-            box = _first(run.accepted, it, fact)
+            box = _earlier_entry(run.accepted, it, fact)
             trace = it.traceparent if box.seq == it.seq else run.traceparent
             return replace(run, seq=seq, accepted=box, traceparent=trace)
         case RunCompleted():
-            return replace(run, seq=seq, completed=_first(run.completed, it, fact))
+            return replace(run, seq=seq, completed=_earlier_entry(run.completed, it, fact))
         case UnknownFact(reason=reason):
-            return replace(run, seq=seq, unknown=_first(run.unknown, it, reason))
+            return replace(run, seq=seq, unknown=_earlier_entry(run.unknown, it, reason))
         case _:
             number = it.slot.round
             rounds = {**run.rounds, number: _evolve_round(run.in_round(number), it, fact)}
@@ -251,40 +251,40 @@ def _evolve_round(round_: Round, it: Recorded, fact: _InRound) -> Round:
     slot = it.slot
     match fact:
         case TaskIssued():
-            return replace(round_, issued=_with(round_.issued, slot.path, it, None))
+            return replace(round_, issued=_with_entry(round_.issued, slot.path, it, None))
         case AttemptFailed():
             path = Step(slot.run, slot.kind or "plan", slot.round, slot.index).task(slot.attempt).path
-            return replace(round_, attempts=_with(round_.attempts, path, _by_the_servers_clock(it), fact))
+            return replace(round_, attempts=_with_entry(round_.attempts, path, _at_storage_time(it), fact))
         case PlanMade() | PlanFailed():
-            return replace(round_, plan=_first(round_.plan, it, fact))
+            return replace(round_, plan=_earlier_entry(round_.plan, it, fact))
         case FetchFound() | FetchFailed():
-            return replace(round_, fetches=_with(round_.fetches, slot.index, it, fact))
+            return replace(round_, fetches=_with_entry(round_.fetches, slot.index, it, fact))
         case HoldOpened():
-            return replace(round_, hold=_first(round_.hold, it, fact))
+            return replace(round_, hold=_earlier_entry(round_.hold, it, fact))
         case HoldExtended():
-            return replace(round_, extensions=_with(round_.extensions, slot.index, _by_the_servers_clock(it), fact))
+            return replace(round_, extensions=_with_entry(round_.extensions, slot.index, _at_storage_time(it), fact))
         case VoteCast():
-            return replace(round_, votes=_with(round_.votes, slot.voter, it, fact))
+            return replace(round_, votes=_with_entry(round_.votes, slot.voter, it, fact))
         case DecisionApproved() | DecisionRejected() | DecisionRevised() | DecisionExpired():
-            return replace(round_, decision=_first(round_.decision, it, fact))
+            return replace(round_, decision=_earlier_entry(round_.decision, it, fact))
         case SynthesisWritten() | SynthesisFailed():
-            return replace(round_, synthesis=_first(round_.synthesis, it, fact))
+            return replace(round_, synthesis=_earlier_entry(round_.synthesis, it, fact))
         case _:
             assert_never(fact)
 
 
-def _first(box: Entry[F] | None, it: Recorded, fact: F) -> Entry[F]:
+def _earlier_entry(box: Entry[F] | None, it: Recorded, fact: F) -> Entry[F]:
     return box if box and box.seq <= it.seq else Entry(it.seq, it.time, it.sha256, fact)
 
 
 K = TypeVar("K", int, str)
 
 
-def _with(boxes: dict[K, Entry[F]], key: K, it: Recorded, fact: F) -> dict[K, Entry[F]]:
-    return {**boxes, key: _first(boxes.get(key), it, fact)}
+def _with_entry(boxes: dict[K, Entry[F]], key: K, it: Recorded, fact: F) -> dict[K, Entry[F]]:
+    return {**boxes, key: _earlier_entry(boxes.get(key), it, fact)}
 
 
-def _by_the_servers_clock(it: Recorded) -> Recorded:
+def _at_storage_time(it: Recorded) -> Recorded:
     """When the next attempt is due, and whether an extension came in time, follows from this moment and no other."""
     return replace(it, time=it.stored_at)
 

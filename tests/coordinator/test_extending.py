@@ -92,7 +92,7 @@ def test_an_extension_counts_that_was_stored_before_the_deadline_it_extends_and_
 def test_no_extension_makes_a_deadline_earlier():
     run = held((extended(1, DEADLINE + HOUR), START), (extended(2, DEADLINE), START), (extended(3, START), START))
     assert run.current.deadline == DEADLINE + HOUR
-    assert len(run.current.extended()) == 1
+    assert len(run.current.valid_extensions()) == 1
 
 
 def test_in_every_order_and_twice_the_deadline_is_the_same():

@@ -133,7 +133,7 @@ def test_a_follower_keeps_no_request_that_was_made_before(tmp_path: Path):
                     await leader.ask("Why?", run_id="asked")
                 await follower.coordinator.folded(len(log.messages), within_s=PATIENCE_S)
                 assert not follower.coordinator.leads
-                assert not follower.coordinator.fold.inbox
+                assert not follower.coordinator.fold.pending
 
     run(story)
 

@@ -236,7 +236,7 @@ def test_while_one_coordinator_is_away_and_another_comes_with_nothing(tmp_path: 
             await it.ask(10)
             async with coordinating(it.server, tmp_path / "2.db") as new, coordinating(it.server, tmp_path / "1.db"):
                 await it.ended()
-                await wait_until(lambda: new.fold.seq > end and not new.fold.inbox, within_s=WITHIN_S)
+                await wait_until(lambda: new.fold.seq > end and not new.fold.pending, within_s=WITHIN_S)
                 assert len([m async for m in it.log.history(f"{LOG_TRUNCATED}.*")]) == 1
 
     told(story, within_s=WITHIN_S)

@@ -162,7 +162,7 @@ def record_nothing(patch: pytest.MonkeyPatch) -> None:
 
 
 def give_ids_again(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(inbound, "_distinct", lambda name, message: name)
+    patch.setattr(inbound, "_unique_run_id", lambda name, message: name)
 
 
 def pad_nothing(patch: pytest.MonkeyPatch) -> None:

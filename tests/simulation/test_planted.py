@@ -118,8 +118,8 @@ def forget_what_a_follower_has_read(patch: pytest.MonkeyPatch) -> None:
 
     async def forgetful(self: Coordinator) -> None:
         if not self.leads:
-            for waiting in self.fold.inbox.oldest(pending.IN_MEMORY):
-                self.fold.inbox.drop(waiting.message.seq)
+            for waiting in self.fold.pending.oldest(pending.IN_MEMORY):
+                self.fold.pending.drop(waiting.message.seq)
         await write_owed(self)
 
     patch.setattr(Coordinator, "_write_owed", forgetful)
@@ -174,8 +174,8 @@ def tell_everybody_that_they_won(patch: pytest.MonkeyPatch) -> None:
 
 
 def forget_the_deadline(patch: pytest.MonkeyPatch) -> None:
-    looked = Fold.looked
-    patch.setattr(Fold, "looked", lambda self, of, wake_at: looked(self, of, None))
+    looked = Fold.schedule
+    patch.setattr(Fold, "schedule", lambda self, of, wake_at: looked(self, of, None))
 
 
 def expire_at_the_first_deadline(patch: pytest.MonkeyPatch) -> None:
@@ -188,7 +188,7 @@ def expire_at_the_first_deadline(patch: pytest.MonkeyPatch) -> None:
 
 
 def count_an_extension_that_came_too_late(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Round, "extended", lambda self: sorted(self.extensions.values(), key=lambda box: box.seq))
+    patch.setattr(Round, "valid_extensions", lambda self: sorted(self.extensions.values(), key=lambda box: box.seq))
 
 
 def answer_an_extension_without_reading_it_back(patch: pytest.MonkeyPatch) -> None:

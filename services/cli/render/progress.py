@@ -92,7 +92,7 @@ def _steps_of(run: Run, number: int) -> Iterator[Step]:
     elif round_.hold:
         assert round_.deadline
         yield Step("held", "on hold", "waiting for a decision", f"until {moment(round_.deadline)}")
-        for more in round_.extended():
+        for more in round_.valid_extensions():
             yield Step("held", "extended", f"by {more.fact.by}", more.fact.comment)
         if estimate := round_.hold.fact.estimate:
             most = "unpriced" if estimate.cost_usd is None else f"{_price(estimate.cost_usd)} at most"

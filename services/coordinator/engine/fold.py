@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Final
 
 from services.coordinator.engine.divergence import Checkpoint, Divergence, owed
-from services.coordinator.engine.log_check import confirmed
+from services.coordinator.engine.log_check import confirm_divergence
 from services.coordinator.engine.pending import PendingMessages
 from services.coordinator.engine.projection import Projection
 from shared.contracts.messages import Message
@@ -25,7 +25,7 @@ _CACHED_RUNS: Final = 2_000
 AT_ONCE: Final = 0.0
 """The `wake_at` of a run that nobody has looked at since it changed."""
 
-Heard = Callable[[str, Message], None]
+FactListener = Callable[[str, Message], None]
 """Told of every fact of a run as it is folded: the run's id and the message."""
 
 
@@ -36,7 +36,7 @@ class Fold:
         self._projection = projection
         self._created = ""
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
-        self.listeners: set[Heard] = set()
+        self.listeners: set[FactListener] = set()
         self._forget()
 
     def _forget(self) -> None:
@@ -62,7 +62,7 @@ class Fold:
         """The last sequence of a truncation that this coordinator has to record in the log; 0 for none."""
         self.used = 0
         """The last sequence that may have been given before a truncation, as the log records it; 0 for none."""
-        self.inbox = PendingMessages(self._projection, self.run)
+        self.pending = PendingMessages(self._projection, self.run)
 
     async def restore(self, log: Log) -> Divergence | None:
         """Go on from what is folded where it is of this very log, else from the beginning; how the log differs.
@@ -70,11 +70,11 @@ class Fold:
         Raises `Unavailable`. Nothing is changed before all that it takes is known.
         """
         known = self.checkpoint if self._created else (self._projection.known() or self._projection.checkpoint())
-        end, found = await confirmed(log, known) if known else (await log.end(), None)
+        end, found = await confirm_divergence(log, known) if known else (await log.end(), None)
         if found is None and self._created:
             return None
         if found is None and (checkpoint := self._projection.checkpoint()):
-            self._go_on_from(checkpoint)
+            self._resume(checkpoint)
             return None
         if known:
             reason = f"The log is another one: {found.reason}" if found else "The projection is of another release"
@@ -83,14 +83,14 @@ class Fold:
         self._begin(end, owed(known, found) if known and found else known.owed if known else 0)
         return found
 
-    def _go_on_from(self, checkpoint: Checkpoint) -> None:
+    def _resume(self, checkpoint: Checkpoint) -> None:
         self._created = checkpoint.created
         self.seq = self._saved_seq = checkpoint.seq
         self._sha256, self._stored, self._end = checkpoint.sha256, checkpoint.time, checkpoint.last
         self.owed, self.used = checkpoint.owed, checkpoint.used
         self._saved_wake = self._projection.next_wake()
-        self.inbox.truncated(self.used)
-        self.inbox.restore()
+        self.pending.note_truncation(self.used)
+        self.pending.restore()
 
     def _begin(self, end: End, owed: int) -> None:
         """Read this log from its first message. What may have been given before it was truncated is kept."""
@@ -107,7 +107,7 @@ class Fold:
         last = max(self._end, self.seq)
         return Checkpoint(self._created, self.seq, self._sha256, self._stored, last, self.owed, self.used)
 
-    def ends(self, end: End) -> None:
+    def note_end(self, end: End) -> None:
         """Take note of an end of the log: sequences up to it are given."""
         self._end = max(self._end, end.last)
 
@@ -118,7 +118,7 @@ class Fold:
         if messages:
             self.seq, self._last = messages[-1].seq, messages[-1]
             self.time = max(self.time, messages[-1].time)
-            self._tell_waiting()
+            self._wake_waiting()
 
     def _take(self, message: Message) -> None:
         slot = parse_slot(message.subject)
@@ -130,9 +130,9 @@ class Fold:
             for heard in self.listeners:
                 heard(slot.run, message)
         elif message.subject in INBOUND:
-            self.inbox.add(message)
+            self.pending.add(message)
         elif (refused := refused_sequence(message.subject)) is not None:
-            self.inbox.drop(refused)
+            self.pending.drop(refused)
             if failed := refusal_failure(message):
                 self._refusals.append(failed)
         elif (last_seq := truncated_seq(message.subject)) is not None:
@@ -142,9 +142,9 @@ class Fold:
         self.used = max(self.used, last_seq)
         if self.owed <= self.used:
             self.owed = 0
-        self.inbox.truncated(self.used)
+        self.pending.note_truncation(self.used)
 
-    def wrote(self, it: Recorded) -> None:
+    def add_written(self, it: Recorded) -> None:
         """Fold a fact that this process has just written, ahead of its place in the log."""
         if it.seq > self.seq:
             self._written.add(it.seq)
@@ -154,7 +154,7 @@ class Fold:
         """Fold one fact."""
         run = evolve(self.run(it.slot.run) or Run(it.slot.run), it)
         self._keep(run)
-        self.inbox.settle(run)
+        self.pending.settle(run)
 
     def _keep(self, run: Run) -> None:
         self._runs[run.id] = run
@@ -179,7 +179,7 @@ class Fold:
         """The run as far as it is folded, for a reader: it takes no place in memory."""
         return self._runs.get(run) or self._projection.load(run)
 
-    def looked(self, run: str, wake_at: datetime | None) -> None:
+    def schedule(self, run: str, wake_at: datetime | None) -> None:
         """Nothing is owed to `run` before `wake_at`."""
         wake = self._wakes[run] = wake_at.timestamp() if wake_at else None
         if wake is not None:
@@ -209,7 +209,7 @@ class Fold:
     def save(self) -> None:
         """Bring the projection up to here, in one transaction."""
         runs = [(self._runs[run], wake_at) for run, wake_at in self._wakes.items()]
-        came, answered = self.inbox.changes()
+        came, answered = self.pending.changes()
         refusals, self._refusals = self._refusals, []
         for heavy in self._projection.save(
             runs, self.checkpoint, unanswered=came, answered=answered, refusals=refusals
@@ -219,18 +219,18 @@ class Fold:
         self._new.clear()
         self._wakes.clear()
         self._saved_wake, self._unsaved_wake = self._projection.next_wake(), None
-        self.inbox.refill()
+        self.pending.refill()
         while len(self._runs) > _CACHED_RUNS:
             self._runs.popitem(last=False)
 
-    async def reached(self, seq: int) -> None:
+    async def wait_for(self, seq: int) -> None:
         """Wait until the log is folded up to `seq`."""
         if seq > self.seq:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append((seq, future))
             await future
 
-    def _tell_waiting(self) -> None:
+    def _wake_waiting(self) -> None:
         if not self._waiting:
             return
         for seq, future in self._waiting:

@@ -21,19 +21,19 @@ _CONFIRM_S: Final = 1.0
 """So long a new leader of the stream may answer from before the messages that it is still taking over."""
 
 
-async def look(log: Log, folded: Checkpoint) -> tuple[End, Divergence | None]:
+async def find_divergence(log: Log, folded: Checkpoint) -> tuple[End, Divergence | None]:
     """Where the log ends, and how it differs from the one that is folded. Raises `Unavailable` or `Refused`."""
     end = await log.end()
     message = await log.at(folded.seq, leader=True) if 0 < folded.seq <= end.last else None
     return end, divergence(folded, end, message)
 
 
-async def confirmed(log: Log, folded: Checkpoint) -> tuple[End, Divergence | None]:
+async def confirm_divergence(log: Log, folded: Checkpoint) -> tuple[End, Divergence | None]:
     """The same, where it differs looked at twice."""
-    end, found = await look(log, folded)
+    end, found = await find_divergence(log, folded)
     if found:
         await asyncio.sleep(_CONFIRM_S)
-        end, found = await look(log, folded)
+        end, found = await find_divergence(log, folded)
     return end, found
 
 
@@ -43,7 +43,7 @@ class LogCheck:
     def __init__(self, log: Log, folded: Callable[[], Checkpoint], heard: Callable[[End], None]) -> None:
         self._log = log
         self._folded = folded
-        self._heard = heard
+        self._on_end = heard
         self._passed: int | None = None
         self._due = asyncio.Event()
         self.reason: str | None = None
@@ -52,13 +52,13 @@ class LogCheck:
     async def __call__(self) -> None:
         """Raise `Diverged` where the log is another one, `Unavailable` or `Refused` where that is not known."""
         session = self._log.session
-        end, found = await look(self._log, self._folded())
+        end, found = await find_divergence(self._log, self._folded())
         if found:
             self._passed = None
             self._due.set()
-            raise Diverged(self._said(found))
+            raise Diverged(self._set_reason(found))
         self._passed = session
-        self._heard(end)
+        self._on_end(end)
 
     async def session(self) -> int:
         """The session of the connection, if the log passed in it. Raises `Unavailable`.
@@ -82,9 +82,9 @@ class LogCheck:
         """Take note that the fold goes on from the log as it is, and of how that differs from the one before."""
         self._due.clear()
         if found:
-            self._said(found)
+            self._set_reason(found)
 
-    def _said(self, found: Divergence) -> str:
+    def _set_reason(self, found: Divergence) -> str:
         self.reason = f"The log in NATS is not the one that was read: {found.reason}."
         return self.reason
 

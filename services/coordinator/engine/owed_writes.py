@@ -56,7 +56,7 @@ class OwedWrites:
             source = self._fold.run(inbound.forks) if inbound.forks else None
             match decide_inbound(inbound, self._fold.run(inbound.run), self._defaults, source=source):
                 case Duplicate():
-                    self._fold.inbox.drop(message.seq)
+                    self._fold.pending.drop(message.seq)
                 case Reject() as why:
                     yield encode_refusal(refusal_fact(message.subject, message.seq, inbound.run, why), time=clock.now())
                 case Accept(slot=slot, fact=fact):
@@ -64,7 +64,7 @@ class OwedWrites:
 
     def _oldest(self) -> list[PendingMessage]:
         """The oldest pending messages; saves first if those at hand are used up, so that more are loaded."""
-        inbox = self._fold.inbox
+        inbox = self._fold.pending
         if inbox and not inbox.oldest(1):
             self._fold.save()
         return inbox.oldest(BATCH)
@@ -87,7 +87,7 @@ class OwedWrites:
         """What one run is owed now; schedules the run in the fold if that is nothing."""
         due = self._due(run)
         if not due:
-            self._fold.looked(run.id, due.wake_at)
+            self._fold.schedule(run.id, due.wake_at)
         for slot, fact in due.facts:
             yield encode_fact(slot, fact, run.traceparent, time=clock.now(), run=run)
         for copy in due.copies:
@@ -98,6 +98,6 @@ class OwedWrites:
         """What the run is owed; a decision by rule is put off while a contract message about the run is pending."""
         proven = self._frontier.proven
         due = owed(run, proven, self._defaults.writer, self._defaults.rules)
-        if not self._fold.inbox.may_concern(run.id) or all(slot.name != "decision" for slot, _ in due.facts):
+        if not self._fold.pending.may_concern(run.id) or all(slot.name != "decision" for slot, _ in due.facts):
             return due
         return Owed(wake_at=proven + timedelta(seconds=_MESSAGE_FIRST_S))

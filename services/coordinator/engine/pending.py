@@ -68,7 +68,7 @@ class PendingMessages:
             if isinstance(said, Inbound) and is_recorded(said, run):
                 self.drop(seq)
 
-    def truncated(self, used: int) -> None:
+    def note_truncation(self, used: int) -> None:
         """Take note that sequences up to `used` may have been given before, and so the ids that they make."""
         self._used = used
         for seq, waiting in [*self._waiting.items()]:

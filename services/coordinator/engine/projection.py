@@ -83,10 +83,10 @@ _FORGET: Final = "".join(
 )
 """Everything but `log`: how the log is known again outlives what was made of it."""
 
-_HEAVY: Final = 512 * 1024
+_LARGE_RUN_BYTES: Final = 512 * 1024
 """Bytes of a packed run. The average run has some tens of thousands."""
 
-_PAGES: Final = 8_192
+_WAL_PAGES: Final = 8_192
 """Pages (of 4 KiB) written before the disk is waited for: with SQLite's 1,000 that was half of a rebuild."""
 
 _encode_message: Final = msgspec.msgpack.Encoder().encode
@@ -124,7 +124,7 @@ class Projection:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._db = _opened(path)
+            self._db = _open(path)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise
@@ -133,7 +133,7 @@ class Projection:
             )
             for part in ("", "-wal", "-shm"):
                 path.with_name(path.name + part).unlink(missing_ok=True)
-            self._db = _opened(path)
+            self._db = _open(path)
 
     def close(self) -> None:
         """Close the file."""
@@ -187,7 +187,7 @@ class Projection:
         )
         self._save_checkpoint(checkpoint)
         self._db.execute("COMMIT")
-        return [run.id for (run, _), (*_, state) in zip(runs, rows, strict=True) if len(state) > _HEAVY]
+        return [run.id for (run, _), (*_, state) in zip(runs, rows, strict=True) if len(state) > _LARGE_RUN_BYTES]
 
     def _save_checkpoint(self, it: Checkpoint) -> None:
         self._db.execute(
@@ -231,7 +231,7 @@ class Projection:
 
     def select(self, wanted: RunFilter, *, before: int | None = None, limit: int) -> list[Run]:
         """Runs, newest first, beyond the one at `before`."""
-        clause, values = _wanting(wanted, before)
+        clause, values = _run_conditions(wanted, before)
         rows = self._db.execute(f"SELECT state FROM run {clause} ORDER BY place DESC LIMIT ?", (*values, limit))  # noqa: S608
         return [unpack(state) for (state,) in rows]
 
@@ -239,14 +239,14 @@ class Projection:
         self, wanted: RunFilter, *, before: int | None = None, limit: int, by_deadline: bool = False
     ) -> list[RunRow]:
         """The same in brief; with `by_deadline`, of runs that wait, those with the least time left first."""
-        clause, values = _wanting(wanted, before)
+        clause, values = _run_conditions(wanted, before)
         order = "deadline, place" if by_deadline else "place DESC"
         rows = self._db.execute(f"SELECT brief FROM run {clause} ORDER BY {order} LIMIT ?", (*values, limit))  # noqa: S608
         return [_decode_row(row) for (row,) in rows]
 
     def count(self, statuses: Sequence[str]) -> int:
         """How many runs have one of these statuses."""
-        clause, values = _wanting(RunFilter(statuses), None)
+        clause, values = _run_conditions(RunFilter(statuses), None)
         return self._db.execute(f"SELECT count(*) FROM run {clause}", values).fetchone()[0]  # noqa: S608
 
     def failures(self, wanted: FailureFilter, *, before: int | None = None, limit: int) -> list[FailureRecord]:
@@ -256,7 +256,7 @@ class Projection:
             ("at >= ?", wanted.since.timestamp() if wanted.since else None),
             ("code = ?", wanted.code or None),
             ("run = ?", wanted.run or None),
-            ("text LIKE ? ESCAPE '\\'", _containing(wanted.text) if wanted.text else None),
+            ("text LIKE ? ESCAPE '\\'", _like_pattern(wanted.text) if wanted.text else None),
         ]
         if wanted.kinds:
             where += [(f"kind IN ({', '.join('?' * len(wanted.kinds))})", tuple(wanted.kinds))]
@@ -265,7 +265,7 @@ class Projection:
         return [_decode_failed(failed) for (failed,) in rows]
 
 
-def _wanting(wanted: RunFilter, before: int | None) -> tuple[str, tuple[object, ...]]:
+def _run_conditions(wanted: RunFilter, before: int | None) -> tuple[str, tuple[object, ...]]:
     where = [
         ("place < ?", before),
         ("created >= ?", wanted.since.timestamp() if wanted.since else None),
@@ -273,7 +273,7 @@ def _wanting(wanted: RunFilter, before: int | None) -> tuple[str, tuple[object, 
         ("id IN (SELECT run FROM failure WHERE code = ?)", wanted.code or None),
     ]
     if wanted.text:
-        where += [("(q LIKE ? ESCAPE '\\' OR id LIKE ? ESCAPE '\\')", (_containing(wanted.text),) * 2)]
+        where += [("(q LIKE ? ESCAPE '\\' OR id LIKE ? ESCAPE '\\')", (_like_pattern(wanted.text),) * 2)]
     if wanted.statuses:
         where += [(f"status IN ({', '.join('?' * len(wanted.statuses))})", tuple(wanted.statuses))]
     return _where(where)
@@ -288,11 +288,11 @@ def _where(conditions: Iterable[tuple[str, object]]) -> tuple[str, tuple[object,
     return (f"WHERE {' AND '.join(condition for condition, _ in kept)}" if kept else ""), tuple(values)
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+def _open(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         db.executescript(
-            f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = {_PAGES};"
+            f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = {_WAL_PAGES};"
         )
         [of_fold] = db.execute("PRAGMA user_version").fetchone()
         db.executescript(f"{'' if of_fold == FOLD_VERSION else _FORGET}{_SCHEMA} PRAGMA user_version = {FOLD_VERSION};")
@@ -326,6 +326,6 @@ def _failure_row(failed: FailureRecord) -> tuple[object, ...]:
     return failed.seq, failed.kind, failed.run, failed.error.code, at, failed.text, _encode_failed(failed)
 
 
-def _containing(text: str) -> str:
+def _like_pattern(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"

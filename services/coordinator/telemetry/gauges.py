@@ -39,19 +39,19 @@ class Gauges:
         self._coordinator = coordinator
         self._projection = projection
         self._late_after = late_after
-        self._looking = asyncio.Lock()
-        self._looked = -_KEPT_S
+        self._refreshing = asyncio.Lock()
+        self._refreshed_at = -_KEPT_S
         self._census: RunCensus | None = None
         self._queues: Mapping[Kind, GaugeValues] = {}
         self._end: int | None = None
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Look everything up that was not just now."""
-        async with self._looking:
+        async with self._refreshing:
             now = asyncio.get_running_loop().time()
-            if now - self._looked < _KEPT_S:
+            if now - self._refreshed_at < _KEPT_S:
                 return
-            self._looked = now
+            self._refreshed_at = now
             self._census, self._queues, self._end = None, {}, None
             await asyncio.gather(self._count(), self._ask())
 
