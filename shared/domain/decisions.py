@@ -1,7 +1,6 @@
-"""Contract messages judged: what each one fills, or why it is refused. Pure, and the same for NATS and HTTP.
+"""Decisions of people on runs: the fact that follows from one, or why it is refused. Pure.
 
-Every message ends in exactly one place: a box of its run, `research.invalid.<seq>`, or nowhere because it
-says again what is already recorded. So it may be judged as often as it takes.
+The rules are the same for NATS messages and HTTP, and may be asked any number of times.
 """
 
 from datetime import datetime
@@ -56,7 +55,12 @@ def decide_ruling(
     auth: str = "",
     rules: ApprovalRules = ANY_APPROVAL,
 ) -> Judgement:
-    """What follows from a person's word on a run, given at `at`. To revise takes a `Revision`."""
+    """Decide on a person's ruling for a run, given at `at` by the log's time.
+
+    Accept with the fact and its slot (a vote if the hold needs a quorum), Duplicate if the message `message_seq` is
+    recorded already, or Reject. `run` is `None` if it is unknown; the verb `revise` takes a `Revision`; `rounds` is the
+    highest number of rounds.
+    """
     if run is None or run.accepted is None:
         return Reject("unknown_run", f"There is no run {ruling.run_id}.", "run_id")
     if is_ruling_recorded(run, message_seq):
@@ -79,13 +83,13 @@ def decide_ruling(
 
 
 def _reject_approver(run: Run, ruling: Ruling, auth: str, rules: ApprovalRules) -> Reject | None:
-    """Why this is not the person whose approval counts."""
+    """Refusal of an approval whose approver does not count under the rules, or `None`."""
     why = approval_objection(run, ruling.by, auth, rules)
     return Reject(*why) if why else None
 
 
 def _accept_decision(run: Run, decision: Decision, rules: ApprovalRules) -> Accept:
-    """The decision in its box; an approval of which more are needed, in the box of whoever gave it."""
+    """Accept a decision for its slot; an approval on a hold with a quorum as a vote in the approver's slot."""
     hold = run.current.hold.fact if run.current.hold else None
     if not isinstance(decision, DecisionApproved) or hold is None or hold.quorum == 1:
         return Accept(Slot(run.id, "decision", run.round), decision)
@@ -105,6 +109,7 @@ def _accept_decision(run: Run, decision: Decision, rules: ApprovalRules) -> Acce
 
 
 def is_ruling_recorded(run: Run, message_seq: int | None) -> bool:
+    """Return True if a decision, vote or cancellation of this message is recorded; False for `None`."""
     decisions = [round_.decision.fact.message_seq for round_ in run.rounds.values() if round_.decision]
     votes = [vote.fact.message_seq for round_ in run.rounds.values() for vote in round_.votes.values()]
     ended = run.completed.fact.message_seq if run.completed else None
@@ -112,17 +117,20 @@ def is_ruling_recorded(run: Run, message_seq: int | None) -> bool:
 
 
 def _reject_before_hold(run: Run, message_seq: int | None) -> Reject | None:
-    """Why a decision is too early for a later round: it was said before there was anything new to decide on."""
+    """Refusal in a later round of a decision that was sent before the round's hold, or `None`.
+
+    In the first round a decision over NATS may precede the hold.
+    """
     hold = run.current.hold
     if run.round == 1 or (hold and (message_seq is None or message_seq > hold.seq)):
         return None
     if hold:
-        return Reject("not_held", f"Round {run.round} of run {run.id} was not on hold yet when this was said.")
+        return Reject("not_held", f"Round {run.round} of run {run.id} was not on hold yet when this was sent.")
     return Reject("not_held", f"Round {run.round} of run {run.id} is not on hold yet; it is {run.status}.")
 
 
 def _reject_untimely(run: Run, ruling: Ruling, at: datetime, digest_required: bool) -> Reject | None:
-    """Why a decision cannot be taken now: too late, or on other evidence."""
+    """Refusal of a decision that is too late or on a stale digest, or lacks a required digest; or `None`."""
     if late := reject_late(run, at):
         return late
     if ruling.digest is None and digest_required:
@@ -131,7 +139,10 @@ def _reject_untimely(run: Run, ruling: Ruling, at: datetime, digest_required: bo
 
 
 def _reject_exclusions(verb: Verb, run: Run, ruling: Ruling) -> Reject | None:
-    """Why these sources cannot be excluded: one is not in the evidence, or none would be left to write from."""
+    """Refusal if a source to exclude is unknown or none would be left to write from; or `None`. Not before a hold.
+
+    A source must be left for an approval, and for a rejection that excludes any.
+    """
     if run.current.hold is None:
         return None
     known = {source.sha256 for finding in run.findings() for source in finding.sources}
@@ -145,7 +156,10 @@ def _reject_exclusions(verb: Verb, run: Run, ruling: Ruling) -> Reject | None:
 
 
 def _reject_over_budget(run: Run, ruling: Ruling) -> Reject | None:
-    """Why the report may not be written for what the run may cost, and what to do."""
+    """Refusal of an approval whose report could exceed the cost limit, with the limit that would do; or `None`.
+
+    A limit given with an approval is accepted if the estimate has no price.
+    """
     hold = run.current.hold.fact if run.current.hold else None
     most = cost_limit(run) if ruling.max_cost_usd is None else ruling.max_cost_usd
     if hold is None or hold.estimate is None or is_affordable(hold, most):
@@ -163,7 +177,7 @@ def _reject_over_budget(run: Run, ruling: Ruling) -> Reject | None:
 
 
 def _reject_revision(run: Run, revision: Revision, rounds: int) -> Reject | None:
-    """Why the run cannot be sent back so."""
+    """Refusal of a revision without hold, in the last round, or that drops an unknown sub-query; or `None`."""
     if run.current.hold is None:
         return Reject("not_held", f"Run {run.id} is not on hold yet; it is {run.status}.")
     if run.round >= rounds:
@@ -177,6 +191,7 @@ def _reject_revision(run: Run, revision: Revision, rounds: int) -> Reject | None
 
 
 def _decision_fact(verb: Verb, ruling: Ruling, run: Run, via: Via, message_seq: int | None, auth: str) -> Decision:
+    """The fact of a decision on the current hold; any verb but `reject` without a `Revision` is an approval."""
     digest = run.current.hold.fact.digest if run.current.hold else None
     if verb == "reject":
         return DecisionRejected(
@@ -209,6 +224,7 @@ def _decision_fact(verb: Verb, ruling: Ruling, run: Run, via: Via, message_seq: 
 
 
 def _accept_cancellation(run: Run, ruling: Ruling, message_seq: int | None, auth: str) -> Accept:
+    """Accept a cancellation as the run's completion, with the usage so far."""
     fact = RunCompleted(
         run_id=run.id,
         ok=False,
@@ -222,5 +238,5 @@ def _accept_cancellation(run: Run, ruling: Ruling, message_seq: int | None, auth
 
 
 def decision_deadline(run: Run) -> datetime | None:
-    """Until when the run waits for a decision; `None` where it does not."""
+    """Deadline of the run's current hold, extensions included; `None` unless it is on hold."""
     return run.current.deadline if run.status == "hold" else None

@@ -40,18 +40,18 @@ VERBS: Final[dict[str, Verb]] = {APPROVED: "approve", REJECTED: "reject", CANCEL
 
 
 class Defaults(Struct, frozen=True):
-    """What a request gets that does not say."""
+    """Values for fields that a request leaves out, and the rules under which messages are decided on."""
 
     approval_timeout_s: float = 7_200.0
     digest_required: bool = False
     rounds: int = 5
     writer: WriterPricing | None = None
-    """What a hold is priced with; `None` where no model writes."""
+    """Model that prices the report of a hold; `None` if no model writes."""
     rules: ApprovalRules = ANY_APPROVAL
 
 
 class Inbound(Struct, frozen=True):
-    """A contract message that could be read: the run it is about, and what it says."""
+    """A readable contract message: its run, and the request or ruling in it. `verb` is `None` for a request."""
 
     seq: int
     time: datetime
@@ -60,25 +60,26 @@ class Inbound(Struct, frozen=True):
     verb: Verb | None = None
     traceparent: str | None = None
     auth: str = "nats"
-    """How whoever says it signed in."""
+    """Method by which the sender signed in, as facts record it."""
 
     @property
     def trace(self) -> str:
-        """The publisher's trace, else one that follows from the message, so that it is the same again."""
+        """The publisher's traceparent if it is valid, else one derived from run and sequence."""
         if self.traceparent and traces.parse(self.traceparent):
             return self.traceparent
         return traces.made(self.run, self.seq)
 
     @property
     def forks(self) -> str | None:
-        """The run that this is to do over."""
+        """Id of the run that a request forks, or `None`."""
         return self.content.fork.run_id if isinstance(self.content, Request) and self.content.fork else None
 
 
 def parse_inbound(message: Message, *, used: int = 0) -> Inbound | RequestRefused:
-    """What a contract message says, or its refusal.
+    """Read a contract message, or the fact that refuses it if it breaks the contract.
 
-    Sequences up to `used` may have been given to other messages, before the log was truncated.
+    Sequences up to `used` may have been given to other messages before the log was truncated; an id derived from one of
+    them is made distinct.
     """
     try:
         unwrapped = envelope.unwrap(message.headers, message.data)
@@ -97,28 +98,31 @@ def parse_inbound(message: Message, *, used: int = 0) -> Inbound | RequestRefuse
 
 
 def _unique_run_id(run: str, message: Message) -> str:
-    """An id for the run of this message alone, where `r<sequence>` may be the id of another run.
+    """Run id with a hash of the stored message, where `r<sequence>` may be the id of another run.
 
-    It follows from the stored message, so that it is the same for every coordinator, whenever it reads it.
+    It depends on the stored message alone, so every coordinator derives the same.
     """
     stored = f"{message.time.isoformat()} ".encode() + message.data
     return f"{run}-{sha256(stored).hexdigest()[:16]}"
 
 
 def _asked(subject: str, data: bytes) -> Asked:
-    """A request and how its sender signed in, which only a coordinator can say."""
+    """Request with its sender's sign-in, which only a coordinator may set: on any other subject it is `nats`.
+
+    Raises `InvalidMessage`.
+    """
     return requests.read_asked(data) if subject == ASKED else Asked(request=requests.read_request(data), auth="nats")
 
 
 def refusal_fact(subject: str, seq: int, run: str | None, why: Reject) -> RequestRefused:
-    """The fact that says so on `research.invalid.<seq>`."""
+    """Fact for `research.invalid.<seq>` that refuses the message at `seq`. `run` is `None` if it names none."""
     return RequestRefused(seq=seq, subject=subject, run_id=run, field=why.field, error=Failure(why.code, why.message))
 
 
 def decide_inbound(inbound: Inbound, run: Run | None, defaults: Defaults, *, source: Run | None = None) -> Judgement:
-    """What follows from a message for its run, as far as that is known (`None`: not at all).
+    """Decide on a message for its run; `run` is `None` if no fact of it is known.
 
-    `source` is the run that it forks, where it does.
+    `source` is the run that a fork reuses. Accept, Reject, or Duplicate if it is recorded already.
     """
     match inbound.content:
         case Request():
@@ -140,7 +144,7 @@ def decide_inbound(inbound: Inbound, run: Run | None, defaults: Defaults, *, sou
 
 
 def is_recorded(inbound: Inbound, run: Run) -> bool:
-    """Whether what a message says is recorded already."""
+    """Return True if the message is recorded in the run: the request by its content, a ruling by its sequence."""
     if isinstance(inbound.content, Ruling):
         return is_ruling_recorded(run, inbound.seq)
     return bool(run.accepted and run.accepted.fact.request_sha256 == inbound.content.content_sha256)
@@ -149,6 +153,11 @@ def is_recorded(inbound: Inbound, run: Run) -> bool:
 def _decide_request(
     inbound: Inbound, request: Request, run: Run | None, defaults: Defaults, source: Run | None
 ) -> Judgement:
+    """Accept a request as the run's first fact, Duplicate if the run has it, or Reject.
+
+    Rejected: another request for the same run (`clash`), a fork that `source` does not allow, and `approval: auto`
+    under rules that forbid it.
+    """
     if run and is_recorded(inbound, run):
         return Duplicate()
     if run and run.accepted:
@@ -167,6 +176,7 @@ def _decide_request(
 
 
 def _accepted_fact(request: Request, inbound: Inbound, defaults: Defaults) -> RunAccepted:
+    """The first fact of a run: the request with defaults filled in."""
     timeout = requests.duration_s(request.approval_timeout) if request.approval_timeout else None
     return RunAccepted(
         q=request.q,

@@ -256,8 +256,8 @@ def test_a_report_is_written_once_enough_have_voted():
     [
         (ANY_APPROVAL, "anyone with an approver's key"),
         (TWO, "2 people with an approver's key; "),
-        (FOUR_EYES, "somebody with an approver's key, but not whoever asked"),
-        (ApprovalRules(quorum=3, four_eyes=True), "3 people with an approver's key, but not whoever asked"),
+        (FOUR_EYES, "one person with an approver's key, but not the requester"),
+        (ApprovalRules(quorum=3, four_eyes=True), "3 people with an approver's key, but not the requester"),
     ],
 )
 def test_who_may_decide_is_said_as_the_hold_demands_it(rules: ApprovalRules, said: str):

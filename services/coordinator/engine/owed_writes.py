@@ -1,4 +1,4 @@
-"""Collects what the leading coordinator has to write: answers to contract messages, and facts that runs are owed."""
+"""Collects the writes of the leading coordinator: answers to contract messages, and facts that runs are owed."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -32,7 +32,7 @@ class OwedWrites:
         self._defaults = defaults
 
     def collect(self) -> list[PendingWrite]:
-        """The next writes: answers to at most `BATCH` messages, then what at most `BATCH` touched runs are owed.
+        """The next writes: answers to at most `BATCH` messages, then the facts owed to at most `BATCH` touched runs.
 
         Runs that are owed nothing yet are scheduled in the fold. A run with a message to be answered is left out.
         """
@@ -45,7 +45,7 @@ class OwedWrites:
         Later messages of a run, and forks of it, wait until that answer is recorded. Drops duplicates.
         """
         for waiting in self._oldest():
-            message, inbound = waiting.message, waiting.said
+            message, inbound = waiting.message, waiting.content
             if isinstance(inbound, RequestRefused):
                 yield encode_refusal(inbound, time=clock.now())
                 continue
@@ -76,7 +76,7 @@ class OwedWrites:
         return run.traceparent if (run := self._fold.run(inbound.run)) else None
 
     def _owed_facts(self, answering: set[str]) -> Iterator[PendingWrite]:
-        """What touched runs are owed, except for those in `answering`: a recorded answer may change it."""
+        """Facts owed to touched runs, except for those in `answering`: a recorded answer may change it."""
         looked = list(islice((run_id for run_id in self._fold.touched if run_id not in answering), BATCH))
         for run_id in looked:
             del self._fold.touched[run_id]
@@ -84,7 +84,7 @@ class OwedWrites:
                 yield from self._owed_to(run)
 
     def _owed_to(self, run: Run) -> Iterator[PendingWrite]:
-        """What one run is owed now; schedules the run in the fold if that is nothing."""
+        """Facts owed to one run now; schedules the run in the fold if there are none."""
         due = self._due(run)
         if not due:
             self._fold.schedule(run.id, due.wake_at)
@@ -95,7 +95,7 @@ class OwedWrites:
             yield encode_fact(copy.slot, fact, run.traceparent, time=clock.now(), run=run)
 
     def _due(self, run: Run) -> Owed:
-        """What the run is owed; a decision by rule is put off while a contract message about the run is pending."""
+        """Facts owed to the run; a decision by rule is put off while a contract message about the run is pending."""
         proven = self._frontier.proven
         due = owed(run, proven, self._defaults.writer, self._defaults.rules)
         if not self._fold.pending.may_concern(run.id) or all(slot.name != "decision" for slot, _ in due.facts):
