@@ -20,7 +20,7 @@ from shared.domain.steps import StepState, awaits_decision, last_progress_at, op
 
 Code = Literal["ended", "parked", "person", "retry", "place", "worker", "working", "coordinator"]
 """Thing waited for: nothing, since the run ended; a release that knows a fact; a person; the time of the next attempt;
-a place within the limit of tasks in flight; a worker to take the task; the worker that has it; a coordinator to write."""
+a place within the limit of tasks in flight; a worker to take the task; the worker that has it; a coordinator."""
 
 WORKERS: Final[dict[Kind, str]] = {"plan": "planner", "fetch": "fetcher", "synthesize": "synthesizer"}
 
