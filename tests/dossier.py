@@ -26,7 +26,7 @@ from shared.domain.run import Run
 from shared.models.offline import OfflineModel
 from shared.runtime.memory import MemoryLog
 from shared.runtime.retry_policy import RetryPolicy
-from shared.service.worker import Perform, Worker, performing
+from shared.service.worker import Perform, Worker, require_task_type
 from tests.harness.waiting import PATIENCE_S
 
 SUBJECTS = {"approve": APPROVED, "reject": REJECTED, "cancel": CANCELLED}
@@ -84,9 +84,9 @@ def performers(log: MemoryLog, docs: Path | None, cache: Path) -> dict[Kind, Per
     tool = Docs(docs, cache)
     model = OfflineModel()
     return {
-        "plan": performing(PlanTask, Planner(model).perform),
-        "fetch": performing(FetchTask, Fetcher({tool.name: tool}, log).perform),
-        "synthesize": performing(SynthesizeTask, Synthesizer(model).perform),
+        "plan": require_task_type(PlanTask, Planner(model).perform),
+        "fetch": require_task_type(FetchTask, Fetcher({tool.name: tool}, log).perform),
+        "synthesize": require_task_type(SynthesizeTask, Synthesizer(model).perform),
     }
 
 

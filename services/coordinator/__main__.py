@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from services.coordinator.access.access import Access, AccessSettings
 from services.coordinator.access.middleware import Protected
 from services.coordinator.api.failures import Expected
-from services.coordinator.api.runs import Api
+from services.coordinator.app import application
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.projection import Projection
 from services.coordinator.http import problems
@@ -24,7 +24,7 @@ from services.coordinator.telemetry.counters import FactCounters
 from services.coordinator.telemetry.gauges import Gauges
 from shared.api import local_token
 from shared.contracts.deliveries import DELIVERIES
-from shared.contracts.requests import duration_s
+from shared.contracts.requests import parse_duration_s
 from shared.contracts.subjects import ACCESS
 from shared.contracts.tokens import Tokens
 from shared.domain.approval import ApprovalRules
@@ -38,7 +38,7 @@ from shared.nats.jetstream import JetStreamLog
 from shared.runtime import clock
 from shared.runtime.aio import retry_unavailable, run_until
 from shared.runtime.settings import Settings
-from shared.service.app import Health, connect, probes, run, serve_health, serve_http, trouble
+from shared.service.app import Health, connect, probes, run, serve_health, serve_http, write_trouble
 from shared.telemetry.metrics import LogCollector
 from shared.telemetry.setup import Telemetry
 
@@ -63,7 +63,7 @@ class _SwitchedApp:
 async def _not_ready(_: Request) -> Response:
     """Answer 503: there is no connection to NATS yet."""
     detail = "This coordinator is not connected to NATS yet; it is safe to repeat the request."
-    return problems.problem_response(problems.ProblemError(503, "nats_unavailable", detail))
+    return problems.problem_response(problems.ProblemError("nats_unavailable", detail))
 
 
 async def _serve(app: _SwitchedApp, settings: Settings, stop: asyncio.Event) -> None:
@@ -113,7 +113,7 @@ async def _coordinate(process: _Process, log: JetStreamLog, projection: Projecti
     await run_until(stop, retry_unavailable(lambda: topology.ensure_lead(log.link, settings.limits)))
     await run_until(stop, retry_unavailable(lambda: topology.ensure_access(log.link, settings.limits)))
     defaults = Defaults(
-        duration_s(settings.approval_timeout),
+        parse_duration_s(settings.approval_timeout),
         settings.digest_required,
         settings.rounds,
         _writer_pricing(settings),
@@ -123,19 +123,17 @@ async def _coordinate(process: _Process, log: JetStreamLog, projection: Projecti
         log,
         projection,
         defaults=defaults,
-        set_up=lambda: topology.ensure(log.link, settings.limits),
+        set_up=lambda: topology.ensure_topology(log.link, settings.limits),
         observe=observer,
     )
-    late_after = timedelta(seconds=duration_s(settings.late_after))
+    late_after = timedelta(seconds=parse_duration_s(settings.late_after))
     access = Access(log.beside(ACCESS), _access_settings(settings))
-    api = Api(
+    app = application(
         log,
         coordinator,
         access,
-        digest_required=settings.digest_required,
-        trouble=lambda: trouble(log),
+        unready=lambda: write_trouble(log) or coordinator.trouble,
         expected=Expected(settings.attempts, late_after),
-        rounds=settings.rounds,
         deliveries=log.beside(DELIVERIES),
         observe=observer,
         metrics=process.telemetry.metrics,
@@ -143,13 +141,13 @@ async def _coordinate(process: _Process, log: JetStreamLog, projection: Projecti
     gauges = Gauges(log, coordinator, process.projection, late_after=late_after)
     process.telemetry.metrics.add(gauges, gauges.refresh)
     process.telemetry.metrics.add(LogCollector(log))
-    process.health.trouble = api.unready
+    process.health.trouble = lambda: write_trouble(log) or coordinator.trouble
     async with asyncio.TaskGroup() as group:
         keeping_up = group.create_task(access.run())
         await run_until(stop, retry_unavailable(access.open))
         if not stop.is_set():
             _require_usable_key(settings, access)
-            process.app.app = api.app()
+            process.app.app = app
             await run_until(stop, coordinator.run())
         keeping_up.cancel()
 

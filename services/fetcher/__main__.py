@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
+from services.fetcher.check import print_results
 from services.fetcher.findings.tool import Tool
 from services.fetcher.perform import Fetcher, Reader
 from services.fetcher.tools.catalogue import LOCAL, Closing, Misconfigured, made
@@ -16,7 +17,7 @@ from shared.contracts.tasks import FetchTask
 from shared.runtime.log import Log
 from shared.runtime.settings import Settings
 from shared.service.app import run_worker
-from shared.service.worker import Perform, performing
+from shared.service.worker import Perform, require_task_type
 
 if TYPE_CHECKING:
     from services.fetcher.web.pages import Pages
@@ -31,7 +32,7 @@ async def compose(tools: Mapping[str, Tool], settings: Settings, log: Log, stack
     if not tools.keys() <= LOCAL:
         pages = _pages(settings)
         stack.push_async_callback(pages.close)
-    return performing(FetchTask, Fetcher(tools, log, sources=settings.sources, pages=pages).perform)
+    return require_task_type(FetchTask, Fetcher(tools, log, sources=settings.sources, pages=pages).perform)
 
 
 def _pages(settings: Settings) -> "Pages":
@@ -56,9 +57,12 @@ def _hush() -> None:
 
 
 def main() -> None:
-    """Fetch until told to stop."""
+    """Fetch until told to stop; with `--check`, print the results of `check` instead."""
     settings = Settings()
     _hush()
+    if sys.argv[1:] == ["--check"]:
+        print_results(settings)
+        return
     try:
         _check(settings)
         tools = made(settings)

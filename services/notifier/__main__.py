@@ -14,8 +14,8 @@ from shared.runtime import webhooks as configuration
 from shared.runtime.aio import retry_unavailable, run_until
 from shared.runtime.endpoints import Webhooks
 from shared.runtime.settings import Settings
-from shared.runtime.webhooks import Misconfigured
-from shared.service.app import Health, connect, run, serve_health, trouble
+from shared.runtime.webhooks import InvalidWebhooks
+from shared.service.app import Health, connect, run, serve_health, write_trouble
 from shared.telemetry.metrics import LogCollector, Metrics
 from shared.telemetry.setup import Telemetry
 
@@ -40,7 +40,7 @@ async def _notify(
         await run_until(
             stop, retry_unavailable(lambda: delivery_consumers.ensure_consumers(log.link, deliveries, names))
         )
-        health.trouble = lambda: "It stops." if stop.is_set() else trouble(deliveries)
+        health.trouble = lambda: "It stops." if stop.is_set() else write_trouble(deliveries)
         count = Tries(metrics, names).count
         where = Where(log, deliveries, Sender(webhooks.allow), clock.now, settings.public_url, count)
         async with asyncio.TaskGroup() as group:
@@ -58,7 +58,7 @@ def main() -> None:
         sys.exit("DOSSIER_WEBHOOKS is not set: name the file that says who is told of what.")
     try:
         webhooks = configuration.load_webhooks(settings.webhooks)
-    except Misconfigured as error:
+    except InvalidWebhooks as error:
         sys.exit(str(error))
     run("notifier", lambda stop, telemetry: _main(settings, webhooks, stop, telemetry), settings)
 

@@ -18,14 +18,14 @@ from services.notifier.http import WITHIN_S, Send
 from services.notifier.schedule import Over, Try, Wait, due, follows
 from shared.contracts import deliveries as contract
 from shared.contracts import envelope
-from shared.contracts.deliveries import Box, DeliveryTried, Result, parse_box
+from shared.contracts.deliveries import DeliveryResult, DeliverySlot, DeliveryTried, parse_delivery_slot
 from shared.contracts.evidence import Failure
 from shared.contracts.subjects import Slot
 from shared.errors import ContractError, DossierError, Refused
 from shared.runtime.aio import retry_unavailable
 from shared.runtime.deliveries import DeliveryHistory, encode_delivery, load_histories
-from shared.runtime.endpoints import Endpoint
-from shared.runtime.log import Delivery, Full, Log, Stored, Tasks
+from shared.runtime.endpoints import WebhookEndpoint
+from shared.runtime.log import Full, Log, Stored, TaskDelivery, Tasks
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ _UNREAD: Final = timedelta(hours=1)
 _GRACE_S: Final = WITHIN_S + 5.0
 
 
-def uncounted(_endpoint: str, _result: Result) -> None:
+def uncounted(_endpoint: str, _result: DeliveryResult) -> None:
     """Nobody counts."""
 
 
@@ -50,21 +50,21 @@ class Where(Struct, frozen=True):
     send: Send
     now: Callable[[], datetime]
     public_url: str
-    count: Callable[[str, Result], None] = uncounted
+    count: Callable[[str, DeliveryResult], None] = uncounted
     """Hears of every try: of which endpoint, with what result."""
 
 
 class Deliverer:
     """Tells one endpoint. A slow or dead one holds up nobody else: each has its own consumer and its own places."""
 
-    def __init__(self, endpoint: Endpoint, where: Where) -> None:
+    def __init__(self, endpoint: WebhookEndpoint, where: Where) -> None:
         self._endpoint = endpoint
         self._where = where
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Tell until `stop`; what is under way then is brought to its end."""
-        consumer = contract.teller(self._endpoint.name)
+        consumer = contract.endpoint_consumer(self._endpoint.name)
         async with self._where.deliveries.tasks(consumer, at_most=AT_ONCE) as tasks:
             closing = asyncio.create_task(_close_on(stop, tasks))
             try:
@@ -78,7 +78,7 @@ class Deliverer:
             finally:
                 await _cancelled(closing, *self._under_way)
 
-    async def _handle(self, delivery: Delivery, tasks: Tasks) -> None:
+    async def _handle(self, delivery: TaskDelivery, tasks: Tasks) -> None:
         try:
             again = await self._told(delivery)
             if again is None:
@@ -96,9 +96,9 @@ class Deliverer:
         finally:
             await tasks.release()
 
-    async def _told(self, delivery: Delivery) -> datetime | None:
+    async def _told(self, delivery: TaskDelivery) -> datetime | None:
         """Do what is due; the moment to come back, `None` for never."""
-        box = parse_box(delivery.message.subject)
+        box = parse_delivery_slot(delivery.message.subject)
         if box is None:
             return None
         handed = delivery.message
@@ -120,7 +120,7 @@ class Deliverer:
             case Try(n=n):
                 return await self._record(box, n, await self._tried(story, box, n))
 
-    async def _tried(self, story: DeliveryHistory, box: Box, n: int) -> DeliveryTried:
+    async def _tried(self, story: DeliveryHistory, box: DeliverySlot, n: int) -> DeliveryTried:
         if await self._is_moot(story):
             return DeliveryTried(result="moot")
         if box.ask == 1 and await self._is_disabled():
@@ -132,7 +132,7 @@ class Deliverer:
         answer = await self._where.send(self._endpoint.url.get_secret_value(), headers, sent)
         return follows(delivery, n, answer, self._where.now())
 
-    async def _record(self, box: Box, n: int, tried: DeliveryTried) -> datetime | None:
+    async def _record(self, box: DeliverySlot, n: int, tried: DeliveryTried) -> datetime | None:
         """Fill the attempt's box; when the next is due. If another filled it, look again at once."""
         now = self._where.now()
         one = encode_delivery(box.delivery.tried(box.ask, n), tried, source=SOURCE, time=now)
@@ -164,7 +164,7 @@ class Deliverer:
 
     async def _is_disabled(self) -> bool:
         """Whether the last that was heard of this endpoint is that it is gone."""
-        newest = await self._where.deliveries.newest(contract.tries_of(self._endpoint.name))
+        newest = await self._where.deliveries.newest(contract.tried_subjects(self._endpoint.name))
         try:
             last = envelope.decode_record(newest.data) if newest else None
         except ContractError:
@@ -172,7 +172,7 @@ class Deliverer:
         return isinstance(last, DeliveryTried) and last.result == "disabled"
 
 
-def _say(box: Box, n: int, tried: DeliveryTried) -> None:
+def _say(box: DeliverySlot, n: int, tried: DeliveryTried) -> None:
     """A line in the process's log; the URL, which may be a secret, is never in it."""
     why = tried.error.message if tried.error else ""
     match tried.result:

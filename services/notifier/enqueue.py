@@ -12,7 +12,15 @@ from typing import Final
 from services.notifier.deliver import SOURCE
 from services.notifier.schedule import SPAN
 from shared.contracts import envelope
-from shared.contracts.deliveries import ENDED, NOTICES, Delivery, DeliveryAsked, Told, hold_event, near_event
+from shared.contracts.deliveries import (
+    ENDED,
+    NOTICES_CONSUMER,
+    Delivery,
+    DeliveryAsked,
+    WebhookData,
+    hold_event,
+    near_event,
+)
 from shared.contracts.envelope import Event
 from shared.contracts.facts import HoldExtended, HoldOpened, RunAccepted, RunCompleted
 from shared.contracts.messages import Message
@@ -20,8 +28,7 @@ from shared.contracts.subjects import Slot, parse_slot
 from shared.errors import ContractError, DossierError, Refused
 from shared.runtime.deliveries import encode_delivery
 from shared.runtime.endpoints import Webhooks
-from shared.runtime.log import Delivery as Handed
-from shared.runtime.log import Log
+from shared.runtime.log import Log, TaskDelivery
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +50,12 @@ class Enqueuer:
 
     async def run(self) -> None:
         """Notice until cancelled."""
-        async with self._research.tasks(NOTICES, at_most=AT_ONCE) as tasks:
+        async with self._research.tasks(NOTICES_CONSUMER, at_most=AT_ONCE) as tasks:
             async for facts in tasks:
                 await asyncio.gather(*(self._handle(fact) for fact in facts))
                 await tasks.release(len(facts))
 
-    async def _handle(self, fact: Handed) -> None:
+    async def _handle(self, fact: TaskDelivery) -> None:
         try:
             wait_s = await self._notice(fact.message)
         except DossierError as error:
@@ -120,7 +127,7 @@ def asked_of(
             due = max(deadline - near, message.time + timedelta(seconds=_SETTLED_S))
             return [(near_event(slot.round, slot.index), _asked(told, message, due))]
         case RunCompleted() as ended:
-            told = Told(
+            told = WebhookData(
                 run_id=slot.run,
                 q=request.q,
                 requested_by=request.requested_by,
@@ -144,8 +151,8 @@ def _of_hold(
         yield near_event(slot.round), _asked(told, message, due)
 
 
-def _waiting(slot: Slot, request: RunAccepted, deadline: datetime, digest: str | None) -> Told:
-    return Told(
+def _waiting(slot: Slot, request: RunAccepted, deadline: datetime, digest: str | None) -> WebhookData:
+    return WebhookData(
         run_id=slot.run,
         q=request.q,
         requested_by=request.requested_by,
@@ -155,5 +162,5 @@ def _waiting(slot: Slot, request: RunAccepted, deadline: datetime, digest: str |
     )
 
 
-def _asked(told: Told, message: Message, due: datetime) -> DeliveryAsked:
+def _asked(told: WebhookData, message: Message, due: datetime) -> DeliveryAsked:
     return DeliveryAsked(told=told, happened_at=max(message.time, due), due=due, fact_seq=message.seq)

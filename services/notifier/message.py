@@ -8,9 +8,9 @@ from typing import Final
 
 import msgspec
 
-from shared.contracts.deliveries import Delivery, DeliveryAsked, EventType, Told
+from shared.contracts.deliveries import Delivery, DeliveryAsked, EventType, WebhookData
 from shared.contracts.visible import visible_line
-from shared.runtime.endpoints import Endpoint
+from shared.runtime.endpoints import WebhookEndpoint
 
 _HEADER: Final = 150
 _SECTION: Final = 2_900
@@ -35,10 +35,10 @@ class Envelope(msgspec.Struct, frozen=True):
     type: EventType
     timestamp: datetime
     url: str
-    data: Told
+    data: WebhookData
 
 
-def body(endpoint: Endpoint, delivery: Delivery, asked: DeliveryAsked, *, public_url: str) -> bytes:
+def body(endpoint: WebhookEndpoint, delivery: Delivery, asked: DeliveryAsked, *, public_url: str) -> bytes:
     """What an endpoint is sent of an event; the same on every try."""
     url = f"{public_url}/runs/{delivery.run}"
     if endpoint.kind == "slack":
@@ -46,7 +46,7 @@ def body(endpoint: Endpoint, delivery: Delivery, asked: DeliveryAsked, *, public
     return msgspec.json.encode(Envelope(delivery.event_type, asked.happened_at, url, asked.told))
 
 
-def headers(endpoint: Endpoint, delivery: Delivery, sent: bytes, now: datetime) -> Mapping[str, str]:
+def headers(endpoint: WebhookEndpoint, delivery: Delivery, sent: bytes, now: datetime) -> Mapping[str, str]:
     """The headers of one try: id and content are those of every try, time and signature its own."""
     plain = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "Dossier"}
     if endpoint.kind == "slack":
@@ -66,7 +66,7 @@ def sign(key: bytes, event_id: str, stamp: str, sent: bytes) -> str:
     return f"v1,{base64.b64encode(digest).decode()}"
 
 
-def slack(happened: EventType, told: Told, url: str) -> object:
+def slack(happened: EventType, told: WebhookData, url: str) -> object:
     """The event for an incoming webhook. What others wrote is shown as it is: it can neither link nor mention."""
     title = _OUTCOMES.get(told.outcome or "", _TITLES[happened])
     lines = list(_lines(told))
@@ -84,7 +84,7 @@ def slack(happened: EventType, told: Told, url: str) -> object:
     }
 
 
-def _lines(told: Told) -> Iterable[str]:
+def _lines(told: WebhookData) -> Iterable[str]:
     if told.deadline:
         yield f"Decide before {told.deadline:%d %B %Y %H:%M} UTC"
     if told.round and told.round > 1:

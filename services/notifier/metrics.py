@@ -5,7 +5,7 @@ from typing import get_args
 
 from prometheus_client import Counter
 
-from shared.contracts.deliveries import Result
+from shared.contracts.deliveries import DeliveryResult
 from shared.telemetry.metrics import Metrics
 
 
@@ -16,9 +16,9 @@ class Tries:
         tries = Counter(
             "dossier_deliveries", "Tries to tell, by result.", ["endpoint", "result"], registry=metrics.registry
         )
-        results: tuple[Result, ...] = get_args(Result)
+        results: tuple[DeliveryResult, ...] = get_args(DeliveryResult)
         self._tries = {(name, result): tries.labels(name, result) for name in endpoints for result in results}
 
-    def count(self, endpoint: str, result: Result) -> None:
+    def count(self, endpoint: str, result: DeliveryResult) -> None:
         """One more."""
         self._tries[endpoint, result].inc()

@@ -5,17 +5,17 @@ from contextlib import AsyncExitStack
 from services.planner.perform import Planner
 from services.planner.prompt import AGENT
 from shared.contracts.tasks import PlanTask
-from shared.models.choice import configured
+from shared.models.choice import create_agent_model
 from shared.runtime.log import Log
 from shared.runtime.settings import Settings
 from shared.service.app import run_worker
-from shared.service.worker import Perform, performing
+from shared.service.worker import Perform, require_task_type
 
 
 async def _compose(settings: Settings, log: Log, stack: AsyncExitStack) -> Perform:
-    model, room = configured(settings, AGENT)
+    model, room = create_agent_model(settings, AGENT)
     stack.push_async_callback(model.aclose)
-    return performing(PlanTask, Planner(model, room=room).perform)
+    return require_task_type(PlanTask, Planner(model, room=room).perform)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from services.synthesizer.citations import Lost
 from services.synthesizer.prompt import AGENT, DEFAULT_ROOM, beside, boundary, evidence
 from services.synthesizer.schema import CorrectionReply
 from shared.contracts.tasks import SynthesizeTask
-from shared.contracts.tokens import PASSAGES
+from shared.contracts.tokens import MAX_PASSAGE_BYTES
 from shared.models.context_window import ContextWindow
 from shared.models.protocol import Ask
 
@@ -34,7 +34,11 @@ Reply with JSON: {{"claims": [{{"claim": 3, "quotes": [{{"source": 1, "quote": "
 
 
 def ask(
-    task: SynthesizeTask, missing: Sequence[Lost], room: ContextWindow = DEFAULT_ROOM, *, budget: int = PASSAGES
+    task: SynthesizeTask,
+    missing: Sequence[Lost],
+    room: ContextWindow = DEFAULT_ROOM,
+    *,
+    budget: int = MAX_PASSAGE_BYTES,
 ) -> Ask[CorrectionReply]:
     """The question for quotes in place of those that are `missing`; by rule there are none."""
     mark = boundary(task)

@@ -12,12 +12,12 @@ from services.synthesizer.prompt import DEFAULT_ROOM, ask
 from services.synthesizer.schema import WriterReply
 from shared.contracts.evidence import Call, Report, usage_of
 from shared.contracts.facts import SynthesisWritten
-from shared.contracts.tasks import SynthesizeTask, less
+from shared.contracts.tasks import SynthesizeTask, with_remaining_budget
 from shared.errors import StepError
 from shared.models.context_window import ContextWindow
 from shared.models.offline import OFFLINE, OfflineModel
 from shared.models.protocol import Answer, Ask, Model, Reply
-from shared.runtime.live_text import Aloud, silent
+from shared.runtime.live_text import OpenLiveText, no_live_text
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Synthesizer:
         room: ContextWindow = DEFAULT_ROOM,
         judge: Model = _NO_JUDGE,
         judge_room: ContextWindow = judge.DEFAULT_ROOM,
-        aloud: Aloud = silent,
+        aloud: OpenLiveText = no_live_text,
     ) -> None:
         self._model = model
         self._room = room
@@ -57,7 +57,7 @@ class Synthesizer:
         async with self._aloud(so_far) as say:
             answer = await self._model.answer(replace(ask(task, self._room), hear=say))
         reply, calls = await self._corrected(task, answer)
-        drafted, judged_by, further = await self._judged(draft(task, reply), less(task, calls))
+        drafted, judged_by, further = await self._judged(draft(task, reply), with_remaining_budget(task, calls))
         made = publish(task, drafted, writer=answer.model, degraded=answer.degraded, judge=judged_by)
         if made.insufficient and (drafted.sections or drafted.dropped):
             made = _extracted(task, drafted, answer, judged_by)
@@ -68,7 +68,9 @@ class Synthesizer:
         missing = lost(task, answer.value)
         if not missing:
             return answer.value, answer.calls
-        again, further = await _tried(self._model, correction.ask(less(task, answer.calls), missing, self._room))
+        again, further = await _tried(
+            self._model, correction.ask(with_remaining_budget(task, answer.calls), missing, self._room)
+        )
         reply = corrected(answer.value, missing, again.value) if again else answer.value
         return reply, answer.calls + further
 

@@ -11,7 +11,7 @@ from services.synthesizer.schema import WriterReply
 from services.synthesizer.sources import numbered
 from shared.contracts.evidence import Finding, Passage, Source
 from shared.contracts.tasks import SynthesizeTask
-from shared.contracts.tokens import PASSAGES
+from shared.contracts.tokens import MAX_PASSAGE_BYTES
 from shared.models.context_window import Agent, ContextWindow, window_of
 from shared.models.protocol import Ask
 
@@ -56,7 +56,9 @@ Reply with JSON: {{"sections": [{{"heading": "...", "claims": [{{"text": "...", 
 """
 
 
-def ask(task: SynthesizeTask, window: ContextWindow = DEFAULT_ROOM, *, budget: int = PASSAGES) -> Ask[WriterReply]:
+def ask(
+    task: SynthesizeTask, window: ContextWindow = DEFAULT_ROOM, *, budget: int = MAX_PASSAGE_BYTES
+) -> Ask[WriterReply]:
     """The question to the model for `task`, and the extraction that takes its place.
 
     Of the passages it has what there is `room` for, and no more than `budget` bytes.

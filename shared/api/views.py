@@ -13,7 +13,7 @@ from shared.contracts.forks import MAX_QUERIES
 from shared.contracts.subjects import Kind
 from shared.domain.diagnosis import Diagnosis
 from shared.domain.failures import FailedAttempt, FailureKind, FailureRecord
-from shared.runtime.deliveries import State
+from shared.runtime.deliveries import DeliveryState
 
 
 class ErrorView(BaseModel):
@@ -238,7 +238,7 @@ class DeliveryView(BaseModel):
     endpoint: str
     run_id: str
     event: EventType
-    state: State
+    state: DeliveryState
     happened_at: datetime
     due: datetime | None
     asks: int

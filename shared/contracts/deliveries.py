@@ -17,13 +17,13 @@ from shared.contracts.subjects import RUN, is_token
 
 DELIVERIES: Final = "DELIVERIES"
 DELIVERY_SUBJECTS: Final = ("delivery.>",)
-NOTICES: Final = "notices"
+NOTICES_CONSUMER: Final = "notices"
 """The durable consumer of `RESEARCH` that hands out what others are told of."""
-NOTICED: Final = (f"{RUN}.*.hold.*", f"{RUN}.*.extension.*.*", f"{RUN}.*.completed")
+NOTICE_SUBJECTS: Final = (f"{RUN}.*.hold.*", f"{RUN}.*.extension.*.*", f"{RUN}.*.completed")
 
 EventType = Literal["hold.opened", "deadline.near", "run.ended"]
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
-Result = Literal["delivered", "failed", "gave_up", "moot", "disabled"]
+DeliveryResult = Literal["delivered", "failed", "gave_up", "moot", "disabled"]
 """`failed` is tried again; `moot` was not sent, for nobody waits; `disabled`: the endpoint has said that it is gone."""
 
 _EVENTS: Final[dict[str, EventType]] = {"hold": "hold.opened", "near": "deadline.near", "ended": "run.ended"}
@@ -72,7 +72,7 @@ class Delivery(Struct, frozen=True):
         return f"{self.run}-{self.event}"
 
     @property
-    def boxes(self) -> str:
+    def subjects(self) -> str:
         """The subjects of all its boxes."""
         return f"delivery.{self.id}.>"
 
@@ -85,7 +85,7 @@ class Delivery(Struct, frozen=True):
         return f"delivery.{self.id}.tried.{ask}.{n}"
 
 
-class Box(Struct, frozen=True):
+class DeliverySlot(Struct, frozen=True):
     """One box: an asking where `n` is 0, else an attempt."""
 
     delivery: Delivery
@@ -93,7 +93,7 @@ class Box(Struct, frozen=True):
     n: int = 0
 
 
-class Told(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class WebhookData(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The `data` of a webhook. Its other fields have the type and the time of the event.
 
     A hold and a near deadline have `round`, `deadline` and the `digest` of the evidence. An end has `outcome`, `ok`,
@@ -119,7 +119,7 @@ class _Record(Struct, frozen=True, kw_only=True, tag_field="type"):
 class DeliveryAsked(_Record, frozen=True, kw_only=True, tag="delivery.asked.v1"):
     """An event is to be delivered to an endpoint, at `due` or soon after."""
 
-    told: Told
+    told: WebhookData
     happened_at: _Moment
     due: _Moment
     fact_seq: int
@@ -131,7 +131,7 @@ class DeliveryAsked(_Record, frozen=True, kw_only=True, tag="delivery.asked.v1")
 class DeliveryTried(_Record, frozen=True, kw_only=True, tag="delivery.tried.v1"):
     """One attempt to deliver, with its result, and the time of the next attempt (`due`) if there is one."""
 
-    result: Result
+    result: DeliveryResult
     status: int | None = None
     """The HTTP status that was answered."""
     error: Failure | None = None
@@ -148,13 +148,13 @@ def parse_delivery(text: str) -> Delivery | None:
     return Delivery(endpoint, run, event) if is_token(endpoint) and is_token(run) and _EVENT.fullmatch(event) else None
 
 
-def parse_box(subject: str) -> Box | None:
+def parse_delivery_slot(subject: str) -> DeliverySlot | None:
     """The box that a subject names; `None` where it names none."""
     match subject.split("."):
         case ["delivery", endpoint, run, event, ("asked" | "tried") as what, *numbers]:
             delivery = parse_delivery(f"{endpoint}.{run}.{event}")
             fits = len(numbers) == (1 if what == "asked" else 2) and all(map(_NUMBER.fullmatch, numbers))
-            return Box(delivery, *map(int, numbers)) if delivery and fits else None
+            return DeliverySlot(delivery, *map(int, numbers)) if delivery and fits else None
         case _:
             return None
 
@@ -173,21 +173,21 @@ ENDED: Final = "ended"
 """The event that a run ended."""
 
 
-def asked_of(endpoint: str) -> str:
+def asked_subjects(endpoint: str) -> str:
     """The subjects of everything that an endpoint is asked to be told."""
     return f"delivery.{endpoint}.*.*.asked.*"
 
 
-def teller(endpoint: str) -> str:
+def endpoint_consumer(endpoint: str) -> str:
     """The durable consumer that hands out what an endpoint is to be told."""
     return f"tell-{endpoint}"
 
 
-def tries_of(endpoint: str) -> str:
+def tried_subjects(endpoint: str) -> str:
     """The subjects of everything that was tried with an endpoint."""
     return f"delivery.{endpoint}.*.*.tried.*.*"
 
 
-def first_asked(endpoint: str = "*", run: str = "*") -> str:
+def first_asked_subjects(endpoint: str = "*", run: str = "*") -> str:
     """The subjects under which deliveries begin."""
     return f"delivery.{endpoint}.{run}.*.asked.1"

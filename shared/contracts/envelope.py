@@ -59,7 +59,7 @@ class _Envelope(Struct, frozen=True, kw_only=True):
     data: Raw = _NO_DATA
 
 
-class _Referring(Struct, frozen=True, kw_only=True):
+class _ReferenceEnvelope(Struct, frozen=True, kw_only=True):
     """An `_Envelope` whose data is elsewhere, as it is written."""
 
     specversion: str = "1.0"
@@ -80,7 +80,7 @@ class Reference(Struct, frozen=True):
     text: str
 
 
-def _tag(fact: type[Struct]) -> str:
+def _type_of(fact: type[Struct]) -> str:
     tag = fact.__struct_config__.tag
     assert isinstance(tag, str)
     return tag
@@ -89,24 +89,24 @@ def _tag(fact: type[Struct]) -> str:
 _encode: Final = msgspec.json.Encoder().encode
 _decode_envelope: Final = msgspec.json.Decoder(_Envelope).decode
 _decode_access: Final = msgspec.json.Decoder[AccessFact](AccessFact).decode
-_DECODERS: Final = {_tag(fact): msgspec.json.Decoder[Fact](fact) for fact in get_args(Fact)}
+_DECODERS: Final = {_type_of(fact): msgspec.json.Decoder[Fact](fact) for fact in get_args(Fact)}
 _decode_record: Final = msgspec.json.Decoder[Record](Record).decode
 
 
 def encode(slot: Slot, event: Event) -> bytes:
     """The message that fills `slot` with `event`. Raises `TooLarge` over the limit."""
-    return _sealed(slot.subject, slot.run, event.fact, event)
+    return _encode_checked(slot.subject, slot.run, event.fact, event)
 
 
-def refer(slot: Slot, event: Event) -> Reference:
+def encode_reference(slot: Slot, event: Event) -> Reference:
     """The same for what is over the limit. Raises `TooLarge` where the data is more than any fact's may be."""
     data = _encode(event.fact)
     if len(data) > MAX_TEXT_BYTES:
         raise TooLarge(f"{slot.subject} would be {len(data):,} bytes; a fact may have {MAX_TEXT_BYTES:,}.")
-    envelope = _Referring(
+    envelope = _ReferenceEnvelope(
         id=slot.subject,
         source=event.source,
-        type=_tag(type(event.fact)),
+        type=_type_of(type(event.fact)),
         subject=slot.run,
         time=event.time,
         traceparent=event.traceparent or UNSET,
@@ -118,7 +118,7 @@ def refer(slot: Slot, event: Event) -> Reference:
     return Reference(message, data.decode())
 
 
-def reference(message: bytes) -> str | None:
+def referenced_sha256(message: bytes) -> str | None:
     """The SHA-256 (hex) of the text that is this fact's data; `None` where the message has its data itself."""
     if len(message) > _LONGEST_REFERENCE or _REFERS not in message:
         return None
@@ -132,20 +132,22 @@ def reference(message: bytes) -> str | None:
 
 def encode_refusal(subject: str, refusal: RequestRefused, *, source: str, time: datetime) -> bytes:
     """The message on `research.invalid.<seq>`."""
-    envelope = _Envelope(id=subject, source=source, type=_tag(RequestRefused), time=time, data=Raw(_encode(refusal)))
+    envelope = _Envelope(
+        id=subject, source=source, type=_type_of(RequestRefused), time=time, data=Raw(_encode(refusal))
+    )
     return _encode(envelope)
 
 
 def encode_truncation(subject: str, truncation: LogTruncated, *, source: str, time: datetime) -> bytes:
     """The message on `research.log.truncated.<last_seq>`."""
     data = Raw(_encode(truncation))
-    return _encode(_Envelope(id=subject, source=source, type=_tag(LogTruncated), time=time, data=data))
+    return _encode(_Envelope(id=subject, source=source, type=_type_of(LogTruncated), time=time, data=data))
 
 
 def encode_record(subject: str, record: Record, *, run: str, source: str, time: datetime) -> bytes:
     """The message that fills a box of `DELIVERIES`."""
     data = Raw(_encode(record))
-    return _encode(_Envelope(id=subject, source=source, type=_tag(type(record)), subject=run, time=time, data=data))
+    return _encode(_Envelope(id=subject, source=source, type=_type_of(type(record)), subject=run, time=time, data=data))
 
 
 def decode_record(message: bytes) -> Record:
@@ -158,7 +160,7 @@ def decode_record(message: bytes) -> Record:
 
 def encode_access(subject: str, fact: AccessFact, *, source: str, time: datetime) -> bytes:
     """The message that fills a box of `ACCESS`."""
-    return _encode(_Envelope(id=subject, source=source, type=_tag(type(fact)), time=time, data=Raw(_encode(fact))))
+    return _encode(_Envelope(id=subject, source=source, type=_type_of(type(fact)), time=time, data=Raw(_encode(fact))))
 
 
 def decode_access(message: bytes) -> AccessFact:
@@ -169,12 +171,12 @@ def decode_access(message: bytes) -> AccessFact:
         raise Unreadable(str(error)) from error
 
 
-def _sealed(id_: str, run: str, fact: Fact, event: Event) -> bytes:
+def _encode_checked(id_: str, run: str, fact: Fact, event: Event) -> bytes:
     message = _encode(
         _Envelope(
             id=id_,
             source=event.source,
-            type=_tag(type(fact)),
+            type=_type_of(type(fact)),
             subject=run,
             time=event.time,
             traceparent=event.traceparent or UNSET,
@@ -196,7 +198,7 @@ def decode(message: bytes, text: bytes | None = None) -> Event:
         decoder = _DECODERS.get(envelope.type)
         if decoder is None:
             raise UnknownType(f"{envelope.type} is not a type that this release knows.")
-        fact = decoder.decode(envelope.data or _referred(envelope, text))
+        fact = decoder.decode(envelope.data or _data_of(envelope, text))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Unreadable(str(error)) from error
     if isinstance(envelope.time, UnsetType):
@@ -204,7 +206,7 @@ def decode(message: bytes, text: bytes | None = None) -> Event:
     return Event(fact, envelope.source, envelope.time, envelope.traceparent or None)
 
 
-def _referred(envelope: _Envelope, text: bytes | None) -> bytes:
+def _data_of(envelope: _Envelope, text: bytes | None) -> bytes:
     if text is not None:
         return text
     if not envelope.dataref:

@@ -288,11 +288,11 @@ FetchOutcome = FetchFound | FetchFailed
 SynthesisOutcome = SynthesisWritten | SynthesisFailed
 Decision = DecisionApproved | DecisionRejected | DecisionRevised | DecisionExpired
 StepOutcome = PlanOutcome | FetchOutcome | SynthesisOutcome
-AboutHold = HoldOpened | HoldExtended | VoteCast
-Fact = RunAccepted | TaskIssued | AttemptFailed | StepOutcome | AboutHold | Decision | RunCompleted
+HoldFact = HoldOpened | HoldExtended | VoteCast
+Fact = RunAccepted | TaskIssued | AttemptFailed | StepOutcome | HoldFact | Decision | RunCompleted
 
 
-def finding(outcome: FetchOutcome) -> Finding:
+def finding_of(outcome: FetchOutcome) -> Finding:
     """What a fetch brought, as the hold shows it and the writer gets it."""
     match outcome:
         case FetchFound(query=query, sources=sources, skipped=skipped):
@@ -310,7 +310,7 @@ def calls_of(fact: Fact) -> tuple[Call, ...]:
             return ()
 
 
-def having_paid(outcome: StepOutcome, calls: tuple[Call, ...]) -> StepOutcome:
+def with_prior_calls(outcome: StepOutcome, calls: tuple[Call, ...]) -> StepOutcome:
     """`outcome` with the `calls` that were paid for before those it records."""
     match outcome:
         case PlanMade() | SynthesisWritten() if calls:

@@ -34,21 +34,23 @@ _ADDRESS: Final = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&()*+,;=%\[\]-]+")
 def markdown(question: str, report: Report) -> str:
     """The report as Markdown. Every sentence ends in the numbers of the sources it cites."""
     numbers = {source.sha256: source.n for source in report.sources}
-    blocks = [f"# {_plain(question)}", f"*{byline(report, plain=_plain)}*"]
+    blocks = [f"# {_escape(question)}", f"*{byline(report, plain=_escape)}*"]
     if report.degraded:
-        blocks.append(f"*Degraded: {_plain(report.degraded)}*")
+        blocks.append(f"*Degraded: {_escape(report.degraded)}*")
     if report.insufficient:
         blocks += _insufficient(report)
     for section in report.sections:
-        blocks += [f"## {_plain(section.heading)}"] if section.heading else []
-        blocks.append(" ".join(_cited(claim, numbers) for claim in section.claims))
-    blocks += _listing("Sources disagree", (_conflict(each, numbers) for each in report.conflicts))
-    blocks += _listing("Not borne out", (_unsupported(claim, numbers) for claim in report.unsupported))
-    blocks += _listing("Not answered", map(_plain, report.gaps))
-    blocks += _listing("Not read", (f"{_plain(it.location)}: {_plain(it.failure.message)}" for it in report.skipped))
+        blocks += [f"## {_escape(section.heading)}"] if section.heading else []
+        blocks.append(" ".join(_claim(claim, numbers) for claim in section.claims))
+    blocks += _list_section("Sources disagree", (_conflict(each, numbers) for each in report.conflicts))
+    blocks += _list_section("Not borne out", (_unsupported(claim, numbers) for claim in report.unsupported))
+    blocks += _list_section("Not answered", map(_escape, report.gaps))
+    blocks += _list_section(
+        "Not read", (f"{_escape(it.location)}: {_escape(it.failure.message)}" for it in report.skipped)
+    )
     if report.sources:
         title = "Sources read" if report.insufficient else "Sources"
-        blocks += [f"## {title}", "\n".join(map(_listed, report.sources))]
+        blocks += [f"## {title}", "\n".join(map(_source_line, report.sources))]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -57,12 +59,14 @@ def byline(report: Report, *, plain: Callable[[str], str]) -> str:
     did = "Read" if report.insufficient else "Extracted verbatim" if report.writer == "offline" else "Written"
     who = "the offline model; no language model took part" if report.writer == "offline" else plain(report.writer)
     origins = len({source.origin or source.sha256 for source in report.sources})
-    sources = f"{count(len(report.sources), 'source')} of {count(origins, 'origin')}"
-    dropped = [f"{count(report.dropped, 'quote')} dropped"] if report.dropped else []
-    return " · ".join([f"{did} by {who}", *_fared(report, plain), *dropped, *([sources] if report.sources else [])])
+    sources = f"{count_noun(len(report.sources), 'source')} of {count_noun(origins, 'origin')}"
+    dropped = [f"{count_noun(report.dropped, 'quote')} dropped"] if report.dropped else []
+    return " · ".join(
+        [f"{did} by {who}", *_claim_summary(report, plain), *dropped, *([sources] if report.sources else [])]
+    )
 
 
-def _fared(report: Report, plain: Callable[[str], str]) -> list[str]:
+def _claim_summary(report: Report, plain: Callable[[str], str]) -> list[str]:
     """How many claims there are, and how their quotes bear them out."""
     claims = (*report.claims(), *report.unsupported)
     if not claims:
@@ -71,7 +75,7 @@ def _fared(report: Report, plain: Callable[[str], str]) -> list[str]:
     words = (("supported", "supported"), ("partial", "in part"), ("unsupported", "not borne out"))
     told = [f"{verdicts.count(support)} {word}" for support, word in words if support in verdicts]
     by = f"by rule and by {plain(report.judge)}" if report.judge else "by rule"
-    said = count(len(claims), "claim")
+    said = count_noun(len(claims), "claim")
     return [f"{said}: {', '.join(told)} (checked {by})" if told else said]
 
 
@@ -79,64 +83,65 @@ def _insufficient(report: Report) -> Iterator[str]:
     yield "**The evidence does not answer the question.** Nothing was written, since nothing could have been quoted."
     if report.searched:
         yield "## What was searched"
-        yield _items(f"{_plain(it.query)}: {count(it.sources, 'source')}" for it in report.searched)
+        yield _bullets(f"{_escape(it.query)}: {count_noun(it.sources, 'source')}" for it in report.searched)
 
 
-def _cited(claim: Claim, numbers: dict[str, int]) -> str:
-    doubt = f" *({_reserve(claim)})*" if claim.support in ("partial", "unsupported") else ""
-    return f"{_plain(claim.text)} {_marks(claim, numbers)}{doubt}"
+def _claim(claim: Claim, numbers: dict[str, int]) -> str:
+    doubt = f" *({_doubt(claim)})*" if claim.support in ("partial", "unsupported") else ""
+    return f"{_escape(claim.text)} {_citation_marks(claim, numbers)}{doubt}"
 
 
-def _reserve(claim: Claim) -> str:
+def _doubt(claim: Claim) -> str:
     word = "in part" if claim.support == "partial" else "not borne out"
-    return f"{word}: {_plain(claim.doubt)}" if claim.doubt else word
+    return f"{word}: {_escape(claim.doubt)}" if claim.doubt else word
 
 
-def _marks(claim: Claim, numbers: dict[str, int]) -> str:
+def _citation_marks(claim: Claim, numbers: dict[str, int]) -> str:
     cited = dict.fromkeys(numbers[citation.sha256] for citation in claim.citations if citation.sha256 in numbers)
     return "".join(f"[{number}]" for number in cited)
 
 
 def _conflict(conflict: Conflict, numbers: dict[str, int]) -> str:
-    sides = [f"“{_plain(it.quote)}” [{numbers.get(it.sha256, '?')}]" for it in (conflict.one, conflict.other)]
-    return "\n  - ".join([_plain(conflict.about) or "Which is it?", *sides])
+    sides = [f"“{_escape(it.quote)}” [{numbers.get(it.sha256, '?')}]" for it in (conflict.one, conflict.other)]
+    return "\n  - ".join([_escape(conflict.about) or "Which is it?", *sides])
 
 
 def _unsupported(claim: Claim, numbers: dict[str, int]) -> str:
-    return f"{_plain(claim.text)} {_marks(claim, numbers)} *({_plain(claim.doubt) or 'its quotes do not say so'})*"
+    doubt = _escape(claim.doubt) or "its quotes do not say so"
+    return f"{_escape(claim.text)} {_citation_marks(claim, numbers)} *({doubt})*"
 
 
-def _listed(source: CitedSource) -> str:
-    where = f"<{source.url}>" if _ADDRESS.fullmatch(source.url) else _plain(source.url or source.location)
-    title = _plain(source.title)
+def _source_line(source: CitedSource) -> str:
+    where = f"<{source.url}>" if _ADDRESS.fullmatch(source.url) else _escape(source.url or source.location)
+    title = _escape(source.title)
     parts = [title] if title == where else [title, where]
-    parts.append(_plain(source.published) if source.published else "no date")
+    parts.append(_escape(source.published) if source.published else "no date")
     if source.fetched_at:
-        parts.append(f"fetched {_moment(source.fetched_at)}")
+        parts.append(f"fetched {_utc_minute(source.fetched_at)}")
     if source.also:
-        parts.append(f"same text at {count(len(source.also), 'other place')}")
+        parts.append(f"same text at {count_noun(len(source.also), 'other place')}")
     return f"{source.n}. {' · '.join(filter(None, parts))} · SHA-256 {source.sha256[:12]}"
 
 
-def _moment(at: datetime) -> str:
+def _utc_minute(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _listing(title: str, items: Iterable[str]) -> list[str]:
-    listed = _items(items)
+def _list_section(title: str, items: Iterable[str]) -> list[str]:
+    listed = _bullets(items)
     return [f"## {title}", listed] if listed else []
 
 
-def _items(items: Iterable[str]) -> str:
+def _bullets(items: Iterable[str]) -> str:
     return "\n".join(f"- {item}" for item in items)
 
 
-def count(number: int, thing: str) -> str:
+def count_noun(number: int, thing: str) -> str:
     """As in `1 claim` and `2 claims`."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-def _plain(text: str) -> str:
+def _escape(text: str) -> str:
     """`text` as it reads, on one line, and as nothing but text."""
     line = _SPECIAL.sub(r"\\\g<0>", visible_line(text))
     if ordinal := _ORDINAL.match(line):

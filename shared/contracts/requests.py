@@ -64,7 +64,7 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
         return sha256(msgspec.json.encode(msgspec.structs.replace(self, run_id=None))).hexdigest()
 
 
-class Asked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class AuthenticatedRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The data of `research.asked`: a request, and how `requested_by` signed in."""
 
     request: Request
@@ -104,28 +104,28 @@ class Extension(Struct, frozen=True, kw_only=True):
     digest: str | None = None
 
 
-def duration_s(text: str, field: str = "approval_timeout") -> float:
+def parse_duration_s(text: str, field: str = "approval_timeout") -> float:
     """Seconds of a duration such as `"3s"`, `"1h30m"` or `"14d"`. Raises `InvalidMessage`."""
     if not _DURATION.fullmatch(text):
-        raise _bad(field, f"{text[:40]!r} is no duration; write it as in 90s, 30m, 2h, 14d or 1h30m")
+        raise _invalid(field, f"{text[:40]!r} is no duration; write it as in 90s, 30m, 2h, 14d or 1h30m")
     seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text))
     if not 1 <= seconds <= MAX_TIMEOUT_S:
-        raise _bad(field, f"{text[:40]!r} is not between 1 second and 366 days")
+        raise _invalid(field, f"{text[:40]!r} is not between 1 second and 366 days")
     return seconds
 
 
-def read_request(data: bytes) -> Request:
+def parse_request(data: bytes) -> Request:
     """The request in `data`, checked. Raises `InvalidMessage` with the field and the reason."""
     request = _decode(data, Request)
     if request.fork and (astray := msgspec.json.decode(data, type=dict[str, Raw]).keys() - _BESIDE_A_FORK):
-        raise _bad(min(astray), "beside a fork this says nothing; it goes into the field fork")
+        raise _invalid(min(astray), "beside a fork this says nothing; it goes into the field fork")
     check_request(request)
     return request
 
 
-def read_asked(data: bytes) -> Asked:
+def parse_authenticated_request(data: bytes) -> AuthenticatedRequest:
     """What a coordinator published of a request over HTTP, checked as `read_request` does."""
-    asked = _decode(data, Asked)
+    asked = _decode(data, AuthenticatedRequest)
     check_request(asked.request)
     return asked
 
@@ -137,56 +137,56 @@ def check_request(request: Request) -> None:
     if request.fork:
         _check_fork(request.fork)
     else:
-        _check_wishes(request)
+        _check_options(request)
 
 
-def _check_wishes(wishes: Request | Fork, prefix: str = "") -> None:
+def _check_options(wishes: Request | Fork, prefix: str = "") -> None:
     """What a request says of its run, and a fork of what is to be otherwise; `prefix` is where that stands."""
     if wishes.q is not None:
         _check_question(wishes.q, f"{prefix}q")
     if wishes.approval_timeout is not None:
-        duration_s(wishes.approval_timeout, f"{prefix}approval_timeout")
+        parse_duration_s(wishes.approval_timeout, f"{prefix}approval_timeout")
     _check_cost(wishes.max_cost_usd, f"{prefix}max_cost_usd")
     for tool in wishes.tools or ():
         if not is_token(tool):
-            raise _bad(f"{prefix}tools", f"{tool[:80]!r} is no name of a tool")
+            raise _invalid(f"{prefix}tools", f"{tool[:80]!r} is no name of a tool")
 
 
 def _check_question(q: str, field: str) -> None:
     if not q.strip():
-        raise _bad(field, "it is required and cannot be empty")
+        raise _invalid(field, "it is required and cannot be empty")
     if len(q) > MAX_QUESTION:
-        raise _bad(field, f"the question has {len(q):,} characters; at most {MAX_QUESTION:,} are taken")
+        raise _invalid(field, f"the question has {len(q):,} characters; at most {MAX_QUESTION:,} are taken")
 
 
 def _check_fork(fork: Fork) -> None:
     """Whatever can be said of a fork without knowing the run that is forked."""
     if not is_token(fork.run_id):
-        raise _bad("fork.run_id", f"{fork.run_id[:80]!r} is no run id")
-    _check_wishes(fork, "fork.")
+        raise _invalid("fork.run_id", f"{fork.run_id[:80]!r} is no run id")
+    _check_options(fork, "fork.")
     for name, queries in (("replace", fork.replace.values()), ("add", fork.add)):
         if len(queries) > MAX_QUERIES:
-            raise _bad(f"fork.{name}", f"at most {MAX_QUERIES} sub-queries are taken")
+            raise _invalid(f"fork.{name}", f"at most {MAX_QUERIES} sub-queries are taken")
         if not all(0 < len(query.strip()) <= MAX_QUERY for query in queries):
-            raise _bad(f"fork.{name}", f"a sub-query has 1 to {MAX_QUERY:,} characters")
+            raise _invalid(f"fork.{name}", f"a sub-query has 1 to {MAX_QUERY:,} characters")
 
 
 def _check_run_id(run: str) -> None:
     if not is_token(run):
-        raise _bad("run_id", f"{run[:80]!r} is no run id: 1 to 64 of A–Z, a–z, 0–9, _ and - are")
+        raise _invalid("run_id", f"{run[:80]!r} is no run id: 1 to 64 of A–Z, a–z, 0–9, _ and - are")
     if is_reserved(run):
-        raise _bad("run_id", f"{run!r} is reserved: r and digits is what Dossier calls runs that have no id")
+        raise _invalid("run_id", f"{run!r} is reserved: r and digits is what Dossier calls runs that have no id")
 
 
-def read_ruling(data: bytes) -> Ruling:
+def parse_ruling(data: bytes) -> Ruling:
     """The decision in `data`, checked as far as it can be without its run. Raises `InvalidMessage`."""
     ruling = _decode(data, Ruling)
     if not is_token(ruling.run_id):
-        raise _bad("run_id", f"{ruling.run_id[:80]!r} is no run id")
+        raise _invalid("run_id", f"{ruling.run_id[:80]!r} is no run id")
     if not ruling.by.strip():
-        raise _bad("by", "it must say who decided")
+        raise _invalid("by", "it must say who decided")
     if len(ruling.comment) > _MAX_COMMENT:
-        raise _bad("comment", f"it has {len(ruling.comment):,} characters; at most {_MAX_COMMENT:,} are taken")
+        raise _invalid("comment", f"it has {len(ruling.comment):,} characters; at most {_MAX_COMMENT:,} are taken")
     _check_cost(ruling.max_cost_usd)
     return ruling
 
@@ -194,24 +194,26 @@ def read_ruling(data: bytes) -> Ruling:
 def check_revision(revision: Revision) -> None:
     """Refuse with `InvalidMessage` what nobody could plan another round from."""
     if not revision.feedback.strip():
-        raise _bad("feedback", "it must say what the next round is for")
+        raise _invalid("feedback", "it must say what the next round is for")
     if len(revision.feedback) > MAX_FEEDBACK:
-        raise _bad("feedback", f"it has {len(revision.feedback):,} characters; at most {MAX_FEEDBACK:,} are taken")
+        raise _invalid("feedback", f"it has {len(revision.feedback):,} characters; at most {MAX_FEEDBACK:,} are taken")
     if len(revision.queries_add) > MAX_ADDED:
-        raise _bad("queries_add", f"there are {len(revision.queries_add)}; at most {MAX_ADDED} are taken")
+        raise _invalid("queries_add", f"there are {len(revision.queries_add)}; at most {MAX_ADDED} are taken")
     for query in revision.queries_add:
         if not _SEARCHABLE.search(query) or len(query) > MAX_QUERY:
-            raise _bad("queries_add", f"{query[:80]!r} is no sub-query: it must have words, and {MAX_QUERY} characters")
+            raise _invalid(
+                "queries_add", f"{query[:80]!r} is no sub-query: it must have words, and {MAX_QUERY} characters"
+            )
     if len(set(revision.queries_add)) < len(revision.queries_add):
-        raise _bad("queries_add", "one of them is there twice")
+        raise _invalid("queries_add", "one of them is there twice")
 
 
 def _check_cost(usd: float | None, field: str = "max_cost_usd") -> None:
     if usd is not None and not 0 < usd < float("inf"):
-        raise _bad(field, "it must be more than 0")
+        raise _invalid(field, "it must be more than 0")
 
 
-def run_id(request: Request, *, msg_id: str | None, seq: int) -> str:
+def run_id_of(request: Request, *, msg_id: str | None, seq: int) -> str:
     """The run that a request is: its own id, else its `Nats-Msg-Id`, else its place in the log. Never random."""
     if request.run_id is not None:
         return request.run_id
@@ -227,14 +229,14 @@ def run_id_of_key(key: str) -> str:
     return f"m{sha256(key.encode()).hexdigest()[:32]}"
 
 
-_Message = TypeVar("_Message", Request, Asked, Ruling)
+_Message = TypeVar("_Message", Request, AuthenticatedRequest, Ruling)
 
 
 def _decode(data: bytes, type_: type[_Message]) -> _Message:
     try:
         return msgspec.json.decode(data, type=type_)
     except msgspec.ValidationError as error:
-        raise _explained(str(error)) from error
+        raise _from_msgspec(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidMessage("not_json", f"The message is not JSON: {error}.") from error
 
@@ -243,19 +245,19 @@ _NAMED: Final = re.compile(r"field `(?P<field>[^`]+)`")
 _PATH: Final = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 
 
-def _explained(text: str) -> InvalidMessage:
+def _from_msgspec(text: str) -> InvalidMessage:
     """msgspec's complaint, as a sentence that begins with the field."""
     path = _PATH.search(text)
     field = path["path"] if path else ""
     if named := _NAMED.search(text):
         missing = text.startswith("Object missing")
         field = f"{field}.{named['field']}" if field else named["field"]
-        return _bad(field, "it is required" if missing else "there is no such field")
+        return _invalid(field, "it is required" if missing else "there is no such field")
     reason = _PATH.sub("", text).replace("`", "")
-    return _bad(field, reason[:1].lower() + reason[1:])
+    return _invalid(field, reason[:1].lower() + reason[1:])
 
 
-def _bad(field: str, reason: str) -> InvalidMessage:
+def _invalid(field: str, reason: str) -> InvalidMessage:
     return InvalidMessage("invalid_field", f"{_short(field) or 'The message'}: {_short(reason)}.", field=_short(field))
 
 

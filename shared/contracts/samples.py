@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from shared.contracts.deliveries import Delivery, DeliveryAsked, DeliveryTried, Record, Told
+from shared.contracts.deliveries import Delivery, DeliveryAsked, DeliveryTried, Record, WebhookData
 from shared.contracts.envelope import Event
 from shared.contracts.evidence import (
     Citation,
@@ -109,8 +109,10 @@ REFUSED: Final = RequestRefused(
     error=Failure("invalid_field", "approval_timeout: 'soon' is no duration; write it as in 90s, 30m, 2h or 14d."),
 )
 DELIVERY: Final = Delivery("ops", RUN, "hold-1")
-TOLD: Final = Told(run_id=RUN, q=QUESTION, requested_by="ann", round=1, deadline=AT + timedelta(hours=2), digest=DIGEST)
-ENDED: Final = Told(run_id=RUN, q=QUESTION, requested_by="ann", digest=DIGEST, outcome="reported", ok=True)
+TOLD: Final = WebhookData(
+    run_id=RUN, q=QUESTION, requested_by="ann", round=1, deadline=AT + timedelta(hours=2), digest=DIGEST
+)
+ENDED: Final = WebhookData(run_id=RUN, q=QUESTION, requested_by="ann", digest=DIGEST, outcome="reported", ok=True)
 ASKED: Final = DeliveryAsked(told=TOLD, happened_at=AT, due=AT, fact_seq=47)
 TRIED: Final = DeliveryTried(
     result="failed",

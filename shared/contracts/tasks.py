@@ -43,7 +43,7 @@ Task = PlanTask | FetchTask | SynthesizeTask
 T = TypeVar("T", bound=Task)
 
 
-def less(task: T, calls: Iterable[Call]) -> T:
+def with_remaining_budget(task: T, calls: Iterable[Call]) -> T:
     """`task`, with what these calls cost taken from its budget."""
     match task:
         case PlanTask(budget_usd=float(budget)) | SynthesizeTask(budget_usd=float(budget)):

@@ -16,10 +16,10 @@ class Tokens:
     cached: int = 0
 
 
-def at_most(text: str) -> int:
+def estimate_tokens(text: str) -> int:
     """About how many tokens `text` has at most."""
     return -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
 
 
-PASSAGES: Final = 60_000
+MAX_PASSAGE_BYTES: Final = 60_000
 """Bytes of passages that a prompt holds at most, however much room there is: some 15,000 tokens."""

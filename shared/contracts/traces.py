@@ -24,7 +24,7 @@ class Trace(Struct, frozen=True):
     is_sampled: bool = True
 
 
-def parse(traceparent: str | None) -> Trace | None:
+def parse_traceparent(traceparent: str | None) -> Trace | None:
     """The place that a `traceparent` names; `None` for what is none, as W3C Trace Context has it."""
     match = _TRACEPARENT.fullmatch(traceparent or "")
     if match is None or (match[1] == "00" and match[5]):
@@ -32,18 +32,18 @@ def parse(traceparent: str | None) -> Trace | None:
     return Trace(match[2], match[3], bool(int(match[4], 16) & _SAMPLED))
 
 
-def made(run: str, seq: int) -> str:
+def derive_traceparent(run: str, seq: int) -> str:
     """The `traceparent` of a run that came without one. It names the run's own span, so that nothing is above it."""
     trace_id = sha256(f"{run} {seq}".encode()).hexdigest()[:32]
-    return f"00-{trace_id}-{root_of(trace_id, run)}-01"
+    return f"00-{trace_id}-{run_span_id(trace_id, run)}-01"
 
 
-def root_of(trace_id: str, run: str) -> str:
+def run_span_id(trace_id: str, run: str) -> str:
     """The id of the span that is the run."""
     return _hash(f"{trace_id} {run}")
 
 
-def hold_of(trace_id: str, run: str, round_: int) -> str:
+def hold_span_id(trace_id: str, run: str, round_: int) -> str:
     """The id of the span that is the wait for a person in that round."""
     return _hash(f"{trace_id} {run} hold.{round_}")
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from shared.contracts.evidence import Estimate, Finding
 from shared.contracts.facts import DecisionApproved, DecisionRevised, HoldOpened, PlanMade, RunCompleted
-from shared.contracts.tokens import BYTES_PER_TOKEN, PASSAGES
+from shared.contracts.tokens import BYTES_PER_TOKEN, MAX_PASSAGE_BYTES
 from shared.domain.run import Run
 
 _PROMPT_OVERHEAD: Final = 10_000
@@ -154,7 +154,7 @@ def _prompt_bytes(question: str, findings: tuple[Finding, ...]) -> int:
         + 2 * _bytes(question)
         + sum(_bytes(finding.query) + _PASSAGE_OVERHEAD for finding in findings)
         + sum(_bytes(label) + _SOURCE_OVERHEAD for label in labels)
-        + min(PASSAGES, sum(_bytes(passage.text) for _, passage in passages))
+        + min(MAX_PASSAGE_BYTES, sum(_bytes(passage.text) for _, passage in passages))
         + len(passages) * _PASSAGE_OVERHEAD
     )
 

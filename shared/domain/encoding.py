@@ -54,7 +54,7 @@ def encode_fact(
     try:
         if isinstance(fact, RunCompleted):
             return _without_report(slot, event, fact, answers)
-        reference = envelope.refer(slot, event)
+        reference = envelope.encode_reference(slot, event)
         return PendingWrite(Fill(slot.subject, reference.message), slot, event, answers, reference.text)
     except TooLarge as error:
         decided = fact.digest if isinstance(fact, RunCompleted) else None

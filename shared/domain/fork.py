@@ -25,7 +25,7 @@ from shared.contracts.facts import (
     SynthesisFailed,
 )
 from shared.contracts.forks import MAX_QUERIES, Fork
-from shared.contracts.requests import Request, duration_s
+from shared.contracts.requests import Request, parse_duration_s
 from shared.contracts.subjects import RUN, Kind, Slot, Step, parse_slot
 from shared.domain.judgement import Reject
 from shared.domain.run import Run
@@ -72,7 +72,7 @@ def accept_fork(request: Request, fork: Forked, source: RunAccepted, *, seq: int
     """First fact of the fork: the source's request with the fork's changes and requester, and what it reuses."""
     wish = request.fork
     assert wish
-    timeout = duration_s(wish.approval_timeout) if wish.approval_timeout else source.approval_timeout_s
+    timeout = parse_duration_s(wish.approval_timeout) if wish.approval_timeout else source.approval_timeout_s
     return replace(
         source,
         q=wish.q or source.q,

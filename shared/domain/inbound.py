@@ -17,7 +17,7 @@ from shared.contracts.facts import (
     RunAccepted,
 )
 from shared.contracts.messages import Message
-from shared.contracts.requests import Asked, Request, Ruling
+from shared.contracts.requests import AuthenticatedRequest, Request, Ruling
 from shared.contracts.subjects import APPROVED, ASKED, CANCELLED, REJECTED, REQUESTED, Slot, is_reserved
 from shared.domain import fork
 from shared.domain.approval import (
@@ -65,9 +65,9 @@ class Inbound(Struct, frozen=True):
     @property
     def trace(self) -> str:
         """The publisher's traceparent if it is valid, else one derived from run and sequence."""
-        if self.traceparent and traces.parse(self.traceparent):
+        if self.traceparent and traces.parse_traceparent(self.traceparent):
             return self.traceparent
-        return traces.made(self.run, self.seq)
+        return traces.derive_traceparent(self.run, self.seq)
 
     @property
     def forks(self) -> str | None:
@@ -87,11 +87,11 @@ def parse_inbound(message: Message, *, used: int = 0) -> Inbound | RequestRefuse
             asked = _asked(message.subject, unwrapped.data)
             request = asked.request
             msg_id = {name.lower(): value for name, value in message.headers.items()}.get("nats-msg-id")
-            run = requests.run_id(request, msg_id=msg_id, seq=message.seq)
+            run = requests.run_id_of(request, msg_id=msg_id, seq=message.seq)
             if is_reserved(run) and message.seq <= used:
                 run = _unique_run_id(run, message)
             return Inbound(message.seq, message.time, run, request, traceparent=unwrapped.traceparent, auth=asked.auth)
-        ruling = requests.read_ruling(unwrapped.data)
+        ruling = requests.parse_ruling(unwrapped.data)
         return Inbound(message.seq, message.time, ruling.run_id, ruling, VERBS[message.subject])
     except InvalidMessage as error:
         return refusal_fact(message.subject, message.seq, None, Reject(error.code, error.message, error.field))
@@ -106,12 +106,16 @@ def _unique_run_id(run: str, message: Message) -> str:
     return f"{run}-{sha256(stored).hexdigest()[:16]}"
 
 
-def _asked(subject: str, data: bytes) -> Asked:
+def _asked(subject: str, data: bytes) -> AuthenticatedRequest:
     """Request with its sender's sign-in, which only a coordinator may set: on any other subject it is `nats`.
 
     Raises `InvalidMessage`.
     """
-    return requests.read_asked(data) if subject == ASKED else Asked(request=requests.read_request(data), auth="nats")
+    return (
+        requests.parse_authenticated_request(data)
+        if subject == ASKED
+        else AuthenticatedRequest(request=requests.parse_request(data), auth="nats")
+    )
 
 
 def refusal_fact(subject: str, seq: int, run: str | None, why: Reject) -> RequestRefused:
@@ -177,7 +181,7 @@ def _decide_request(
 
 def _accepted_fact(request: Request, inbound: Inbound, defaults: Defaults) -> RunAccepted:
     """The first fact of a run: the request with defaults filled in."""
-    timeout = requests.duration_s(request.approval_timeout) if request.approval_timeout else None
+    timeout = requests.parse_duration_s(request.approval_timeout) if request.approval_timeout else None
     return RunAccepted(
         q=request.q,
         request_seq=inbound.seq,

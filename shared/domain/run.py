@@ -15,7 +15,6 @@ from msgspec.structs import replace
 
 from shared.contracts.evidence import Call, Finding, Usage, usage_of
 from shared.contracts.facts import (
-    AboutHold,
     AttemptFailed,
     Decision,
     DecisionApproved,
@@ -27,6 +26,7 @@ from shared.contracts.facts import (
     FetchFound,
     FetchOutcome,
     HoldExtended,
+    HoldFact,
     HoldOpened,
     Outcome,
     PlanFailed,
@@ -41,7 +41,7 @@ from shared.contracts.facts import (
     TaskIssued,
     VoteCast,
     calls_of,
-    finding,
+    finding_of,
 )
 from shared.contracts.subjects import Slot, Step
 
@@ -163,7 +163,7 @@ class Run(Struct, frozen=True):
         for number in sorted(self.rounds):
             queries, fetches = self.queries(number), self.rounds[number].fetches
             for index in sorted(fetches):
-                each = finding(fetches[index].fact)
+                each = finding_of(fetches[index].fact)
                 yield number, replace(each, query=queries[index]) if not each.query and index < len(queries) else each
 
     def queries(self, number: int) -> tuple[str, ...]:
@@ -256,7 +256,7 @@ def evolve(run: Run, it: Recorded) -> Run:
             return replace(run, seq=seq, rounds=rounds)
 
 
-_InRound = TaskIssued | AttemptFailed | StepOutcome | AboutHold | Decision
+_InRound = TaskIssued | AttemptFailed | StepOutcome | HoldFact | Decision
 
 
 def _evolve_round(round_: Round, it: Recorded, fact: _InRound) -> Round:

@@ -5,11 +5,11 @@ from shared.models.offline import OfflineModel
 from shared.models.openai import OpenAIModel
 from shared.models.prices import Tariff
 from shared.models.protocol import Model
-from shared.models.roles import context, model_name, tariff
+from shared.models.roles import context_tokens, model_name, tariff
 from shared.runtime.settings import Settings
 
 
-def choose(
+def create_model(
     *, api_key: str | None, base_url: str | None, model: str, timeout_s: float, tariff: Tariff | None = None
 ) -> Model:
     """The named model at its endpoint; the offline model where neither a key nor an endpoint is set."""
@@ -18,15 +18,15 @@ def choose(
     return OpenAIModel(model, api_key=api_key, base_url=base_url, timeout_s=timeout_s, tariff=tariff)
 
 
-def configured(settings: Settings, agent: Agent) -> tuple[Model, ContextWindow]:
+def create_agent_model(settings: Settings, agent: Agent) -> tuple[Model, ContextWindow]:
     """The model of an agent, as the operator's settings reach it, and the room that it has."""
     if not settings.openai_key and not settings.openai_base_url:
         return OfflineModel(), window_of(agent)
-    model = choose(
+    model = create_model(
         api_key=settings.openai_key,
         base_url=settings.openai_base_url,
         model=model_name(settings, agent),
         timeout_s=settings.model_timeout_s,
         tariff=tariff(settings, agent),
     )
-    return model, window_of(agent, context(settings, agent))
+    return model, window_of(agent, context_tokens(settings, agent))

@@ -10,7 +10,7 @@ from shared.models.prices import OPENAI_URL
 _NO_KEY: Final = "none"
 
 
-def client(
+def create_client(
     *,
     api_key: str | None,
     base_url: str | None,
@@ -20,7 +20,7 @@ def client(
     """A client that repeats nothing. Without an `api_key` a placeholder is sent, never one from the environment."""
     http = http_client or DefaultAsyncHttpxClient()
     hooks = http.event_hooks
-    http.event_hooks = {**hooks, "response": [_as_utf8, *hooks["response"]]}
+    http.event_hooks = {**hooks, "response": [_force_utf8, *hooks["response"]]}
     return AsyncOpenAI(
         api_key=api_key or _NO_KEY,
         base_url=base_url or OPENAI_URL,
@@ -30,6 +30,6 @@ def client(
     )
 
 
-async def _as_utf8(response: Response) -> None:
+async def _force_utf8(response: Response) -> None:
     """Decode as JSON has to be: the charset of `Content-Type` may be the name of any codec, and some of these raise."""
     response.encoding = "utf-8"

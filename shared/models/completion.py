@@ -13,7 +13,7 @@ import json_repair
 from openai import pydantic_function_tool
 from pydantic import BaseModel, ValidationError
 
-from shared.contracts.tokens import Tokens, at_most
+from shared.contracts.tokens import Tokens, estimate_tokens
 from shared.models.protocol import Reply
 
 _MAX_FAULTS_QUOTED: Final = 5
@@ -58,7 +58,7 @@ class Completion(BaseModel):
         into, out = counted.prompt_tokens, counted.completion_tokens
         cached = (counted.prompt_tokens_details or _Details()).cached_tokens or 0
         input_ = expected.input if into is None else into
-        output = at_most(self.text) if out is None else out
+        output = estimate_tokens(self.text) if out is None else out
         return Tokens(input_, output, min(cached, input_)), into is None or out is None
 
 
@@ -81,7 +81,7 @@ class Chunk(BaseModel):
     error: object = None
 
 
-class Heard:
+class StreamedCompletion:
     """A streamed response, as far as it has come."""
 
     def __init__(self) -> None:
@@ -132,7 +132,7 @@ class Unusable:
     reason: str
 
 
-def read(completion: Completion, form: type[Reply]) -> Usable[Reply] | Unusable:
+def parse_completion(completion: Completion, form: type[Reply]) -> Usable[Reply] | Unusable:
     """The reply in its form, checked, or why there is none."""
     if not completion.choices:
         return Unusable("empty", "it was empty")
@@ -144,7 +144,7 @@ def read(completion: Completion, form: type[Reply]) -> Usable[Reply] | Unusable:
     if not completion.text.strip():
         return Unusable("empty", "it was empty")
     text = without_thinking(completion.text)
-    return _checked(text, form) if text.strip() else Unusable("thinking", "it was reasoning and no reply")
+    return _validate(text, form) if text.strip() else Unusable("thinking", "it was reasoning and no reply")
 
 
 def without_thinking(text: str) -> str:
@@ -160,27 +160,27 @@ def without_thinking(text: str) -> str:
     return "" if thinking.lstrip().startswith("<think>") else text
 
 
-def schema(form: type[BaseModel]) -> dict[str, object]:
+def strict_schema(form: type[BaseModel]) -> dict[str, object]:
     """The JSON schema of `form` as strict mode wants it: every property required, none besides; all limits kept."""
     # The one public way to the SDK's strict schemas; no tool is called.
     return pydantic_function_tool(form)["function"].get("parameters", {})
 
 
-def schema_text(form: type[BaseModel]) -> str:
+def strict_schema_text(form: type[BaseModel]) -> str:
     """The same schema, to be read by a model that is not held to it."""
-    return json.dumps(schema(form), ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(strict_schema(form), ensure_ascii=False, separators=(",", ":"))
 
 
-def _checked(text: str, form: type[Reply]) -> Usable[Reply] | Unusable:
+def _validate(text: str, form: type[Reply]) -> Usable[Reply] | Unusable:
     start, end = text.find("{"), text.rfind("}") + 1
     try:
         return Usable(form.model_validate_json(text[start:end] if start >= 0 and end > start else text), "ok")
     except ValidationError as error:
-        repaired = _repaired(text[start:], form) if start >= 0 else None
-        return Usable(repaired, "repaired") if repaired else Unusable("malformed", _faults(error))
+        repaired = _repair(text[start:], form) if start >= 0 else None
+        return Usable(repaired, "repaired") if repaired else Unusable("malformed", _describe_faults(error))
 
 
-def _repaired(text: str, form: type[Reply]) -> Reply | None:
+def _repair(text: str, form: type[Reply]) -> Reply | None:
     """The reply in `text` once its JSON is mended: quotes, commas, brackets. What the form misses is not made up."""
     if len(text) > _MAX_REPAIRED:
         return None
@@ -190,7 +190,7 @@ def _repaired(text: str, form: type[Reply]) -> Reply | None:
         return None
 
 
-def _faults(error: ValidationError) -> str:
+def _describe_faults(error: ValidationError) -> str:
     found = error.errors(include_url=False, include_input=False, include_context=False)
     told = [f"{'.'.join(map(str, each['loc'])) or 'the reply'}: {each['msg']}" for each in found]
     return "; ".join(told[:_MAX_FAULTS_QUOTED])

@@ -17,14 +17,14 @@ from openai.types.shared_params import ResponseFormatJSONSchema
 from pydantic import BaseModel, ValidationError
 
 from shared.errors import Transient
-from shared.models.client import client
-from shared.models.completion import Chunk, Completion, Heard, schema, schema_text
-from shared.models.faults import TOO_LONG, step_error, timed_out
+from shared.models.client import create_client
+from shared.models.completion import Chunk, Completion, StreamedCompletion, strict_schema, strict_schema_text
+from shared.models.faults import TOO_LONG, step_error, timeout_error
 from shared.models.prices import is_official
 
 _CONNECT_S: Final = 10.0
 _DONE: Final = "[DONE]"
-Hear = Callable[[str], None]
+OnText = Callable[[str], None]
 """Told of a reply as it comes, all of it so far each time."""
 
 
@@ -61,10 +61,10 @@ class Prompt:
     @property
     def text(self) -> str:
         """All that the model has to read."""
-        return "\n".join([*(str(message.get("content")) for message in self.messages), schema_text(self.form)])
+        return "\n".join([*(str(message.get("content")) for message in self.messages), strict_schema_text(self.form)])
 
 
-class Endpoint:
+class ChatEndpoint:
     """Calls the model `name` there. Without an `api_key` a placeholder is sent, never one from the environment."""
 
     def __init__(
@@ -81,7 +81,7 @@ class Endpoint:
         self._timeout_s = timeout_s
         self._streams = True
         self._dialects = _OFFICIAL if is_official(base_url) else _COMPATIBLE
-        self._client = client(
+        self._client = create_client(
             api_key=api_key,
             base_url=base_url,
             timeout=Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S)),
@@ -92,7 +92,7 @@ class Endpoint:
         """Let go of connections."""
         await self._client.close()
 
-    async def complete(self, prompt: Prompt, *, hear: Hear | None = None) -> bytes:
+    async def complete(self, prompt: Prompt, *, hear: OnText | None = None) -> bytes:
         """What the endpoint answers, as it came, and `hear` of it as it comes. Raises `StepError`s.
 
         What was streamed is put together as if it had come at once; an endpoint that streams nothing answers too.
@@ -101,7 +101,7 @@ class Endpoint:
             async with asyncio.timeout(self._timeout_s):
                 return await self._heard_or_not(prompt, hear)
         except TimeoutError as error:
-            raise timed_out(self._name) from error
+            raise timeout_error(self._name) from error
         except OpenAIError as error:
             raise step_error(error, model=self._name, secret=self._secret) from error
 
@@ -117,7 +117,7 @@ class Endpoint:
         text = body.decode("utf-8", "replace")
         return text.replace(self._secret, "…") if self._secret else text
 
-    async def _heard_or_not(self, prompt: Prompt, hear: Hear | None) -> bytes:
+    async def _heard_or_not(self, prompt: Prompt, hear: OnText | None) -> bytes:
         if hear is None or not self._streams:
             return await self._in_some_dialect(prompt, None)
         try:
@@ -129,7 +129,7 @@ class Endpoint:
         self._streams = False
         return body
 
-    async def _in_some_dialect(self, prompt: Prompt, hear: Hear | None) -> bytes:
+    async def _in_some_dialect(self, prompt: Prompt, hear: OnText | None) -> bytes:
         """The response in the first dialect that the endpoint takes, which is the one to begin with from then on.
 
         A 400 costs nothing and names its reason differently everywhere, so the next dialect is simply
@@ -159,7 +159,7 @@ class Endpoint:
         )
         return response.content
 
-    async def _stream(self, prompt: Prompt, dialect: _Dialect, hear: Hear) -> bytes:
+    async def _stream(self, prompt: Prompt, dialect: _Dialect, hear: OnText) -> bytes:
         creating = self._client.chat.completions.with_streaming_response.create(
             model=self._name,
             messages=_messages(prompt, dialect),
@@ -176,8 +176,8 @@ class Endpoint:
             except HTTPError as error:
                 raise Transient("bad_response", f"The endpoint of {self._name} broke off its reply.") from error
 
-    async def _listen(self, lines: AsyncIterator[str], hear: Hear) -> bytes:
-        heard = Heard()
+    async def _listen(self, lines: AsyncIterator[str], hear: OnText) -> bytes:
+        heard = StreamedCompletion()
         async for line in lines:
             data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
             if data and data != _DONE:
@@ -195,15 +195,15 @@ class Endpoint:
 
 
 def _messages(prompt: Prompt, dialect: _Dialect) -> Sequence[Message]:
-    return prompt.messages if dialect.binding else [*prompt.messages, user(in_form(prompt.form))]
+    return prompt.messages if dialect.binding else [*prompt.messages, user_message(schema_instruction(prompt.form))]
 
 
-def in_form(form: type[BaseModel]) -> str:
+def schema_instruction(form: type[BaseModel]) -> str:
     """The request for a reply in this form, to a model that is not held to it."""
-    return f"Reply with one JSON object of this schema and nothing else: {schema_text(form)}"
+    return f"Reply with one JSON object of this schema and nothing else: {strict_schema_text(form)}"
 
 
-def user(text: str) -> Message:
+def user_message(text: str) -> Message:
     """A message to the model."""
     return {"role": "user", "content": text}
 
@@ -211,5 +211,5 @@ def user(text: str) -> Message:
 def _response_format(form: type[BaseModel]) -> ResponseFormatJSONSchema:
     return {
         "type": "json_schema",
-        "json_schema": {"name": form.__name__, "schema": schema(form), "strict": True},
+        "json_schema": {"name": form.__name__, "schema": strict_schema(form), "strict": True},
     }

@@ -28,16 +28,16 @@ def step_error(error: OpenAIError, *, model: str, secret: str = "") -> StepError
     """Whose fault `error` is. `secret` is blotted out of what the endpoint says, which may quote it."""
     match error:
         case APITimeoutError():
-            return timed_out(model)
+            return timeout_error(model)
         case APIConnectionError():
             return Transient("connection", f"No connection to the endpoint of {model}.")
         case APIStatusError():
-            return _status_error(error, _told(error, model, secret))
+            return _status_error(error, _message_of(error, model, secret))
         case _:
             return Transient("model_error", f"The call of {model} failed, and not by its answer.")
 
 
-def timed_out(model: str) -> Transient:
+def timeout_error(model: str) -> Transient:
     """The answer of `model` did not come in time."""
     return Transient("timeout", f"{model} did not answer in time.")
 
@@ -60,14 +60,14 @@ def _status_error(error: APIStatusError, told: str) -> StepError:
     return Terminal(_CODES.get(status, "refused"), told)
 
 
-def _told(error: APIStatusError, model: str, secret: str) -> str:
+def _message_of(error: APIStatusError, model: str, secret: str) -> str:
     code = f", {error.code}" if error.code else ""
-    said = " ".join(_said(error.body).split())
+    said = " ".join(_body_message(error.body).split())
     said = said.replace(secret, "…") if secret else said
     return f"The endpoint of {model} answered {error.status_code}{code}: {said[:_MAX_TOLD] or 'without a word'}"
 
 
-def _said(body: object) -> str:
+def _body_message(body: object) -> str:
     match body:
         case {"message": str(message)}:
             return message

@@ -12,15 +12,15 @@ from openai.types.chat import ChatCompletionMessageParam as Message
 from pydantic import BaseModel
 
 from shared.contracts.evidence import Call, usage_of
-from shared.contracts.tokens import Tokens, at_most
+from shared.contracts.tokens import Tokens, estimate_tokens
 from shared.errors import StepError, Terminal
-from shared.models.completion import Completion, Unusable, Usable, read
-from shared.models.endpoint import Endpoint, Prompt, in_form, user
+from shared.models.completion import Completion, Unusable, Usable, parse_completion
+from shared.models.endpoint import ChatEndpoint, Prompt, schema_instruction, user_message
 from shared.models.faults import MAY_BE_PAID, MAY_BE_TOO_LONG, TOO_LONG
 from shared.models.offline import OFFLINE
 from shared.models.prices import Tariff, is_official
 from shared.models.protocol import Answer, Ask, Reply
-from shared.models.spans import Tracing
+from shared.models.spans import CallSpan
 from shared.runtime import clock, transcript
 
 _CALLS: Final = 2
@@ -50,7 +50,7 @@ class OpenAIModel:
         self._name = name
         self._tariff = tariff or Tariff(name)
         self._is_openai = is_official(base_url)
-        self._endpoint = Endpoint(
+        self._endpoint = ChatEndpoint(
             name, api_key=api_key, base_url=base_url, timeout_s=timeout_s, http_client=http_client
         )
 
@@ -71,7 +71,7 @@ class OpenAIModel:
 class _Exchange:
     """The calls for one answer."""
 
-    def __init__(self, name: str, endpoint: Endpoint, tariff: Tariff, *, is_openai: bool) -> None:
+    def __init__(self, name: str, endpoint: ChatEndpoint, tariff: Tariff, *, is_openai: bool) -> None:
         self._name = name
         self._endpoint = endpoint
         self._tariff = tariff
@@ -95,7 +95,7 @@ class _Exchange:
 
     async def _converse(self, ask: Ask[Reply]) -> Answer[Reply]:
         """Ask, and correct once."""
-        messages: list[Message] = [{"role": "system", "content": ask.system}, user(ask.user)]
+        messages: list[Message] = [{"role": "system", "content": ask.system}, user_message(ask.user)]
         faults: list[Unusable] = []
         while len(faults) < _CALLS:
             prompt = Prompt(messages, ask.reply, ask.max_tokens)
@@ -127,7 +127,7 @@ class _Exchange:
         began = asyncio.get_running_loop().time()
         call, body = Call(ask.agent, self._name, ask.prompt, 0, 0), b""
         expected = _expected(prompt)
-        tracing = Tracing(self._name, ask, prompt, is_openai=self._is_openai)
+        tracing = CallSpan(self._name, ask, prompt, is_openai=self._is_openai)
         try:
             body = await self._endpoint.complete(prompt, hear=ask.hear)
             completion = self._endpoint.completion(body)
@@ -137,7 +137,7 @@ class _Exchange:
                 unread = replace(call, reading=error.code, estimated=True)
                 self._record(unread, expected, prompt=prompt, body=body, began=began)
             raise
-        reply = read(completion, ask.reply)
+        reply = parse_completion(completion, ask.reply)
         tokens, estimated = completion.tokens(expected)
         tracing.answered(completion.text, tokens, reply.reading)
         made = replace(call, reading=reply.reading, estimated=estimated)
@@ -151,8 +151,8 @@ class _Exchange:
             output_tokens=tokens.output,
             cost_usd=self._tariff.cost(tokens, clock.now()),
             duration_s=round(asyncio.get_running_loop().time() - began, 3),
-            prompt_sha256=transcript.keep(prompt.said),
-            reply_sha256=transcript.keep(self._endpoint.legible(body)) if body else "",
+            prompt_sha256=transcript.record_text(prompt.said),
+            reply_sha256=transcript.record_text(self._endpoint.legible(body)) if body else "",
         )
         self.calls.append(made)
 
@@ -169,10 +169,10 @@ class _Exchange:
 
 def _expected(prompt: Prompt) -> Tokens:
     """What a call takes at most."""
-    return Tokens(at_most(prompt.text), prompt.max_tokens)
+    return Tokens(estimate_tokens(prompt.text), prompt.max_tokens)
 
 
 def _correction(reply: str, unusable: Unusable, form: type[BaseModel]) -> list[Message]:
     echo: list[Message] = [{"role": "assistant", "content": reply[:_MAX_ECHO]}] if reply.strip() else []
     fault = f"That reply cannot be used: {unusable.reason}. Reply again, complete and corrected."
-    return [*echo, user(f"{fault} {in_form(form)}")]
+    return [*echo, user_message(f"{fault} {schema_instruction(form)}")]

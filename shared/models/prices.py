@@ -34,7 +34,7 @@ class Tariff:
             return round((tokens.input * into + tokens.output * out) / 1e6, 9)
         if not self.provider:
             return None
-        return _listed(self.model, self.provider, tokens, at.replace(second=0, microsecond=0))
+        return _list_price(self.model, self.provider, tokens, at.replace(second=0, microsecond=0))
 
 
 def is_official(base_url: str | None) -> bool:
@@ -43,7 +43,7 @@ def is_official(base_url: str | None) -> bool:
 
 
 @lru_cache(maxsize=1_024)
-def _listed(model: str, provider: str, tokens: Tokens, at: datetime) -> float | None:
+def _list_price(model: str, provider: str, tokens: Tokens, at: datetime) -> float | None:
     """Of this minute. Kept, since working out one price takes a tenth of a millisecond, and each hold asks for six."""
     # Read only where a price is wanted: the table takes most of a second to load.
     from genai_prices import Usage, calc_price

@@ -17,7 +17,7 @@ def tariff(settings: Settings, agent: Agent) -> Tariff:
     return Tariff(model_name(settings, agent), OPENAI if is_official(settings.openai_base_url) else "", price)
 
 
-def context(settings: Settings, agent: Agent) -> int:
+def context_tokens(settings: Settings, agent: Agent) -> int:
     """How many tokens the agent's model reads and writes together: as was set, else as is known of it."""
     said = settings.writer_context if agent == "writer" else settings.planner_context
     if said or not is_official(settings.openai_base_url):

@@ -8,12 +8,12 @@ from shared.models.endpoint import Prompt
 from shared.models.protocol import Ask
 from shared.runtime import clock
 from shared.telemetry import genai
-from shared.telemetry.tracing import WITHIN, Attribute, Span
+from shared.telemetry.tracing import CURRENT_SCOPE, Attribute, Span
 
 _USABLE: Final = ("ok", "repaired")
 
 
-class Tracing:
+class CallSpan:
     """One call while it is under way."""
 
     def __init__(self, model: str, ask: Ask[Any], prompt: Prompt, *, is_openai: bool) -> None:
@@ -21,7 +21,7 @@ class Tracing:
         self._ask = ask
         self._prompt = prompt
         self._is_openai = is_openai
-        self._within = WITHIN.get()
+        self._within = CURRENT_SCOPE.get()
         self._began = clock.now()
 
     def failed(self, code: str) -> None:
@@ -30,14 +30,14 @@ class Tracing:
 
     def answered(self, text: str, tokens: Tokens, reading: str) -> None:
         """It brought this, of some use or of none."""
-        used = genai.usage(input_tokens=tokens.input, output_tokens=tokens.output)
+        used = genai.usage_attributes(input_tokens=tokens.input, output_tokens=tokens.output)
         self._tell(used | {"dossier.reading": reading}, text, "" if reading in _USABLE else reading)
 
     def _tell(self, more: Mapping[str, Attribute], text: str, error: str) -> None:
         within = self._within
         if within is None or within.spans is None:
             return
-        name, attributes = genai.chat(
+        name, attributes = genai.chat_span(
             run=within.run,
             agent=self._ask.agent,
             model=self._model,
@@ -45,7 +45,7 @@ class Tracing:
             max_tokens=self._prompt.max_tokens,
             prompt=self._ask.prompt,
         )
-        said = genai.content(self._prompt.messages, text) if within.content else {}
+        said = genai.content_attributes(self._prompt.messages, text) if within.content else {}
         span = Span(
             name=name,
             kind="client",

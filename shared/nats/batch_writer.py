@@ -53,7 +53,7 @@ class _Ack(Struct, frozen=True):
     error: _Fault | None = None
 
 
-class _Waiting:
+class _PendingFill:
     __slots__ = ("fill", "future", "session")
 
     def __init__(self, fill: Fill, future: "asyncio.Future[Filled]", session: int | None) -> None:
@@ -71,13 +71,13 @@ class _Waiting:
             self.future.exception()
 
 
-_Answer = Filled | Unavailable
+_Reply = Filled | Unavailable
 """Of one try. `Unavailable` is the only one that is tried again."""
 
 _decode_ack: Final = msgspec.json.Decoder(_Ack).decode
 
 
-def parse_reply(data: bytes) -> _Answer:
+def parse_reply(data: bytes) -> _Reply:
     """What a publish acknowledgement says of the slot."""
     ack = _decode_ack(data)
     if ack.error is None:
@@ -92,7 +92,7 @@ def parse_reply(data: bytes) -> _Answer:
     return Unavailable(text)
 
 
-def _of_session(waiting: Iterable[_Waiting], session: int) -> Iterable[_Waiting]:
+def _of_this_session(waiting: Iterable[_PendingFill], session: int) -> Iterable[_PendingFill]:
     """Those that may be written in this session; the others are told that they may not."""
     for one in waiting:
         if one.session in (None, session):
@@ -106,11 +106,11 @@ class BatchWriter:
     """Fills slots of one stream. `atomic` says whether the stream takes atomic batches."""
 
     def __init__(self, link: Connection, stream: str, *, atomic: bool, events: bool) -> None:
-        self.room = WriteHealth(stream)
+        self.health = WriteHealth(stream)
         self._link = link
         self._atomic = atomic
         self._headers = _ONCE_EVENT if events else _ONCE
-        self._queue: list[_Waiting] = []
+        self._queue: list[_PendingFill] = []
         self._writing = False
         self._successor: asyncio.Task[None] | None = None
 
@@ -120,7 +120,7 @@ class BatchWriter:
         With `session`, raises `Unavailable` as soon as the connection is in another one, and sends nothing in it.
         """
         loop = asyncio.get_running_loop()
-        waiting = [_Waiting(fill, loop.create_future(), session) for fill in fills]
+        waiting = [_PendingFill(fill, loop.create_future(), session) for fill in fills]
         self._queue += waiting
         if not self._writing:
             await self._write_next()
@@ -158,10 +158,10 @@ class BatchWriter:
                 self._writing = True
                 self._successor = asyncio.create_task(self._write_next())
 
-    def _take(self) -> list[_Waiting]:
+    def _take(self) -> list[_PendingFill]:
         """The next commit: what waits, in order, but no slot twice and no more than a batch may hold."""
-        taken: list[_Waiting] = []
-        left: list[_Waiting] = []
+        taken: list[_PendingFill] = []
+        left: list[_PendingFill] = []
         subjects: set[str] = set()
         room = _BATCH_BYTES
         for one in self._queue:
@@ -174,7 +174,7 @@ class BatchWriter:
         self._queue = left
         return taken
 
-    async def _commit(self, taken: list[_Waiting]) -> None:
+    async def _commit(self, taken: list[_PendingFill]) -> None:
         """Write until the server has answered for every one."""
         tries = 0
         while taken := [one for one in taken if not one.future.done()]:
@@ -183,16 +183,16 @@ class BatchWriter:
             tries += 1
             await self._link.up()
             session = self._link.session
-            if not (taken := list(_of_session(taken, session))):
+            if not (taken := list(_of_this_session(taken, session))):
                 return
             trouble = await self._try(taken, session)
-            self.room.failures += trouble is not None
+            self.health.failures += trouble is not None
             if trouble is None:
-                self.room.taken()
+                self.health.record_success()
             elif self._link.connected:
-                self.room.refused(trouble)
+                self.health.record_refusal(trouble)
 
-    async def _try(self, taken: list[_Waiting], session: int) -> Unavailable | None:
+    async def _try(self, taken: list[_PendingFill], session: int) -> Unavailable | None:
         if self._atomic and len(taken) > _FEW:
             answer = await self._try_batch([one.fill for one in taken], session)
             if isinstance(answer, Stored):
@@ -204,7 +204,7 @@ class BatchWriter:
                 return answer
         return await self._try_singly(taken, session)
 
-    async def _try_batch(self, fills: Sequence[Fill], session: int) -> _Answer:
+    async def _try_batch(self, fills: Sequence[Fill], session: int) -> _Reply:
         """All or none, in one commit; `Stored` has the sequence of the last."""
         batch, last = token(), len(fills)
         try:
@@ -220,7 +220,7 @@ class BatchWriter:
     def _batch_headers(self, batch: str, number: int) -> dict[str, str]:
         return {**self._headers, "Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
 
-    async def _try_singly(self, taken: Iterable[_Waiting], session: int) -> Unavailable | None:
+    async def _try_singly(self, taken: Iterable[_PendingFill], session: int) -> Unavailable | None:
         trouble: Unavailable | None = None
         asked = [(one, await self._ask(one.fill, session)) for one in taken]
         for one, future in asked:
@@ -228,7 +228,7 @@ class BatchWriter:
             if isinstance(answer, Unavailable):
                 trouble = answer
             else:
-                self.room.failures += isinstance(answer, Refused)
+                self.health.failures += isinstance(answer, Refused)
                 one.resolve(answer)
         return trouble
 
@@ -240,7 +240,7 @@ class BatchWriter:
         except Unavailable as error:
             return error
 
-    async def _answer(self, future: "asyncio.Future[Incoming]") -> _Answer:
+    async def _answer(self, future: "asyncio.Future[Incoming]") -> _Reply:
         try:
             reply = await future
         except Unavailable as error:

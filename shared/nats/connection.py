@@ -18,11 +18,11 @@ from nats.errors import MaxPayloadError
 
 from shared.errors import TooLarge, Unavailable
 from shared.nats.client import Client, Encrypted, Incoming, Receive, Receiver
-from shared.runtime.identity import NOBODY, Identity
+from shared.runtime.identity import NO_IDENTITY, Identity
 
 logger = logging.getLogger(__name__)
 
-REPLY_WITHIN_S: Final = 5.0
+REPLY_TIMEOUT_S: Final = 5.0
 """How long a healthy server may take to answer; a leader election takes longer and is met by trying again."""
 
 _SWEEP_S: Final = 0.5
@@ -91,7 +91,7 @@ class Connection:
         servers: Sequence[str],
         *,
         name: str,
-        identity: Identity = NOBODY,
+        identity: Identity = NO_IDENTITY,
         hear: Callable[[str], None] | None = None,
     ) -> "Connection":
         """Connect, however long it takes until a server is there. `hear` is told why it was not, each time."""
@@ -178,7 +178,7 @@ class Connection:
     ) -> "asyncio.Future[Incoming]":
         """Send, and return the answer to come. With `session`, not in any other.
 
-        It fails with `Unavailable` after `REPLY_WITHIN_S`, and as soon as the connection goes.
+        It fails with `Unavailable` after `REPLY_TIMEOUT_S`, and as soon as the connection goes.
         """
         future: asyncio.Future[Incoming] = asyncio.get_running_loop().create_future()
 
@@ -252,8 +252,8 @@ class Connection:
         self._closed = True
         if self._sweeping:
             self._sweeping.cancel()
-        await _within(1, self._client.flush())
-        await _within(2, self._client.close())
+        await _wait_at_most(1, self._client.flush())
+        await _wait_at_most(2, self._client.close())
         self._drop_waiting()
         self._up.set()
 
@@ -271,19 +271,19 @@ class Connection:
         except MaxPayloadError as error:
             raise TooLarge(f"{subject}: {len(data):,} bytes are more than this NATS server takes.") from error
         except NatsError as error:
-            raise Unavailable(f"{subject} could not be sent: {_said(error)}") from error
+            raise Unavailable(f"{subject} could not be sent: {_error_text(error)}") from error
 
     async def _up_soon(self) -> None:
         try:
-            async with asyncio.timeout(REPLY_WITHIN_S):
+            async with asyncio.timeout(REPLY_TIMEOUT_S):
                 await self.up()
         except TimeoutError as error:
-            raise Unavailable(f"NATS has not been reachable for {REPLY_WITHIN_S:g} s.") from error
+            raise Unavailable(f"NATS has not been reachable for {REPLY_TIMEOUT_S:g} s.") from error
 
     def _expect(self, receive: Receive, future: "asyncio.Future[Incoming] | asyncio.Future[None]") -> str:
         self._count += 1
         name = str(self._count)
-        self._waiting[name] = _Expected(receive, future, asyncio.get_running_loop().time() + REPLY_WITHIN_S)
+        self._waiting[name] = _Expected(receive, future, asyncio.get_running_loop().time() + REPLY_TIMEOUT_S)
         return name
 
     async def _sweep(self) -> None:
@@ -292,7 +292,7 @@ class Connection:
             await asyncio.sleep(_SWEEP_S)
             overdue = list(takewhile(self._is_overdue, self._waiting))
             for name in overdue:
-                self._waiting.pop(name).fail(f"NATS gave no answer within {REPLY_WITHIN_S:g} s.")
+                self._waiting.pop(name).fail(f"NATS gave no answer within {REPLY_TIMEOUT_S:g} s.")
 
     def _is_overdue(self, name: str) -> bool:
         return self._waiting[name].until <= asyncio.get_running_loop().time()
@@ -325,14 +325,14 @@ class Connection:
         if not self._prefix and not self._said:
             logger.warning(
                 "Waiting for NATS at %s: %s",
-                without_password(self._servers),
-                _said(error),
+                mask_passwords(self._servers),
+                _error_text(error),
                 extra={"event": "nats.awaited"},
             )
             self._said = True
         if not self._prefix and self._hear:
-            self._hear(_said(error))
-        logger.debug("NATS: %s", _said(error), extra={"event": "nats.said"})
+            self._hear(_error_text(error))
+        logger.debug("NATS: %s", _error_text(error), extra={"event": "nats.said"})
         if "permissions violation" in str(error).lower():
             logger.error("NATS refused: %s", error, extra={"event": "nats.forbidden"})
 
@@ -355,7 +355,7 @@ async def _cancellable(call: Coroutine[Any, Any, None]) -> None:
         raise error
 
 
-async def _within(seconds: float, call: Coroutine[Any, Any, None]) -> None:
+async def _wait_at_most(seconds: float, call: Coroutine[Any, Any, None]) -> None:
     """Wait so long for what may fail without harm. nats-py swallows cancels on its way, so one is not enough."""
     task = asyncio.create_task(call)
     await asyncio.wait({task}, timeout=seconds)
@@ -368,10 +368,10 @@ async def _within(seconds: float, call: Coroutine[Any, Any, None]) -> None:
             task.result()
 
 
-def _said(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def without_password(servers: Sequence[str]) -> str:
+def mask_passwords(servers: Sequence[str]) -> str:
     """The servers, without the credentials that their URLs may have in them."""
     return ", ".join(_PASSWORD.sub("•••", server) for server in servers)

@@ -6,7 +6,15 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from shared.contracts import envelope
-from shared.contracts.deliveries import DELIVERIES, NOTICED, NOTICES, DeliveryAsked, asked_of, first_asked, teller
+from shared.contracts.deliveries import (
+    DELIVERIES,
+    NOTICE_SUBJECTS,
+    NOTICES_CONSUMER,
+    DeliveryAsked,
+    asked_subjects,
+    endpoint_consumer,
+    first_asked_subjects,
+)
 from shared.contracts.messages import Message
 from shared.contracts.subjects import RESEARCH
 from shared.errors import ContractError, Refused, Unavailable
@@ -29,32 +37,32 @@ async def ensure_consumers(link: Connection, deliveries: Log, endpoints: Iterabl
     may not make them, and is not even answered: the operator does.
     """
     try:
-        if not await topology.consumer_exists(link, RESEARCH, NOTICES):
-            with _by_the_operator(NOTICES):
-                await _create(link, RESEARCH, notices(await deliveries.newest(first_asked())))
-        with _by_the_operator(NOTICES):
-            await topology.update_filter(link, RESEARCH, NOTICES, NOTICED)
+        if not await topology.consumer_exists(link, RESEARCH, NOTICES_CONSUMER):
+            with _naming_operator(NOTICES_CONSUMER):
+                await _create(link, RESEARCH, notices_config(await deliveries.newest(first_asked_subjects())))
+        with _naming_operator(NOTICES_CONSUMER):
+            await topology.update_filter(link, RESEARCH, NOTICES_CONSUMER, NOTICE_SUBJECTS)
         for endpoint in endpoints:
-            if not await topology.consumer_exists(link, DELIVERIES, teller(endpoint)):
-                with _by_the_operator(teller(endpoint)):
-                    await _create(link, DELIVERIES, consumer_name(endpoint))
+            if not await topology.consumer_exists(link, DELIVERIES, endpoint_consumer(endpoint)):
+                with _naming_operator(endpoint_consumer(endpoint)):
+                    await _create(link, DELIVERIES, endpoint_config(endpoint))
     except Refused as error:
         if error.code != _NO_STREAM:
             raise
         raise Unavailable("no coordinator has set up the streams yet.") from error
 
 
-def notices(last: Message | None) -> dict[str, Any]:
+def notices_config(last: Message | None) -> dict[str, Any]:
     """The consumer of what happens to runs: from the last that was asked for on, else from now on."""
     begin: dict[str, Any] = {"deliver_policy": "new"}
     if seq := _fact_seq(last):
         begin = {"deliver_policy": "by_start_sequence", "opt_start_seq": seq}
-    return _durable(NOTICES) | begin | {"filter_subjects": list(NOTICED), "max_ack_pending": -1}
+    return _durable(NOTICES_CONSUMER) | begin | {"filter_subjects": list(NOTICE_SUBJECTS), "max_ack_pending": -1}
 
 
-def consumer_name(endpoint: str) -> dict[str, Any]:
+def endpoint_config(endpoint: str) -> dict[str, Any]:
     """The consumer of what an endpoint is to be told. What waits for its time takes nobody's place: no limit."""
-    return _durable(teller(endpoint)) | {"filter_subject": asked_of(endpoint), "max_ack_pending": -1}
+    return _durable(endpoint_consumer(endpoint)) | {"filter_subject": asked_subjects(endpoint), "max_ack_pending": -1}
 
 
 def _durable(name: str) -> dict[str, Any]:
@@ -70,7 +78,7 @@ def _fact_seq(last: Message | None) -> int:
 
 
 @contextmanager
-def _by_the_operator(consumer: str) -> Generator[None]:
+def _naming_operator(consumer: str) -> Generator[None]:
     """Say who can help, where there was no answer."""
     try:
         yield

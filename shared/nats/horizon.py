@@ -28,17 +28,17 @@ class Horizon:
         """How often the server may have forgotten deliveries so far; to be read before a write begins."""
         return self._epoch
 
-    def forgotten(self) -> None:
+    def reset(self) -> None:
         """The server may have forgotten deliveries: it was away, or another one leads now."""
         self._seq = None
         self._epoch += 1
 
-    def written(self, filled: Iterable[Filled], *, since: int) -> None:
+    def advance(self, filled: Iterable[Filled], *, since: int) -> None:
         """Take the place of a write that began in the epoch `since`. A write of an earlier epoch proves nothing."""
         if self._seq is None and since == self._epoch:
             self._seq = next((answer.seq for answer in filled if isinstance(answer, Stored)), None)
 
-    def admits(self, message: Message, deliveries: int) -> bool:
+    def admit(self, message: Message, deliveries: int) -> bool:
         """Return whether this delivery is fresh, and raise the horizon to it.
 
         First deliveries come in the order of the stream. One that is not above all before it came again, though nothing

@@ -10,7 +10,7 @@ from shared.runtime.clock import token
 from shared.runtime.log import Stored
 
 
-async def append(link: Connection, count: int, *, session: int) -> None:
+async def append_padding(link: Connection, count: int, *, session: int) -> None:
     """Append `count` empty messages, at most as many as a batch has. Raises `Unavailable` or `Refused`."""
     batch, last = token(), min(count, BATCH)
     for number in range(1, last):

@@ -74,7 +74,7 @@ class Pull:
         taken, self._arrived = self._arrived[:at_most], self._arrived[at_most:]
         return taken
 
-    def untaken(self) -> Sequence[Incoming]:
+    def take_rest(self) -> Sequence[Incoming]:
         """What came and was never taken, once."""
         left, self._arrived = self._arrived, []
         return left

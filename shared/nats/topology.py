@@ -29,13 +29,15 @@ _STREAM_NOT_FOUND: Final = 10059
 _CONSUMER_NOT_FOUND: Final = 10014
 
 
-async def ensure(link: Connection, limits: Limits) -> None:
+async def ensure_topology(link: Connection, limits: Limits) -> None:
     """Create what is missing and update what differs. Raises `ServerTooOld` or `Refused`."""
     check_server_version(link)
     for stream in streams(limits):
         await _ensure_stream(link, stream)
     for consumer in consumers(limits):
-        await request_api(link, f"CONSUMER.DURABLE.CREATE.{RESEARCH}.{consumer['durable_name']}", _creation(consumer))
+        await request_api(
+            link, f"CONSUMER.DURABLE.CREATE.{RESEARCH}.{consumer['durable_name']}", _create_request(consumer)
+        )
 
 
 async def ensure_lead(link: Connection, limits: Limits) -> None:
@@ -45,7 +47,7 @@ async def ensure_lead(link: Connection, limits: Limits) -> None:
         await _ensure_stream(link, streams(limits)[0])
     if not await _exists(link, f"CONSUMER.INFO.{RESEARCH}.{COORDINATOR_LEAD}", _CONSUMER_NOT_FOUND):
         lead = consumers(limits)[-1]
-        await request_api(link, f"CONSUMER.DURABLE.CREATE.{RESEARCH}.{COORDINATOR_LEAD}", _creation(lead))
+        await request_api(link, f"CONSUMER.DURABLE.CREATE.{RESEARCH}.{COORDINATOR_LEAD}", _create_request(lead))
 
 
 async def ensure_access(link: Connection, limits: Limits) -> None:
@@ -129,5 +131,5 @@ async def _exists(link: Connection, call: str, not_found: int) -> bool:
     return True
 
 
-def _creation(consumer: Config) -> Config:
+def _create_request(consumer: Config) -> Config:
     return {"stream_name": RESEARCH, "config": consumer}

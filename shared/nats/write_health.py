@@ -35,7 +35,7 @@ class WriteHealth:
         """Why the stream takes nothing, for whoever can help; `None` where it does, as far as is known."""
         return self._reason if self._reason and self._told and _time() - self._heard < _STALE_S else None
 
-    def refused(self, why: Unavailable) -> None:
+    def record_refusal(self, why: Unavailable) -> None:
         """A write was not taken, although the server is connected."""
         now = _time()
         if self._reason is None or (not self._told and now - self._heard >= _STALE_S):
@@ -52,7 +52,7 @@ class WriteHealth:
                 extra={"event": "log.full"},
             )
 
-    def taken(self) -> None:
+    def record_success(self) -> None:
         """A write was taken."""
         if self._reason is None:
             return

@@ -20,7 +20,7 @@ _AT_ONCE: Final = envelope.MAX_TEXT_BYTES
 """Bytes of such data that are held beyond the first before somebody deals with them."""
 
 
-async def seal(evidence: Evidence, slot: Slot, event: Event) -> bytes:
+async def encode_fact(evidence: Evidence, slot: Slot, event: Event) -> bytes:
     """The message that fills `slot` with `event`; what is too large for it is in `EVIDENCE` when this returns.
 
     Raises `TooLarge` for what is too large even for that, and `Refused` where `EVIDENCE` will never take it.
@@ -28,14 +28,14 @@ async def seal(evidence: Evidence, slot: Slot, event: Event) -> bytes:
     try:
         return envelope.encode(slot, event)
     except TooLarge:
-        reference = envelope.refer(slot, event)
+        reference = envelope.encode_reference(slot, event)
     await evidence.put(reference.text)
     return reference.message
 
 
 async def load_text(evidence: Evidence, message: Message) -> Message:
     """The message with the data that it refers to; as it is where it refers to none, or none that is there."""
-    sha256 = envelope.reference(message.data)
+    sha256 = envelope.referenced_sha256(message.data)
     if sha256 is None or message.text is not None:
         return message
     text = await evidence.get(sha256)
@@ -44,7 +44,7 @@ async def load_text(evidence: Evidence, message: Message) -> Message:
 
 async def load_texts(evidence: Evidence, chunk: Sequence[Message]) -> AsyncIterator[Sequence[Message]]:
     """The whole messages of a chunk, however long `EVIDENCE` takes; at once, unless together they are too much."""
-    if not any(envelope.reference(message.data) for message in chunk):
+    if not any(envelope.referenced_sha256(message.data) for message in chunk):
         yield chunk
         return
     part: list[Message] = []

@@ -7,17 +7,17 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from shared.contracts import envelope
-from shared.contracts.deliveries import Delivery, DeliveryAsked, DeliveryTried, Record, parse_box
+from shared.contracts.deliveries import Delivery, DeliveryAsked, DeliveryTried, Record, parse_delivery_slot
 from shared.contracts.messages import Fill, Message
 from shared.errors import ContractError
 from shared.runtime.log import Log
 
 MAX_ASKS: Final = 10
-AT_ONCE: Final = 9
+MAX_HISTORIES: Final = 9
 """So many stories are read at once: of 10 askings with 10 attempts each they have fewer than the 1,024 boxes that the
 server gives in one answer."""
 
-State = Literal["waiting", "retrying", "delivered", "gave_up", "moot", "disabled"]
+DeliveryState = Literal["waiting", "retrying", "delivered", "gave_up", "moot", "disabled"]
 
 
 class DeliveryHistory(Struct, frozen=True):
@@ -44,7 +44,7 @@ class DeliveryHistory(Struct, frozen=True):
         return self.tries[max(self.tries)] if self.tries else None
 
     @property
-    def state(self) -> State:
+    def state(self) -> DeliveryState:
         """How it stands."""
         if self.last is None:
             return "waiting"
@@ -64,7 +64,7 @@ def fold_delivery(delivery: Delivery, messages: Iterable[Message]) -> DeliveryHi
     tried: dict[int, dict[int, DeliveryTried]] = {}
     at: datetime | None = None
     for message in messages:
-        box = parse_box(message.subject)
+        box = parse_delivery_slot(message.subject)
         if box is None or box.delivery != delivery:
             continue
         match _record(message):
@@ -88,19 +88,19 @@ def _record(message: Message) -> Record | None:
 async def load_histories(
     log: Log, deliveries: Iterable[Delivery], *, known: Iterable[Message] = ()
 ) -> list[DeliveryHistory]:
-    """The stories of these deliveries, at most `AT_ONCE`, in their order. What is `known` is part of them."""
+    """The stories of these deliveries, at most `MAX_HISTORIES`, in their order. What is `known` is part of them."""
     wanted = list(deliveries)
-    found = await log.last([delivery.boxes for delivery in wanted]) if wanted else {}
+    found = await log.last([delivery.subjects for delivery in wanted]) if wanted else {}
     boxes: dict[str, list[Message]] = {}
     for message in (*known, *found.values()):
-        if box := parse_box(message.subject):
+        if box := parse_delivery_slot(message.subject):
             boxes.setdefault(box.delivery.id, []).append(message)
     return [fold_delivery(delivery, boxes.get(delivery.id, [])) for delivery in wanted]
 
 
 def encode_delivery(subject: str, record: Record, *, source: str, time: datetime) -> Fill:
     """The write of a box."""
-    box = parse_box(subject)
+    box = parse_delivery_slot(subject)
     assert box, f"{subject} is no box of a delivery"
     data = envelope.encode_record(subject, record, run=box.delivery.run, source=source, time=time)
     return Fill(subject, data)

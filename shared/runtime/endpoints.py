@@ -10,17 +10,17 @@ from pydantic import SecretStr
 
 from shared.contracts.deliveries import EventType
 
-Kind = Literal["standard", "slack"]
+EndpointKind = Literal["standard", "slack"]
 Network = IPv4Network | IPv6Network
 
-PREFIX: Final = "whsec_"
+SECRET_PREFIX: Final = "whsec_"  # noqa: S105  the prefix of every secret
 
 
-class Endpoint(Struct, frozen=True):
+class WebhookEndpoint(Struct, frozen=True):
     """One receiver. `keys` sign what is sent to one of kind `standard`, the newest first."""
 
     name: str
-    kind: Kind
+    kind: EndpointKind
     url: SecretStr
     events: frozenset[EventType]
     keys: tuple[SecretStr, ...] = ()
@@ -33,13 +33,13 @@ class Endpoint(Struct, frozen=True):
 class Webhooks(Struct, frozen=True):
     """All of them, the addresses inside that may be sent to, and how long before its deadline a hold is called near."""
 
-    endpoints: tuple[Endpoint, ...]
+    endpoints: tuple[WebhookEndpoint, ...]
     allow: tuple[Network, ...] = ()
     near: timedelta = timedelta(minutes=30)
 
 
 def decode_secret(secret: str) -> bytes:
     """The key in `whsec_…`. Raises `ValueError` where there is none."""
-    if not secret.startswith(PREFIX):
+    if not secret.startswith(SECRET_PREFIX):
         raise ValueError("It has no prefix.")
-    return base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+    return base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)

@@ -18,12 +18,12 @@ def retry_after_s(headers: Mapping[str, str], *, now: datetime | None = None) ->
     """
     told = headers.get("retry-after", "")
     milliseconds = _number(headers.get("retry-after-ms", ""))
-    waits = (None if milliseconds is None else milliseconds / 1_000, _number(told), _until(told, headers, now))
+    waits = (None if milliseconds is None else milliseconds / 1_000, _number(told), _seconds_until(told, headers, now))
     named = [wait for wait in waits if wait is not None]
     return min(next((wait for wait in named if wait > 0), 0.0), LONGEST_WAIT_S) if named else None
 
 
-def moment(text: str) -> datetime | None:
+def parse_date(text: str) -> datetime | None:
     """The date of a header, aware; `None` for what is no date."""
     try:
         date = parsedate_to_datetime(text)
@@ -32,8 +32,8 @@ def moment(text: str) -> datetime | None:
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
-def _until(then: str, headers: Mapping[str, str], now: datetime | None) -> float | None:
-    end, begin = moment(then), moment(headers.get("date", "")) or now
+def _seconds_until(then: str, headers: Mapping[str, str], now: datetime | None) -> float | None:
+    end, begin = parse_date(then), parse_date(headers.get("date", "")) or now
     return (end - begin).total_seconds() if end and begin else None
 
 

@@ -19,7 +19,7 @@ class Identity(Struct, frozen=True):
         return ssl.create_default_context(cafile=self.ca) if self.ca else None
 
 
-NOBODY = Identity()
+NO_IDENTITY = Identity()
 """What suffices for a NATS that asks nobody who they are."""
 
 
@@ -28,7 +28,7 @@ def check_seed(path: Path) -> Path:
     try:
         text = path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read: {_said(error)}.") from None
+        raise ValueError(f"{path} cannot be read: {_reason(error)}.") from None
     if not text.startswith(_SEED_OF_A_USER) or len(text) != 58:
         raise ValueError(f"{path} is no file with the seed of an nkey user, which begins with {_SEED_OF_A_USER}.")
     return path
@@ -39,9 +39,9 @@ def check_ca(path: Path) -> Path:
     try:
         ssl.create_default_context(cafile=path)
     except (OSError, ssl.SSLError) as error:
-        raise ValueError(f"{path} is no file with the certificate of an authority: {_said(error)}.") from None
+        raise ValueError(f"{path} is no file with the certificate of an authority: {_reason(error)}.") from None
     return path
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return (isinstance(error, OSError) and error.strerror) or type(error).__name__

@@ -22,7 +22,7 @@ from shared.contracts.messages import Message
 from shared.contracts.subjects import RUN, Kind, Step, parse_slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.errors import ContractError
-from shared.runtime.log import Delivery
+from shared.runtime.log import TaskDelivery
 from shared.runtime.retry_policy import GiveUp
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 class Job(Struct, frozen=True, eq=False):
     """One task in hand, `since` when by the loop's clock."""
 
-    delivery: Delivery
+    delivery: TaskDelivery
     since: float
     step: Step
     attempt: int
@@ -39,7 +39,7 @@ class Job(Struct, frozen=True, eq=False):
     traceparent: str | None
 
 
-def parse_job(delivery: Delivery, message: Message, *, since: float) -> Job | None:
+def parse_job(delivery: TaskDelivery, message: Message, *, since: float) -> Job | None:
     """The task taken apart; `None` for what this release cannot read.
 
     That stays unacknowledged: it comes again after `ACK_WAIT_S`, perhaps to a newer worker.
@@ -59,12 +59,13 @@ def parse_job(delivery: Delivery, message: Message, *, since: float) -> Job | No
 
 def has_reference(message: Message) -> bool:
     """Whether the data of a message is elsewhere, and not fetched yet."""
-    return message.text is None and envelope.reference(message.data) is not None
+    return message.text is None and envelope.referenced_sha256(message.data) is not None
 
 
-def unsaid(message: Message) -> GiveUp:
+def missing_text(message: Message) -> GiveUp:
     """What follows from a task whose text is not to be had."""
-    text = f"What was asked is the text {envelope.reference(message.data)}, which EVIDENCE does not have undamaged."
+    sha256 = envelope.referenced_sha256(message.data)
+    text = f"The data of the task is the text {sha256}, which is missing from EVIDENCE or damaged there."
     return GiveUp(Failure("text_missing", text))
 
 
@@ -77,7 +78,7 @@ def result_slots(job: Job) -> set[str]:
     }
 
 
-FAILURES: Final[dict[Kind, Callable[[Failure], StepOutcome]]] = {
+FAILED_OUTCOMES: Final[dict[Kind, Callable[[Failure], StepOutcome]]] = {
     "plan": lambda error: PlanFailed(error=error),
     "fetch": lambda error: FetchFailed(query="", error=error),
     "synthesize": lambda error: SynthesisFailed(error=error),
@@ -91,14 +92,14 @@ _OUTCOMES: Final[dict[Kind, tuple[type, ...]]] = {
 }
 
 
-def checked_outcome(kind: Kind, outcome: StepOutcome) -> StepOutcome:
+def check_outcome(kind: Kind, outcome: StepOutcome) -> StepOutcome:
     """The outcome, which must be one of this kind of step: any other would park its run for ever."""
     if not isinstance(outcome, _OUTCOMES[kind]):
         raise TypeError(f"A {type(outcome).__name__} is no outcome of {kind}.")
     return outcome
 
 
-GIVEN_UP: Final = (PlanFailed, FetchFailed, SynthesisFailed)
+FAILED_TYPES: Final = (PlanFailed, FetchFailed, SynthesisFailed)
 
 
 def failed_outcome(task: Task, error: Failure) -> StepOutcome:

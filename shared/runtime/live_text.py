@@ -18,43 +18,43 @@ _PAUSE_S: Final = 0.2
 _MOST: Final = 50_000
 """Characters that are told at most."""
 
-Say = Callable[[str], None]
-Aloud = Callable[[Callable[[str], str]], AbstractAsyncContextManager[Say | None]]
+OnText = Callable[[str], None]
+OpenLiveText = Callable[[Callable[[str], str]], AbstractAsyncContextManager[OnText | None]]
 """Opens a way to be heard: what is said, all of it so far each time, is told in the form that is given."""
 
 _step: ContextVar[Step | None] = ContextVar("step", default=None)
 
 
-class Writing(Struct, frozen=True):
+class LiveText(Struct, frozen=True):
     """What is written of a report so far."""
 
     text: str
 
 
-def working_on(step: Step) -> None:
+def set_current_step(step: Step) -> None:
     """Whatever this task of the event loop says from now on is about this step."""
     _step.set(step)
 
 
-def writing(hint: Hint) -> Writing | None:
+def parse_live_text(hint: Hint) -> LiveText | None:
     """What a hint on `live.<run>.writing` says; `None` where it cannot be read."""
     with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return msgspec.json.decode(hint.data, type=Writing)
+        return msgspec.json.decode(hint.data, type=LiveText)
     return None
 
 
 @asynccontextmanager
-async def silent(_: Callable[[str], str]) -> AsyncGenerator[None]:
+async def no_live_text(_: Callable[[str], str]) -> AsyncGenerator[None]:
     """Nobody hears anything, and nobody has to say anything."""
     yield None
 
 
-def aloud(log: Log) -> Aloud:
+def publish_live_text(log: Log) -> OpenLiveText:
     """To be heard on `live.<run>.writing`, a few times a second."""
 
     @asynccontextmanager
-    async def opened(form: Callable[[str], str]) -> AsyncGenerator[Say]:
-        voice = _Voice(log, form)
+    async def opened(form: Callable[[str], str]) -> AsyncGenerator[OnText]:
+        voice = _Publisher(log, form)
         telling = asyncio.create_task(voice.tell())
         try:
             yield voice.say
@@ -64,7 +64,7 @@ def aloud(log: Log) -> Aloud:
     return opened
 
 
-class _Voice:
+class _Publisher:
     def __init__(self, log: Log, form: Callable[[str], str]) -> None:
         self._log = log
         self._form = form
@@ -85,6 +85,6 @@ class _Voice:
             text = self._form(self._said)[:_MOST]
             if text != told:
                 with contextlib.suppress(Unavailable):
-                    await self._log.hint(live_writing(self._step.run), msgspec.json.encode(Writing(text)))
+                    await self._log.hint(live_writing(self._step.run), msgspec.json.encode(LiveText(text)))
                 told = text
             await asyncio.sleep(_PAUSE_S)

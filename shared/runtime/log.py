@@ -51,11 +51,11 @@ class Hint(Struct, frozen=True):
     data: bytes
 
 
-Check = Callable[[], Awaitable[None]]
+LogCheck = Callable[[], Awaitable[None]]
 """Returns if the log is the one that was read. Raises `Diverged` if it is not, `Unavailable` if that is not known."""
 
 
-class Delivery(Protocol):
+class TaskDelivery(Protocol):
     """One task, as it was handed to this worker."""
 
     @property
@@ -109,7 +109,7 @@ class Log(Evidence, Protocol):
         """Why NATS, although it is there, takes no writes just now, for whoever can help; `None` where it does."""
         ...
 
-    async def room(self) -> None:
+    async def wait_writable(self) -> None:
         """Wait until there is no `trouble`. Whoever begins what will have to be written waits here first."""
         ...
 
@@ -157,7 +157,7 @@ class Log(Evidence, Protocol):
         """The first of what is stored under a subject pattern beyond sequence `after`; `None` where nothing is."""
         ...
 
-    def follow(self, after: int, *, check: "Check | None" = None) -> AsyncGenerator[Sequence[Message]]:
+    def follow(self, after: int, *, check: "LogCheck | None" = None) -> AsyncGenerator[Sequence[Message]]:
         """Every message beyond sequence `after`, in order and without gaps, for ever, in chunks as they come.
 
         `check` is awaited before each new reader, that is at the beginning and after each interruption. Ends with
@@ -194,7 +194,7 @@ class Log(Evidence, Protocol):
 class Tasks(Protocol):
     """A standing order for tasks."""
 
-    def __aiter__(self) -> AsyncIterator[Sequence[Delivery]]:
+    def __aiter__(self) -> AsyncIterator[Sequence[TaskDelivery]]:
         """Chunks of tasks as they come; ends when the order is closed."""
         ...
 

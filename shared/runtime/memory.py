@@ -16,7 +16,7 @@ from shared.contracts.subjects import KINDS, LEAD, LOG_PADDING, task_filter
 from shared.contracts.topology import ACK_WAIT_S, LEAD_WAIT_S, Limits
 from shared.errors import LogFull, Refused, Unavailable
 from shared.runtime import clock
-from shared.runtime.log import Check, Consumer, Delivery, End, Filled, Full, Hint, Stored
+from shared.runtime.log import Consumer, End, Filled, Full, Hint, LogCheck, Stored, TaskDelivery
 
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _TOO_LARGE: Final = 10054
@@ -58,7 +58,7 @@ class MemoryLog:
     def trouble(self) -> str | None:
         return self._trouble
 
-    async def room(self) -> None:
+    async def wait_writable(self) -> None:
         while self._trouble:
             await self._emptied.wait()
 
@@ -76,7 +76,7 @@ class MemoryLog:
         return self._session
 
     async def fill(self, fills: Sequence[Fill], *, session: int | None = None) -> list[Filled]:
-        await self.room()
+        await self.wait_writable()
         self._refuse_other(session)
         return [self._fill(fill) for fill in fills]
 
@@ -102,21 +102,23 @@ class MemoryLog:
         return exact | {
             subject: message
             for subject, message in (self._newest.items() if wild else ())
-            if any(matches(pattern, subject) for pattern in wild)
+            if any(matches_subject(pattern, subject) for pattern in wild)
         }
 
     async def newest(self, pattern: str) -> Message | None:
-        return next((message for message in reversed(self._messages) if matches(pattern, message.subject)), None)
+        return next(
+            (message for message in reversed(self._messages) if matches_subject(pattern, message.subject)), None
+        )
 
     async def history(self, pattern: str, *, after: int = 0) -> AsyncIterator[Message]:
         for message in self._messages[after:]:
-            if matches(pattern, message.subject):
+            if matches_subject(pattern, message.subject):
                 yield message
 
     async def first(self, pattern: str, *, after: int) -> Message | None:
-        return next((message for message in self._messages[after:] if matches(pattern, message.subject)), None)
+        return next((message for message in self._messages[after:] if matches_subject(pattern, message.subject)), None)
 
-    async def follow(self, after: int, *, check: Check | None = None) -> AsyncGenerator[Sequence[Message]]:
+    async def follow(self, after: int, *, check: LogCheck | None = None) -> AsyncGenerator[Sequence[Message]]:
         checked: int | None = None
         while True:
             if checked != self._session:
@@ -147,7 +149,7 @@ class MemoryLog:
         return self._consumers[consumer].queue()
 
     async def put(self, text: str) -> str:
-        await self.room()
+        await self.wait_writable()
         digest = sha256(text.encode()).hexdigest()
         self._texts.setdefault(digest, text)
         return digest
@@ -157,7 +159,7 @@ class MemoryLog:
 
     async def hint(self, subject: str, data: bytes) -> None:
         for pattern, queues in self._hints.items():
-            if matches(pattern, subject):
+            if matches_subject(pattern, subject):
                 for queue in queues:
                     queue.put_nowait(Hint(subject, data))
 
@@ -230,14 +232,14 @@ class SharedConsumer:
         self.news = asyncio.Event()
 
     def _wants(self, subject: str) -> bool:
-        return any(matches(pattern, subject) for pattern in self._patterns)
+        return any(matches_subject(pattern, subject) for pattern in self._patterns)
 
     def stored(self, subject: str) -> None:
         """Something new is in the log."""
         if self._wants(subject):
             self.news.set()
 
-    async def take(self, at_most: int) -> list[Delivery]:
+    async def take(self, at_most: int) -> list[TaskDelivery]:
         """Up to `at_most` messages that wait, waiting for the first."""
         self._asking += 1
         try:
@@ -293,7 +295,7 @@ class SharedConsumer:
         self.news.set()
         return {message.subject for message in recent}
 
-    def _ready(self, at_most: int) -> list[Delivery]:
+    def _ready(self, at_most: int) -> list[TaskDelivery]:
         overdue = [one for one in self._pending.values() if one.until <= _time()][:at_most]
         for one in overdue:
             one.deliveries += 1
@@ -344,7 +346,7 @@ class MemoryTasks:
         self._released = asyncio.Event()
         self._closed = asyncio.Event()
 
-    async def __aiter__(self) -> AsyncIterator[Sequence[Delivery]]:
+    async def __aiter__(self) -> AsyncIterator[Sequence[TaskDelivery]]:
         while not self._closed.is_set():
             if taken := await self._next():
                 self._free -= len(taken)
@@ -357,7 +359,7 @@ class MemoryTasks:
     async def close(self) -> None:
         self._closed.set()
 
-    async def _next(self) -> list[Delivery]:
+    async def _next(self) -> list[TaskDelivery]:
         """What there is to take; nothing when a place was freed or the order closed meanwhile."""
         self._released.clear()
         waits = [asyncio.create_task(self._closed.wait()), asyncio.create_task(self._released.wait())]
@@ -371,7 +373,7 @@ class MemoryTasks:
                     wait.cancel()
 
 
-def matches(pattern: str, subject: str) -> bool:
+def matches_subject(pattern: str, subject: str) -> bool:
     """Whether a NATS subject pattern (`*` one token, `>` all that follow) takes in `subject`."""
     if pattern == subject:
         return True

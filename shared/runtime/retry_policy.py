@@ -15,7 +15,7 @@ class RetryPolicy(Struct, frozen=True):
     longest_wait_s: float = 600.0
 
 
-class Wait(Struct, frozen=True):
+class RetryInPlace(Struct, frozen=True):
     """Wait here, keeping the place in the limit, then try again; it is no attempt of its own."""
 
     seconds: float
@@ -33,10 +33,10 @@ class GiveUp(Struct, frozen=True):
     error: Failure
 
 
-Verdict = Wait | Retry | GiveUp
+RetryDecision = RetryInPlace | Retry | GiveUp
 
 
-def decide_retry(error: Exception, *, failures: int, waited_s: float, policy: RetryPolicy) -> Verdict:
+def decide_retry(error: Exception, *, failures: int, waited_s: float, policy: RetryPolicy) -> RetryDecision:
     """What to do about `error`, after `failures` attempts that failed before and `waited_s` spent being throttled."""
     failure = failure_from(error)
     match error:
@@ -45,7 +45,7 @@ def decide_retry(error: Exception, *, failures: int, waited_s: float, policy: Re
         case Throttled(retry_after=told) if (
             waited_s + (wait := max(told, policy.shortest_wait_s)) <= policy.longest_wait_s
         ):
-            return Wait(wait)
+            return RetryInPlace(wait)
         case _ if failures + 1 < policy.attempts:
             return Retry(failure)
         case _:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from shared.contracts.requests import duration_s
+from shared.contracts.requests import parse_duration_s
 from shared.contracts.topology import Limits
 from shared.errors import InvalidMessage
 from shared.runtime.identity import Identity, check_ca, check_seed
@@ -164,7 +164,7 @@ class Settings(BaseSettings):
     @classmethod
     def _is_duration(cls, value: str, info: ValidationInfo) -> str:
         try:
-            duration_s(value, info.field_name or "")
+            parse_duration_s(value, info.field_name or "")
         except InvalidMessage as error:
             raise ValueError(error.message) from error
         return value
@@ -263,7 +263,7 @@ class Settings(BaseSettings):
         return RetryPolicy(attempts=self.attempts)
 
 
-def secret(name: str) -> SecretStr | None:
+def read_secret(name: str) -> SecretStr | None:
     """The variable that a configuration file names for a secret; `None` where it is not set."""
     value = os.environ.get(name, "")
     return SecretStr(value) if value else None

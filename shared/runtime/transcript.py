@@ -15,18 +15,18 @@ from shared.runtime.log import Evidence
 
 logger = logging.getLogger(__name__)
 
-_SAID: Final[ContextVar[dict[str, str] | None]] = ContextVar("said", default=None)
+_TEXTS: Final[ContextVar[dict[str, str] | None]] = ContextVar("said", default=None)
 """The texts that are not frozen yet, by their SHA-256."""
 
 
-def begin() -> None:
+def begin_transcript() -> None:
     """Keep what is said from here on in this asyncio task, and in those that it starts; it ends with this one."""
-    _SAID.set({})
+    _TEXTS.set({})
 
 
-def keep(text: str) -> str:
+def record_text(text: str) -> str:
     """The SHA-256 (hex) under which `text` will be frozen; empty where no transcript was begun."""
-    said = _SAID.get()
+    said = _TEXTS.get()
     if said is None:
         return ""
     data = text.encode("utf-8", "replace")
@@ -35,12 +35,12 @@ def keep(text: str) -> str:
     return name
 
 
-async def freeze(evidence: Evidence) -> None:
+async def store_texts(evidence: Evidence) -> None:
     """Store what was said and is not stored yet, however long that takes.
 
     What `EVIDENCE` will never take is let go: a result is worth more than the words that led to it.
     """
-    said = _SAID.get() or {}
+    said = _TEXTS.get() or {}
     for name in list(said):
         try:
             await evidence.put(said[name])

@@ -29,25 +29,25 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from shared.contracts.deliveries import EVENT_TYPES, EventType
-from shared.contracts.requests import duration_s
+from shared.contracts.requests import parse_duration_s
 from shared.contracts.subjects import is_token
 from shared.errors import DossierError, InvalidMessage
 from shared.runtime import settings
-from shared.runtime.endpoints import PREFIX, Endpoint, Kind, Network, Webhooks, decode_secret
+from shared.runtime.endpoints import SECRET_PREFIX, EndpointKind, Network, WebhookEndpoint, Webhooks, decode_secret
 
 _KEY_BYTES: Final = range(24, 65)
 """What Standard Webhooks asks of a secret."""
 
 
-class Misconfigured(DossierError):
+class InvalidWebhooks(DossierError):
     """The file cannot be used; the text says what is wrong where, and shows no secret."""
 
 
-def _listed(value: object) -> object:
+def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-_Names = Annotated[list[str], BeforeValidator(_listed)]
+_Names = Annotated[list[str], BeforeValidator(_as_list)]
 
 
 class _Table(BaseModel):
@@ -55,7 +55,7 @@ class _Table(BaseModel):
 
 
 class _Endpoint(_Table):
-    kind: Kind = "standard"
+    kind: EndpointKind = "standard"
     url: str | None = None
     url_env: str | None = None
     url_file: Path | None = None
@@ -71,103 +71,107 @@ class _File(_Table):
 
 
 def load_webhooks(path: Path) -> Webhooks:
-    """What the file says. Raises `Misconfigured` with a sentence for whoever wrote it."""
-    with _about(path):
+    """What the file says. Raises `InvalidWebhooks` with a sentence for whoever wrote it."""
+    with _naming_file(path):
         file = _read_file(path)
-        endpoints = tuple(_endpoint(name, table) for name, table in file.endpoints.items())
-        return Webhooks(endpoints, tuple(map(_network, file.allow)), _near(file.deadline_near))
+        endpoints = tuple(_parse_endpoint(name, table) for name, table in file.endpoints.items())
+        return Webhooks(endpoints, tuple(map(_parse_network, file.allow)), _parse_near(file.deadline_near))
 
 
 def endpoint_names(path: Path) -> list[str]:
-    """The endpoints in the file, for whoever has not their secrets. Raises `Misconfigured` like `load`."""
-    with _about(path):
+    """The endpoints in the file, for whoever has not their secrets. Raises `InvalidWebhooks` like `load`."""
+    with _naming_file(path):
         return list(_read_file(path).endpoints)
 
 
 def _read_file(path: Path) -> _File:
     file = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     if bad := next((name for name in file.endpoints if not is_token(name)), None):
-        raise Misconfigured(f"endpoints.{bad}: a name has 1 to 64 of A–Z, a–z, 0–9, _ and -.")
+        raise InvalidWebhooks(f"endpoints.{bad}: a name has 1 to 64 of A–Z, a–z, 0–9, _ and -.")
     return file
 
 
 @contextmanager
-def _about(path: Path) -> Generator[None]:
+def _naming_file(path: Path) -> Generator[None]:
     """Say of everything that is wrong which file it is in."""
     try:
         yield
     except OSError as error:
-        raise Misconfigured(f"{path}: it cannot be read: {error.strerror}.") from error
+        raise InvalidWebhooks(f"{path}: it cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Misconfigured(f"{path}: it is not TOML: {error}.") from error
+        raise InvalidWebhooks(f"{path}: it is not TOML: {error}.") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise Misconfigured(f"{path}: {place}: {first['msg']}.") from error
-    except Misconfigured as error:
-        raise Misconfigured(f"{path}: {error}") from error
+        raise InvalidWebhooks(f"{path}: {place}: {first['msg']}.") from error
+    except InvalidWebhooks as error:
+        raise InvalidWebhooks(f"{path}: {error}") from error
 
 
-def _endpoint(name: str, table: _Endpoint) -> Endpoint:
+def _parse_endpoint(name: str, table: _Endpoint) -> WebhookEndpoint:
     where = f"endpoints.{name}"
-    keys = tuple(_secrets(where, table))
+    keys = tuple(_read_secrets(where, table))
     if table.kind == "standard" and not keys:
-        raise Misconfigured(f"{where}: name a secret with secret_env or secret_file, or receivers can trust nothing.")
+        raise InvalidWebhooks(f"{where}: name a secret with secret_env or secret_file, or receivers can trust nothing.")
     if table.kind == "slack" and keys:
-        raise Misconfigured(f"{where}: Slack checks no signature; its URL is the secret. Leave out the secrets.")
-    return Endpoint(name, table.kind, _url(where, table), frozenset(table.events), keys)
+        raise InvalidWebhooks(f"{where}: Slack checks no signature; its URL is the secret. Leave out the secrets.")
+    return WebhookEndpoint(name, table.kind, _parse_url(where, table), frozenset(table.events), keys)
 
 
-def _url(where: str, table: _Endpoint) -> SecretStr:
+def _parse_url(where: str, table: _Endpoint) -> SecretStr:
     given = [value for value in (table.url, table.url_env, table.url_file) if value is not None]
     if len(given) != 1:
-        raise Misconfigured(f"{where}: give exactly one of url, url_env and url_file.")
-    url = SecretStr(table.url) if table.url is not None else _read(where, table.url_env, table.url_file)
+        raise InvalidWebhooks(f"{where}: give exactly one of url, url_env and url_file.")
+    url = SecretStr(table.url) if table.url is not None else _read_secret(where, table.url_env, table.url_file)
     try:
         parts = urlsplit(url.get_secret_value())
         fits = parts.scheme in ("https", "http") and parts.hostname and not parts.username and parts.port != 0
     except ValueError:
         fits = False
     if not fits or any(character.isspace() for character in url.get_secret_value()):
-        raise Misconfigured(f"{where}: its URL must be https://… (or http://… to an allowed address), without a user.")
+        raise InvalidWebhooks(
+            f"{where}: its URL must be https://… (or http://… to an allowed address), without a user."
+        )
     return url
 
 
-def _secrets(where: str, table: _Endpoint) -> Sequence[SecretStr]:
-    keys = [_read(where, name, None) for name in table.secret_env]
-    keys += [_read(where, None, Path(name)) for name in table.secret_file]
+def _read_secrets(where: str, table: _Endpoint) -> Sequence[SecretStr]:
+    keys = [_read_secret(where, name, None) for name in table.secret_env]
+    keys += [_read_secret(where, None, Path(name)) for name in table.secret_file]
     for key in keys:
         try:
             size = len(decode_secret(key.get_secret_value()))
         except (binascii.Error, ValueError):
             size = 0
         if size not in _KEY_BYTES:
-            raise Misconfigured(f"{where}: a secret is {PREFIX} and 24 to 64 bytes in base64; one of these is not.")
+            raise InvalidWebhooks(
+                f"{where}: a secret is {SECRET_PREFIX} and 24 to 64 bytes in base64; one of these is not."
+            )
     return keys
 
 
-def _read(where: str, variable: str | None, file: Path | None) -> SecretStr:
+def _read_secret(where: str, variable: str | None, file: Path | None) -> SecretStr:
     if file is not None:
         try:
             text = file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise Misconfigured(f"{where}: {file} cannot be read.") from error
+            raise InvalidWebhooks(f"{where}: {file} cannot be read.") from error
         return SecretStr(text)
-    value = settings.secret(variable or "")
+    value = settings.read_secret(variable or "")
     if value is None:
-        raise Misconfigured(f"{where}: the variable {variable} is not set.")
+        raise InvalidWebhooks(f"{where}: the variable {variable} is not set.")
     return value
 
 
-def _network(text: str) -> Network:
+def _parse_network(text: str) -> Network:
     try:
         return ip_network(text)
     except ValueError as error:
-        raise Misconfigured(f"allow: {text!r} is no address or network such as 10.1.0.0/16.") from error
+        raise InvalidWebhooks(f"allow: {text!r} is no address or network such as 10.1.0.0/16.") from error
 
 
-def _near(text: str) -> timedelta:
+def _parse_near(text: str) -> timedelta:
     try:
-        return timedelta(seconds=duration_s(text))
+        return timedelta(seconds=parse_duration_s(text))
     except InvalidMessage as error:
-        raise Misconfigured(f"deadline_near: {text!r} is no duration such as 30m or 2h.") from error
+        raise InvalidWebhooks(f"deadline_near: {text!r} is no duration such as 30m or 2h.") from error

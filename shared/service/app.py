@@ -36,7 +36,7 @@ SERVICES: Final[dict[Kind, str]] = {"plan": "planner", "fetch": "fetcher", "synt
 UNREACHABLE: Final = "NATS is not reachable."
 
 
-def trouble(log: JetStreamLog) -> str | None:
+def write_trouble(log: JetStreamLog) -> str | None:
     """Why nothing can be written to this log; `None` where it can, as far as is known."""
     return log.trouble if log.link.connected else UNREACHABLE
 
@@ -51,18 +51,18 @@ class Server(uvicorn.Server):
 
 def run(service: str, main: Main, settings: Settings) -> None:
     """Run a service to its end. `main` gets an event that is set when it is to stop, and what it tells of itself by."""
-    logs.begin(service, settings)
+    logs.configure_logging(service, settings)
     telemetry = Telemetry(service, settings)
-    _collect_seldom()
+    _tune_gc()
     runner = asyncio.Runner(loop_factory=_loop_factory())
     try:
         with runner, contextlib.suppress(KeyboardInterrupt):
-            runner.run(_until_stopped(lambda stop: main(stop, telemetry)))
+            runner.run(_run_until_signal(lambda stop: main(stop, telemetry)))
     finally:
         telemetry.close()
 
 
-def _collect_seldom() -> None:
+def _tune_gc() -> None:
     """Look for reference cycles seldom: facts have none, and searching through runs took a tenth of the time."""
     gc.collect()
     gc.freeze()
@@ -77,7 +77,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _until_stopped(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+async def _run_until_signal(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -124,7 +124,7 @@ def probes(health: Health) -> list[Route]:
         return PlainTextResponse("ok\n")
 
     async def readyz(_: Request) -> Response:
-        return readiness(health.trouble())
+        return readiness_response(health.trouble())
 
     return [Route("/livez", livez), Route("/readyz", readyz)]
 
@@ -136,9 +136,9 @@ async def serve_health(health: Health, metrics: Metrics, settings: Settings, sto
         await serve_http(app, host=settings.health_host, port=settings.health_port, stop=stop)
 
 
-def readiness(trouble: str | None) -> Response:
+def readiness_response(write_trouble: str | None) -> Response:
     """The answer of `/readyz`."""
-    return PlainTextResponse(f"{trouble}\n", 503) if trouble else PlainTextResponse("ok\n")
+    return PlainTextResponse(f"{write_trouble}\n", 503) if write_trouble else PlainTextResponse("ok\n")
 
 
 async def connect(settings: Settings, name: str, stop: asyncio.Event) -> JetStreamLog | None:
@@ -166,7 +166,7 @@ async def _work(
     if log is None:
         return
     telemetry.metrics.add(LogCollector(log))
-    health.trouble = lambda: "It stops." if stop.is_set() else trouble(log)
+    health.trouble = lambda: "It stops." if stop.is_set() else write_trouble(log)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(log.close)
         perform = await compose(settings, log, stack)

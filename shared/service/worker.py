@@ -20,39 +20,39 @@ from shared.contracts.facts import (
     Fact,
     StepOutcome,
     calls_of,
-    having_paid,
+    with_prior_calls,
 )
 from shared.contracts.messages import Fill, Message
 from shared.contracts.subjects import LIVE_CANCELLED, Kind, Slot, Step, parse_slot
-from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task, less
+from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task, with_remaining_budget
 from shared.contracts.topology import ACK_WAIT_S
 from shared.errors import DossierError, Refused, Terminal, Unavailable
 from shared.runtime import clock, dataref, live_text, transcript
 from shared.runtime.aio import retry_unavailable
 from shared.runtime.job import (
-    FAILURES,
-    GIVEN_UP,
+    FAILED_OUTCOMES,
+    FAILED_TYPES,
     Job,
-    checked_outcome,
+    check_outcome,
     failed_outcome,
     has_reference,
+    missing_text,
     parse_job,
     result_slots,
-    unsaid,
 )
-from shared.runtime.log import Delivery, Log, Tasks
+from shared.runtime.log import Log, TaskDelivery, Tasks
 from shared.runtime.retry_policy import (
     GiveUp,
     Retry,
+    RetryInPlace,
     RetryPolicy,
-    Wait,
     decide_retry,
     failure_from,
     give_up_abandoned,
     paid_calls,
     write_failure,
 )
-from shared.telemetry.attempts import AttemptRecorder, NullObserver, Observer
+from shared.telemetry.attempts import AttemptObserver, AttemptRecorder, NullAttemptObserver
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ Perform = Callable[[Task], Awaitable[StepOutcome]]
 _T = TypeVar("_T", PlanTask, FetchTask, SynthesizeTask)
 
 
-def performing(task_type: type[_T], perform: Callable[[_T], Awaitable[StepOutcome]]) -> Perform:
+def require_task_type(task_type: type[_T], perform: Callable[[_T], Awaitable[StepOutcome]]) -> Perform:
     """`perform`, for a worker: a task of another kind is refused."""
 
     async def checked(task: Task) -> StepOutcome:
@@ -79,7 +79,7 @@ _RENEW_WITHIN_S: Final = 5.0
 """With the two above, an abort comes at the latest 27 s after the last word that the server may have heard."""
 _LAST_WORDS_S: Final = 5.0
 _REFUSED_AGAIN_S: Final = 30.0
-_NOBODY: Final = NullObserver()
+_NO_OBSERVER: Final = NullAttemptObserver()
 
 
 class Worker:
@@ -94,7 +94,7 @@ class Worker:
         at_most: int,
         policy: RetryPolicy,
         grace_s: float = 20.0,
-        observer: Observer = _NOBODY,
+        observer: AttemptObserver = _NO_OBSERVER,
     ) -> None:
         self._log = log
         self._kind: Kind = kind
@@ -112,7 +112,10 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`; then finish what can be finished in time and give back the rest."""
         async with self._log.tasks(self._kind, at_most=self._at_most) as tasks, asyncio.TaskGroup() as group:
-            aides = [group.create_task(aide) for aide in (self._renew(), self._heed_cancels(), _close_on(stop, tasks))]
+            aides = [
+                group.create_task(aide)
+                for aide in (self._renew(), self._heed_cancels(), _close_when_stopped(stop, tasks))
+            ]
             async for deliveries in tasks:
                 for delivery in await self._open(deliveries, tasks):
                     self._start(delivery, tasks)
@@ -125,7 +128,7 @@ class Worker:
         self._jobs[task] = job
         task.add_done_callback(self._jobs.pop)
 
-    async def _open(self, deliveries: Sequence[Delivery], tasks: Tasks) -> list[Job]:
+    async def _open(self, deliveries: Sequence[TaskDelivery], tasks: Tasks) -> list[Job]:
         """The jobs among these that are still to be done; the others are acknowledged."""
         read = [
             (delivery, await self._whole(delivery.message) if has_reference(delivery.message) else delivery.message)
@@ -155,16 +158,18 @@ class Worker:
     async def _whole(self, message: Message) -> Message:
         return await retry_unavailable(lambda: dataref.load_text(self._log, message))
 
-    async def _pass_over(self, unread: Sequence[tuple[Delivery, Message]], tasks: Tasks) -> None:
+    async def _pass_over(self, unread: Sequence[tuple[TaskDelivery, Message]], tasks: Tasks) -> None:
         """Leave what this release cannot read to a newer worker; fail the step when none has come, or none can."""
         for delivery, message in unread:
             slot = parse_slot(message.subject)
             given_up = (
-                unsaid(message) if has_reference(message) else give_up_abandoned(delivery.deliveries, self._policy)
+                missing_text(message)
+                if has_reference(message)
+                else give_up_abandoned(delivery.deliveries, self._policy)
             )
             if slot and slot.kind and given_up:
                 step = Step(slot.run, slot.kind, slot.round, slot.index)
-                fact = FAILURES[slot.kind](given_up.error)
+                fact = FAILED_OUTCOMES[slot.kind](given_up.error)
                 event = Event(fact, f"dossier/{self._kind}", clock.now())
                 await self._log.fill([Fill(step.outcome.subject, envelope.encode(step.outcome, event))])
                 await delivery.ack()
@@ -185,7 +190,7 @@ class Worker:
         """Bring one task to exactly one end: its outcome, or a failed attempt that another may follow."""
         self._performing.add(job)
         self._paid[job] = ()
-        transcript.begin()
+        transcript.begin_transcript()
         watch = AttemptRecorder(job, self._observer)
         try:
             await self._bring_to_its_end(job, watch)
@@ -206,7 +211,7 @@ class Worker:
 
     async def _bring_to_its_end(self, job: Job, watch: AttemptRecorder) -> None:
         try:
-            await self._log.room()
+            await self._log.wait_writable()
             slot, fact = await self._done(job, watch)
             self._performing.discard(job)
             watch.recorded(await self._record(job, slot, fact))
@@ -220,7 +225,7 @@ class Worker:
         self._performing.discard(job)
         self._log_failure(job, error)
         if give_up_abandoned(job.delivery.deliveries, self._policy):
-            fact = having_paid(failed_outcome(job.issued.task, failure_from(error)), self._paid[job])
+            fact = with_prior_calls(failed_outcome(job.issued.task, failure_from(error)), self._paid[job])
             watch.recorded(await self._record(job, job.step.outcome, fact))
             await job.delivery.ack()
 
@@ -231,27 +236,29 @@ class Worker:
         waited_s, began = 0.0, asyncio.get_running_loop().time()
         while True:
             try:
-                live_text.working_on(job.step)
-                outcome = checked_outcome(self._kind, await self._perform(less(job.issued.task, self._paid[job])))
+                live_text.set_current_step(job.step)
+                outcome = check_outcome(
+                    self._kind, await self._perform(with_remaining_budget(job.issued.task, self._paid[job]))
+                )
                 return job.step.outcome, self._worked(job, outcome, began)
             except Exception as error:
                 self._paid[job] += paid_calls(error)
                 follows = decide_retry(error, failures=job.issued.failures, waited_s=waited_s, policy=self._policy)
                 self._log_failure(job, error)
             match follows:
-                case Wait(seconds=seconds):
+                case RetryInPlace(seconds=seconds):
                     waited_s += seconds
                     watch.throttled += 1
                     await asyncio.sleep(seconds)
                 case Retry(error=failure):
-                    fact = AttemptFailed(error=failure, duration_s=_since(began), calls=self._paid[job])
+                    fact = AttemptFailed(error=failure, duration_s=_elapsed_s(began), calls=self._paid[job])
                     return job.step.attempt(job.attempt), fact
                 case GiveUp(error=failure):
                     return job.step.outcome, self._worked(job, failed_outcome(job.issued.task, failure), began)
 
     def _worked(self, job: Job, outcome: StepOutcome, began: float) -> StepOutcome:
         """The outcome with all that was paid for it and the time that it took since `began`."""
-        return replace(having_paid(outcome, self._paid[job]), duration_s=_since(began))
+        return replace(with_prior_calls(outcome, self._paid[job]), duration_s=_elapsed_s(began))
 
     async def _record(self, job: Job, slot: Slot, fact: StepOutcome | AttemptFailed) -> StepOutcome | AttemptFailed:
         """Write it, however long that takes; instead of what can never be written, that this is so. Returns it."""
@@ -263,16 +270,16 @@ class Worker:
                 raise
             except Exception as error:
                 self._log_failure(job, error)
-                if slot == job.step.outcome and isinstance(fact, GIVEN_UP):
+                if slot == job.step.outcome and isinstance(fact, FAILED_TYPES):
                     await asyncio.sleep(_REFUSED_AGAIN_S)
                 lost = failed_outcome(job.issued.task, write_failure(error))
                 slot = job.step.outcome
-                fact = replace(having_paid(lost, calls_of(fact)), duration_s=fact.duration_s)
+                fact = replace(with_prior_calls(lost, calls_of(fact)), duration_s=fact.duration_s)
 
     async def _write(self, job: Job, slot: Slot, fact: Fact) -> None:
-        await transcript.freeze(self._log)
+        await transcript.store_texts(self._log)
         event = Event(fact, f"dossier/{self._kind}", clock.now(), job.traceparent)
-        data = await dataref.seal(self._log, slot, event)
+        data = await dataref.encode_fact(self._log, slot, event)
         [filled] = await self._log.fill([Fill(slot.subject, data)])
         if isinstance(filled, Refused):
             raise filled
@@ -309,7 +316,7 @@ class Worker:
             await asyncio.sleep(pause)
             asked = now()
             kept = {task: kept.get(task, job.since) for task, job in self._jobs.items()}
-            renewed = await asyncio.gather(*(_renewed(self._jobs[task]) for task in kept))
+            renewed = await asyncio.gather(*(_try_renew(self._jobs[task]) for task in kept))
             pause = _RENEW_S if all(renewed) else min(_RENEW_S, _RENEW_AGAIN_S)
             for task, still_ours in zip(kept, renewed, strict=True):
                 if still_ours:
@@ -345,12 +352,12 @@ class Worker:
         )
 
 
-def _since(began: float) -> float:
+def _elapsed_s(began: float) -> float:
     """Seconds since then, by the loop's clock."""
     return round(asyncio.get_running_loop().time() - began, 3)
 
 
-async def _renewed(job: Job) -> bool:
+async def _try_renew(job: Job) -> bool:
     try:
         async with asyncio.timeout(_RENEW_WITHIN_S):
             await job.delivery.renew()
@@ -359,6 +366,6 @@ async def _renewed(job: Job) -> bool:
     return True
 
 
-async def _close_on(stop: asyncio.Event, tasks: Tasks) -> None:
+async def _close_when_stopped(stop: asyncio.Event, tasks: Tasks) -> None:
     await stop.wait()
     await tasks.close()

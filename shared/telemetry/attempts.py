@@ -10,14 +10,14 @@ from shared.contracts.evidence import Call
 from shared.contracts.facts import INTERRUPTED, AttemptFailed, Fact, calls_of
 from shared.contracts.subjects import Step
 from shared.runtime import clock
-from shared.runtime.job import GIVEN_UP, Job
+from shared.runtime.job import FAILED_TYPES, Job
 from shared.telemetry import genai
-from shared.telemetry.tracing import WITHIN, Attribute, Span, TraceScope
+from shared.telemetry.tracing import CURRENT_SCOPE, Attribute, Span, TraceScope
 
-Result = Literal["succeeded", "failed", "retried", "interrupted", "aborted"]
+AttemptResult = Literal["succeeded", "failed", "retried", "interrupted", "aborted"]
 """Its step has an outcome, good or bad; another attempt follows, for it failed or its worker was told to stop; or it
 was given up without a word: the run was cancelled, another worker has it, or nothing could be recorded."""
-RESULTS: Final[tuple[Result, ...]] = ("succeeded", "failed", "retried", "interrupted", "aborted")
+RESULTS: Final[tuple[AttemptResult, ...]] = ("succeeded", "failed", "retried", "interrupted", "aborted")
 
 
 class AttemptReport(Struct, frozen=True, kw_only=True):
@@ -30,7 +30,7 @@ class AttemptReport(Struct, frozen=True, kw_only=True):
     issued: datetime
     began: datetime
     ended: datetime
-    result: Result
+    result: AttemptResult
     code: str = ""
     """Of what went wrong."""
     calls: Sequence[Call] = ()
@@ -50,7 +50,7 @@ class AttemptReport(Struct, frozen=True, kw_only=True):
         return max(0.0, (self.ended - self.began).total_seconds())
 
 
-class Observer(Protocol):
+class AttemptObserver(Protocol):
     """Hears of every attempt. Never raises, never waits."""
 
     def begins(self, run: str, traceparent: str | None) -> TraceScope:
@@ -62,27 +62,27 @@ class Observer(Protocol):
         ...
 
 
-class NullObserver:
+class NullAttemptObserver:
     """Hears, and keeps it to itself."""
 
     def begins(self, run: str, traceparent: str | None) -> TraceScope:
-        """See `Observer`."""
+        """See `AttemptObserver`."""
         return TraceScope(run, traceparent)
 
     def ended(self, attempted: AttemptReport) -> None:
-        """See `Observer`."""
+        """See `AttemptObserver`."""
 
 
 class AttemptRecorder:
     """One attempt while it is under way. Made in the asyncio task that performs it."""
 
-    def __init__(self, job: Job, observer: Observer) -> None:
+    def __init__(self, job: Job, observer: AttemptObserver) -> None:
         self._job = job
         self._observer = observer
         self._within = observer.begins(job.step.run, job.traceparent)
-        WITHIN.set(self._within)
+        CURRENT_SCOPE.set(self._within)
         self._began = clock.now()
-        self._result: Result = "aborted"
+        self._result: AttemptResult = "aborted"
         self._code = ""
         self._calls: Sequence[Call] = ()
         self.throttled = 0
@@ -93,7 +93,7 @@ class AttemptRecorder:
         if isinstance(fact, AttemptFailed):
             self._code = fact.error.code
             self._result = "interrupted" if self._code == INTERRUPTED else "retried"
-        elif isinstance(fact, GIVEN_UP):
+        elif isinstance(fact, FAILED_TYPES):
             self._result, self._code = "failed", fact.error.code
         else:
             self._result = "succeeded"
@@ -118,7 +118,7 @@ class AttemptRecorder:
         self._observer.ended(attempted)
 
 
-def span_of(attempted: AttemptReport) -> Span:
+def attempt_span(attempted: AttemptReport) -> Span:
     """The attempt as a span, with its parts."""
     step = attempted.step
     return Span(
@@ -126,7 +126,7 @@ def span_of(attempted: AttemptReport) -> Span:
         kind="consumer",
         began=attempted.began,
         ended=attempted.ended,
-        attributes=messaging("process", step, attempted.attempt)
+        attributes=messaging_attributes("process", step, attempted.attempt)
         | {
             "messaging.consumer.group.name": step.kind,
             "dossier.deliveries": attempted.deliveries,
@@ -139,7 +139,7 @@ def span_of(attempted: AttemptReport) -> Span:
     )
 
 
-def messaging(operation: Literal["send", "process"], step: Step, attempt: int) -> dict[str, Attribute]:
+def messaging_attributes(operation: Literal["send", "process"], step: Step, attempt: int) -> dict[str, Attribute]:
     """The attributes of a span that is about a task."""
     subject = step.task(attempt).subject
     return {
@@ -152,5 +152,5 @@ def messaging(operation: Literal["send", "process"], step: Step, attempt: int) -
         "dossier.round": step.round,
         "dossier.index": step.index,
         "dossier.attempt": attempt,
-        genai.RUN: step.run,
+        genai.RUN_ID: step.run,
     }

@@ -6,16 +6,16 @@ from typing import Final
 
 from shared.telemetry.tracing import Attribute
 
-RUN: Final = "gen_ai.conversation.id"
+RUN_ID: Final = "gen_ai.conversation.id"
 """All that is done for one run is one conversation."""
 
 
-def workflow(name: str) -> tuple[str, dict[str, Attribute]]:
+def workflow_span(name: str) -> tuple[str, dict[str, Attribute]]:
     """Name and attributes of the span that is a whole run."""
     return f"invoke_workflow {name}", {"gen_ai.operation.name": "invoke_workflow", "gen_ai.workflow.name": name}
 
 
-def chat(
+def chat_span(
     *, run: str, agent: str, model: str, is_openai: bool, max_tokens: int, prompt: str = ""
 ) -> tuple[str, dict[str, Attribute]]:
     """Name and attributes of the span that is one call. `prompt` is the version of the words, not the words."""
@@ -27,16 +27,16 @@ def chat(
         "gen_ai.output.type": "json",
         "gen_ai.agent.name": agent,
         "gen_ai.prompt.name": prompt,
-        RUN: run,
+        RUN_ID: run,
     }
 
 
-def usage(*, input_tokens: int, output_tokens: int) -> dict[str, Attribute]:
+def usage_attributes(*, input_tokens: int, output_tokens: int) -> dict[str, Attribute]:
     """What the call took."""
     return {"gen_ai.usage.input_tokens": input_tokens, "gen_ai.usage.output_tokens": output_tokens}
 
 
-def content(asked: Sequence[Mapping[str, object]], replied: str) -> dict[str, Attribute]:
+def content_attributes(asked: Sequence[Mapping[str, object]], replied: str) -> dict[str, Attribute]:
     """What was said to the model and by it, for who has asked for that."""
     told = {"gen_ai.input.messages": _messages([(str(one["role"]), str(one.get("content"))) for one in asked])}
     return {**told, "gen_ai.output.messages": _messages([("assistant", replied)])} if replied else {**told}

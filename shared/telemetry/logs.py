@@ -15,35 +15,35 @@ from typing import Final
 from shared.contracts import traces
 from shared.errors import DossierError
 from shared.runtime.settings import Settings
-from shared.telemetry.tracing import WITHIN
+from shared.telemetry.tracing import CURRENT_SCOPE
 
 _TEXT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-_LOUD: Final = ("httpcore2", "httpx2", "mcp", "openai", "urllib3")
+_VERBOSE_LOGGERS: Final = ("httpcore2", "httpx2", "mcp", "openai", "urllib3")
 """They log what they send, and where to: prompts, pages, and URLs that may be secrets."""
 
 
-def begin(service: str, settings: Settings) -> None:
+def configure_logging(service: str, settings: Settings) -> None:
     """Have everything that this process logs, its libraries too, written as the operator wants it."""
     is_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Json(service) if is_json else Text(_TEXT))
+    handler.setFormatter(JsonFormatter(service) if is_json else TextFormatter(_TEXT))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
-    for name in _LOUD:
+    for name in _VERBOSE_LOGGERS:
         loud = logging.getLogger(name)
         loud.setLevel(max(loud.level, logging.WARNING))
 
 
-class Text(logging.Formatter):
+class TextFormatter(logging.Formatter):
     """A line for people, and below it what led to an exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text."""
         record.message = record.getMessage()
         record.asctime = self.formatTime(record)
-        return "\n".join([self.formatMessage(record), *_chain(record)])
+        return "\n".join([self.formatMessage(record), *_exception_lines(record)])
 
 
-class Json(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """One JSON object a line."""
 
     def __init__(self, service: str) -> None:
@@ -52,8 +52,8 @@ class Json(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as JSON, without the fields that have nothing in them."""
-        within = WITHIN.get()
-        trace = traces.parse(within.traceparent) if within else None
+        within = CURRENT_SCOPE.get()
+        trace = traces.parse_traceparent(within.traceparent) if within else None
         said = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -63,12 +63,12 @@ class Json(logging.Formatter):
             "run_id": getattr(record, "run_id", "") or (within.run if within else ""),
             "trace_id": trace.trace_id if trace else "",
             "logger": record.name,
-            "error": "\n".join(_chain(record)),
+            "error": "\n".join(_exception_lines(record)),
         }
         return json.dumps({name: value for name, value in said.items() if value}, ensure_ascii=False)
 
 
-def _chain(record: logging.LogRecord) -> Iterator[str]:
+def _exception_lines(record: logging.LogRecord) -> Iterator[str]:
     """The exception of a record and those that it came from, last first: type and places of each."""
     error = record.exc_info[1] if record.exc_info else None
     while error is not None:

@@ -33,7 +33,7 @@ _CODES: Final = 100
 _URGENT: Final = ("unauthorized", "forbidden", "quota_exhausted")
 """Codes that a person has to act on. They are there from the start, so that the first of them is an increase."""
 
-Look = Callable[[], Awaitable[None]]
+Refresh = Callable[[], Awaitable[None]]
 
 disable_created_metrics()
 
@@ -43,14 +43,14 @@ class Metrics:
 
     def __init__(self, service: str) -> None:
         self.registry = CollectorRegistry()
-        self._looks: list[Look] = []
+        self._looks: list[Refresh] = []
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         about = Gauge("dossier_build_info", "The release that runs.", ["service", "version"], registry=self.registry)
         about.labels(service, version("dossier")).set(1)
 
-    def add(self, collector: Collector, look: Look | None = None) -> None:
+    def add(self, collector: Collector, look: Refresh | None = None) -> None:
         """Have this read as well, after `look`."""
         self.registry.register(collector)
         if look:
@@ -62,7 +62,7 @@ class Metrics:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(self.registry), headers={"Content-Type": content_type})
 
-    async def _looked(self, look: Look) -> None:
+    async def _looked(self, look: Refresh) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LOOK_UP_WITHIN_S):
                 await look()
@@ -85,23 +85,23 @@ class LogCollector:
         yield CounterMetricFamily("dossier_nats_reconnects", "How often the connection came back.", link.reconnects)
         failures = CounterMetricFamily("dossier_publish_failures", "Tries to write that failed.", labels=["stream"])
         full = GaugeMetricFamily("dossier_log_full", "Whether NATS takes no writes to a stream.", labels=["stream"])
-        for room in self._log.rooms:
-            failures.add_metric([room.stream], room.failures)
-            full.add_metric([room.stream], float(room.trouble is not None))
+        for health in self._log.write_health:
+            failures.add_metric([health.stream], health.failures)
+            full.add_metric([health.stream], float(health.trouble is not None))
         yield failures
         yield full
 
 
-class Attempts:
+class AttemptMetrics:
     """What a worker measures of its attempts, and of the model calls in them."""
 
     def __init__(self, metrics: Metrics, kind: Kind) -> None:
         self._kind: Kind = kind
         self._results: dict[str, int] = dict.fromkeys(map(str, RESULTS), 0)
         self._codes: dict[str, int] = dict.fromkeys(map(str, _URGENT), 0)
-        self._duration, self._queued = _Durations(), _Durations()
+        self._duration, self._queued = _DurationHistogram(), _DurationHistogram()
         self._under_way = self._redelivered = self._throttled = 0
-        self._calls = _Calls(metrics.registry)
+        self._calls = _CallMetrics(metrics.registry)
         metrics.add(self)
 
     def began(self) -> None:
@@ -150,7 +150,7 @@ class Attempts:
         return family
 
 
-class _Durations:
+class _DurationHistogram:
     """A histogram without locks, a fifth of the cost: whoever observes and whoever reads are of one thread."""
 
     def __init__(self) -> None:
@@ -169,7 +169,7 @@ class _Durations:
         return family
 
 
-class _Calls:
+class _CallMetrics:
     """Calls of language models, also those that were paid for and brought nothing."""
 
     def __init__(self, registry: CollectorRegistry) -> None:

@@ -58,7 +58,7 @@ class OtlpTracer:
 
     def tell(self, run: str, traceparent: str | None, *spans: Span) -> None:
         """See `Tracer`. A run matters more than its trace, so a defect in here is logged and that is all."""
-        trace = traces.parse(traceparent)
+        trace = traces.parse_traceparent(traceparent)
         if trace is None or not spans:
             return
         try:
@@ -67,7 +67,7 @@ class OtlpTracer:
             logger.exception("Spans of %s are lost", run, extra={"event": "traces.lost", "run_id": run})
 
     def _tell_all(self, run: str, trace: traces.Trace, spans: Sequence[Span]) -> None:
-        root = traces.root_of(trace.trace_id, run)
+        root = traces.run_span_id(trace.trace_id, run)
         is_made = trace.span_id == root
         is_sampled = self._samples(trace) if is_made else trace.is_sampled
         below = _context(trace.trace_id, root, is_sampled)

@@ -4,8 +4,8 @@ from importlib.metadata import version
 
 from shared.contracts.subjects import Kind
 from shared.runtime.settings import Settings
-from shared.telemetry.attempts import AttemptReport, span_of
-from shared.telemetry.metrics import Attempts, Metrics
+from shared.telemetry.attempts import AttemptReport, attempt_span
+from shared.telemetry.metrics import AttemptMetrics, Metrics
 from shared.telemetry.tracing import Tracer, TraceScope
 
 
@@ -14,7 +14,7 @@ class Telemetry:
 
     def __init__(self, service: str, settings: Settings) -> None:
         self.metrics = Metrics(service)
-        self.tracer = tracer(service, settings)
+        self.tracer = create_tracer(service, settings)
 
     def close(self) -> None:
         """Export what is left, within a few seconds."""
@@ -22,7 +22,7 @@ class Telemetry:
             self.tracer.close()
 
 
-def tracer(service: str, settings: Settings) -> Tracer | None:
+def create_tracer(service: str, settings: Settings) -> Tracer | None:
     """The tracer of this process; `None` where OpenTelemetry's variables name nobody to export to."""
     if not settings.exports_traces:
         return None
@@ -35,7 +35,7 @@ class WorkerObserver:
     """Measures attempts, and tells them as spans."""
 
     def __init__(self, telemetry: Telemetry, kind: Kind) -> None:
-        self._attempts = Attempts(telemetry.metrics, kind)
+        self._attempts = AttemptMetrics(telemetry.metrics, kind)
         self._tracer = telemetry.tracer
 
     def begins(self, run: str, traceparent: str | None) -> TraceScope:
@@ -49,4 +49,4 @@ class WorkerObserver:
         """See `Observer`."""
         self._attempts.ended(attempted)
         if self._tracer:
-            self._tracer.tell(attempted.step.run, attempted.traceparent, span_of(attempted))
+            self._tracer.tell(attempted.step.run, attempted.traceparent, attempt_span(attempted))

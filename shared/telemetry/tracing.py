@@ -58,5 +58,5 @@ class TraceScope(Struct, eq=False):
     """Whether these may have prompts and replies in them."""
 
 
-WITHIN: Final[ContextVar[TraceScope | None]] = ContextVar("within", default=None)
+CURRENT_SCOPE: Final[ContextVar[TraceScope | None]] = ContextVar("within", default=None)
 """Set by whoever begins work on a run, in the asyncio task that does it."""

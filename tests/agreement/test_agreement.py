@@ -24,9 +24,10 @@ from shared.contracts.topology import Limits
 from shared.errors import Refused
 from shared.nats import topology
 from shared.nats.connection import Connection
-from shared.nats.jetstream import CHUNK, JetStreamLog
+from shared.nats.evidence import CHUNK
+from shared.nats.jetstream import JetStreamLog
 from shared.runtime import dataref
-from shared.runtime.log import Consumer, Delivery, Log, Tasks
+from shared.runtime.log import Consumer, Log, TaskDelivery, Tasks
 from shared.runtime.memory import MemoryLog
 from tests.nats_server import NatsServer
 from tests.waiting import wait_until
@@ -77,7 +78,7 @@ class Taker:
     """Holds what a log hands out to one worker until told to let go."""
 
     def __init__(self, tasks: Tasks) -> None:
-        self.held: dict[int, Delivery] = {}
+        self.held: dict[int, TaskDelivery] = {}
         self._tasks = tasks
         self.task = asyncio.create_task(self._take())
 
@@ -115,7 +116,7 @@ class Agreement(RuleBasedStateMachine):
 
     async def _begin(self, url: str) -> None:
         link = await Connection.open([url], name="agreement")
-        await topology.ensure(link, LIMITS)
+        await topology.ensure_topology(link, LIMITS)
         self.memory, self.real = MemoryLog(limits=LIMITS), JetStreamLog(link)
         self.logs: tuple[Log, Log] = (self.memory, self.real)
         self.followers: list[list[Follower]] = []
@@ -188,7 +189,7 @@ class Agreement(RuleBasedStateMachine):
         event = Event(fact, "test", datetime(2026, 1, 1, tzinfo=UTC))
 
         async def write(log: Log) -> object:
-            filled = await log.fill([Fill(slot.subject, await dataref.seal(log, slot, event))])
+            filled = await log.fill([Fill(slot.subject, await dataref.encode_fact(log, slot, event))])
             message = await dataref.load_text(log, (await log.last([slot.subject]))[slot.subject])
             return filled, message.data, message.text
 

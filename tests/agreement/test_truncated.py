@@ -43,7 +43,7 @@ async def in_memory(story: Story, _: Path) -> None:
 async def on_jetstream(story: Story, folder: Path) -> None:
     with running(folder) as server:
         link = await Connection.open([server.url], name="test")
-        await topology.ensure(link, Limits())
+        await topology.ensure_topology(link, Limits())
         log = JetStreamLog(link)
         await filled(log)
         shutil.copytree(folder / "data", folder / "copy")

@@ -122,5 +122,5 @@ def _line(message: Message) -> _Line:
 def _message(line: _Line, texts: Mapping[str, str]) -> Message:
     assert line.time
     data = bytes.fromhex(line.hex) if line.hex is not None else (line.data or "").encode()
-    text = texts.get(envelope.reference(data) or "")
+    text = texts.get(envelope.referenced_sha256(data) or "")
     return Message(line.subject, line.seq, line.time, data, line.headers, None if text is None else text.encode())

@@ -97,7 +97,7 @@ class Story:
             event = Event(fact, f"dossier/{slot.kind or slot.name}", self.at, TRACE)
             data = envelope.encode(slot, event)
             if refers:
-                reference = envelope.refer(slot, event)
+                reference = envelope.encode_reference(slot, event)
                 self.texts[await self.log.put(reference.text)] = reference.text
                 data = reference.message
             await self.write(slot.subject, data)
@@ -119,7 +119,7 @@ class Story:
         return [self._whole(message) for message in self.log.messages]
 
     def _whole(self, message: Message) -> Message:
-        text = self.texts.get(envelope.reference(message.data) or "")
+        text = self.texts.get(envelope.referenced_sha256(message.data) or "")
         return msgspec.structs.replace(message, text=text.encode()) if text else message
 
     def _answers(self) -> list[PendingWrite]:
@@ -340,7 +340,7 @@ async def referring(story: Story) -> None:
 
 async def text_missing(story: Story) -> None:
     await referring(story)
-    del story.texts[envelope.reference(story.log.messages[-2].data) or ""]
+    del story.texts[envelope.referenced_sha256(story.log.messages[-2].data) or ""]
 
 
 async def forked(story: Story) -> None:

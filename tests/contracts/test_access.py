@@ -12,7 +12,7 @@ from shared.contracts.access import AccessFact, KeyCreated, KeyRevoked, SecretSe
 from shared.contracts.facts import DecisionApproved
 from shared.contracts.subjects import ACCESS_SECRET, ACCESS_SUBJECTS, Slot, key_created, key_revoked
 from shared.errors import Unreadable
-from shared.runtime.memory import matches
+from shared.runtime.memory import matches_subject
 from tests.contracts.test_golden import says
 
 FOLDER = Path(__file__).parent / "golden" / "v1" / "access"
@@ -50,7 +50,7 @@ def test_what_a_release_wrote_is_still_read_and_still_said(name: str):
 def test_every_type_has_a_file_and_every_box_is_in_the_stream():
     tags = {fact.__struct_config__.tag for fact in get_args(AccessFact)}
     assert {msgspec.json.decode(stored(name))["type"] for name in WRITTEN} == tags
-    assert all(any(matches(pattern, subject) for pattern in ACCESS_SUBJECTS) for subject, _ in WRITTEN.values())
+    assert all(any(matches_subject(pattern, subject) for pattern in ACCESS_SUBJECTS) for subject, _ in WRITTEN.values())
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"\xff", b"[" * 5_000])

@@ -10,14 +10,14 @@ from hypothesis import given
 
 from shared.contracts import envelope
 from shared.contracts.deliveries import (
-    Box,
     Delivery,
     DeliveryAsked,
+    DeliverySlot,
     DeliveryTried,
     Record,
-    Told,
-    parse_box,
+    WebhookData,
     parse_delivery,
+    parse_delivery_slot,
 )
 from shared.contracts.evidence import Failure
 from shared.errors import Unreadable
@@ -31,7 +31,7 @@ V1: dict[str, tuple[str, Record]] = {
     "delivery.asked": (
         HELD.asked(1),
         DeliveryAsked(
-            told=Told(run_id="golden", q="How? 世界", requested_by="ann", round=1, deadline=AT, digest="d" * 64),
+            told=WebhookData(run_id="golden", q="How? 世界", requested_by="ann", round=1, deadline=AT, digest="d" * 64),
             happened_at=AT,
             due=AT,
             fact_seq=42,
@@ -40,7 +40,7 @@ V1: dict[str, tuple[str, Record]] = {
     "delivery.asked.again": (
         Delivery("ops", "golden", "ended").asked(2),
         DeliveryAsked(
-            told=Told(run_id="golden", q="How?", outcome="cancelled", ok=False, reason="Not now.", by="bob"),
+            told=WebhookData(run_id="golden", q="How?", outcome="cancelled", ok=False, reason="Not now.", by="bob"),
             happened_at=AT,
             due=AT,
             fact_seq=43,
@@ -85,8 +85,8 @@ def test_every_record_has_a_golden_file():
 
 @given(delivery=deliveries, ask=numbers, n=numbers)
 def test_a_box_is_its_subject(delivery: Delivery, ask: int, n: int):
-    assert parse_box(delivery.asked(ask)) == Box(delivery, ask)
-    assert parse_box(delivery.tried(ask, n)) == Box(delivery, ask, n)
+    assert parse_delivery_slot(delivery.asked(ask)) == DeliverySlot(delivery, ask)
+    assert parse_delivery_slot(delivery.tried(ask, n)) == DeliverySlot(delivery, ask, n)
     assert parse_delivery(delivery.id) == delivery
 
 
@@ -114,7 +114,7 @@ def test_events_of_one_id_are_one_event(one: Delivery, other: Delivery):
     ],
 )
 def test_no_other_subject_is_a_box(subject: str):
-    assert parse_box(subject) is None
+    assert parse_delivery_slot(subject) is None
 
 
 def test_what_is_no_record_is_unreadable():

@@ -114,7 +114,7 @@ LARGE = Event(PlanFailed(error=Failure("c", "ä" * MAX_BYTES)), "s", AT, TRACE)
 
 
 def test_what_is_too_large_for_a_message_is_a_cloudevent_that_names_its_data():
-    reference = envelope.refer(PLAN, LARGE)
+    reference = envelope.encode_reference(PLAN, LARGE)
     data = reference.text.encode()
     assert msgspec.json.decode(reference.message) == {
         "specversion": "1.0",
@@ -127,19 +127,19 @@ def test_what_is_too_large_for_a_message_is_a_cloudevent_that_names_its_data():
         "traceparent": TRACE,
         "dataref": f"evidence:{sha256(data).hexdigest()}",
     }
-    assert envelope.reference(reference.message) == sha256(data).hexdigest()
+    assert envelope.referenced_sha256(reference.message) == sha256(data).hexdigest()
     assert envelope.decode(reference.message, data) == LARGE
 
 
 def test_a_reference_without_its_text_is_unreadable_and_names_it():
-    reference = envelope.refer(PLAN, LARGE)
+    reference = envelope.encode_reference(PLAN, LARGE)
     with pytest.raises(Unreadable, match=sha256(reference.text.encode()).hexdigest()):
         envelope.decode(reference.message)
 
 
 def test_a_text_that_is_no_fact_is_unreadable():
     with pytest.raises(Unreadable):
-        envelope.decode(envelope.refer(PLAN, LARGE).message, b"{}")
+        envelope.decode(envelope.encode_reference(PLAN, LARGE).message, b"{}")
 
 
 @pytest.mark.parametrize(
@@ -154,12 +154,12 @@ def test_a_text_that_is_no_fact_is_unreadable():
     ids=["data", "data that speaks of it", "no JSON", "elsewhere", "both"],
 )
 def test_what_has_its_data_or_none_of_ours_refers_to_nothing(message: bytes):
-    assert envelope.reference(message) is None
+    assert envelope.referenced_sha256(message) is None
 
 
 def test_a_fact_has_its_bound_and_says_so():
     with pytest.raises(TooLarge, match=r"research\.run\.r1\.plan\.1 would be .* a fact may have 16,777,216"):
-        envelope.refer(PLAN, Event(PlanFailed(error=Failure("c", "x" * MAX_TEXT_BYTES)), "s", AT))
+        envelope.encode_reference(PLAN, Event(PlanFailed(error=Failure("c", "x" * MAX_TEXT_BYTES)), "s", AT))
 
 
 # Unreadable

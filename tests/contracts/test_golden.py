@@ -454,9 +454,9 @@ def test_a_message_names_its_slot_and_its_run(file: Path):
 
 def test_a_reference_is_still_read_and_still_says_the_same():
     slot, fact = V1["fetch.found"]
-    reference = envelope.refer(slot, Event(fact, "dossier/golden", AT, TRACE))
+    reference = envelope.encode_reference(slot, Event(fact, "dossier/golden", AT, TRACE))
     said, then = msgspec.json.decode(reference.message), msgspec.json.decode(stored(REFERRING))
     assert says(said, then | {"dataref": said["dataref"]})
     text = msgspec.json.encode(msgspec.json.decode(stored(GOLDEN / "v1" / "fetch.found.json"))["data"])
-    assert envelope.reference(stored(REFERRING)) == sha256(text).hexdigest()
+    assert envelope.referenced_sha256(stored(REFERRING)) == sha256(text).hexdigest()
     assert envelope.decode(stored(REFERRING), text) == Event(fact, "dossier/golden", AT, TRACE)

@@ -18,10 +18,10 @@ from shared.contracts.requests import (
     Revision,
     Ruling,
     check_revision,
-    duration_s,
-    read_request,
-    read_ruling,
-    run_id,
+    parse_duration_s,
+    parse_request,
+    parse_ruling,
+    run_id_of,
     run_id_of_key,
 )
 from shared.contracts.subjects import is_reserved, is_token
@@ -43,7 +43,7 @@ def encoded(content: object) -> bytes:
 
 
 def test_a_full_request_is_taken_as_it_is():
-    assert read_request(encoded(FULL)) == Request(
+    assert parse_request(encoded(FULL)) == Request(
         q="Why?",
         run_id="mine",
         approval="auto",
@@ -55,18 +55,18 @@ def test_a_full_request_is_taken_as_it_is():
 
 
 def test_a_question_is_enough():
-    assert read_request(b'{"q": "Why?"}') == Request(q="Why?")
+    assert parse_request(b'{"q": "Why?"}') == Request(q="Why?")
 
 
 def test_a_fork_needs_no_question():
     wish = {"run_id": "old", "from": "fetch", "replace": {"cats": "kittens"}, "tools": []}
-    taken = read_request(encoded({"run_id": "new", "requested_by": "ann", "fork": wish}))
+    taken = parse_request(encoded({"run_id": "new", "requested_by": "ann", "fork": wish}))
     expected = Fork(run_id="old", step="fetch", replace={"cats": "kittens"}, tools=())
     assert taken == Request(run_id="new", requested_by="ann", fork=expected)
 
 
 def test_a_request_that_forks_nothing_has_the_hash_that_it_always_had():
-    assert read_request(encoded(FULL)).content_sha256 == sha256(encoded_before(FULL)).hexdigest()
+    assert parse_request(encoded(FULL)).content_sha256 == sha256(encoded_before(FULL)).hexdigest()
 
 
 def encoded_before(content: dict[str, object]) -> bytes:
@@ -129,7 +129,7 @@ def test_a_request_is_refused_by_field_and_reason(content: object, field: str, r
 
 def refused(data: bytes, field: str, reason: str) -> None:
     with pytest.raises(InvalidMessage) as caught:
-        (read_ruling if b'"by"' in data else read_request)(data)
+        (parse_ruling if b'"by"' in data else parse_request)(data)
     assert caught.value.field == field
     assert caught.value.code == "invalid_field"
     assert str(caught.value).startswith(f"{field}: ")
@@ -156,12 +156,12 @@ def test_a_decision_is_refused_by_field_and_reason(content: object, field: str, 
 
 
 def test_a_decision_may_be_on_a_run_that_has_no_id_of_its_own():
-    assert read_ruling(encoded({"run_id": "r17", "by": "ann"})) == Ruling(run_id="r17", by="ann")
+    assert parse_ruling(encoded({"run_id": "r17", "by": "ann"})) == Ruling(run_id="r17", by="ann")
 
 
 def test_a_decision_must_say_who_decided():
     with pytest.raises(InvalidMessage) as caught:
-        read_ruling(b'{"run_id": "mine"}')
+        parse_ruling(b'{"run_id": "mine"}')
     assert (caught.value.field, str(caught.value)) == ("by", "by: it is required.")
 
 
@@ -171,14 +171,14 @@ NOT_JSON = [b"", b"{", b'{"q": "Why?"', b"\xff", b'{"q": "\xff"}', b'{"q": "\\ud
 @pytest.mark.parametrize("data", NOT_JSON)
 def test_what_is_no_json_is_refused_as_a_whole(data: bytes):
     with pytest.raises(InvalidMessage) as caught:
-        read_request(data)
+        parse_request(data)
     assert (caught.value.code, caught.value.field) == ("not_json", "")
 
 
 @pytest.mark.parametrize("data", [b"[]", b"1", b"null", b'"Why?"'])
 def test_what_is_no_object_is_refused_as_a_whole(data: bytes):
     with pytest.raises(InvalidMessage, match="expected object") as caught:
-        read_request(data)
+        parse_request(data)
     assert caught.value.field == ""
 
 
@@ -196,14 +196,14 @@ ENDLESS = {
 def test_a_refusal_is_short_however_long_the_message_is(content: object):
     """It is written to the log in its turn, and must fit in."""
     with pytest.raises(InvalidMessage) as caught:
-        read_request(encoded(content))
+        parse_request(encoded(content))
     assert len(caught.value.field) + len(str(caught.value)) < 2_000
 
 
 @settings(deadline=None)
 @given(data=st.binary(max_size=80) | st.text(max_size=40).map(str.encode))
 def test_arbitrary_bytes_are_taken_or_refused_and_nothing_worse(data: bytes):
-    for reads in (read_request, read_ruling):
+    for reads in (parse_request, parse_ruling):
         with suppress(InvalidMessage):
             reads(data)
 
@@ -211,7 +211,7 @@ def test_arbitrary_bytes_are_taken_or_refused_and_nothing_worse(data: bytes):
 @pytest.mark.parametrize("data", [b"[" * 100_000, b'{"q": ' + b"[" * 100_000, b'{"tools": [' + b'{"a":' * 100_000])
 def test_nesting_without_end_is_refused(data: bytes):
     with pytest.raises(InvalidMessage):
-        read_request(data)
+        parse_request(data)
 
 
 # Durations
@@ -233,7 +233,7 @@ def test_nesting_without_end_is_refused(data: bytes):
     ],
 )
 def test_a_duration_in_seconds(text: str, seconds: float):
-    assert duration_s(text) == seconds
+    assert parse_duration_s(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_a_duration_in_seconds(text: str, seconds: float):
 )
 def test_what_is_no_duration_between_a_second_and_a_year_is_refused(text: str):
     with pytest.raises(InvalidMessage):
-        duration_s(text)
+        parse_duration_s(text)
 
 
 # The id of a run
@@ -281,7 +281,7 @@ def test_what_is_no_duration_between_a_second_and_a_year_is_refused(text: str):
 def test_a_run_is_called_by_its_own_id_else_its_message_else_its_place(
     own: str | None, msg_id: str | None, expected: str
 ):
-    assert run_id(Request(q="Why?", run_id=own), msg_id=msg_id, seq=7) == expected
+    assert run_id_of(Request(q="Why?", run_id=own), msg_id=msg_id, seq=7) == expected
 
 
 @given(key=st.text(min_size=1))
@@ -296,8 +296,8 @@ def test_any_key_stands_for_one_run_id_that_is_nobody_elses(key: str):
 
 
 def test_the_same_content_has_the_same_hash_whatever_its_id_order_and_spelt_out_defaults():
-    asked = read_request(b'{"q": "Why?", "tools": ["docs"]}')
-    again = read_request(
+    asked = parse_request(b'{"q": "Why?", "tools": ["docs"]}')
+    again = parse_request(
         b'{"approval": "required", "run_id": "mine", "tools": ["docs"], "max_cost_usd": null, "q": "Why?"}'
     )
     assert again.content_sha256 == asked.content_sha256
@@ -305,9 +305,9 @@ def test_the_same_content_has_the_same_hash_whatever_its_id_order_and_spelt_out_
 
 @pytest.mark.parametrize("change", [{name: value} for name, value in FULL.items() if name not in ("q", "run_id")])
 def test_any_other_content_has_another_hash(change: dict[str, object]):
-    plain = read_request(encoded({"q": "Why?"}))
-    assert read_request(encoded({"q": "Why?", **change})).content_sha256 != plain.content_sha256
-    assert read_request(encoded({"q": "What?"})).content_sha256 != plain.content_sha256
+    plain = parse_request(encoded({"q": "Why?"}))
+    assert parse_request(encoded({"q": "Why?", **change})).content_sha256 != plain.content_sha256
+    assert parse_request(encoded({"q": "What?"})).content_sha256 != plain.content_sha256
 
 
 def revision(**more: object) -> Revision:
@@ -342,5 +342,5 @@ def test_a_revision_that_nobody_could_plan_from_is_refused_by_field(more: dict[s
 @pytest.mark.parametrize("usd", [0, -1, 1e400])
 def test_a_decision_cannot_set_a_limit_of_nothing(usd: float):
     with pytest.raises(InvalidMessage) as caught:
-        read_ruling(encoded({"run_id": "r1", "by": "ann", "max_cost_usd": usd}).replace(b"Infinity", b"1e400"))
+        parse_ruling(encoded({"run_id": "r1", "by": "ann", "max_cost_usd": usd}).replace(b"Infinity", b"1e400"))
     assert caught.value.field == "max_cost_usd"

@@ -8,7 +8,7 @@ from hypothesis import example, given
 
 from shared.contracts import subjects
 from shared.contracts.subjects import COMPLETED_SLOTS, KINDS, RESEARCH_SUBJECTS, Slot, SlotName, Step, parse_slot
-from shared.runtime.memory import matches
+from shared.runtime.memory import matches_subject
 
 runs = st.from_regex(subjects.TOKEN, fullmatch=True)
 numbers = st.integers(0, 10_000)
@@ -31,7 +31,7 @@ def test_a_subject_names_the_slot_that_it_is(slot: Slot):
 
 @given(slot=slots)
 def test_every_slot_is_in_the_stream(slot: Slot):
-    assert any(matches(pattern, slot.subject) for pattern in RESEARCH_SUBJECTS)
+    assert any(matches_subject(pattern, slot.subject) for pattern in RESEARCH_SUBJECTS)
 
 
 def test_there_is_a_slot_of_every_box():
@@ -76,14 +76,14 @@ def test_a_step_and_its_boxes_belong_together(step: Step, attempt: int):
     assert task.subject.split(".")[4:] == failed.subject.split(".")[4:]
     assert {task.run, failed.run, outcome.run} == {step.run}
     assert outcome.round == step.round
-    assert matches(subjects.task_filter(step.kind), task.subject)
-    assert not any(matches(subjects.task_filter(kind), task.subject) for kind in KINDS if kind != step.kind)
-    assert not matches(subjects.task_filter(step.kind), failed.subject)
+    assert matches_subject(subjects.task_filter(step.kind), task.subject)
+    assert not any(matches_subject(subjects.task_filter(kind), task.subject) for kind in KINDS if kind != step.kind)
+    assert not matches_subject(subjects.task_filter(step.kind), failed.subject)
 
 
 def test_of_all_slots_only_the_completion_is_handed_on():
-    assert matches(COMPLETED_SLOTS, Slot("r1", "completed").subject)
-    assert not matches(COMPLETED_SLOTS, Slot("r1", "accepted").subject)
+    assert matches_subject(COMPLETED_SLOTS, Slot("r1", "completed").subject)
+    assert not matches_subject(COMPLETED_SLOTS, Slot("r1", "accepted").subject)
 
 
 @pytest.mark.parametrize(

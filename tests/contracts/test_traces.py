@@ -21,7 +21,7 @@ TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
     ],
 )
 def test_a_traceparent_names_a_place_in_a_trace(traceparent: str, is_sampled: bool):
-    assert traces.parse(traceparent) == Trace(TRACE_ID, SPAN_ID, is_sampled)
+    assert traces.parse_traceparent(traceparent) == Trace(TRACE_ID, SPAN_ID, is_sampled)
 
 
 @pytest.mark.parametrize(
@@ -40,24 +40,24 @@ def test_a_traceparent_names_a_place_in_a_trace(traceparent: str, is_sampled: bo
     ],
 )
 def test_what_is_none_is_none(traceparent: str | None):
-    assert traces.parse(traceparent) is None
+    assert traces.parse_traceparent(traceparent) is None
 
 
 def test_a_run_without_a_trace_gets_one_whose_own_span_is_at_the_top():
-    made = traces.parse(traces.made("r7", 7))
+    made = traces.parse_traceparent(traces.derive_traceparent("r7", 7))
     assert made
     assert made.is_sampled
-    assert made.span_id == traces.root_of(made.trace_id, "r7")
-    assert traces.made("r7", 7) == traces.made("r7", 7)
-    assert traces.made("r7", 7) != traces.made("r8", 7)
+    assert made.span_id == traces.run_span_id(made.trace_id, "r7")
+    assert traces.derive_traceparent("r7", 7) == traces.derive_traceparent("r7", 7)
+    assert traces.derive_traceparent("r7", 7) != traces.derive_traceparent("r8", 7)
 
 
 def test_the_spans_that_others_stand_under_have_ids_of_their_own_that_anybody_can_work_out():
     ids = [
-        traces.root_of(TRACE_ID, "r1"),
-        traces.root_of(TRACE_ID, "r2"),
-        traces.hold_of(TRACE_ID, "r1", 1),
-        traces.hold_of(TRACE_ID, "r1", 2),
+        traces.run_span_id(TRACE_ID, "r1"),
+        traces.run_span_id(TRACE_ID, "r2"),
+        traces.hold_span_id(TRACE_ID, "r1", 1),
+        traces.hold_span_id(TRACE_ID, "r1", 2),
     ]
     assert len(set(ids)) == 4
     assert all(re.fullmatch("[0-9a-f]{16}", each) for each in ids)

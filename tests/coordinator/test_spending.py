@@ -9,7 +9,7 @@ from services.synthesizer.prompt import ask
 from services.synthesizer.schema import WrittenQuote
 from shared.contracts.evidence import Citation, Claim, Finding, Passage, Section, Source
 from shared.contracts.tasks import SynthesizeTask
-from shared.contracts.tokens import at_most
+from shared.contracts.tokens import estimate_tokens
 from shared.domain.budget import WriterPricing, estimate
 from shared.models.context_window import MOST_CONTEXT, window_of
 from shared.models.endpoint import Prompt
@@ -43,7 +43,7 @@ def test_an_estimate_covers_the_prompt_that_is_written_in_the_end(found: tuple[F
     assert run.accepted
     asked = ask(SynthesizeTask(run.accepted.fact.q, "d" * 64, found), window_of("writer", context))
     messages = [{"role": "system", "content": asked.system}, {"role": "user", "content": asked.user}]
-    assert at_most(Prompt(messages, asked.reply, asked.max_tokens).text) <= about.input_tokens
+    assert estimate_tokens(Prompt(messages, asked.reply, asked.max_tokens).text) <= about.input_tokens
     assert asked.max_tokens <= about.output_tokens
 
 
@@ -68,7 +68,7 @@ def test_with_every_correction_it_covers_a_second_look_at_the_quotes_and_a_judge
     once = 0
     for question in (ask(task, window_of("writer", MOST_CONTEXT)), again, judged):
         messages = [{"role": "system", "content": question.system}, {"role": "user", "content": question.user}]
-        into = at_most(Prompt(messages, question.reply, question.max_tokens).text)
+        into = estimate_tokens(Prompt(messages, question.reply, question.max_tokens).text)
         once += 2 * (into + question.max_tokens) + question.max_tokens
     assert len(doubted) > 50
     assert about.cost_usd < once <= about.most_usd

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from shared.contracts.requests import read_request
+from shared.contracts.requests import parse_request
 from shared.runtime.webhooks import load_webhooks
 from tests.docs.conftest import Running
 from tests.docs.markdown import DOCUMENTS, blocks, name
@@ -113,4 +113,4 @@ def test_the_protocol_of_a_tool_is_where_the_guide_says():
 def test_the_requests_are_valid():
     for path in DOCUMENTS:
         for text in blocks(path, "json"):
-            assert read_request(json.dumps(json.loads(text)).encode())
+            assert parse_request(json.dumps(json.loads(text)).encode())

@@ -68,8 +68,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 async def hand_over_soon(url: str) -> None:
     """Set up what a notifier finds, so that what one left undone is handed to the next after a second."""
     link = await Connection.open([url], name="test")
-    await topology.ensure(link, Limits())
-    config = delivery_consumers.consumer_name("ops") | {"ack_wait": 1_000_000_000}
+    await topology.ensure_topology(link, Limits())
+    config = delivery_consumers.endpoint_config("ops") | {"ack_wait": 1_000_000_000}
     call = f"CONSUMER.DURABLE.CREATE.{DELIVERIES}.{config['durable_name']}"
     await topology.request_api(link, call, {"stream_name": DELIVERIES, "config": config})
     await link.close()

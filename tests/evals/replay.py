@@ -43,7 +43,7 @@ from shared.models.protocol import Answer, Ask, Model, Reply
 from shared.runtime import clock
 from shared.runtime.memory import MemoryLog
 from shared.runtime.retry_policy import RetryPolicy
-from shared.service.worker import Perform, performing
+from shared.service.worker import Perform, require_task_type
 from tests.dossier import Dossier, coordinating, working
 from tests.evals.figures import Expected, Figures, figures
 
@@ -222,9 +222,9 @@ def performs(recording: Recording, run: Run, deviations: Deviations) -> dict[Kin
         judge_room=_room(case, "judge"),
     )
     return {
-        "plan": performing(PlanTask, (TakenOver(copied, planner) if copied else planner).perform),
-        "fetch": performing(FetchTask, RecordedSearch(run, deviations).perform),
-        "synthesize": performing(SynthesizeTask, synthesizer.perform),
+        "plan": require_task_type(PlanTask, (TakenOver(copied, planner) if copied else planner).perform),
+        "fetch": require_task_type(FetchTask, RecordedSearch(run, deviations).perform),
+        "synthesize": require_task_type(SynthesizeTask, synthesizer.perform),
     }
 
 

@@ -32,7 +32,7 @@ from shared.models.openai import OpenAIModel
 from shared.models.protocol import Answer, Model
 from shared.runtime import clock
 from shared.runtime.memory import MemoryLog
-from shared.service.worker import performing
+from shared.service.worker import require_task_type
 from tests.audit import audit
 from tests.dossier import Dossier, coordinating, run, working
 from tests.injection.pages import EVIL, HONEST, LIE, ORDERS, QUESTION, pages
@@ -127,9 +127,9 @@ def alone(monkeypatch):
 async def dossier(tmp_path: Path, web: Web, model: Model) -> AsyncGenerator[Dossier]:
     log = MemoryLog()
     performs = {
-        "plan": performing(PlanTask, Planner(model).perform),
-        "fetch": performing(FetchTask, Fetcher({"web": web}, log).perform),
-        "synthesize": performing(SynthesizeTask, Synthesizer(model, judge=model).perform),
+        "plan": require_task_type(PlanTask, Planner(model).perform),
+        "fetch": require_task_type(FetchTask, Fetcher({"web": web}, log).perform),
+        "synthesize": require_task_type(SynthesizeTask, Synthesizer(model, judge=model).perform),
     }
     async with coordinating(log, tmp_path) as it, working(log, performs):
         yield it

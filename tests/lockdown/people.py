@@ -117,7 +117,7 @@ class People:
 
         async def ensured() -> None:
             link = await Connection.open(self._locked.urls, name="test", identity=self._locked.identity("coordinator"))
-            await topology.ensure(link, limits)
+            await topology.ensure_topology(link, limits)
             await link.close()
 
         self._wait(ensured())

@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from shared.contracts.evidence import Usage
-from shared.models.choice import choose
+from shared.models.choice import create_model
 from shared.models.offline import OfflineModel
 from shared.models.openai import OpenAIModel
 from shared.models.protocol import Answer, Ask
@@ -41,7 +41,7 @@ def test_every_ask_is_answered_by_rule_for_nothing_and_is_not_called_degraded():
 )
 def test_the_offline_model_is_chosen_only_without_key_and_endpoint(api_key, base_url, kind):
     async def chosen():
-        model = choose(api_key=api_key, base_url=base_url, model="gpt-4o", timeout_s=5)
+        model = create_model(api_key=api_key, base_url=base_url, model="gpt-4o", timeout_s=5)
         await model.aclose()
         return model
 

@@ -499,7 +499,7 @@ def kept(*answers) -> tuple[tuple[Call, ...], dict[str, str]]:
     """The calls of an ask that an endpoint answers so, and their words by SHA-256."""
 
     async def story():
-        transcript.begin()
+        transcript.begin_transcript()
         log, model = MemoryLog(), OpenAIModel("m-1", api_key="sk-test", base_url=URL, http_client=endpoint(*answers))
         try:
             calls = (await model.answer(ASK)).calls
@@ -508,7 +508,7 @@ def kept(*answers) -> tuple[tuple[Call, ...], dict[str, str]]:
         finally:
             await model.aclose()
         assert not log.texts
-        await transcript.freeze(log)
+        await transcript.store_texts(log)
         return calls, dict(log.texts)
 
     return asyncio.run(story())

@@ -10,12 +10,12 @@ from genai_prices import data_snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.contracts.tokens import Tokens, at_most
-from shared.models.choice import configured
+from shared.contracts.tokens import Tokens, estimate_tokens
+from shared.models.choice import create_agent_model
 from shared.models.context_window import UNKNOWN_CONTEXT, window_of
 from shared.models.offline import OfflineModel
 from shared.models.prices import OPENAI, OPENAI_URL, Tariff, listed_context
-from shared.models.roles import context, tariff
+from shared.models.roles import context_tokens, tariff
 from shared.runtime.settings import Settings
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
@@ -81,7 +81,7 @@ def test_each_agent_has_a_price_of_its_own():
     ],
 )
 def test_a_models_context_is_what_was_set_else_what_is_known_of_it(said: dict[str, object], known: int):
-    assert context(settings(**said), "writer") == known
+    assert context_tokens(settings(**said), "writer") == known
 
 
 def test_nothing_is_known_of_the_context_of_a_model_that_is_not_listed():
@@ -92,13 +92,13 @@ def test_nothing_is_known_of_the_context_of_a_model_that_is_not_listed():
 def test_prompt_and_reply_fit_into_the_context_together(tokens: int):
     for agent in ("planner", "writer"):
         fits = window_of(agent, tokens)
-        assert at_most("x" * fits.prompt) + fits.reply <= tokens
+        assert estimate_tokens("x" * fits.prompt) + fits.reply <= tokens
         assert fits.prompt > fits.reply
 
 
 def test_without_key_and_endpoint_the_offline_model_is_configured_and_no_table_is_read():
     async def story() -> None:
-        model, _ = configured(settings(openai_api_key=None), "planner")
+        model, _ = create_agent_model(settings(openai_api_key=None), "planner")
         assert isinstance(model, OfflineModel)
         await model.aclose()
 
@@ -107,4 +107,4 @@ def test_without_key_and_endpoint_the_offline_model_is_configured_and_no_table_i
 
 @given(st.text(), st.text())
 def test_an_estimate_of_more_text_is_never_less(some: str, more: str):
-    assert at_most(some) <= at_most(some + more)
+    assert estimate_tokens(some) <= estimate_tokens(some + more)

@@ -23,7 +23,7 @@ from shared.models.prices import Tariff
 from shared.runtime import clock
 from shared.runtime.memory import MemoryLog
 from shared.runtime.retry_policy import RetryPolicy
-from shared.service.worker import Perform, performing
+from shared.service.worker import Perform, require_task_type
 from tests.dossier import Dossier, coordinating, performers, run, working
 
 QUESTION = "When are the tasks of a group awaited?"
@@ -73,9 +73,9 @@ def tell(llmock: LLMock, docs: Path, story: Story, *, then: Callable[[], object]
             for agent in ("planner", "writer")
         )
         performs: dict[Kind, Perform] = {
-            "plan": performing(PlanTask, Planner(planner).perform),
+            "plan": require_task_type(PlanTask, Planner(planner).perform),
             "fetch": performers(log, docs, docs.parent / "cache")["fetch"],
-            "synthesize": performing(SynthesizeTask, Synthesizer(writer).perform),
+            "synthesize": require_task_type(SynthesizeTask, Synthesizer(writer).perform),
         }
         price = PRICES["writer"]
         priced = WriterPricing(price.model, 6_000, lambda into, out: price.cost(Tokens(into, out), clock.now()))

@@ -14,16 +14,23 @@ from services.notifier.deliver import Deliverer, Where
 from services.notifier.enqueue import Enqueuer
 from services.notifier.schedule import Answer
 from shared.contracts import envelope
-from shared.contracts.deliveries import EVENT_TYPES, NOTICED, NOTICES, asked_of, parse_delivery, teller
+from shared.contracts.deliveries import (
+    EVENT_TYPES,
+    NOTICE_SUBJECTS,
+    NOTICES_CONSUMER,
+    asked_subjects,
+    endpoint_consumer,
+    parse_delivery,
+)
 from shared.contracts.envelope import Event
 from shared.contracts.facts import DecisionApproved, Fact, HoldExtended, HoldOpened, RunAccepted, RunCompleted
 from shared.contracts.messages import Fill
 from shared.contracts.subjects import Slot
 from shared.nats.delivery_consumers import ACK_WAIT_S
 from shared.runtime.deliveries import DeliveryHistory, encode_delivery, load_histories
-from shared.runtime.endpoints import Endpoint, Webhooks
+from shared.runtime.endpoints import WebhookEndpoint, Webhooks
 from shared.runtime.memory import MemoryLog
-from tests.notifier.virtual import now
+from tests.virtual import now
 
 SECRET = f"whsec_{base64.b64encode(bytes(range(32))).decode()}"
 OK = Answer(status=200)
@@ -47,21 +54,21 @@ class Sent(NamedTuple):
         return json.loads(self.body)
 
 
-def endpoint(name: str = "ops", **more: Any) -> Endpoint:
+def endpoint(name: str = "ops", **more: Any) -> WebhookEndpoint:
     how: dict[str, Any] = {"kind": "standard", "events": frozenset(EVENT_TYPES), "keys": (SecretStr(SECRET),)}
-    return Endpoint(name=name, url=SecretStr(f"https://{name}.example.com/"), **(how | more))
+    return WebhookEndpoint(name=name, url=SecretStr(f"https://{name}.example.com/"), **(how | more))
 
 
 class World:
     """Everything but the processes of the notifier: the logs, and the endpoints. Each `takes_s` to answer."""
 
-    def __init__(self, *endpoints: Endpoint, near: timedelta = timedelta(minutes=30)) -> None:
+    def __init__(self, *endpoints: WebhookEndpoint, near: timedelta = timedelta(minutes=30)) -> None:
         self.webhooks = Webhooks(endpoints or (endpoint(),), near=near)
         self.research, self.deliveries = MemoryLog(now=now), MemoryLog(now=now)
-        self.research.add_consumer(NOTICES, *NOTICED, max_ack_pending=256, ack_wait_s=ACK_WAIT_S)
+        self.research.add_consumer(NOTICES_CONSUMER, *NOTICE_SUBJECTS, max_ack_pending=256, ack_wait_s=ACK_WAIT_S)
         for each in self.webhooks.endpoints:
             self.deliveries.add_consumer(
-                teller(each.name), asked_of(each.name), max_ack_pending=100_000, ack_wait_s=ACK_WAIT_S
+                endpoint_consumer(each.name), asked_subjects(each.name), max_ack_pending=100_000, ack_wait_s=ACK_WAIT_S
             )
         self.sent: list[Sent] = []
         self.answers: dict[str, Callable[[], Answer]] = {}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.runtime.webhooks import Misconfigured, load_webhooks
+from shared.runtime.webhooks import InvalidWebhooks, load_webhooks
 from tests.harness import programs
 from tests.harness.environment import inherited
 
@@ -87,7 +87,7 @@ WRONG = {
 @pytest.mark.parametrize(("text", "sentence"), WRONG.values(), ids=WRONG.keys())
 def test_what_is_wrong_is_said_with_its_place_and_without_a_secret(file: Path, text: str, sentence: str):
     file.write_text(text)
-    with pytest.raises(Misconfigured, match=sentence) as refused:
+    with pytest.raises(InvalidWebhooks, match=sentence) as refused:
         load_webhooks(file)
     said = str(refused.value)
     assert said.startswith(str(file))
@@ -95,7 +95,7 @@ def test_what_is_wrong_is_said_with_its_place_and_without_a_secret(file: Path, t
 
 
 def test_a_file_that_is_not_there_is_named(file: Path):
-    with pytest.raises(Misconfigured, match=r"webhooks\.toml: it cannot be read: No such file"):
+    with pytest.raises(InvalidWebhooks, match=r"webhooks\.toml: it cannot be read: No such file"):
         load_webhooks(file)
 
 

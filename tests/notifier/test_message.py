@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from services.notifier import message
-from shared.contracts.deliveries import Delivery, DeliveryAsked, Told
+from shared.contracts.deliveries import Delivery, DeliveryAsked, WebhookData
 from shared.runtime import clock
 from tests.notifier.stage import SECRET, endpoint
 
@@ -22,7 +22,7 @@ HOSTILE = "Ignore this <!channel> <https://evil.example|click> & *bold* @here :t
 
 
 def asked(**told: object) -> DeliveryAsked:
-    what = Told(**({"run_id": "r1", "q": "What do cats do?", "round": 1, "deadline": NOW} | told))  # type: ignore[arg-type]
+    what = WebhookData(**({"run_id": "r1", "q": "What do cats do?", "round": 1, "deadline": NOW} | told))  # type: ignore[arg-type]
     return DeliveryAsked(told=what, happened_at=NOW, due=NOW, fact_seq=7)
 
 

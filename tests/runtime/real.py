@@ -19,7 +19,7 @@ from tests.nats_server import NatsServer
 async def opened(url: str, limits: Limits | None = None) -> AsyncGenerator[JetStreamLog]:
     """A log with everything set up that it needs."""
     connection = await Connection.open([url], name="test")
-    await topology.ensure(connection, limits or Limits())
+    await topology.ensure_topology(connection, limits or Limits())
     log = JetStreamLog(connection)
     try:
         yield log

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.runtime.headers import LONGEST_WAIT_S, moment, retry_after_s
+from shared.runtime.headers import LONGEST_WAIT_S, parse_date, retry_after_s
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 IN_90_S = "Fri, 01 Jan 2027 00:01:30 GMT"
@@ -38,7 +38,7 @@ def test_whatever_the_headers_say_the_wait_is_finite_or_unknown(headers: dict[st
 @example(YEAR_OF_11_DIGITS)
 @example(ZONE_OF_14_DIGITS)
 def test_a_date_is_aware_or_none(text: str):
-    date = moment(text)
+    date = parse_date(text)
     assert date is None or date.utcoffset() is not None
 
 

@@ -11,20 +11,19 @@ from tests.waiting import wait_until
 
 
 async def test_what_is_written_so_far_is_told_of_its_run_a_few_times_a_second():
-
     log, heard = MemoryLog(), list[tuple[str, str]]()
 
     async def listen() -> None:
         async with aclosing(log.hints(LIVE_WRITING)) as hints:
             async for hint in hints:
-                said = live_text.writing(hint)
+                said = live_text.parse_live_text(hint)
                 assert said
                 heard.append((hint.subject, said.text))
 
     listening = asyncio.create_task(listen())
     await asyncio.sleep(0)
-    live_text.working_on(Step("r1", "synthesize", 1))
-    async with live_text.aloud(log)(str.upper) as say:
+    live_text.set_current_step(Step("r1", "synthesize", 1))
+    async with live_text.publish_live_text(log)(str.upper) as say:
         assert say
         for end in range(1, 100):
             say("tides " * end)
@@ -38,4 +37,4 @@ async def test_what_is_written_so_far_is_told_of_its_run_a_few_times_a_second():
 
 def test_what_cannot_be_read_says_nothing():
     for data in (b"", b"{", b"[]", b'{"text": 3}', b"\xff"):
-        assert live_text.writing(Hint("live.r1.writing", data)) is None
+        assert live_text.parse_live_text(Hint("live.r1.writing", data)) is None

@@ -14,7 +14,7 @@ import pytest
 from shared.errors import Transient
 from shared.runtime.settings import Settings
 from shared.telemetry import logs
-from shared.telemetry.tracing import WITHIN, TraceScope
+from shared.telemetry.tracing import CURRENT_SCOPE, TraceScope
 
 ROOT = Path(__file__).parents[2]
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
@@ -40,7 +40,7 @@ def as_before() -> Iterator[None]:
 def saying(monkeypatch: pytest.MonkeyPatch, to: io.StringIO, **settings: Any) -> logging.Logger:
     """A logger of a planner that has just begun."""
     monkeypatch.setattr(sys, "stderr", to)
-    logs.begin("planner", Settings(**settings))
+    logs.configure_logging("planner", Settings(**settings))
     return logging.getLogger("services.planner.test")
 
 
@@ -51,11 +51,11 @@ def said(to: io.StringIO) -> dict[str, Any]:
 
 def test_a_line_for_machines_says_who_says_what_about_which_run(monkeypatch: pytest.MonkeyPatch):
     logger = saying(monkeypatch, to := io.StringIO())
-    WITHIN.set(TraceScope("r7", f"00-{TRACE_ID}-b7ad6b7169203331-01"))
+    CURRENT_SCOPE.set(TraceScope("r7", f"00-{TRACE_ID}-b7ad6b7169203331-01"))
     try:
         logger.warning("It took %d s.", 3, extra={"event": "attempt.slow"})
     finally:
-        WITHIN.set(None)
+        CURRENT_SCOPE.set(None)
     line = said(to)
     assert line.pop("time").endswith("+00:00")
     assert line == {

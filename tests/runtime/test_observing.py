@@ -18,9 +18,9 @@ from shared.runtime import clock
 from shared.runtime.memory import MemoryLog
 from shared.runtime.retry_policy import RetryPolicy
 from shared.service.worker import Worker
-from shared.telemetry.attempts import AttemptReport, span_of
-from shared.telemetry.metrics import Attempts, Metrics
-from shared.telemetry.tracing import WITHIN, Span, TraceScope
+from shared.telemetry.attempts import AttemptReport, attempt_span
+from shared.telemetry.metrics import AttemptMetrics, Metrics
+from shared.telemetry.tracing import CURRENT_SCOPE, Span, TraceScope
 from tests.harness.waiting import PATIENCE_S
 from tests.waiting import wait_until
 
@@ -145,7 +145,7 @@ async def test_what_is_done_for_a_run_knows_which_and_its_parts_are_spans_below_
     seen: list[TraceScope | None] = []
 
     async def perform(_: Task) -> StepOutcome:
-        within = WITHIN.get()
+        within = CURRENT_SCOPE.get()
         seen.append(within)
         assert within
         assert within.spans is not None
@@ -157,15 +157,15 @@ async def test_what_is_done_for_a_run_knows_which_and_its_parts_are_spans_below_
     await issue(log)
     async with working(log, perform) as ear:
         await wait_until(lambda: ear.heard)
-    span = span_of(ear.heard[0])
+    span = attempt_span(ear.heard[0])
     assert [(within.run, within.traceparent) for within in seen if within] == [("r1", TRACE)]
     assert [part.name for part in span.children] == ["chat m-1"]
     assert (span.name, span.kind, span.error) == ("process task.plan", "consumer", "")
-    assert WITHIN.get() is None
+    assert CURRENT_SCOPE.get() is None
 
 
 async def test_a_span_has_the_code_of_a_failure_and_not_its_words():
-    span = span_of(await heard([Terminal("unauthorized", "The key sk-1 is not known.")]))
+    span = attempt_span(await heard([Terminal("unauthorized", "The key sk-1 is not known.")]))
     assert span.error == "unauthorized"
     assert "sk-1" not in str(span)
     assert "What?" not in str(span)
@@ -173,7 +173,7 @@ async def test_a_span_has_the_code_of_a_failure_and_not_its_words():
 
 async def test_attempts_are_measured_by_kind_result_code_and_call():
     metrics = Metrics("planner")
-    attempts = Attempts(metrics, "plan")
+    attempts = AttemptMetrics(metrics, "plan")
     for attempted in (await heard([MADE]), await heard([paid(Terminal("unauthorized", "No."))])):
         attempts.began()
         attempts.ended(attempted)
@@ -191,7 +191,7 @@ async def test_attempts_are_measured_by_kind_result_code_and_call():
 
 def test_no_tool_makes_more_codes_than_can_be_kept():
     metrics = Metrics("fetcher")
-    attempts = Attempts(metrics, "plan")
+    attempts = AttemptMetrics(metrics, "plan")
     for number in range(300):
         attempts.ended(heard_of_code(f"code-{number}"))
     family = next(family for family in metrics.registry.collect() if family.name == "dossier_attempt_errors")

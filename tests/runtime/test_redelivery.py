@@ -17,11 +17,12 @@ from shared.nats import topology
 from shared.nats.client import Incoming
 from shared.nats.connection import Connection
 from shared.nats.horizon import Horizon
-from shared.nats.jetstream import JetStreamDelivery, JetStreamLog
+from shared.nats.jetstream import JetStreamLog
+from shared.nats.tasks import JetStreamDelivery
 from shared.runtime import clock, dataref
-from shared.runtime.log import Consumer, Delivery, Stored, Tasks
+from shared.runtime.log import Consumer, Stored, TaskDelivery, Tasks
 from shared.runtime.retry_policy import RetryPolicy
-from shared.service.worker import Worker, performing
+from shared.service.worker import Worker, require_task_type
 from tests.nats_server import NatsServer
 from tests.runtime.real import killed_and_restarted, opened
 from tests.waiting import wait_until
@@ -77,7 +78,7 @@ class _Watched:
         self.release = tasks.release
         self.close = tasks.close
 
-    async def __aiter__(self) -> AsyncGenerator[Sequence[Delivery]]:
+    async def __aiter__(self) -> AsyncGenerator[Sequence[TaskDelivery]]:
         async for deliveries in self._tasks:
             for delivery in deliveries:
                 self._account.first[delivery.message.seq] += delivery.deliveries == 1
@@ -89,7 +90,7 @@ class _Watched:
 async def worker(server: NatsServer, account: Account) -> AsyncGenerator[None]:
     """A process that plans, with a connection of its own, which outlives the server."""
     log, stop = Watched(await Connection.open([server.url], name="worker"), account), asyncio.Event()
-    perform = performing(PlanTask, account.perform)
+    perform = require_task_type(PlanTask, account.perform)
     running = asyncio.create_task(Worker(log, "plan", perform, at_most=4, policy=RetryPolicy()).run(stop))
     try:
         yield
@@ -102,7 +103,10 @@ async def worker(server: NatsServer, account: Account) -> AsyncGenerator[None]:
 async def ask(log: JetStreamLog, name: str) -> None:
     """Issue so many tasks at once."""
     fills = [
-        Fill(slot.subject, await dataref.seal(log, slot, Event(TaskIssued(task=PlanTask(run)), "test", clock.now())))
+        Fill(
+            slot.subject,
+            await dataref.encode_fact(log, slot, Event(TaskIssued(task=PlanTask(run)), "test", clock.now())),
+        )
         for run, slot in ((run, Step(run, "plan", 1).task(1)) for run in (f"{name}-{n}" for n in range(_TASKS)))
     ]
     assert all(isinstance(answer, Stored) for answer in await log.fill(fills))
@@ -157,7 +161,7 @@ async def test_a_task_is_fresh_once_its_process_has_written_over_this_connection
 async def test_nothing_is_fresh_between_two_connections(server: NatsServer):
     """The client sends what it had left to send before it reports that it is back: an order may be answered by then."""
     horizon = Horizon()
-    horizon.written([Stored(10)], since=horizon.epoch)
+    horizon.advance([Stored(10)], since=horizon.epoch)
 
     def task(seq: int) -> Incoming:
         return Incoming(Step("r1", "plan", 1).task(1).subject, f"$JS.ACK.RESEARCH.plan.1.{seq}.1.0.0", b"", b"")

@@ -43,7 +43,6 @@ async def limit(log: JetStreamLog, stream: str, room: int) -> None:
 
 
 async def test_a_full_stream_is_waited_for_by_fills_and_told_to_publishers(url: str, caplog: pytest.LogCaptureFixture):
-
     with caplog.at_level(logging.WARNING):
         async with opened(url) as log:
             assert log.trouble is None
@@ -55,7 +54,7 @@ async def test_a_full_stream_is_waited_for_by_fills_and_told_to_publishers(url: 
             assert "max_bytes" in log.trouble
             with pytest.raises(LogFull, match="max_bytes"):
                 await log.publish("research.requested", bytes(1_000))
-            async with beside(log.room()) as waiting:
+            async with beside(log.wait_writable()) as waiting:
                 await asyncio.sleep(0)
                 assert not waiting.done()
                 assert not filling.done()
@@ -71,7 +70,6 @@ async def test_a_full_stream_is_waited_for_by_fills_and_told_to_publishers(url: 
 
 
 async def test_a_full_evidence_store_is_waited_for(url: str):
-
     async with opened(url) as log:
         await log.put("a")
         await limit(log, "EVIDENCE", 10)
@@ -102,26 +100,24 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 async def test_an_election_is_no_trouble_but_lasting_silence_is(clock: Clock):
-
     room = WriteHealth("RESEARCH")
-    room.refused(Unavailable("no leader"))
+    room.record_refusal(Unavailable("no leader"))
     clock.time += 4
-    room.refused(Unavailable("no leader"))
+    room.record_refusal(Unavailable("no leader"))
     assert room.trouble is None
     clock.time += 2
-    room.refused(Unavailable("no leader"))
+    room.record_refusal(Unavailable("no leader"))
     assert room.trouble
     assert "no leader" in room.trouble
-    room.taken()
+    room.record_success()
     assert room.trouble is None
 
 
 async def test_what_was_refused_long_ago_is_not_held_against_it(clock: Clock):
-
     room = WriteHealth("RESEARCH")
-    room.refused(LogFull("full"))
+    room.record_refusal(LogFull("full"))
     assert room.trouble == "full"
     clock.time += 11
     assert room.trouble is None
-    room.refused(Unavailable("silence"))
+    room.record_refusal(Unavailable("silence"))
     assert room.trouble

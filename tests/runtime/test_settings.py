@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from shared.contracts.topology import Limits
-from shared.runtime.identity import NOBODY
+from shared.runtime.identity import NO_IDENTITY
 from shared.runtime.retry_policy import RetryPolicy
 from shared.runtime.settings import Settings
 
@@ -133,7 +133,7 @@ def test_a_file_that_cannot_be_read_is_refused_at_the_start_and_an_empty_name_is
     with pytest.raises(ValidationError, match=name.removeprefix("DOSSIER_").lower()):
         Settings()
     monkeypatch.setenv(name, "")
-    assert Settings().identity == NOBODY
+    assert Settings().identity == NO_IDENTITY
 
 
 def test_settings_do_not_change():

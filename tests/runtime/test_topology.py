@@ -43,7 +43,6 @@ FORBIDDEN = {
     ["research.requested", "research.run.r1.accepted", f"evidence.{'0' * 64}.0", key_created("k1"), "access.secret"],
 )
 async def test_no_stream_takes_headers_that_reach_beyond_their_subject(url: str, subject: str, headers: dict[str, str]):
-
     async with opened(url) as log:
         with pytest.raises((Refused, Unavailable), match=r"\((10111|10188|10166)\)"):
             await log.publish(subject, b"x", headers)
@@ -74,11 +73,10 @@ async def everything_that_is_set_up(log: JetStreamLog) -> list[object]:
 
 
 async def test_setting_up_again_changes_nothing(url: str):
-
     async with opened(url) as log:
         await log.fill([Fill("research.run.r1.accepted", b"x")])
         before = await everything_that_is_set_up(log)
-        await topology.ensure(log.link, Limits())
+        await topology.ensure_topology(log.link, Limits())
         await topology.ensure_lead(log.link, Limits())
         await topology.ensure_access(log.link, Limits())
         assert await everything_that_is_set_up(log) == before
@@ -86,9 +84,8 @@ async def test_setting_up_again_changes_nothing(url: str):
 
 
 async def test_other_limits_change_the_consumers_that_are_there(url: str):
-
     async with opened(url, Limits(models=2, fetches=3)) as log:
-        await topology.ensure(log.link, Limits(models=7, fetches=1))
+        await topology.ensure_topology(log.link, Limits(models=7, fetches=1))
         call = f"CONSUMER.INFO.{RESEARCH}."
         limits = {kind: await info(log, call + kind, "config", "max_ack_pending") for kind in KINDS}
         assert limits == {"plan": 7, "fetch": 1, "synthesize": 7}
@@ -103,7 +100,7 @@ async def test_texts_of_an_earlier_release_are_kept_and_from_then_on_written_onc
     await topology.request_api(link, f"STREAM.CREATE.{EVIDENCE}", earlier)
     log = JetStreamLog(link)
     digest = await log.put("frozen")
-    await topology.ensure(link, Limits())
+    await topology.ensure_topology(link, Limits())
     assert await JetStreamLog(link).put("frozen") == digest
     assert not isinstance(parse_reply((await link.request(f"evidence.{digest}.0", b"another")).data), Stored)
     assert await log.get(digest) == "frozen"
@@ -111,20 +108,18 @@ async def test_texts_of_an_earlier_release_are_kept_and_from_then_on_written_onc
 
 
 async def test_an_election_can_begin_before_all_else_is_set_up(url: str):
-
     log = JetStreamLog(await Connection.open([url], name="test"))
     await topology.ensure_lead(log.link, Limits())
     await log.fill([Fill("research.lead", b"{}")])
     async with asyncio.timeout(PATIENCE_S), log.tasks("lead", at_most=1) as terms:
         [term] = await anext(aiter(terms))
         assert term.message.subject == "research.lead"
-        await topology.ensure(log.link, Limits())
+        await topology.ensure_topology(log.link, Limits())
         await in_flight(log, "lead", 1)
     await log.close()
 
 
 async def test_what_says_who_may_do_what_can_be_there_before_all_else_and_is_followed_like_the_log(url: str):
-
     link = await Connection.open([url], name="test")
     await topology.ensure_access(link, Limits())
     access = JetStreamLog(link, ACCESS)
@@ -142,7 +137,6 @@ async def test_what_says_who_may_do_what_can_be_there_before_all_else_and_is_fol
 
 
 async def test_a_completion_is_heard_once_and_kept(url: str):
-
     async with opened(url) as log:
         heard = Heard()
         await heard.listen(log, COMPLETED)
@@ -153,7 +147,6 @@ async def test_a_completion_is_heard_once_and_kept(url: str):
 
 
 async def test_completions_of_one_atomic_batch_are_each_heard_once(url: str):
-
     async with opened(url) as log:
         heard = Heard()
         await heard.listen(log, COMPLETED)
@@ -164,7 +157,6 @@ async def test_completions_of_one_atomic_batch_are_each_heard_once(url: str):
 
 
 async def test_a_completion_that_comes_second_is_not_heard(url: str):
-
     async with opened(url) as log:
         heard = Heard()
         await heard.listen(log, COMPLETED)

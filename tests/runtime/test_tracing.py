@@ -20,7 +20,7 @@ from shared.runtime import clock
 from shared.runtime.settings import Settings
 from shared.telemetry import setup
 from shared.telemetry.otlp import OtlpTracer
-from shared.telemetry.tracing import WITHIN, Span, TraceScope
+from shared.telemetry.tracing import CURRENT_SCOPE, Span, TraceScope
 from tests.harness.environment import ROOT, inherited
 from tests.harness.otlp import Collector, Got
 from tests.harness.receiver import Receiver, Reply
@@ -56,7 +56,7 @@ def exported(collector: Collector, *told: tuple[str, str | None, Span]) -> list[
 
 
 def test_a_span_stands_below_its_run_and_the_run_below_its_publisher(collector: Collector):
-    root = traces.root_of(TRACE_ID, "r1")
+    root = traces.run_span_id(TRACE_ID, "r1")
     part = span("part")
     got = exported(
         collector,
@@ -87,8 +87,8 @@ def test_of_traces_that_begin_here_the_sampler_takes_its_share_and_of_each_all_o
     told = []
     for number in range(200):
         run = f"r{number}"
-        traceparent = traces.made(run, number)
-        trace = traces.parse(traceparent)
+        traceparent = traces.derive_traceparent(run, number)
+        trace = traces.parse_traceparent(traceparent)
         assert trace
         told += [(run, traceparent, span("work", run)), (run, traceparent, span("run", run, id=trace.span_id))]
     exported(collector, *told)
@@ -137,7 +137,7 @@ def test_it_is_off_unless_there_is_somebody_to_export_to(
 ):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    tracer = setup.tracer("planner", Settings())
+    tracer = setup.create_tracer("planner", Settings())
     assert (tracer is not None) == is_on
     if tracer:
         tracer.close()
@@ -180,7 +180,7 @@ def called(*, content: bool, base_url: str | None = "http://endpoint.test/v1") -
         return httpx2.Response(200, json={"choices": choices, "usage": usage})
 
     async def one() -> list[Span]:
-        WITHIN.set(within := TraceScope("r1", WANTED, [], content))
+        CURRENT_SCOPE.set(within := TraceScope("r1", WANTED, [], content))
         http = httpx2.AsyncClient(transport=httpx2.MockTransport(respond))
         model = OpenAIModel("m-1", api_key="sk-secret", base_url=base_url, http_client=http)
         await model.answer(ASK)

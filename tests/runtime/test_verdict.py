@@ -9,9 +9,9 @@ from shared.errors import Refused, StepError, Terminal, Throttled, Transient, Un
 from shared.runtime.retry_policy import (
     GiveUp,
     Retry,
+    RetryDecision,
+    RetryInPlace,
     RetryPolicy,
-    Verdict,
-    Wait,
     decide_retry,
     failure_from,
     give_up_abandoned,
@@ -47,18 +47,18 @@ AGAIN_DEFECT, GIVE_UP_DEFECT = (
         (TRANSIENT, 0, 10_000, AGAIN_TRANSIENT),
         (DEFECT, 0, 0, AGAIN_DEFECT),
         (DEFECT, 3, 0, GIVE_UP_DEFECT),
-        (throttled(5), 0, 0, Wait(5)),
-        (throttled(5), 3, 0, Wait(5)),
-        (throttled(600), 0, 0, Wait(600)),
+        (throttled(5), 0, 0, RetryInPlace(5)),
+        (throttled(5), 3, 0, RetryInPlace(5)),
+        (throttled(600), 0, 0, RetryInPlace(600)),
         (throttled(601), 0, 0, AGAIN_THROTTLED),
-        (throttled(5), 0, 595, Wait(5)),
+        (throttled(5), 0, 595, RetryInPlace(5)),
         (throttled(5), 0, 596, AGAIN_THROTTLED),
         (throttled(5), 3, 596, GIVE_UP_THROTTLED),
         (throttled(math.inf), 0, 0, AGAIN_THROTTLED),
         (throttled(math.nan), 0, 0, AGAIN_THROTTLED),
     ],
 )
-def test_what_follows_an_error(error: Exception, failures: int, waited_s: float, follows: Verdict):
+def test_what_follows_an_error(error: Exception, failures: int, waited_s: float, follows: RetryDecision):
     assert decide_retry(error, failures=failures, waited_s=waited_s, policy=POLICY) == follows
 
 
@@ -70,7 +70,7 @@ def test_being_throttled_without_a_wait_ends_all_the_same(seconds: float):
         follows = decide_retry(
             throttled(seconds), failures=0, waited_s=waited_s, policy=RetryPolicy(longest_wait_s=1.0)
         )
-        if not isinstance(follows, Wait):
+        if not isinstance(follows, RetryInPlace):
             return
         assert follows.seconds > 0
         waited_s += follows.seconds

@@ -27,14 +27,16 @@ from shared.contracts.subjects import Slot, Step, live_cancelled
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.errors import StepError, Terminal, Throttled, Transient
 from shared.runtime import clock, dataref, transcript
-from shared.runtime.log import Consumer, Delivery, Filled, Tasks
+from shared.runtime.log import Consumer, Filled, TaskDelivery, Tasks
 from shared.runtime.memory import MemoryLog
 from shared.runtime.retry_policy import RetryPolicy
 from shared.service import worker as worker_module
-from shared.service.worker import Perform, Worker, performing
+from shared.service.worker import Perform, Worker, require_task_type
 from tests.harness.waiting import PATIENCE_S
 from tests.runtime.witness import Witness
 from tests.waiting import wait_until
+
+pytestmark = pytest.mark.virtual_time
 
 MADE = PlanMade(queries=("a", "b"), planner="offline")
 PLAN = Step("r1", "plan", 1)
@@ -77,7 +79,7 @@ async def issue(
 
 
 async def write(log: MemoryLog, slot: Slot, fact: Fact) -> None:
-    data = await dataref.seal(log, slot, Event(fact, "test", clock.now(), TRACE))
+    data = await dataref.encode_fact(log, slot, Event(fact, "test", clock.now(), TRACE))
     await MemoryLog.fill(log, [Fill(slot.subject, data)])
 
 
@@ -143,7 +145,7 @@ class _Twice:
         self.release = tasks.release
         self.close = tasks.close
 
-    async def __aiter__(self) -> AsyncIterator[Sequence[Delivery]]:
+    async def __aiter__(self) -> AsyncIterator[Sequence[TaskDelivery]]:
         async for deliveries in self._tasks:
             yield [*deliveries, *deliveries] if self._at_once else deliveries
             if not self._at_once:
@@ -498,7 +500,7 @@ async def test_a_task_of_another_kind_is_refused():
 
     log = Witness()
     await issue(log, task=PlanTask("q"))
-    async with working(log, performing(FetchTask, fetch)):
+    async with working(log, require_task_type(FetchTask, fetch)):
         await wait_until(lambda: "ack" in log.done)
     failed = log.said(PLAN.outcome)
     assert isinstance(failed, PlanFailed)
@@ -609,7 +611,7 @@ class Talking:
         self.names: list[str] = []
 
     async def __call__(self, task: Task) -> StepOutcome:
-        self.names = [transcript.keep("What is asked."), transcript.keep("What is \ud800 replied.")]
+        self.names = [transcript.record_text("What is asked."), transcript.record_text("What is \ud800 replied.")]
         if isinstance(self.outcome, StepError):
             raise self.outcome
         return self.outcome
@@ -641,7 +643,7 @@ async def test_where_no_model_is_asked_nothing_is_kept():
     async with working(log, Work(MADE)):
         await wait_until(lambda: "ack" in log.done)
     assert "put" not in log.done
-    assert transcript.keep("Said to nobody.") == ""
+    assert transcript.record_text("Said to nobody.") == ""
 
 
 async def test_a_task_in_hand_is_renewed(monkeypatch: pytest.MonkeyPatch):
@@ -740,7 +742,7 @@ class Defective(Witness):
         finally:
             self.fills -= 1
 
-    async def room(self) -> None:
+    async def wait_writable(self) -> None:
         if not self.fills:
             raise TypeError("no room")
 

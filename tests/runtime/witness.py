@@ -12,7 +12,7 @@ from shared.contracts.facts import Fact, StepOutcome
 from shared.contracts.messages import Fill, Message
 from shared.contracts.subjects import Slot
 from shared.errors import Refused, Unavailable
-from shared.runtime.log import Consumer, Delivery, Filled, Tasks
+from shared.runtime.log import Consumer, Filled, TaskDelivery, Tasks
 from shared.runtime.memory import MemoryLog
 
 
@@ -73,7 +73,7 @@ class Witness(MemoryLog):
 
     def text_of(self, data: bytes) -> bytes | None:
         """What a message refers to."""
-        text = self._texts.get(envelope.reference(data) or "")
+        text = self._texts.get(envelope.referenced_sha256(data) or "")
         return None if text is None else text.encode()
 
     def event(self, slot: Slot) -> Event:
@@ -89,7 +89,7 @@ class Witnessed:
         self.release = tasks.release
         self.close = tasks.close
 
-    async def __aiter__(self) -> AsyncGenerator[Sequence[Delivery]]:
+    async def __aiter__(self) -> AsyncGenerator[Sequence[TaskDelivery]]:
         async for deliveries in self._tasks:
             self._log.handed_out += len(deliveries)
             yield [WitnessedDelivery(delivery, self._log) for delivery in deliveries]
@@ -98,7 +98,7 @@ class Witnessed:
 class WitnessedDelivery:
     """One of them."""
 
-    def __init__(self, delivery: Delivery, log: Witness) -> None:
+    def __init__(self, delivery: TaskDelivery, log: Witness) -> None:
         self._delivery = delivery
         self._log = log
         self.message = delivery.message

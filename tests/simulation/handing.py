@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from shared.contracts.subjects import Step, parse_slot
-from shared.runtime.log import Consumer, Delivery, Tasks
+from shared.runtime.log import Consumer, TaskDelivery, Tasks
 from tests.simulation.loop import OUTSIDE
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Order:
                 for delivery in deliveries:
                     self._hand(session, delivery)
 
-    def _hand(self, session: int, delivery: Delivery) -> None:
+    def _hand(self, session: int, delivery: TaskDelivery) -> None:
         loop, host = self._network.loop, self._connection.host
         subject = delivery.message.subject.removeprefix("research.")
         if self._consumer != "lead" or delivery.deliveries:
@@ -107,9 +107,9 @@ class Order:
 
 
 class Handed:
-    """`Delivery`: one task as it reached this process."""
+    """`TaskDelivery`: one task as it reached this process."""
 
-    def __init__(self, connection: "Connection", delivery: Delivery, at: float) -> None:
+    def __init__(self, connection: "Connection", delivery: TaskDelivery, at: float) -> None:
         self._connection = connection
         self._delivery = delivery
         self.message = delivery.message
@@ -119,7 +119,7 @@ class Handed:
 
     def arrive(self) -> None:
         """It is here, and judged by what this process knows by now."""
-        self.fresh = self._connection.horizon.admits(self.message, self.deliveries)
+        self.fresh = self._connection.horizon.admit(self.message, self.deliveries)
         slot = parse_slot(self.message.subject)
         if slot and slot.kind:
             outcome = Step(slot.run, slot.kind, slot.round, slot.index).outcome.subject

@@ -15,7 +15,7 @@ from shared.contracts.messages import Fill, Message
 from shared.contracts.topology import Limits
 from shared.errors import Diverged, Refused, Unavailable
 from shared.nats.horizon import Horizon
-from shared.runtime.log import Check, Consumer, End, Filled, Full, Hint
+from shared.runtime.log import Consumer, End, Filled, Full, Hint, LogCheck
 from shared.runtime.memory import MemoryLog
 from tests.simulation.faults import Hit, OnMessage
 from tests.simulation.handing import Order, at_once
@@ -129,7 +129,7 @@ class Connection:
     def cut(self, *, noticed_s: float) -> None:
         """The connection goes; the server notices after a while, and hands out into the void until then."""
         self._session += 1
-        self.horizon.forgotten()
+        self.horizon.reset()
         self._up.clear()
         awaited, self._awaited = self._awaited, {}
         for answer in awaited:
@@ -160,7 +160,7 @@ class Connection:
         """None: no disk is full here."""
         return None
 
-    async def room(self) -> None:
+    async def wait_writable(self) -> None:
         """There is always some."""
 
     async def fill(self, fills: Sequence[Fill], *, session: int | None = None) -> list[Filled]:
@@ -170,7 +170,7 @@ class Connection:
         filling.add_done_callback(self._filling.discard)
         epoch = self.horizon.epoch
         filled = await asyncio.shield(filling)
-        self.horizon.written(filled, since=epoch)
+        self.horizon.advance(filled, since=epoch)
         return filled
 
     async def pad(self, up_to: int, *, session: int) -> None:
@@ -322,7 +322,7 @@ class Connection:
 
     # Listening
 
-    async def follow(self, after: int, *, check: Check | None = None) -> AsyncGenerator[Sequence[Message]]:
+    async def follow(self, after: int, *, check: LogCheck | None = None) -> AsyncGenerator[Sequence[Message]]:
         loop = self._network.loop
         checked: int | None = None
         while True:

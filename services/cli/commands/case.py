@@ -78,7 +78,7 @@ def decoded(message: Message) -> Fact:
 def named(messages: Sequence[Message]) -> Iterator[str]:
     """The SHA-256 of each text that these facts need: their own data, and the sources that they found."""
     for message in messages:
-        if reference := envelope.reference(message.data):
+        if reference := envelope.referenced_sha256(message.data):
             yield reference
         match decoded(message):
             case FetchFound(sources=sources):
@@ -145,6 +145,6 @@ def _text(file: Path) -> str:
 
 def _message(line: _Line, texts: Mapping[str, str]) -> Message:
     data = msgspec.json.format(bytes(line.fact), indent=-1)
-    text = texts.get(envelope.reference(data) or "")
+    text = texts.get(envelope.referenced_sha256(data) or "")
     subject = msgspec.json.decode(data, type=_Identified).id
     return Message(subject, line.seq, line.stored_at, data, text=None if text is None else text.encode())

@@ -20,17 +20,17 @@ from shared.nats.connection import Connection
 from shared.nats.jetstream import JetStreamLog
 from shared.runtime import webhooks as configuration
 from shared.runtime.identity import Identity
-from shared.runtime.webhooks import Misconfigured
+from shared.runtime.webhooks import InvalidWebhooks
 
 _ACK_WAIT_S: Final = 30
 _NS: Final = 1_000_000_000
 
 
-async def make(servers: Sequence[str], identity: Identity, webhooks: Path | None, terminal: Terminal) -> None:
+async def ensure(servers: Sequence[str], identity: Identity, webhooks: Path | None, terminal: Terminal) -> None:
     """Make what is missing. Raises `Refusal` where that cannot be done."""
     try:
         names = configuration.endpoint_names(webhooks) if webhooks else []
-    except Misconfigured as error:
+    except InvalidWebhooks as error:
         raise Refusal(str(error), code=MISUSED) from error
     log = JetStreamLog(await connected(servers, name="dossier-consumers", identity=identity))
     try:

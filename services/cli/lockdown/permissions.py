@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from shared.contracts.deliveries import DELIVERIES, NOTICES
+from shared.contracts.deliveries import DELIVERIES, NOTICES_CONSUMER
 from shared.contracts.subjects import (
     ACCESS,
     ACCESS_SECRET,
@@ -156,7 +156,7 @@ def _coordinator() -> Iterator[May]:
 
 
 def _notifier() -> Iterator[May]:
-    yield from _consumer(RESEARCH, NOTICES, "what happens to runs")
+    yield from _consumer(RESEARCH, NOTICES_CONSUMER, "what happens to runs")
     yield from _consumer(DELIVERIES, "*", "what endpoints are to be told")
     yield May(_direct(RESEARCH, f"{RUN}.*.accepted"), "who asked what")
     yield May(f"$JS.API.STREAM.MSG.GET.{RESEARCH}", "whether a hold still waits; the subject is in the body: any")
@@ -213,12 +213,19 @@ WHOAMI: Final = "$SYS.REQ.USER.INFO"
 ACCOUNT_INFO: Final = "$JS.API.INFO"
 """Every account imports it, though few users may ask: without it, the server would put in a `$JS.API.>` that leads
 nowhere and answers first that the account has no JetStream."""
+INBOX: Final = "_INBOX.>"
 INFORMED: Final = (_COORDINATOR.name,)
 
 
-def named(name: str) -> User | None:
-    """The user of this name."""
-    return next((user for user in USERS if user.name == name), None)
+def publishable(user: User) -> list[str]:
+    """Subjects that the user may publish to, in the order of its list."""
+    own = [may.subject for may in (*user.may, *user.says)]
+    return [*own, *([ACCOUNT_INFO] if user.name in INFORMED else []), WHOAMI]
+
+
+def subscribable(user: User) -> list[str]:
+    """Subjects that the user may subscribe to: its own inbox first."""
+    return [INBOX, *(hears.subject for hears in user.hears)]
 
 
 def services(users: Iterable[User] = USERS) -> dict[str, tuple[Answers, list[str]]]:

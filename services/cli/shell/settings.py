@@ -9,7 +9,7 @@ from services.cli.shell.folder import Folder, Running
 from services.cli.shell.refusal import MISUSED, Refusal
 from services.cli.shell.setup import Setup
 from shared.api import local_token
-from shared.runtime.identity import NOBODY, Identity
+from shared.runtime.identity import NO_IDENTITY, Identity
 from shared.runtime.settings import Settings
 
 
@@ -67,7 +67,15 @@ def setup(
 
 def identity(settings: CliSettings, *, nats: str | None = None) -> Identity:
     """Who we are to the NATS that was named; to an embedded one, which asks nobody and speaks no TLS, nobody."""
-    return settings.identity if nats or "nats_url" in settings.model_fields_set else NOBODY
+    return settings.identity if nats or "nats_url" in settings.model_fields_set else NO_IDENTITY
+
+
+def nats_servers(settings: CliSettings, *, data: Path | None, nats: str | None) -> tuple[str, ...]:
+    """NATS URLs: those of `nats`, else of the Dossier that runs in the folder, else of the environment."""
+    if nats:
+        return tuple(nats.split(","))
+    running = Folder(data or settings.data).running()
+    return running.nats if running else settings.nats_url
 
 
 def elsewhere(settings: CliSettings, *, data: Path | None, nats: str | None, api: str | None) -> Running | None:

@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from services.cli.shell.folder import Folder, Running
-from shared.runtime.identity import NOBODY, Identity
+from shared.runtime.identity import NO_IDENTITY, Identity
 
 
 class Setup(Struct, frozen=True):
@@ -24,7 +24,7 @@ class Setup(Struct, frozen=True):
     grace_s: float = 20.0
     log_format: Literal["text", "json"] = "text"
     """Of what the services write to their files: lines for people, unless machines are to read them."""
-    identity: Identity = NOBODY
+    identity: Identity = NO_IDENTITY
     """Who the services are to that NATS; the embedded one asks nobody."""
 
     def environment(self, running: Running) -> Mapping[str, str]:

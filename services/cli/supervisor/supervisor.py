@@ -15,11 +15,11 @@ from services.cli.shell.setup import Setup
 from services.cli.supervisor import nats_server, ports
 from services.cli.supervisor.children import Child, Group, Program
 from services.cli.supervisor.logs import LogFile, Tell
-from shared.contracts.deliveries import NOTICES
+from shared.contracts.deliveries import NOTICES_CONSUMER
 from shared.contracts.subjects import RESEARCH
 from shared.errors import Refused, Unavailable
 from shared.nats import topology
-from shared.nats.connection import Connection, without_password
+from shared.nats.connection import Connection, mask_passwords
 from shared.runtime import webhooks as configuration
 
 NATS_PORT: Final = 4222
@@ -44,7 +44,7 @@ class Supervisor:
 
     def __init__(self, setup: Setup, running: Running, group: Group, tell: Tell) -> None:
         self.running = running
-        self.missing = f"NATS at {without_password(setup.nats)}" if setup.nats else "NATS"
+        self.missing = f"NATS at {mask_passwords(setup.nats)}" if setup.nats else "NATS"
         """What is not ready yet, for a person who waits."""
         self._setup = setup
         self._group = group
@@ -137,7 +137,7 @@ async def _missing(link: Connection, http: httpx2.AsyncClient, tells: bool) -> s
     try:
         if not (await http.get("/readyz")).is_success:
             return "the coordinator"
-        for consumer, service in {**_WORKERS, **({NOTICES: NOTIFIER} if tells else {})}.items():
+        for consumer, service in {**_WORKERS, **({NOTICES_CONSUMER: NOTIFIER} if tells else {})}.items():
             info = await topology.request_api(link, f"CONSUMER.INFO.{RESEARCH}.{consumer}")
             if not (info["num_waiting"] or info["num_ack_pending"]):
                 return f"the {service}"
@@ -193,7 +193,7 @@ def _check_webhooks(setup: Setup) -> None:
     try:
         if setup.webhooks:
             configuration.load_webhooks(setup.webhooks)
-    except configuration.Misconfigured as error:
+    except configuration.InvalidWebhooks as error:
         raise Refusal(str(error), code=MISUSED) from error
 
 

@@ -3,20 +3,28 @@
 from collections.abc import AsyncGenerator
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from msgspec.structs import replace
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.coordinator.access.middleware import Caller
 from services.coordinator.http.problems import ProblemError, acting_name
+from services.coordinator.http.routes import WRITES, Routes
 from shared.api.schemas import BY_WHOM, By
 from shared.api.views import AttemptView, DeliveryPage, DeliveryView
-from shared.contracts.deliveries import Delivery, EventType, first_asked, parse_box, parse_delivery
+from shared.contracts.deliveries import Delivery, EventType, first_asked_subjects, parse_delivery, parse_delivery_slot
 from shared.contracts.messages import Message
 from shared.contracts.subjects import TOKEN
 from shared.errors import Refused
 from shared.runtime import clock
-from shared.runtime.deliveries import AT_ONCE, MAX_ASKS, DeliveryHistory, State, encode_delivery, load_histories
+from shared.runtime.deliveries import (
+    MAX_ASKS,
+    MAX_HISTORIES,
+    DeliveryHistory,
+    DeliveryState,
+    encode_delivery,
+    load_histories,
+)
 from shared.runtime.log import Log
 
 SOURCE: Final = "dossier/coordinator"
@@ -39,29 +47,24 @@ class NewResend(BaseModel):
     by: By | None = Field(default=None, examples=["ada"], description=BY_WHOM)
 
 
-class Deliveries:
+class DeliveryRoutes:
     """The routes, and the log that they read."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
 
-    def add_to(self, router: APIRouter) -> None:
-        """Answer on these paths."""
-        router.add_api_route("/deliveries", self.list_deliveries, methods=["GET"], response_model=DeliveryPage)
-        router.add_api_route(
-            "/deliveries/{delivery_id}/resend",
-            self.resend,
-            methods=["POST"],
-            status_code=202,
-            response_model=DeliveryView,
-        )
+    def add_to(self, routes: Routes) -> None:
+        """Register the routes."""
+        resends = ("unknown_delivery", "not_tried", "asked_too_often", "not_you", *WRITES)
+        routes.add("GET", "/v1/deliveries", self.list_deliveries, "read")
+        routes.add("POST", "/v1/deliveries/{delivery_id}/resend", self.resend, "operate", refuses=resends, status=202)
 
     async def list_deliveries(
         self,
         endpoint: Token | None = None,
         run_id: Token | None = None,
         event: Annotated[list[EventType] | None, Query()] = None,
-        state: Annotated[list[State] | None, Query()] = None,
+        state: Annotated[list[DeliveryState] | None, Query()] = None,
         cursor: Annotated[str | None, Query(pattern="^[0-9]{1,18}$")] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> DeliveryPage:
@@ -69,7 +72,7 @@ class Deliveries:
 
         `event` and `state` may be given more than once. A page may have fewer than `limit` and still a `next`.
         """
-        pattern = first_asked(endpoint or "*", run_id or "*")
+        pattern = first_asked_subjects(endpoint or "*", run_id or "*")
         end = (await self._log.end()).seq + 1
         before = min(int(cursor), end) if cursor else end
         found: list[DeliveryView] = []
@@ -91,14 +94,14 @@ class Deliveries:
         async for message in self._log.history(pattern, after=max(0, before - 1 - _PAGE)):
             if message.seq >= before:
                 break
-            if parse_box(message.subject):
+            if parse_delivery_slot(message.subject):
                 found.append(message)
         return found[::-1]
 
     async def _stories(self, asked: list[Message]) -> AsyncGenerator[tuple[int, DeliveryHistory]]:
         """The deliveries that these began, each with its place."""
-        for start in range(0, len(asked), AT_ONCE):
-            some = asked[start : start + AT_ONCE]
+        for start in range(0, len(asked), MAX_HISTORIES):
+            some = asked[start : start + MAX_HISTORIES]
             for message, story in zip(
                 some, await load_histories(self._log, map(_delivery, some), known=some), strict=True
             ):
@@ -110,13 +113,13 @@ class Deliveries:
         delivery = parse_delivery(delivery_id)
         [story] = await load_histories(self._log, [delivery]) if delivery else [None]
         if delivery is None or story is None or not story.ask:
-            raise ProblemError(404, "unknown_delivery", f"There is no delivery {delivery_id}.")
+            raise ProblemError("unknown_delivery", f"There is no delivery {delivery_id}.")
         if story.state == "waiting":
             text = f"Delivery {delivery_id} has not been tried yet; it is due at {story.due}."
-            raise ProblemError(409, "not_tried", text, run_id=delivery.run, state=story.state)
+            raise ProblemError("not_tried", text, run_id=delivery.run, state=story.state)
         if story.ask >= MAX_ASKS:
             text = f"Delivery {delivery_id} was asked for {MAX_ASKS} times; look at what the endpoint answers."
-            raise ProblemError(409, "asked_too_often", text, run_id=delivery.run, state=story.state)
+            raise ProblemError("asked_too_often", text, run_id=delivery.run, state=story.state)
         return view(await self._asked_again(story, by=by))
 
     async def _asked_again(self, story: DeliveryHistory, *, by: str) -> DeliveryHistory:
@@ -132,7 +135,7 @@ class Deliveries:
 
 
 def _delivery(message: Message) -> Delivery:
-    box = parse_box(message.subject)
+    box = parse_delivery_slot(message.subject)
     assert box
     return box.delivery
 

@@ -13,7 +13,7 @@ from shared.contracts.messages import Fill
 from shared.contracts.subjects import COORDINATOR_LEAD, LEAD
 from shared.contracts.topology import LEAD_WAIT_S
 from shared.errors import Unavailable
-from shared.runtime.log import Delivery, Log
+from shared.runtime.log import Log, TaskDelivery
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ async def run_election(log: Log, changed: Callable[[bool], None]) -> None:
                 await terms.release()
 
 
-async def _serve(term: Delivery, changed: Callable[[bool], None]) -> None:
+async def _serve(term: TaskDelivery, changed: Callable[[bool], None]) -> None:
     """Lead until renewing fails; gives the message back on cancellation, for up to 1 s."""
     logger.info("This coordinator leads.", extra={"event": "leadership.won"})
     changed(True)
@@ -51,7 +51,7 @@ async def _serve(term: Delivery, changed: Callable[[bool], None]) -> None:
         changed(False)
 
 
-async def _keep(term: Delivery) -> None:
+async def _keep(term: TaskDelivery) -> None:
     """Renew the lease until renewing fails for two thirds of its time, or this process was suspended that long."""
     now = asyncio.get_running_loop().time
     confirmed = now()

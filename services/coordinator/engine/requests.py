@@ -6,7 +6,7 @@ import msgspec
 
 from shared.contracts import envelope, requests
 from shared.contracts.facts import RunAccepted
-from shared.contracts.requests import Asked, Request
+from shared.contracts.requests import AuthenticatedRequest, Request
 from shared.contracts.subjects import ASKED, Slot, is_reserved
 from shared.domain.approval import ApprovalRules
 from shared.domain.judgement import reject_auto_approval
@@ -70,7 +70,9 @@ class RequestPublisher:
         """Publish and return the sequence once the request is stored. Raises `RequestError`."""
         headers = {"traceparent": traceparent} if traceparent else {}
         try:
-            return await self._log.publish(ASKED, msgspec.json.encode(Asked(request=request, auth=auth)), headers)
+            return await self._log.publish(
+                ASKED, msgspec.json.encode(AuthenticatedRequest(request=request, auth=auth)), headers
+            )
         except Unavailable as error:
             code = "log_full" if isinstance(error, LogFull) else "nats_unavailable"
             raise RequestError(code, str(error), run_id=request.run_id) from error

@@ -57,11 +57,11 @@ def _wait(run: Run, it: Recorded, decision: str, via: str) -> Iterator[Span]:
     """Span from a hold to its decision; none without a hold or a valid trace."""
     number = it.slot.round or run.round
     hold = run.in_round(number).hold
-    trace = traces.parse(run.traceparent)
+    trace = traces.parse_traceparent(run.traceparent)
     if hold is None or trace is None:
         return
     attributes: dict[str, Attribute] = {
-        genai.RUN: run.id,
+        genai.RUN_ID: run.id,
         "dossier.round": number,
         "dossier.decision": decision,
         "dossier.decision.via": via,
@@ -73,18 +73,18 @@ def _wait(run: Run, it: Recorded, decision: str, via: str) -> Iterator[Span]:
         began=hold.at,
         ended=max(it.time, hold.at),
         attributes=attributes,
-        id=traces.hold_of(trace.trace_id, run.id, number),
+        id=traces.hold_span_id(trace.trace_id, run.id, number),
     )
 
 
 def _whole(run: Run, ended: RunCompleted, now: datetime) -> Iterator[Span]:
     """Span of the run from acceptance to end, parent of its other spans; none without a valid trace."""
-    trace = traces.parse(run.traceparent)
+    trace = traces.parse_traceparent(run.traceparent)
     if trace is None or run.accepted is None:
         return
-    name, attributes = genai.workflow("research")
+    name, attributes = genai.workflow_span("research")
     more: dict[str, Attribute] = {
-        genai.RUN: run.id,
+        genai.RUN_ID: run.id,
         "dossier.outcome": ended.outcome,
         "dossier.rounds": run.round,
         "dossier.model_calls": ended.usage.calls,
@@ -98,7 +98,7 @@ def _whole(run: Run, ended: RunCompleted, now: datetime) -> Iterator[Span]:
         ended=max(now, run.accepted.at),
         attributes={**attributes, **more},
         error="failed" if ended.outcome == "failed" else "",
-        id=traces.root_of(trace.trace_id, run.id),
+        id=traces.run_span_id(trace.trace_id, run.id),
     )
 
 
@@ -110,7 +110,7 @@ def _message(operation: str, subject: str, it: Recorded, now: datetime) -> Span:
         "messaging.operation.type": operation,
         "messaging.destination.name": subject,
         "messaging.message.id": Slot(it.slot.run, it.slot.name).subject,
-        genai.RUN: it.slot.run,
+        genai.RUN_ID: it.slot.run,
     }
     kind = "producer" if operation == "send" else "consumer"
     name = f"{operation} {subject}"

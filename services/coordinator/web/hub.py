@@ -117,7 +117,7 @@ class Hub:
         """Hand on what is being written of reports, to the pages of those runs. Anybody may have said it."""
         async with aclosing(self._log.hints(LIVE_WRITING)) as hints:
             async for hint in hints:
-                run, said = hint.subject.split(".")[1], live_text.writing(hint)
+                run, said = hint.subject.split(".")[1], live_text.parse_live_text(hint)
                 for page in self._pages:
                     if said and page.run == run:
                         page.writing = name_invisible(said.text)

@@ -9,7 +9,7 @@ from msgspec.structs import FieldInfo, fields
 
 from shared.contracts import evidence, tasks
 from shared.contracts.access import AccessFact
-from shared.contracts.deliveries import Record, Told
+from shared.contracts.deliveries import Record, WebhookData
 from shared.contracts.facts import Fact, Forked, LogTruncated, RequestRefused, Reused
 from shared.contracts.forks import Fork
 from shared.contracts.requests import Request, Ruling
@@ -32,7 +32,7 @@ _INBOUND: Final[tuple[Type, ...]] = (Request, Fork, Ruling)
 _FACTS: Final[tuple[Type, ...]] = get_args(Fact)
 _OTHER: Final[tuple[Type, ...]] = (RequestRefused, LogTruncated, *get_args(Record), *get_args(AccessFact))
 _TASKS: Final[tuple[Type, ...]] = get_args(tasks.Task)
-_PARTS: Final[tuple[Type, ...]] = (*_structs(evidence), Reused, Forked, Told)
+_PARTS: Final[tuple[Type, ...]] = (*_structs(evidence), Reused, Forked, WebhookData)
 NAMES: Final = {_tag(each): each.__name__ for each in (*_FACTS, *_OTHER)}
 """The heading of each stored type."""
 MEANINGS: Final = {_tag(each): line((each.__doc__ or "").partition("\n\n")[0]) for each in (*_FACTS, *_OTHER)}

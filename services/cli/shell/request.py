@@ -15,7 +15,7 @@ from shared.contracts.subjects import COMPLETED, INVALID, REQUESTED, Slot, inval
 from shared.errors import InvalidMessage, Unavailable
 from shared.nats.client import Incoming
 from shared.nats.jetstream import JetStreamLog
-from shared.runtime.identity import NOBODY, Identity
+from shared.runtime.identity import NO_IDENTITY, Identity
 
 _PUBLISH_TRIES: Final = 5
 
@@ -39,7 +39,7 @@ class Inquiry:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, servers: Sequence[str], request: Request, identity: Identity = NOBODY
+        cls, servers: Sequence[str], request: Request, identity: Identity = NO_IDENTITY
     ) -> "AsyncGenerator[Inquiry]":
         """Connect and listen. Raises `Refusal` where no NATS answers."""
         link = await connected(servers, name="dossier-ask", identity=identity)
