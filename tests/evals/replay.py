@@ -31,8 +31,8 @@ from shared.contracts.subjects import Kind, parse_slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask
 from shared.contracts.tokens import Tokens
 from shared.domain.budget import WriterPricing
-from shared.domain.decisions import Defaults
 from shared.domain.decoding import decode_message
+from shared.domain.inbound import Defaults
 from shared.domain.replay import fold_facts
 from shared.domain.run import Round, Run
 from shared.models.context_window import UNKNOWN_CONTEXT, Agent, ContextWindow, window_of

@@ -16,7 +16,7 @@ from shared.contracts.subjects import Kind
 from shared.contracts.tasks import PlanTask, SynthesizeTask
 from shared.contracts.tokens import Tokens
 from shared.domain.budget import WriterPricing
-from shared.domain.decisions import Defaults
+from shared.domain.inbound import Defaults
 from shared.models.completion import Completion
 from shared.models.openai import OpenAIModel
 from shared.models.prices import Tariff

@@ -46,7 +46,7 @@ def evidence(run: Run) -> RenderableType:
     seen: set[str] = set()
     parts = [
         _finding(number, finding, seen, kept, is_dropped=finding.query in run.dropped(round_))
-        for number, (round_, finding) in enumerate(run.found(), 1)
+        for number, (round_, finding) in enumerate(run.findings_by_round(), 1)
     ]
     head = Text.assemble(("Evidence", "bold"), f"  {size}", (digest, "dim"))
     return Constrain(Group(head, *(Padding(part, (1, 0, 0, 0)) for part in parts)), READABLE)

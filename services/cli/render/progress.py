@@ -107,7 +107,7 @@ def _hold_lines(run: Run, round_: Round) -> Iterator[Line]:
     assert round_.hold
     assert round_.deadline
     yield Line("held", "on hold", "waiting for a decision", f"until {moment(round_.deadline)}")
-    for extension in round_.extended():
+    for extension in round_.valid_extensions():
         yield Line("held", "extended", f"by {extension.fact.by}", extension.fact.comment)
     if estimate := round_.hold.fact.estimate:
         most = "unpriced" if estimate.cost_usd is None else f"{_price(estimate.cost_usd)} at most"
