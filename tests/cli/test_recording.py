@@ -1,4 +1,4 @@
-"""`dossier eval record`: a run becomes a folder that has all of it, and nothing that is nobody's business."""
+"""`dossier eval record`: a run becomes a folder with all of its data and no secret."""
 
 import asyncio
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What is started, and what is said of it."""
+"""Processes, ports, settings and logs of a start, and the panel that shows them."""
 
 import re
 import socket

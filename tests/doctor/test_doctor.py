@@ -58,7 +58,7 @@ def examined_whole(target: Target) -> Found:
 
 @pytest.fixture(autouse=True)
 def _untouched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No setting of whoever runs the tests, and documents that are searched at once."""
+    """Remove the settings of the environment, and name a small folder of documents."""
     for name in [name for name in os.environ if name.startswith(("DOSSIER_", "OPENAI_"))]:  # noqa: TID251
         monkeypatch.delenv(name)
     (tmp_path / "docs").mkdir()
