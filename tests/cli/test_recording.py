@@ -1,4 +1,4 @@
-"""`dossier eval record`: a run becomes a folder that has all of it, and nothing that is nobody's business."""
+"""`dossier eval record`: a run becomes a folder with all of its data and no secret."""
 
 import asyncio
 from collections.abc import Iterator
@@ -59,9 +59,9 @@ def test_a_real_run_becomes_a_case_that_says_the_same_when_it_is_replayed(
         assert message.data == client.raw(message.subject)
     assert recording.messages[-1].subject == "research.run.drill.completed"
     assert all(sha256(text.encode()).hexdigest() == name for name, text in recording.texts.items())
-    sent = [case.readable(msgspec.json.encode(request.body["messages"]).decode()) for request in llmock.requests]
-    assert [said.prompt for said in recording.said] == sent
-    assert [said.call.reading for said in recording.said] == ["repaired", "repaired", "ok", "ok"]
+    sent = [case.readable_prompt(msgspec.json.encode(request.body["messages"]).decode()) for request in llmock.requests]
+    assert [said.prompt for said in recording.calls] == sent
+    assert [said.call.reading for said in recording.calls] == ["repaired", "repaired", "ok", "ok"]
 
     figures = asyncio.run(replayed(recording, tmp_path))
     assert (figures.outcome, figures.degraded, figures.plan) == ("reported", False, "")
@@ -77,8 +77,8 @@ def test_a_real_run_becomes_a_case_that_says_the_same_when_it_is_replayed(
     ("arguments", "code", "says"),
     [
         (["nobody"], 1, "There is no run nobody."),
-        (["*", "--name", "all"], 2, "names no run"),
-        (["nobody", "--name", "../up"], 2, "can name no case"),
+        (["*", "--name", "all"], 2, "is not the id of a run"),
+        (["nobody", "--name", "../up"], 2, "cannot name a case"),
     ],
 )
 def test_what_makes_no_case_is_refused_by_name(
@@ -113,7 +113,7 @@ def test_a_run_without_a_model_has_facts_and_texts_alone_and_is_replayed_by_rule
     async def story(dossier: Dossier) -> None:
         recording = await recorded(dossier.log, await reported(dossier), SETTINGS)
         assert (recording.case.outcome, recording.case.degraded, recording.case.context) == ("reported", False, {})
-        assert recording.said == ()
+        assert recording.calls == ()
         assert recording.texts
         figures = await replayed(recording, tmp_path)
         assert (figures.outcome, figures.degraded, figures.calls) == ("reported", False, 0)
@@ -186,4 +186,4 @@ def test_every_secret_that_is_set_is_looked_for_and_no_placeholder(tmp_path: Pat
 
 def test_a_prompt_is_kept_as_a_person_reads_it():
     said = msgspec.json.encode([{"role": "system", "content": "Plan.\nWell."}, {"role": "user", "content": "“Q”?"}])
-    assert case.readable(said.decode()) == "=== system\nPlan.\nWell.\n\n=== user\n“Q”?\n"
+    assert case.readable_prompt(said.decode()) == "=== system\nPlan.\nWell.\n\n=== user\n“Q”?\n"

@@ -1,4 +1,4 @@
-"""Who is let in at all, and what keeps users apart once they are."""
+"""Authentication of clients, and the separation of users."""
 
 import asyncio
 import re
@@ -147,7 +147,7 @@ def test_monitoring_is_for_the_machine_of_the_server_alone(cluster: Locked):
 
 
 def test_accounts_alone_keep_users_apart_without_any_permission(tmp_path: Path):
-    """The allow-lists of users say the same again. Were one of the two wrong, the other would still hold."""
+    """Allow-lists and accounts restrict users independently: if one is wrong, the other still holds."""
     locked = Locked(tmp_path, 1)
     accounts = locked.folder / "nats" / config.ACCOUNTS
     bare, count = re.subn(r"\n      permissions: \{.*?\n      \}", "", accounts.read_text(), flags=re.DOTALL)

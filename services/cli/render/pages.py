@@ -139,7 +139,7 @@ def run_page(run: Run) -> RenderableType:
 def runs_table(page: RunPage, now: datetime, *, width: int | None = None) -> RenderableType:
     """Runs in the given order. With a `width` in columns, questions are cut to fit, and a narrow table has no sources.
 
-    A last line says if there are older runs.
+    If there are older runs, a last line names the options that narrow the list.
     """
     if not page.runs:
         return Text("No runs.", style="dim")
