@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from services.coordinator.access.access import Access, AccessSettings
 from services.coordinator.access.middleware import Protected
 from services.coordinator.api.failures import Expected
-from services.coordinator.api.runs import Api
+from services.coordinator.app import application
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.projection import Projection
 from services.coordinator.http import problems
@@ -61,7 +61,7 @@ class _Door:
 
 async def _not_ready(_: Request) -> Response:
     detail = "This coordinator is not connected to NATS yet; it is safe to repeat the request."
-    return problems.problem_response(problems.ProblemError(503, "nats_unavailable", detail))
+    return problems.problem_response(problems.ProblemError("nats_unavailable", detail))
 
 
 async def _serve(door: _Door, settings: Settings, stop: asyncio.Event) -> None:
@@ -124,14 +124,12 @@ async def _coordinate(process: _Process, log: JetStreamLog, projection: Projecti
     )
     late_after = timedelta(seconds=parse_duration_s(settings.late_after))
     access = Access(log.beside(ACCESS), _entry(settings))
-    api = Api(
+    app = application(
         log,
         coordinator,
         access,
-        digest_required=settings.digest_required,
-        trouble=lambda: write_trouble(log),
+        unready=lambda: write_trouble(log) or coordinator.trouble,
         expected=Expected(settings.attempts, late_after),
-        rounds=settings.rounds,
         deliveries=log.beside(DELIVERIES),
         observe=observer,
         metrics=process.telemetry.metrics,
@@ -139,13 +137,13 @@ async def _coordinate(process: _Process, log: JetStreamLog, projection: Projecti
     figures = Gauges(log, coordinator, process.projection, late_after=late_after)
     process.telemetry.metrics.add(figures, figures.look)
     process.telemetry.metrics.add(LogCollector(log))
-    process.health.trouble = api.unready
+    process.health.trouble = lambda: write_trouble(log) or coordinator.trouble
     async with asyncio.TaskGroup() as group:
         keeping_up = group.create_task(access.run())
         await run_until(stop, retry_unavailable(access.open))
         if not stop.is_set():
             _refuse_if_nobody_may(settings, access)
-            process.door.app = api.app()
+            process.door.app = app
             await run_until(stop, coordinator.run())
         keeping_up.cancel()
 

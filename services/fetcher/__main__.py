@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
+from services.fetcher.check import print_results
 from services.fetcher.findings.tool import Tool
 from services.fetcher.perform import Fetcher, Reader
 from services.fetcher.tools.catalogue import LOCAL, Closing, Misconfigured, made
@@ -56,9 +57,12 @@ def _hush() -> None:
 
 
 def main() -> None:
-    """Fetch until told to stop."""
+    """Fetch until told to stop; with `--check`, print the results of `check` instead."""
     settings = Settings()
     _hush()
+    if sys.argv[1:] == ["--check"]:
+        print_results(settings)
+        return
     try:
         _check(settings)
         tools = made(settings)

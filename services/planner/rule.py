@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final
 
-from services.planner.words import JOIN, as_written, asked, general, is_technical, keywords, terms, with_names
+from services.planner.words import JOIN, as_written, asked, general, is_name, keywords, terms, with_names
 from shared.contracts.tasks import PlanTask
+from shared.text.sentences import split_sentences
 
 MOST: Final = 5
 """Queries of one round."""
@@ -37,7 +38,6 @@ _SIDES: Final = (
     "{} performance",
     "{} parameters",
 )
-_SENTENCE: Final = re.compile(r"(?<=[.!?;。？！])\s*\n+|(?<=[.!?;])\s+|(?<=[。？！])|\n+")
 _CLAUSE: Final = re.compile(
     r"[,;:!?()\[\]{}\"“”«»。？！，、：；]+|\.(?=\s|$)|\s[-–—]+\s"
     r"|\b(?:and|or|but|versus|vs|whereas|while|than|when|if|because|as well as|compared (?:to|with)|instead of)\b"
@@ -95,9 +95,9 @@ def _cut(text: str, subject: str) -> Iterator[str]:
 
 def _lacks_subject(words: Sequence[str], subject: str, *, compares: bool) -> bool:
     """Whether `words` alone would find anything and everything. What is compared stands for itself."""
-    if any(map(is_technical, words)) or _singular(subject) & _singular(" ".join(words)):
+    if any(map(is_name, words)) or _singular(subject) & _singular(" ".join(words)):
         return False
-    return not compares if len(words) <= 2 else is_technical(subject)
+    return not compares if len(words) <= 2 else is_name(subject)
 
 
 def _singular(query: str) -> set[str]:
@@ -110,10 +110,10 @@ def _named(text: str, subject: str) -> Iterator[str]:
 
     Where technical things are compared, another word is what they are compared by.
     """
-    compares = _COMPARISON.search(text) is not None and not is_technical(subject)
+    compares = _COMPARISON.search(text) is not None and not is_name(subject)
     found = [term for sentence in _sentences(text) for clause in _clauses(sentence) for term in terms(clause)]
-    for term in sorted(found, key=lambda term: len(term) == 1 and not is_technical(term[0])):
-        if len(term) > 1 or compares or is_technical(term[0]):
+    for term in sorted(found, key=lambda term: len(term) == 1 and not is_name(term[0])):
+        if len(term) > 1 or compares or is_name(term[0]):
             yield _query(term)
 
 
@@ -124,7 +124,7 @@ def _sides(subject: str) -> Iterator[str]:
 def _subject(question: str) -> str:
     """What a question is about: the first technical word, else the longest name of a thing, else its first words."""
     clauses = [clause for sentence in _sentences(question) for clause in _clauses(sentence)]
-    for technical in (word for clause in clauses for word in keywords(clause) if is_technical(word)):
+    for technical in (word for clause in clauses for word in keywords(clause) if is_name(word)):
         return _query([technical])
     named = [[word for word in term if not general(word)] for clause in clauses for term in terms(clause)]
     said = [asked(clause) for clause in clauses]
@@ -133,7 +133,8 @@ def _subject(question: str) -> str:
 
 def _sentences(text: str) -> list[str]:
     plain = _MEASURE.sub("how", _POSSESSIVE.sub("", _CODE_MARKS.sub(" ", with_names(text))))
-    return [sentence for sentence in _SENTENCE.split(plain) if sentence.strip()]
+    lines = plain.splitlines()
+    return [line[start:end] for line in lines for start, end in split_sentences(line) if line[start:end].strip()]
 
 
 def _clauses(sentence: str) -> list[str]:

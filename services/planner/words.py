@@ -4,16 +4,12 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from shared.text.words import CONSTRUCT, QUERY_STOP_WORDS, is_technical, word_set
+
 JOIN: Final = "\u2060"
 """Stands within a name, in place of a blank, while a question is taken apart."""
 _WORD: Final = re.compile(rf"[^\W_](?:[\w.+#/{JOIN}-]*[\w+#{JOIN}])?|_\w[\w.]*")
-_TECHNICAL: Final = re.compile(rf"\w\.\w|_|[a-z][A-Z]|[A-Za-z]\d|^[A-Z]{{2,}}s?$|\+\+|#$|{JOIN}")
 _CODE: Final = re.compile(r"`(\w+)`")
-_CALLED: Final = re.compile(
-    r"\b(and|as|case|do|else|except|finally|for|from|having|if|in|is|let|not|or|then|unless|until|when|where|while|with)"
-    r"\s+(?=(?:statement|clause|loops?|keyword|operator|block)\b)",
-    re.IGNORECASE,
-)
 _VERSION: Final = re.compile(r"[\d.]+\+?")
 _ADVERB: Final = re.compile(r"[a-z]{3,}ly")
 _EMPTY: Final = re.compile(r"(?:work|behave|matter)s?", re.IGNORECASE)
@@ -22,29 +18,19 @@ _DONE: Final = re.compile(r"[a-z]{2,}[^e]ed")
 _INFLECTION: Final = re.compile(r"(?:s|es|ed|d|ing)$")
 
 
-def _listed(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
-_STOP: Final = _listed(
+_STOP: Final = QUERY_STOP_WORDS | word_set(
     """
-    a about actually after again all also always am an any anything are aren as ask at be because been before being
-    best better between both bring by can cannot choose chosen come compare compared comparison could couldn deep
-    describe detail details did didn differ difference differences different do does doesn doing don done each either
-    else enough etc even ever every everything exactly explain few find first focus for from further get gets give
-    given go going good got had happen happened happening happens has hasn have haven having he help her here his how
-    however i if in inside instead into is isn it its itself just kind know last later less let like ll look main make
-    makes many may maybe me mean means mention mentioned might missing more most much must my need needed needs never
-    new next no nor not now of off often on once one ones only onto or other others ought our out outside over own per
-    perhaps please possible properly provide question rather re really regarding report right s said same say see
-    several shall she should shouldn show so some someone something sometimes still such sure t take tell than that
-    the their them themselves then there these they thing things this those through to together too toward
-    under understand until up upon us use used uses using various ve very via want wants was wasn way ways we well
-    were what whatever when where whether which while who whom whose why will with within without won would
-    wouldn write yes yet you your
+    actually always anything aren ask best better bring choose chosen come comparison couldn deep detail details
+    didn different doesn else enough even ever everything exactly find first focus gets given go going good got
+    happen happened happening happens hasn haven help however inside instead kind know last later less ll look main
+    makes maybe mean means mention mentioned missing need needed needs never new next now often ones onto others
+    outside perhaps possible properly provide question rather re really regarding report right said say see several
+    shouldn someone something sometimes still sure take themselves thing things together toward understand various
+    ve want wants wasn ways well whatever won wouldn write yes yet
     """
 )
-_VERBS: Final = _listed(
+"""Also the words that only say what is asked of a report."""
+_VERBS: Final = word_set(
     """
     accept add affect allow appear append apply avoid become begin behave break build call cancel catch cause change
     check close compare connect consider contain convert create deal decide define delete depend detect die enable end
@@ -54,7 +40,7 @@ _VERBS: Final = _listed(
     skip stall start stop store support switch throw treat turn update wait walk watch work wrap write
     """
 )
-_GENERAL: Final = _listed(
+_GENERAL: Final = word_set(
     """
     advantage alternative app application approach area aspect benefit case class code consequence danger
     disadvantage example function idea issue language library method module object option package part problem
@@ -67,7 +53,7 @@ _GENERAL: Final = _listed(
 
 def with_names(text: str) -> str:
     """`text` with names held together that are no names elsewhere: “the with statement”, “an else clause”, “`for`”."""
-    return _CALLED.sub(rf"\1{JOIN}", _CODE.sub(rf"\1{JOIN}", text.replace(JOIN, "")))
+    return CONSTRUCT.sub(rf"\1{JOIN}", _CODE.sub(rf"\1{JOIN}", text.replace(JOIN, "")))
 
 
 def as_written(words: Iterable[str]) -> str:
@@ -108,7 +94,7 @@ def terms(clause: str) -> Iterator[list[str]]:
 
 def carries(word: str) -> bool:
     """Whether to search for `word`."""
-    return is_technical(word) or word.casefold() not in _STOP
+    return is_name(word) or word.casefold() not in _STOP
 
 
 def general(word: str) -> bool:
@@ -118,9 +104,9 @@ def general(word: str) -> bool:
     )
 
 
-def is_technical(word: str) -> bool:
-    """Whether a word names something in code: dotted, underscored, camel case, an acronym, or with a digit in it."""
-    return _TECHNICAL.search(word) is not None and not _VERSION.fullmatch(word)
+def is_name(word: str) -> bool:
+    """Return True for a name in code, or one held together by `with_names`."""
+    return JOIN in word or is_technical(word)
 
 
 def _words(clause: str) -> Iterator[str]:

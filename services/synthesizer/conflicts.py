@@ -11,9 +11,9 @@ from typing import Final
 from services.synthesizer.entities import names, polarity
 from services.synthesizer.numbers import Number, bears, numbers
 from services.synthesizer.ranking import leans, standing
-from services.synthesizer.sentences import sentences
-from services.synthesizer.terms import alike, terms
 from shared.contracts.evidence import Citation, Conflict, Source
+from shared.text.sentences import sentences
+from shared.text.terms import jaccard, terms
 
 MOST: Final = 5
 """Contradictions that a report shows."""
@@ -60,7 +60,7 @@ def differing(one: str, other: str) -> str:
 
 def _same(here: frozenset[str], there: frozenset[str]) -> bool:
     """Whether two sentences with these words speak of the same thing."""
-    enough = len(here & there) >= _ENOUGH_WORDS and alike(here, there) >= _SAME_THING
+    enough = len(here & there) >= _ENOUGH_WORDS and jaccard(here, there) >= _SAME_THING
     return enough and _OF_THEIR_OWN.isdisjoint(here | there)
 
 

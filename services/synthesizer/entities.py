@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from services.synthesizer.terms import listed, terms
+from services.synthesizer.numbers import MONTHS
+from shared.text.terms import terms
+from shared.text.words import is_technical, word_set
 
 _TOKEN: Final = re.compile(r"_*[^\W_](?:[\w.+#/-]*[\w+#])?")
-_TECHNICAL: Final = re.compile(r"[^\W\d]\.[^\W\d]|\w_|_\w|[a-z][A-Z]|[A-Za-z]\d|\d[A-Z]|^[A-Z]{2,}s?$|\+\+|#$")
 _AT_START: Final = re.compile(r"(?:^|[.!?:;…。！？\n]|\s[-–—])[\s\"'“‘«»„(\[`*]*$")
 _NOUNS_IN_CAPITALS: Final = 0.3
 """Where so many of the words are capitalised, capitals are the language's way with nouns, or with headings."""
-_NOT_NAMES: Final = frozenset(listed("i i'm i've i'd ok")) | frozenset(
-    listed("january february march april may june july august september october november december")
-)
+_NOT_NAMES: Final = word_set("i i'm i've i'd ok").union(MONTHS)
 
 _DENIES: Final = re.compile(
     r"\b(?:not(?! (?:only|just|merely|necessarily)\b)|no|never|cannot|(?-i:none|None(?= of\b))|nor|neither"
@@ -33,17 +32,17 @@ _AS_GOOD_AS_DENIES: Final = re.compile(
 _COMMAND: Final = re.compile(r"(?:^|[.!?:;]\s+|\n\s*)\W*(?:do not|don['’]t|never)\b", re.IGNORECASE)
 _REACH: Final = 4
 """Words after a denial among which the denied one is."""
-_BETWEEN: Final = frozenset(listed("yet ever even always longer really quite"))
+_BETWEEN: Final = word_set("yet ever even always longer really quite")
 
 
 @lru_cache(maxsize=4_096)
 def names(text: str) -> tuple[str, ...]:
     """The names in `text`: identifiers, acronyms, and words that are capitalised although no sentence begins there."""
     tokens = [(match.group(), match.start()) for match in _TOKEN.finditer(text)]
-    words = [(token, start) for token, start in tokens if token[0].isalpha() or _TECHNICAL.search(token)]
+    words = [(token, start) for token, start in tokens if token[0].isalpha() or is_technical(token)]
     inside = [token for token, start in words if token[0].isupper() and not _AT_START.search(text[:start][-40:])]
     capitals = inside if len(inside) <= max(2, _NOUNS_IN_CAPITALS * len(words)) else []
-    technical = [token for token, _ in words if _TECHNICAL.search(token)]
+    technical = [token for token, _ in words if is_technical(token)]
     found = dict.fromkeys(_bare(token) for token in (*technical, *capitals))
     return tuple(name for name in found if len(name) > 1 and name.casefold() not in _NOT_NAMES)
 

@@ -21,11 +21,11 @@ from services.synthesizer.schema import (
     WrittenQuote,
     WrittenSection,
 )
-from services.synthesizer.sentences import Sentence, blocks, sentences
 from services.synthesizer.sources import numbered
-from services.synthesizer.terms import alike, held, shingles, terms
 from shared.contracts.evidence import Finding
 from shared.contracts.tasks import SynthesizeTask
+from shared.text.sentences import Sentence, blocks, sentences
+from shared.text.terms import jaccard, overlap, shingles, terms
 
 PAGE: Final = 15
 """Sentences of a report, about."""
@@ -187,9 +187,9 @@ class _Page:
     def _is_new(self, text: str) -> bool:
         """Whether nothing said so far is much the same. What is new counts as said from then on."""
         phrases, words = shingles(text), frozenset(terms(text))
-        if any(held(phrases, said) >= _SAME_PHRASES for said in self._phrases):
+        if any(overlap(phrases, said) >= _SAME_PHRASES for said in self._phrases):
             return False
-        if any(alike(words, said) >= _SAME_TERMS for said in self._terms):
+        if any(jaccard(words, said) >= _SAME_TERMS for said in self._terms):
             return False
         self._phrases.append(phrases)
         self._terms.append(words)

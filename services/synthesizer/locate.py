@@ -15,8 +15,9 @@ from rapidfuzz.distance import Levenshtein
 
 from services.synthesizer.entities import names, polarity
 from services.synthesizer.numbers import numbers
-from services.synthesizer.terms import listed, terms
 from shared.contracts.evidence import Citation, Passage, Source
+from shared.text.terms import terms
+from shared.text.words import word_set
 
 MIN_QUOTE: Final = 12
 """Characters. Shorter ones stand in any text, and support nothing."""
@@ -31,7 +32,7 @@ _ALIKE: Final = ("'‘’‚‛′`´", '"“”„‟″«»', "-‐‑‒–�
 _LIKE: Final = {mark: f"[{re.escape(marks)}]" for marks in _ALIKE for mark in marks}
 _OUTER: Final = " \"'.…"
 _WORD: Final = re.compile(r"\w+")
-_FREE: Final = frozenset(listed("a an the that and of is are was were be been has have had"))
+_FREE: Final = word_set("a an the that and of is are was were be been has have had")
 """Words that a copy may add, lose or bend without saying anything else. Neither `not` nor `may` is one, nor `from`."""
 _TYPO: Final = 5
 """Letters from which on a word may have one other letter in it, though not as the first."""

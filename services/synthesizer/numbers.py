@@ -10,25 +10,22 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 
-from services.synthesizer.terms import listed
+from shared.text.words import word_list
 
-_SPELLED: Final = {
-    word: str(number)
-    for number, word in enumerate(
-        listed("two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"), 2
-    )
-} | {"twenty": "20", "thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "hundred": "100", "thousand": "1000"}
+_TWO_AND_MORE: Final = word_list(
+    "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+)
+_SPELLED: Final = {word: str(number) for number, word in enumerate(_TWO_AND_MORE, 2)} | {
+    "twenty": "20", "thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "hundred": "100", "thousand": "1000",
+}  # fmt: skip
 _AS_MUCH: Final = {
     "zero": "0", "one": "1", "once": "1", "single": "1", "first": "1", "both": "2", "twice": "2", "double": "2",
     "pair": "2", "second": "2", "third": "3", "triple": "3", "dozen": "12",
 }  # fmt: skip
 """Words that bear a number out, but claim none by themselves."""
-_MONTHS: Final = {
-    form: str(number)
-    for number, name in enumerate(
-        listed("january february march april may june july august september october november december"), 1
-    )
-    for form in (name, name[:3], name[:4])
+MONTHS: Final = word_list("january february march april may june july august september october november december")
+_MONTH_NUMBERS: Final = {
+    form: str(number) for number, name in enumerate(MONTHS, 1) for form in (name, name[:3], name[:4])
 }
 _SCALES: Final = {"thousand": 3, "million": 6, "mn": 6, "billion": 9, "bn": 9, "trillion": 12}
 _UNITS: Final[dict[str, tuple[str, str]]] = {
@@ -105,7 +102,7 @@ def _dates(text: str) -> Iterator[Number]:
 def _months(text: str) -> Iterator[Number]:
     for match in _MONTH.finditer(text):
         name = match.group("behind") or match.group("before")
-        if number := _MONTHS.get(name.casefold()):
+        if number := _MONTH_NUMBERS.get(name.casefold()):
             yield Number(name, number, (number, "month of the year"))
 
 

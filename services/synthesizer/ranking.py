@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from services.synthesizer.sentences import Sentence
+from services.synthesizer.relevance import Relevance
 from services.synthesizer.sources import numbered
-from services.synthesizer.terms import Relevance, terms
 from shared.contracts.evidence import Finding, Passage
 from shared.contracts.tasks import SynthesizeTask
+from shared.text.sentences import Sentence
+from shared.text.terms import terms
 
 Reader = Callable[[str], list[Sentence]]
 """How the sentences of a passage are found."""

@@ -13,9 +13,10 @@ from typing import Final
 
 from services.synthesizer.entities import knows, names, polarity
 from services.synthesizer.numbers import bears, numbers
-from services.synthesizer.terms import terms
 from shared.contracts.evidence import Claim, Support
 from shared.contracts.visible import visible_line
+from shared.text.sentences import split_sentences
+from shared.text.terms import terms
 
 _SAME_TALK: Final = 0.3
 """The share of a claim's words that its quotes have; with less, they may speak of something else."""
@@ -25,7 +26,6 @@ _MOST_NAMED: Final = 3
 _ENGLISH: Final = re.compile(
     r"\b(?:the|of|and|is|are|was|to|in|a|an|that|for|with|by|it|on|as|be|not|this|at|from|or)\b", re.IGNORECASE
 )
-_SENTENCES: Final = re.compile(r"(?<=[.!?])\s+(?=[\"'“‘(]?[A-Z])")
 _UNSPACED: Final = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff]+")
 
 
@@ -127,7 +127,7 @@ def _subject(text: str, evidence: str, titles: Sequence[str]) -> Iterator[str]:
 
 def _little(text: str, evidence: str, known: str) -> Iterator[str]:
     """That a sentence of the claim, which should have but one, says nothing of what the evidence says, or little."""
-    said = _SENTENCES.split(text)
+    said = [text[start:end] for start, end in split_sentences(text)]
     if not all(_shared(sentence, evidence) for sentence in said):
         yield "none of its words is in the quotes"
     elif min(_shared(sentence, known) for sentence in said) < _SAME_TALK and _english(text) and _english(known):

@@ -100,6 +100,20 @@ def has_quorum(run: Run) -> bool:
     return hold is not None and hold.quorum > 1 and len(valid_votes(run.current)) >= hold.quorum
 
 
+def describe_deciders(run: Run) -> str:
+    """Whose decision this run waits for."""
+    hold = run.current.hold.fact if run.current.hold else None
+    if hold is None or (hold.quorum == 1 and not hold.four_eyes):
+        return (
+            "anyone with an approver's key or the token of the data folder, or whom NATS permits to publish "
+            "research.approved or research.rejected"
+        )
+    many = "somebody" if hold.quorum == 1 else f"{hold.quorum} people"
+    but = ", but not whoever asked" if hold.four_eyes else ""
+    done = f", of whom {', '.join(vote.fact.by for vote in cast)} did" if (cast := valid_votes(run.current)) else ""
+    return f"{many} with an approver's key{but}{done}; to reject it, any one of them"
+
+
 def quorum_decision(
     run: Run, number: int, hold: HoldOpened, findings: tuple[Finding, ...]
 ) -> DecisionApproved | DecisionRejected | None:

@@ -10,14 +10,13 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from shared.contracts.evidence import Failure
-from shared.contracts.facts import INTERRUPTED
+from shared.contracts.facts import INTERRUPTED, AttemptFailed
 from shared.contracts.messages import Queue
 from shared.contracts.subjects import Kind, Step
+from shared.domain.approval import describe_deciders
 from shared.domain.budget import over_budget
-from shared.domain.deciders import describe_deciders
-from shared.domain.owed import Attempt, attempt_of
-from shared.domain.run import Run
-from shared.domain.steps import awaits_decision, last_progress_at, open_steps, step_count, step_label
+from shared.domain.run import Entry, Run
+from shared.domain.steps import StepState, awaits_decision, last_progress_at, open_steps
 
 Code = Literal["ended", "parked", "person", "retry", "place", "worker", "working", "coordinator"]
 """Nothing: it ended; a release that knows a fact; a person; the time of the next attempt; a place in the limit; a
@@ -72,7 +71,7 @@ def diagnose(run: Run, seen: Observations) -> tuple[Diagnosis, ...]:
     if awaits_decision(run) and (deadline := run.current.deadline) and seen.now < deadline:
         return (_person(run, deadline, seen),)
     if steps := open_steps(run):
-        return tuple(_open(run, step, attempt_of(run.in_round(step.round), step), seen) for step in steps)
+        return tuple(_open(run, step, seen) for step in steps)
     return (_unwritten(last_progress_at(run), "Its next fact is due", seen),)
 
 
@@ -117,35 +116,36 @@ def _although(run: Run) -> str:
     return ", as it was sent back once" if auto and run.round > 1 else ""
 
 
-def _open(run: Run, step: Step, attempt: Attempt, seen: Observations) -> Diagnosis:
-    """What a step without an outcome waits for."""
-    code, since, text = _turn(run, step, attempt, seen)
-    last = attempt.last
+def _open(run: Run, step: StepState, seen: Observations) -> Diagnosis:
+    """Reason why a step has no outcome yet."""
+    code, since, text = _turn(run, step, seen)
+    last = step.last_failure
     if last and code != "retry":
-        text = f"{text} {_failed(run, step, attempt, seen)}"
+        text = f"{text} {_failed(step, last, seen)}"
     return Diagnosis(
         code=code,
         since=since,
         text=text,
-        step=step,
-        of=step_count(run, step),
-        attempt=attempt.failures + 1,
+        step=step.step,
+        of=step.count,
+        attempt=step.failures + 1,
         error=last.fact.error if last else None,
         failed_at=last.at if last else None,
-        next_try_at=attempt.due if code == "retry" else None,
-        queue=seen.queues.get(step.kind),
+        next_try_at=step.due if code == "retry" else None,
+        queue=seen.queues.get(step.step.kind),
     )
 
 
-def _turn(run: Run, step: Step, attempt: Attempt, seen: Observations) -> tuple[Code, datetime | None, str]:
-    if attempt.issued:
-        code, text = _issued(step.kind, attempt.issued.seq, seen.queues.get(step.kind))
-        age = format_span(seen.now - attempt.issued.at)
-        return code, attempt.issued.at, f"Its {step_label(run, step)}, asked for {age} ago, {text}"
-    if attempt.due and attempt.due > seen.now:
-        text = f"{_failed(run, step, attempt, seen)} The next is due in {format_span(attempt.due - seen.now)}."
-        return "retry", attempt.due, text
-    wait = _unwritten(attempt.due or last_progress_at(run), f"The task of its {step_label(run, step)} is due", seen)
+def _turn(run: Run, step: StepState, seen: Observations) -> tuple[Code, datetime | None, str]:
+    """Who has to act on an open step, since when, and a sentence: a worker, time (`retry`), or the coordinator."""
+    if issued := step.current.issued:
+        code, text = _issued(step.step.kind, issued.seq, seen.queues.get(step.step.kind))
+        return code, issued.at, f"Its {step.label}, asked for {format_ago(issued.at, seen.now)}, {text}"
+    last = step.last_failure
+    if last and step.due and step.due > seen.now:
+        text = f"{_failed(step, last, seen)} The next is due in {format_span(step.due - seen.now)}."
+        return "retry", step.due, text
+    wait = _unwritten(step.due or last_progress_at(run), f"The task of its {step.label} is due", seen)
     return wait.code, wait.since, wait.text
 
 
@@ -175,13 +175,13 @@ def _handed_out(worker: str, queue: Queue) -> tuple[Code, str]:
     return "working", f"was handed to a {worker}{again}. Should that have died: no {worker} is asking for work."
 
 
-def _failed(run: Run, step: Step, attempt: Attempt, seen: Observations) -> str:
-    assert attempt.last
-    error = attempt.last.fact.error
+def _failed(step: StepState, last: Entry[AttemptFailed], seen: Observations) -> str:
+    """Sentence about the last failed attempt of a step."""
+    error = last.fact.error
     if error.code == INTERRUPTED:
-        return f"A worker that was told to stop gave it back {format_ago(attempt.last.at, seen.now)}."
-    which = f"Attempt {max(attempt.failures, 1)} of {seen.attempts} of its {step_label(run, step)}"
-    return f"{which} failed {format_ago(attempt.last.at, seen.now)} ({error.code}: {error.message.rstrip('.')})."
+        return f"A worker that was stopping gave it back {format_ago(last.at, seen.now)}."
+    which = f"Attempt {max(step.failures, 1)} of {seen.attempts} of its {step.label}"
+    return f"{which} failed {format_ago(last.at, seen.now)} ({error.code}: {error.message.rstrip('.')})."
 
 
 def _unwritten(since: datetime | None, what: str, seen: Observations) -> Diagnosis:

@@ -31,13 +31,24 @@ class PendingWrite(Struct, frozen=True):
     """What the fact refers to: it must be in `EVIDENCE` before the fact is written."""
 
 
+def encode_small_fact(
+    slot: Slot, fact: Fact, trace: str | None, *, time: datetime, answers: int | None = None
+) -> PendingWrite:
+    """The fact for its slot, whole in one message. Raises `TooLarge` if it does not fit."""
+    event = Event(fact, SOURCE, time, trace)
+    return PendingWrite(Fill(slot.subject, envelope.encode(slot, event)), slot, event, answers)
+
+
 def encode_fact(
     slot: Slot, fact: Fact, trace: str | None, *, time: datetime, answers: int | None = None, run: Run | None = None
 ) -> PendingWrite:
-    """The fact for its slot, or what may be said instead where it is too large: that `run` failed, at what it cost."""
+    """The fact for its slot; if it does not fit into one message, with its data or report as a text for `EVIDENCE`.
+
+    If it is too large even for that, the completion of its run as failed, at the cost of `run`. Never raises.
+    """
     event = Event(fact, SOURCE, time, trace)
     try:
-        return PendingWrite(Fill(slot.subject, envelope.encode(slot, event)), slot, event, answers)
+        return encode_small_fact(slot, fact, trace, time=time, answers=answers)
     except TooLarge:
         pass
     try:

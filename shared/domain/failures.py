@@ -13,7 +13,6 @@ from msgspec import Struct
 
 from shared.contracts.evidence import Failure
 from shared.contracts.facts import (
-    AttemptFailed,
     FetchFailed,
     PlanFailed,
     RequestRefused,
@@ -21,8 +20,9 @@ from shared.contracts.facts import (
 )
 from shared.contracts.messages import Message
 from shared.contracts.subjects import Kind, Step, refused_sequence
-from shared.domain.owed import attempt_of, plan_task
+from shared.domain.owed import plan_task
 from shared.domain.run import Round, Run
+from shared.domain.steps import step_state
 
 FailureKind = Literal["plan", "fetch", "synthesize", "run", "parked", "request"]
 """A step; a run that failed without a step that did, or is parked; a contract message."""
@@ -124,25 +124,18 @@ _decode_refusal: Final = msgspec.json.Decoder(_Refusal).decode
 
 
 def failed_attempts(run: Run, failed: FailureRecord) -> list[FailedAttempt]:
-    """Every attempt of a failed step, the last with the error that ended it."""
+    """Attempts of a failed step in order, the last with the error that ended it; empty if no step failed."""
     if failed.kind not in ("plan", "fetch", "synthesize"):
         return []
     kind: Kind = failed.kind
-    step, round_ = Step(run.id, kind, failed.round, failed.index), run.in_round(failed.round)
-    last = attempt_of(round_, step)
-    earlier = [(number, round_.attempts[step.task(number).path]) for number in range(1, last.slot.attempt)]
-    made = [_try(number, box.at, box.fact) for number, box in earlier]
-    return [*made, FailedAttempt(last.slot.attempt, failed.at, failed.error, _worked_s(round_, step))]
-
-
-def _worked_s(round_: Round, step: Step) -> float | None:
-    """How long the attempt took that filled the step's box."""
-    outcome = {"plan": round_.plan, "fetch": round_.fetches.get(step.index), "synthesize": round_.synthesis}[step.kind]
-    return outcome.fact.duration_s if outcome else None
-
-
-def _try(number: int, at: datetime, fact: AttemptFailed) -> FailedAttempt:
-    return FailedAttempt(number, at, fact.error, fact.duration_s)
+    state = step_state(run.in_round(failed.round), Step(run.id, kind, failed.round, failed.index))
+    earlier = [
+        FailedAttempt(each.slot.attempt, each.failed.at, each.failed.fact.error, each.failed.fact.duration_s)
+        for each in state.attempts
+        if each.failed
+    ]
+    worked_s = state.outcome.fact.duration_s if state.outcome else None
+    return [*earlier, FailedAttempt(state.current.slot.attempt, failed.at, failed.error, worked_s)]
 
 
 def failed_input(run: Run, failed: FailureRecord) -> dict[str, object]:

@@ -7,7 +7,6 @@ by any number of coordinators: whatever is missing is named again, and the boxes
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from hashlib import sha256
 from typing import Final
 
 from msgspec import Struct
@@ -15,8 +14,6 @@ from msgspec.structs import replace
 
 from shared.contracts.evidence import Citation, Failure, Finding, Passage, Report
 from shared.contracts.facts import (
-    INTERRUPTED,
-    AttemptFailed,
     DecisionApproved,
     DecisionExpired,
     DecisionRejected,
@@ -46,10 +43,8 @@ from shared.domain.budget import (
     writing_budget,
 )
 from shared.domain.fork import FactCopy, pending_copies, pending_plan
-from shared.domain.run import Entry, Round, Run, digest
-
-_FIRST_RETRY_S: Final = 1.0
-_LONGEST_RETRY_S: Final = 60.0
+from shared.domain.run import Round, Run, digest
+from shared.domain.steps import step_state
 
 
 class Owed(Struct, frozen=True):
@@ -236,45 +231,14 @@ def plan_task(run: Run, request: RunAccepted, number: int) -> PlanTask:
     return PlanTask(request.q, tuple(feedback), (*asked, *run.added(number)), remaining_budget(run))
 
 
-class Attempt(Struct, frozen=True):
-    """The attempt that a step without an outcome has come to: issued, or to be issued at `due` (at once: `None`)."""
-
-    slot: Slot
-    failures: int
-    last: Entry[AttemptFailed] | None
-    issued: Entry[None] | None
-    due: datetime | None
-
-
-def attempt_of(round_: Round, step: Step) -> Attempt:
-    """How far a step has come."""
-    number, failures, last = 1, 0, None
-    slot = step.task(number)
-    while failed := round_.attempts.get(path := slot.path):
-        number, last = number + 1, failed
-        failures += failed.fact.error.code != INTERRUPTED
-        slot = step.task(number)
-    due = _due(slot, failures, last) if last else None
-    return Attempt(slot, failures, last, round_.issued.get(path), due)
-
-
 def _step(round_: Round, step: Step, task: Callable[[], Task], now: datetime) -> Owed:
-    """The next attempt of a step whose outcome is missing, once it is due."""
-    attempt = attempt_of(round_, step)
-    if attempt.issued:
+    """The next attempt of a step without outcome, once it is due; nothing while an attempt is issued."""
+    state = step_state(round_, step)
+    if state.current.issued:
         return NOTHING
-    if attempt.due and attempt.due > now:
-        return Owed(wake_at=attempt.due)
-    return Owed(((attempt.slot, TaskIssued(task=task(), failures=attempt.failures)),))
-
-
-def _due(slot: Slot, failures: int, last: Entry[AttemptFailed]) -> datetime:
-    """When the attempt in `slot` may begin: exponential, capped, spread by a hash; the same wherever it is computed."""
-    if last.fact.error.code == INTERRUPTED:
-        return last.at
-    wait = min(_FIRST_RETRY_S * 2.0 ** (failures - 1), _LONGEST_RETRY_S)
-    spread = int.from_bytes(sha256(slot.subject.encode()).digest()[:4]) / 2**32
-    return last.at + timedelta(seconds=wait * (0.5 + spread))
+    if state.due and state.due > now:
+        return Owed(wake_at=state.due)
+    return Owed(((state.current.slot, TaskIssued(task=task(), failures=state.failures)),))
 
 
 def _together(parts: list[Owed]) -> Owed:

@@ -1,11 +1,8 @@
 """Roles, scopes and the table of routes."""
 
-import re
-
 import pytest
 
-from services.coordinator.http import rights
-from services.coordinator.http.rights import ROUTES, Unlisted
+from services.coordinator.http.rights import Right, Rights, UndeclaredRoute
 from shared.contracts.access import Action, Role
 from shared.domain.roles import ACTIONS, LEAST, ROLES, Principal, can_cancel_any, is_allowed
 
@@ -41,10 +38,25 @@ def test_every_action_has_its_least_role():
     assert set(LEAST) == set(ACTIONS)
 
 
-def test_a_route_that_is_not_in_the_table_is_an_error_by_name():
-    with pytest.raises(Unlisted, match=r"DELETE /v1/runs/\{run_id\}"):
-        rights.check([*ROUTES, ("DELETE", "/v1/runs/{run_id}")])
-    rights.check([*ROUTES, ("HEAD", "/openapi.json")])
+def rights(*rows: tuple[str, str, Right]) -> Rights:
+    declared = Rights()
+    for row in rows:
+        declared.declare(*row)
+    return declared
+
+
+RIGHTS = rights(
+    ("GET", "/livez", "anyone"),
+    ("GET", "/openapi.json", "read"),
+    ("GET", "/v1/runs/{run_id}", "read"),
+    ("POST", "/v1/runs/{run_id}/approvals", "decide"),
+)
+
+
+def test_a_route_without_a_right_is_an_error_by_name():
+    with pytest.raises(UndeclaredRoute, match=r"DELETE /v1/runs/\{run_id\}"):
+        RIGHTS.check([*RIGHTS.table, ("DELETE", "/v1/runs/{run_id}")])
+    RIGHTS.check([*RIGHTS.table, ("HEAD", "/openapi.json")])
 
 
 @pytest.mark.parametrize(
@@ -63,15 +75,10 @@ def test_a_route_that_is_not_in_the_table_is_an_error_by_name():
 def test_what_a_request_needs_follows_from_the_table_and_what_is_not_in_it_needs_somebody(
     method: str, path: str, need: str
 ):
-    assert rights.required_right(method, path) == need
+    assert RIGHTS.required(method, path) == need
 
 
-def test_where_two_rows_fit_the_stricter_holds(monkeypatch: pytest.MonkeyPatch):
-    rows = [
-        ("GET", re.compile("^/a"), "anyone"),
-        ("GET", re.compile("^/a/b"), "decide"),
-        ("GET", re.compile("^/"), "read"),
-    ]
-    monkeypatch.setattr(rights, "_PATTERNS", rows)
-    assert rights.required_right("GET", "/a/b") == "decide"
-    assert rights.required_right("GET", "/a") == "read"
+def test_where_two_routes_match_the_stricter_right_holds():
+    declared = rights(("GET", "/{any}/b", "anyone"), ("GET", "/a/{any}", "decide"), ("GET", "/{path:path}", "read"))
+    assert declared.required("GET", "/a/b") == "decide"
+    assert declared.required("GET", "/b/b") == "read"

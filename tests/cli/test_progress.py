@@ -4,9 +4,9 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from services.cli.commands.follow import advance, fold
 from services.cli.render.pages import evidence, run_page, shortened
 from services.cli.render.progress import Step, on_hold, steps
+from services.cli.shell.follow import advance, fold
 from shared.contracts.evidence import Estimate, Failure, Passage, Skipped, Source
 from shared.contracts.subjects import Step as Work
 from tests.cli.api_events import FETCHED, HELD, events
@@ -188,7 +188,13 @@ def test_the_evidence_says_what_was_excluded():
 def test_a_passage_is_cut_after_a_whole_word():
     assert shortened("one\n  two   three", 100) == "one two three"
     assert shortened("one two three", 9) == "one two …"
-    assert shortened("onetwothree", 3) == "one …"
+    assert shortened("abcd efgh ijkl", 11) == "abcd efgh …"
+
+
+@pytest.mark.parametrize("limit", [2, 3, 5, 9, 12])
+def test_a_shortened_text_is_no_longer_than_its_limit(limit: int):
+    for text in ("onetwothreefour", "one two three four", "one twothreefour"):
+        assert len(shortened(text, limit)) <= limit
 
 
 ABOUT = Estimate("m-writer", 1_000, 6_000, 0.5)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from services.cli.commands.up import docs, model, panel
 from services.cli.shell import settings
 from services.cli.shell.folder import Folder, Running
 from services.cli.shell.refusal import MISUSED, Refusal
@@ -19,7 +20,6 @@ from services.cli.shell.setup import Setup
 from services.cli.supervisor import nats_server, ports
 from services.cli.supervisor.children import LONGEST_PAUSE_S, pause_s
 from services.cli.supervisor.logs import LogFile, Notice, notice
-from services.cli.supervisor.starting import docs, model, panel
 from shared.api import local_token
 from shared.nats.connection import mask_passwords
 from tests.harness.ports import free_port

@@ -10,27 +10,31 @@ from typing import Any
 from fastapi import FastAPI
 
 from services.coordinator.access.access import Access, AccessSettings
-from services.coordinator.api.runs import Api
+from services.coordinator.app import application
 from shared.contracts import asyncapi
 from shared.runtime.memory import MemoryLog
 from tests.dossier import Dossier, coordinating
 from tests.harness.environment import ROOT
 
 
-def application(dossier: Dossier, access: Access, deliveries: MemoryLog) -> FastAPI:
+def whole_api(dossier: Dossier, access: Access, deliveries: MemoryLog) -> FastAPI:
     """All of the HTTP API over logs in memory."""
-    return Api(
-        dossier.log, dossier.coordinator, access, digest_required=False, trouble=lambda: None, deliveries=deliveries
-    ).app()
+    return application(dossier.log, dossier.coordinator, access, unready=lambda: None, deliveries=deliveries)
+
+
+def described() -> FastAPI:
+    """The HTTP API over logs in memory, to be described and not to be called."""
+
+    async def composed() -> FastAPI:
+        with TemporaryDirectory() as data:
+            async with coordinating(MemoryLog(), Path(data)) as dossier:
+                return whole_api(dossier, Access(MemoryLog(), AccessSettings()), MemoryLog())
+
+    return asyncio.run(composed())
 
 
 def openapi() -> dict[str, Any]:
-    async def described() -> dict[str, Any]:
-        with TemporaryDirectory() as data:
-            async with coordinating(MemoryLog(), Path(data)) as dossier:
-                return application(dossier, Access(MemoryLog(), AccessSettings()), MemoryLog()).openapi()
-
-    return asyncio.run(described())
+    return described().openapi()
 
 
 DOCUMENTS: dict[Path, Callable[[], dict[str, Any]]] = {

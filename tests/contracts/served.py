@@ -15,7 +15,7 @@ from shared.runtime.deliveries import encode_delivery
 from shared.runtime.memory import MemoryLog
 from shared.service.app import serve_http
 from tests.access.entry import entered
-from tests.contracts.documents import application
+from tests.contracts.documents import whole_api
 from tests.dossier import coordinating, working
 from tests.harness import http
 from tests.harness.ports import free_port
@@ -46,4 +46,4 @@ async def _serve(data: Path, port: int, stop: asyncio.Event) -> None:
         await deliveries.fill(
             [encode_delivery(subject, record, source="test", time=samples.AT) for subject, record in samples.RECORDS]
         )
-        await serve_http(application(dossier, access, deliveries), host="127.0.0.1", port=port, stop=stop)
+        await serve_http(whole_api(dossier, access, deliveries), host="127.0.0.1", port=port, stop=stop)

@@ -8,8 +8,6 @@ from typing import Any, get_args
 import pytest
 from jsonschema import Draft202012Validator
 
-from services.coordinator.api.openapi import FAULTS
-from services.coordinator.http import problems
 from shared.contracts import asyncapi
 from shared.contracts.envelope import MAX_BYTES
 from shared.contracts.facts import Fact
@@ -102,10 +100,6 @@ def test_each_refusal_is_a_problem_with_the_codes_that_it_may_have(name: str):
         for code, example in content["examples"].items():
             assert_fits(example["value"], content["schema"], OPENAPI)
             assert (example["value"]["code"], str(example["value"]["status"])) == (code, status)
-
-
-def test_every_reason_to_refuse_a_decision_is_documented_with_its_status():
-    assert {code: FAULTS[code][0] for code in problems.STATUS} == problems.STATUS
 
 
 def test_a_webhook_is_described_with_an_example_that_fits():

@@ -20,7 +20,7 @@ from typing import Any, Final, Literal
 import msgspec
 import pytest
 
-from services.coordinator.engine import loop as coordinator_loop
+from services.coordinator.engine import owed_writes
 from services.coordinator.engine.approvals import Approvals
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.projection import Projection
@@ -284,14 +284,14 @@ def test_a_hold_that_expires_although_it_was_extended_is_seen(tmp_path: Path, mo
 
 
 def test_a_late_word_that_hears_nothing_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def silent(inbound: Inbound, run: Run | None, defaults: Defaults) -> Judgement:
+    def silent(inbound: Inbound, run: Run | None, defaults: Defaults, *, source: Run | None) -> Judgement:
         return (
             Duplicate()
             if run and run.current.decision and not run.completed
-            else decide_inbound(inbound, run, defaults)
+            else decide_inbound(inbound, run, defaults, source=source)
         )
 
-    monkeypatch.setattr(coordinator_loop, "decide_inbound", silent)
+    monkeypatch.setattr(owed_writes, "decide_inbound", silent)
     assert tried(WAYS["over NATS"], tmp_path, away=[3])
 
 

@@ -16,6 +16,7 @@ from shared.contracts.messages import Fill, Message
 from shared.contracts.subjects import KINDS, Slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.domain import owed as owed_module
+from shared.domain import steps
 from shared.domain.replay import replay
 from shared.domain.run import Run
 from shared.errors import Transient
@@ -24,8 +25,11 @@ from shared.runtime.memory import MemoryLog
 from tests.contracts.golden_log import GoldenLog, facts
 from tests.contracts.record import STORIES, record
 from tests.coordinator.story import SOURCE, report
-from tests.dossier import Dossier, coordinating, run, working
+from tests.dossier import Dossier, coordinating, working
+from tests.virtual import now
 from tests.waiting import wait_until
+
+pytestmark = pytest.mark.virtual_time
 
 # Histories
 
@@ -50,7 +54,7 @@ def test_where_no_rule_changed_nothing_differs(histories: dict[str, list[Message
 
 
 def test_a_retry_that_would_come_later_is_named(histories: dict[str, list[Message]], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(owed_module, "_FIRST_RETRY_S", 10.0)
+    monkeypatch.setattr(steps, "_FIRST_RETRY_S", 10.0)
     assert touched(histories) == {"retried": {"task.plan.1.0.2", "task.plan.1.0.3", "task.plan.1.0.4"}}
 
 
@@ -125,13 +129,13 @@ STAGES = ("planning", "fetching", "hold", "writing")
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The release that runs waits so long between two attempts that a test sees it wait."""
-    monkeypatch.setattr(owed_module, "_FIRST_RETRY_S", 60.0)
+    monkeypatch.setattr(steps, "_FIRST_RETRY_S", 60.0)
 
 
 @asynccontextmanager
 async def deployed(folder: Path) -> AsyncGenerator[Dossier]:
     """A run in each stage, one between two attempts, and one that has ended."""
-    log = MemoryLog()
+    log = MemoryLog(now=now)
     async with coordinating(log, folder) as it, working(log, dict.fromkeys(KINDS, Stages().perform)):
         for stage in STAGES:
             await it.ask(f"A run that is {stage}?", run_id=stage, approval="auto" if stage == "writing" else "required")
@@ -157,13 +161,10 @@ def differing(of: upgrade.Checked) -> set[str]:
 
 
 @pytest.mark.usefixtures("patient")
-def test_the_release_that_wrote_the_runs_differs_nowhere(tmp_path: Path):
-    async def story() -> None:
-        async with deployed(tmp_path) as it:
-            found = await upgrade.check_open_runs(it.log)
-            assert (found.open, found.same, found.different, found.differences) == (5, 5, 0, [])
-
-    run(story)
+async def test_the_release_that_wrote_the_runs_differs_nowhere(tmp_path: Path):
+    async with deployed(tmp_path) as it:
+        found = await upgrade.check_open_runs(it.log)
+        assert (found.open, found.same, found.different, found.differences) == (5, 5, 0, [])
 
 
 @pytest.mark.usefixtures("patient")
@@ -175,45 +176,36 @@ def test_the_release_that_wrote_the_runs_differs_nowhere(tmp_path: Path):
     ],
     ids=["digest", "task"],
 )
-def test_a_planted_change_is_named_for_exactly_the_runs_that_it_touches(
+async def test_a_planted_change_is_named_for_exactly_the_runs_that_it_touches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object, runs: set[str]
 ):
-    async def story() -> None:
-        async with deployed(tmp_path) as it:
-            pass
-        monkeypatch.setattr(owed_module, name, value)
-        found = await upgrade.check_open_runs(it.log)
-        assert differing(found) == runs
-        assert found.different == len(runs)
-
-    run(story)
+    async with deployed(tmp_path) as it:
+        pass
+    monkeypatch.setattr(owed_module, name, value)
+    found = await upgrade.check_open_runs(it.log)
+    assert differing(found) == runs
+    assert found.different == len(runs)
 
 
 @pytest.mark.usefixtures("patient")
-def test_a_fact_of_a_newer_release_is_named_since_this_one_parks_its_run(tmp_path: Path):
-    async def story() -> None:
-        async with deployed(tmp_path) as it:
-            slot = Slot("hold", "decision", 1)
-            fact = DecisionApproved(by="ada", via="api", digest="d" * 64)
-            known = envelope.encode(slot, Event(fact, "newer", clock.now()))
-            await it.log.fill([Fill(slot.subject, known.replace(b"decision.approved.v1", b"decision.approved.v9"))])
-        found = await upgrade.check_open_runs(it.log)
-        assert differing(found) == {"hold"}
-        assert "parks the run" in found.differences[0].what
-
-    run(story)
+async def test_a_fact_of_a_newer_release_is_named_since_this_one_parks_its_run(tmp_path: Path):
+    async with deployed(tmp_path) as it:
+        slot = Slot("hold", "decision", 1)
+        fact = DecisionApproved(by="ada", via="api", digest="d" * 64)
+        known = envelope.encode(slot, Event(fact, "newer", clock.now()))
+        await it.log.fill([Fill(slot.subject, known.replace(b"decision.approved.v1", b"decision.approved.v9"))])
+    found = await upgrade.check_open_runs(it.log)
+    assert differing(found) == {"hold"}
+    assert "parks the run" in found.differences[0].what
 
 
-def test_a_run_on_which_this_release_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_a_run_on_which_this_release_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def failing(run: object) -> str:
         raise RuntimeError("planted")
 
-    async def story() -> None:
-        async with deployed(tmp_path) as it:
-            pass
-        monkeypatch.setattr(owed_module, "digest", failing)
-        found = await upgrade.check_open_runs(it.log)
-        assert differing(found) == {"hold", "writing"}
-        assert "this release fails on the run, RuntimeError: planted" in found.differences[0].what
-
-    run(story)
+    async with deployed(tmp_path) as it:
+        pass
+    monkeypatch.setattr(owed_module, "digest", failing)
+    found = await upgrade.check_open_runs(it.log)
+    assert differing(found) == {"hold", "writing"}
+    assert "this release fails on the run, RuntimeError: planted" in found.differences[0].what

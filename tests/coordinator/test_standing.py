@@ -77,7 +77,7 @@ def steps_of(due: Owed) -> set[Step]:
 @settings(max_examples=1_000, deadline=None)
 def test_steps_are_open_when_tasks_are_owed_or_out_and_only_then(asked: Told, places: list[int]):
     run = fold(stored(asked, 1), *(stored(EVERYTHING[place], place + 2) for place in places))
-    due, steps = owed(run, DEADLINE + timedelta(days=1)), set(open_steps(run))
+    due, steps = owed(run, DEADLINE + timedelta(days=1)), {state.step for state in open_steps(run)}
     assert steps_of(due) <= steps
     other = [slot for slot, _ in due.facts if slot.name != "task"]
     assert not (other and steps), (other, steps)
@@ -120,6 +120,6 @@ def test_evidence_that_was_sent_back_waits_for_a_person_although_the_run_was_to_
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_sub_query_that_a_reviewer_added_is_one_of_its_round(place: int):
     run = given(accepted(), planned("cats"), found(0), hold(), revised(add=("birds",)), planned("more", round_=2)).run
-    assert [step.index for step in open_steps(run)] == [0, 1]
+    assert [state.step.index for state in open_steps(run)] == [0, 1]
     waits = diagnose(run, Observations(now=START, attempts=4, led=True))
     assert f"fetch {place + 1} of 2 of round 2" in waits[place].text

@@ -12,7 +12,7 @@ import pytest
 
 from services.coordinator.engine import log_check
 from services.coordinator.engine.divergence import Checkpoint, divergence
-from services.coordinator.engine.loop import Coordinator
+from services.coordinator.engine.leader import Leader
 from shared.contracts import envelope
 from shared.contracts.facts import RunAccepted
 from shared.contracts.messages import Message
@@ -155,10 +155,10 @@ def look_at_the_end_alone(patch: pytest.MonkeyPatch) -> None:
 
 
 def record_nothing(patch: pytest.MonkeyPatch) -> None:
-    async def nothing(self: Coordinator) -> None:
-        self.fold.owed = 0
+    async def nothing(self: Leader) -> None:
+        self._fold.owed = 0
 
-    patch.setattr(Coordinator, "_record_truncation", nothing)
+    patch.setattr(Leader, "record_truncation", nothing)
 
 
 def give_ids_again(patch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,7 @@ from shared.contracts.facts import (
 from shared.contracts.messages import Message
 from shared.contracts.requests import Ruling
 from shared.contracts.subjects import APPROVED, ASKED, REJECTED, REQUESTED, Slot
-from shared.domain.approval import ANY_APPROVAL, ApprovalRules, verified_identity, voter_token
-from shared.domain.deciders import describe_deciders
+from shared.domain.approval import ANY_APPROVAL, ApprovalRules, describe_deciders, verified_identity, voter_token
 from shared.domain.decisions import Accept, Defaults, Duplicate, Reject, decide_inbound, decide_ruling, parse_inbound
 from shared.domain.owed import owed
 from tests.coordinator.story import (

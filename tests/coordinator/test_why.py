@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from shared.contracts.evidence import Estimate
 from shared.contracts.messages import Queue
 from shared.contracts.subjects import Step
-from shared.domain.deciders import describe_deciders
+from shared.domain.approval import describe_deciders
 from shared.domain.decoding import decode_fact
 from shared.domain.diagnosis import Diagnosis, Observations, diagnose, format_span
 from shared.domain.run import Run, evolve
@@ -236,5 +236,5 @@ def test_a_run_at_its_limit_waits_for_a_person_whatever_its_policy_and_is_not_la
 def test_a_run_that_was_sent_back_waits_for_what_a_reviewer_added():
     told = (*HELD, revised(add=("birds",)), planned("wolves", round_=2), found(0, round_=2))
     added = Step(RUN, "fetch", 2, 1)
-    assert open_steps(given(*told, issued(added, 1)).run) == (added,)
+    assert [state.step for state in open_steps(given(*told, issued(added, 1)).run)] == [added]
     assert "fetch 2 of 2 of round 2" in waits(*told, issued(added, 1)).text

@@ -6,11 +6,13 @@ from typing import Any, Final
 import pytest
 from msgspec.structs import replace
 
-from services.coordinator.engine import loop, pending
+from services.coordinator.engine import owed_writes, pending
 from services.coordinator.engine.approvals import Approvals
 from services.coordinator.engine.fold import Fold
+from services.coordinator.engine.leader import Leader
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.pending import PendingMessages
+from services.coordinator.engine.writer import RunWriter, Written
 from shared.contracts.facts import FetchFound
 from shared.contracts.messages import Message
 from shared.contracts.subjects import Step
@@ -84,31 +86,31 @@ def judge_a_decision_by_when_it_is_read(patch: pytest.MonkeyPatch) -> None:
 def lose_an_early_decision(patch: pytest.MonkeyPatch) -> None:
     judge = decisions.decide_inbound
 
-    def hasty(inbound: Inbound, of: Run | None, *more: Any) -> Judgement:
+    def hasty(inbound: Inbound, of: Run | None, *more: Any, **named: Any) -> Judgement:
         early = of and of.current.hold is None and inbound.verb in ("approve", "reject")
-        return Duplicate() if early else judge(inbound, of, *more)
+        return Duplicate() if early else judge(inbound, of, *more, **named)
 
-    patch.setattr(loop, "decide_inbound", hasty)
+    patch.setattr(owed_writes, "decide_inbound", hasty)
 
 
 def refuse_an_early_decision(patch: pytest.MonkeyPatch) -> None:
     judge = decisions.decide_inbound
 
-    def strict(inbound: Inbound, of: Run | None, *more: Any) -> Judgement:
+    def strict(inbound: Inbound, of: Run | None, *more: Any, **named: Any) -> Judgement:
         early = of and of.accepted and of.current.hold is None and inbound.verb in ("approve", "reject")
-        return Reject("not_held", "It is not on hold yet.") if early else judge(inbound, of, *more)
+        return Reject("not_held", "It is not on hold yet.") if early else judge(inbound, of, *more, **named)
 
-    patch.setattr(loop, "decide_inbound", strict)
+    patch.setattr(owed_writes, "decide_inbound", strict)
 
 
 def expire_before_folding_to_the_end(patch: pytest.MonkeyPatch) -> None:
-    async def impatient(self: Coordinator) -> bool:
+    async def impatient(self: Leader) -> bool:
         self._is_set_up = True
-        self._proven = max(self._proven, self.now())
-        self._ring()
+        self._frontier.advance(self._frontier.now())
+        self._fold.touch_due(self._frontier.proven, limit=owed_writes.BATCH)
         return True
 
-    patch.setattr(Coordinator, "_is_current", impatient)
+    patch.setattr(Leader, "_is_current", impatient)
 
 
 def forget_what_a_follower_has_read(patch: pytest.MonkeyPatch) -> None:
@@ -163,10 +165,12 @@ def open_the_hold_on_other_evidence(patch: pytest.MonkeyPatch) -> None:
 
 
 def tell_everybody_that_they_won(patch: pytest.MonkeyPatch) -> None:
-    async def found(self: Approvals, *_: Any) -> int:
-        return 1
+    read = RunWriter.read_winners
 
-    patch.setattr(Approvals, "_seq_of", found)
+    async def won(self: RunWriter, lost: Any) -> list[Written]:
+        return [Written(each.fact) for each in await read(self, lost)]
+
+    patch.setattr(RunWriter, "read_winners", won)
 
 
 def forget_the_deadline(patch: pytest.MonkeyPatch) -> None:

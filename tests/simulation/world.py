@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from services.coordinator.engine import fold, loop, pending
+from services.coordinator.engine import fold, owed_writes, pending
 from shared.contracts.envelope import decode
 from shared.contracts.facts import TaskIssued
 from shared.contracts.messages import Message
@@ -36,7 +36,7 @@ _DRAINED_WITHIN_S: Final = 900.0
 _LOOK_EVERY_S: Final = 1.0
 _SNAPSHOTS_AT: Final = (0.5, 2.0, 5.0, 12.0)
 _DAZED_S: Final = 2.0
-_BOUNDS: Final = {(pending, "IN_MEMORY"): 6, (fold, "_CACHED_RUNS"): 3, (loop, "_LOOKS_AT_ONCE"): 2}
+_BOUNDS: Final = {(pending, "IN_MEMORY"): 6, (fold, "_CACHED_RUNS"): 3, (owed_writes, "BATCH"): 2}
 
 
 class Told(Struct):

@@ -3,19 +3,23 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+import typer
 from msgspec import Struct
 
-from services.cli.commands.decide import Reviewer
-from services.cli.commands.follow import Follower
-from services.cli.commands.request import Inquiry
+from services.cli.commands.review import Reviewer
 from services.cli.render.progress import on_hold
 from services.cli.render.screen import Screen
+from services.cli.shell import settings
 from services.cli.shell.api import Api
-from services.cli.shell.folder import Running
+from services.cli.shell.command import command
+from services.cli.shell.folder import Folder, Running
+from services.cli.shell.follow import Follower
+from services.cli.shell.options import ApiUrl, Data, Docs, Json, MaxCost, Nats
 from services.cli.shell.refusal import MISUSED, Refusal
+from services.cli.shell.request import Inquiry
 from services.cli.shell.setup import Setup
 from services.cli.shell.terminal import Terminal, user_name
 from services.cli.supervisor.supervisor import found, supervised
@@ -28,6 +32,41 @@ from shared.runtime import clock
 
 _HEARD_WITHIN_S: Final = 2.0
 """After the API has said that a run ended: how long its message may take before it is read from the log."""
+
+
+app = typer.Typer()
+
+
+@command(app.command())
+async def ask(
+    terminal: Terminal,
+    question: Annotated[str, typer.Argument(metavar="QUESTION", show_default=False, help="The question.")],
+    docs: Docs = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Approve the evidence without asking.")] = False,
+    as_json: Json = False,
+    approval_timeout: Annotated[str | None, typer.Option(help="How long to wait for a decision, as in 2h.")] = None,
+    max_cost: MaxCost = None,
+    data: Data = None,
+    nats: Nats = None,
+    api: ApiUrl = None,
+) -> bool:
+    """Ask a question, review the evidence, print the report. Starts Dossier for this time if none runs.
+
+    Exits with 0 if there is a report, with 1 if there is none.
+    """
+    known = settings.read()
+    asked = Question(
+        question,
+        settings.setup(known, data=data, nats=nats, docs=docs),
+        approval_timeout=approval_timeout,
+        max_cost_usd=max_cost,
+        yes=yes,
+        as_json=as_json,
+        elsewhere=settings.elsewhere(known, data=data, nats=nats, api=api),
+        options=settings.options(data=data, api=api),
+        key=lambda running: known.key(running, Folder(data or known.data)),
+    )
+    return await Asking(asked, terminal).ask()
 
 
 class Question(Struct, frozen=True):

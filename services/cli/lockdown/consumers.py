@@ -26,7 +26,7 @@ _ACK_WAIT_S: Final = 30
 _NS: Final = 1_000_000_000
 
 
-async def make(servers: Sequence[str], identity: Identity, webhooks: Path | None, terminal: Terminal) -> None:
+async def ensure(servers: Sequence[str], identity: Identity, webhooks: Path | None, terminal: Terminal) -> None:
     """Make what is missing. Raises `Refusal` where that cannot be done."""
     try:
         names = configuration.endpoint_names(webhooks) if webhooks else []

@@ -24,7 +24,7 @@ _SIZE: Final = re.compile(r"[1-9][0-9]*(MB|GB|TB)")
 _NAMES: Final = (*(user.name for user in USERS), OPERATOR, SYSTEM)
 
 
-class Wanted(Struct, frozen=True):
+class Layout(Struct, frozen=True):
     """What to write, as it was typed. `at` is where the servers will find the folder."""
 
     folder: Path
@@ -88,19 +88,19 @@ class _Files:
         return text
 
 
-def init(wanted: Wanted, terminal: Terminal) -> None:
+def init(layout: Layout, terminal: Terminal) -> None:
     """Write keys, certificates and configuration, and say what to do with them. Raises `Refusal`."""
-    nodes = wanted.servers()
-    files = _Files(wanted.folder)
+    nodes = layout.servers()
+    files = _Files(layout.folder)
     try:
         for name, mode in (("nats", 0o755), ("keys", 0o700), ("tls", 0o755)):
-            (wanted.folder / name).mkdir(mode=mode, parents=True, exist_ok=True)
+            (layout.folder / name).mkdir(mode=mode, parents=True, exist_ok=True)
         keys = {name: _key(files, name) for name in _NAMES}
         _certified(files, nodes)
-        _configured(files, wanted, nodes, keys)
+        _configured(files, layout, nodes, keys)
     except OSError as error:
-        raise Refusal(f"{error.filename or wanted.folder} cannot be written: {error.strerror}.") from error
-    _tell(terminal, files, wanted, nodes)
+        raise Refusal(f"{error.filename or layout.folder} cannot be written: {error.strerror}.") from error
+    _tell(terminal, files, layout, nodes)
 
 
 def _key(files: _Files, name: str) -> str:
@@ -139,19 +139,19 @@ def _pair(files: _Files, name: str, make: Callable[[], Pair]) -> Pair:
     return pair
 
 
-def _configured(files: _Files, wanted: Wanted, nodes: Sequence[Node], keys: dict[str, str]) -> None:
-    place = Place(wanted.at or wanted.folder.resolve(), wanted.store)
+def _configured(files: _Files, layout: Layout, nodes: Sequence[Node], keys: dict[str, str]) -> None:
+    place = Place(layout.at or layout.folder.resolve(), layout.store)
     files.ensure(f"nats/{config.ACCOUNTS}", lambda: config.accounts(keys))
     for node in nodes:
         files.ensure(f"nats/{node.name}.conf", lambda node=node: config.node(node, nodes, place))
 
 
-def _tell(terminal: Terminal, files: _Files, wanted: Wanted, nodes: Sequence[Node]) -> None:
-    place = wanted.at or wanted.folder
+def _tell(terminal: Terminal, files: _Files, layout: Layout, nodes: Sequence[Node]) -> None:
+    place = layout.at or layout.folder
     for name in files.made:
-        terminal.say(f"wrote  {wanted.folder / name}")
+        terminal.say(f"wrote  {layout.folder / name}")
     for name in files.kept:
-        terminal.say(f"kept   {wanted.folder / name} (it was there; move it away to have it made anew)")
+        terminal.say(f"kept   {layout.folder / name} (it was there; move it away to have it made anew)")
     urls = ",".join(f"tls://{node.host}:{node.port}" for node in nodes)
     terminal.say("\nNext. Start each server, where it has nats/, tls/ca.pem and its own two files of tls/:")
     for node in nodes:

@@ -213,12 +213,19 @@ WHOAMI: Final = "$SYS.REQ.USER.INFO"
 ACCOUNT_INFO: Final = "$JS.API.INFO"
 """Every account imports it, though few users may ask: without it, the server would put in a `$JS.API.>` that leads
 nowhere and answers first that the account has no JetStream."""
+INBOX: Final = "_INBOX.>"
 INFORMED: Final = (_COORDINATOR.name,)
 
 
-def named(name: str) -> User | None:
-    """The user of this name."""
-    return next((user for user in USERS if user.name == name), None)
+def publishable(user: User) -> list[str]:
+    """Subjects that the user may publish to, in the order of its list."""
+    own = [may.subject for may in (*user.may, *user.says)]
+    return [*own, *([ACCOUNT_INFO] if user.name in INFORMED else []), WHOAMI]
+
+
+def subscribable(user: User) -> list[str]:
+    """Subjects that the user may subscribe to: its own inbox first."""
+    return [INBOX, *(hears.subject for hears in user.hears)]
 
 
 def services(users: Iterable[User] = USERS) -> dict[str, tuple[Answers, list[str]]]:

@@ -38,7 +38,7 @@ def evidence(run: Run) -> RenderableType:
     findings = run.findings()
     kept = {source.sha256 for finding in decided_findings(run) for source in finding.sources}
     sources = [source for finding in findings for source in finding.sources]
-    size = extent(len({source.sha256 for source in sources}), len(findings), origins=count_origins(sources))
+    size = evidence_size(len({source.sha256 for source in sources}), len(findings), origins=count_origins(sources))
     hold = run.current.hold
     head = Text.assemble(
         ("Evidence", "bold"),
@@ -53,7 +53,7 @@ def evidence(run: Run) -> RenderableType:
     return Constrain(Group(head, *(Padding(part, (1, 0, 0, 0)) for part in parts)), READABLE)
 
 
-def extent(sources: int, queries: int, *, origins: int) -> str:
+def evidence_size(sources: int, queries: int, *, origins: int) -> str:
     """`8 sources for 4 sub-queries`, or `8 sources of 3 origins for …` where some say the same words as others."""
     of = f" of {count(origins, 'origin')}" if origins < sources else ""
     return f"{count(sources, 'source')}{of} for {count(queries, 'sub-query', 'sub-queries')}"
@@ -115,11 +115,11 @@ def _about(source: Source) -> Iterable[str]:
 
 
 def shortened(text: str, limit: int) -> str:
-    """The text on one line, cut after a whole word."""
+    """The text on one line of at most `limit` characters, cut after a whole word if it has one, and then with ` …`."""
     line = " ".join(text.split())
     if len(line) <= limit:
         return line
-    return f"{line[:limit].rpartition(' ')[0] or line[:limit]} …"
+    return f"{line[: limit - 1].rpartition(' ')[0] or line[: limit - 2]} …"
 
 
 def run_page(run: Run) -> RenderableType:

@@ -23,6 +23,7 @@ from shared.contracts.subjects import Step as Work
 from shared.domain.budget import cost_limit, over_budget
 from shared.domain.fork import PLANNER
 from shared.domain.run import Round, Run
+from shared.domain.steps import step_state
 
 State = Literal["waits", "works", "done", "failed", "held"]
 
@@ -169,13 +170,11 @@ def _spent(run: Run) -> str:
 
 
 def _unfinished(name: str, text: str, round_: Round, work: Work) -> Step:
-    """A step without an outcome: asked for or not yet, and why an earlier attempt failed."""
-    failed = 0
-    why = ""
-    while box := round_.attempts.get(work.task(failed + 1).path):
-        failed, why = failed + 1, box.fact.error.message
-    detail = f"attempt {failed + 1}, after: {why}" if failed else ""
-    return Step("works" if work.task(1).path in round_.issued else "waits", name, text, detail)
+    """Line of a step without an outcome: `waits` until its first attempt is issued; why the last attempt failed."""
+    state = step_state(round_, work)
+    last = state.last_failure
+    detail = f"attempt {state.current.slot.attempt}, after: {last.fact.error.message}" if last else ""
+    return Step("works" if state.attempts[0].issued else "waits", name, text, detail)
 
 
 def moment(time: datetime) -> str:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 from pydantic import ValidationError
 
+from services.cli.shell.filters import Filters
 from services.cli.shell.refusal import FAILED, MISUSED, Refusal
 from shared.api.schemas import Accepted, EventPage, EventView, Link, RunPage, RunView
 from shared.api.views import DeliveryPage, DeliveryView, FailurePage, ForkAccepted, ForkPage, WhyView
@@ -27,9 +28,7 @@ _SILENCE_S: Final = 40.0
 """The events have a sign of life in them every 15 s; after this long without one the connection is given up."""
 _PAUSES_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 
-Verb = Literal["approve", "reject", "revise", "cancel"]
-Filters = dict[str, str | list[str]]
-"""What narrows a list, by name; a name with several values fits any of them."""
+Verdict = Literal["approve", "reject", "revise"]
 
 
 class Problem(Struct, frozen=True):
@@ -118,29 +117,22 @@ class Api:
         answer = await self._answer(self._http.build_request("GET", _path(run_id, "events")))
         return _read(EventPage, answer).events
 
-    async def rule(
-        self,
-        verb: Verb,
-        run_id: str,
-        *,
-        by: str,
-        comment: str = "",
-        digest: str | None,
-        exclude: Sequence[str] = (),
-        more: Mapping[str, object] | None = None,
+    async def decide(
+        self, verdict: Verdict, run_id: str, *, by: str, digest: str | None, fields: Mapping[str, object]
     ) -> RunView:
-        """Decide on a run, on the evidence that `digest` names, or cancel it. Raises `Refused` for who was too late.
+        """Decide on the evidence that `digest` names, and return the run. Raises `Refused` if the API refuses.
 
-        `more` are further fields of the decision.
+        `fields` are further fields of the decision. `by` is sent only without a key of its own.
         """
-        body: dict[str, object] = {"comment": comment} | self._named("by", by)
-        path = "cancel"
-        if verb != "cancel":
-            path = "approvals"
-            body |= {"decision": verb, "exclude": list(exclude)} | dict(more or {})
+        body = {"decision": verdict, **fields} | self._named("by", by)
         headers = {"If-Match": f'"{digest}"'} if digest else {}
-        request = self._http.build_request("POST", _path(run_id, path), json=body, headers=headers)
+        request = self._http.build_request("POST", _path(run_id, "approvals"), json=body, headers=headers)
         return _read(RunView, await self._answer(request))
+
+    async def cancel(self, run_id: str, *, by: str, comment: str) -> RunView:
+        """End a run now, and return it. Raises `Refused` if the API refuses."""
+        body = {"comment": comment} | self._named("by", by)
+        return _read(RunView, await self._answer(self._http.build_request("POST", _path(run_id, "cancel"), json=body)))
 
     async def extend(self, run_id: str, deadline: datetime, *, by: str, comment: str) -> RunView:
         """Have a run on hold wait until `deadline`. Raises `Refused` for who was too late."""

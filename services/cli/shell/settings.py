@@ -70,6 +70,14 @@ def identity(settings: CliSettings, *, nats: str | None = None) -> Identity:
     return settings.identity if nats or "nats_url" in settings.model_fields_set else NO_IDENTITY
 
 
+def nats_servers(settings: CliSettings, *, data: Path | None, nats: str | None) -> tuple[str, ...]:
+    """NATS URLs: those of `nats`, else of the Dossier that runs in the folder, else of the environment."""
+    if nats:
+        return tuple(nats.split(","))
+    running = Folder(data or settings.data).running()
+    return running.nats if running else settings.nats_url
+
+
 def elsewhere(settings: CliSettings, *, data: Path | None, nats: str | None, api: str | None) -> Running | None:
     """The Dossier that runs elsewhere, where one was named: by an option, or by the environment and no data folder."""
     url = api or (None if data else settings.api_url)

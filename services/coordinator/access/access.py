@@ -226,17 +226,14 @@ class Access:
 def unauthenticated() -> ProblemError:
     """No key, or one that opens nothing; which, is nobody's business."""
     text = "This takes a valid key, as in Authorization: Bearer dsr_…; dossier sends the one in DOSSIER_API_KEY."
-    problem = ProblemError(401, "unauthenticated", text)
-    problem.headers = {"WWW-Authenticate": 'Bearer realm="dossier"'}
-    return problem
+    return ProblemError("unauthenticated", text, headers={"WWW-Authenticate": 'Bearer realm="dossier"'})
 
 
 def rate_limited(what: str, wait_s: float) -> ProblemError:
     """Slower, please."""
     seconds = max(1, round(wait_s + 0.5))
-    problem = ProblemError(429, "too_many", f"Too many {what}; try again in {seconds} s.")
-    problem.headers = {"Retry-After": str(seconds)}
-    return problem
+    text = f"Too many {what}; try again in {seconds} s."
+    return ProblemError("too_many", text, headers={"Retry-After": str(seconds)})
 
 
 def _clock_s() -> float:

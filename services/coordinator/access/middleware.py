@@ -13,9 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from services.coordinator.access import same_origin
 from services.coordinator.access.access import Access, unauthenticated
 from services.coordinator.access.sessions import Session
-from services.coordinator.http import rights
-from services.coordinator.http.problems import ProblemError, Render, wants_page
-from services.coordinator.http.rights import ANYONE, PROBES, SOMEONE, Need
+from services.coordinator.http.problems import ProblemError, Respond, wants_page
+from services.coordinator.http.rights import ANYONE, PROBES, SOMEONE, Right, Rights
 from shared.domain.roles import LEAST, Principal, is_allowed
 from shared.errors import Unavailable
 
@@ -81,11 +80,12 @@ class Protected:
 class AuthMiddleware:
     """Lets through who may. What it lets through finds `request.state.principal` and `.csrf`."""
 
-    def __init__(self, app: ASGIApp, access: Access, tell: Render) -> None:
+    def __init__(self, app: ASGIApp, access: Access, rights: Rights, respond: Respond) -> None:
         self._app = Protected(app)
         self._refuse = Protected(_refusing)
         self._access = access
-        self._tell = tell
+        self._rights = rights
+        self._respond = respond
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -101,7 +101,7 @@ class AuthMiddleware:
             await self._refuse(scope, receive, send)
         except Unavailable as error:
             text = f"{error} Nobody is let in until it is known who may; it is safe to repeat the request."
-            scope["refusal"] = self._tell(HTTPConnection(scope), ProblemError(503, "nats_unavailable", text))
+            scope["refusal"] = self._respond(HTTPConnection(scope), ProblemError("nats_unavailable", text))
             await self._refuse(scope, receive, send)
         else:
             await self._app(scope, receive, self._while_valid(principal, send) if principal else send)
@@ -109,13 +109,13 @@ class AuthMiddleware:
     async def _admitted(self, http: HTTPConnection, receive: Receive) -> tuple[Principal | None, Receive]:
         """Who it is, where that matters, and the rest of the request. Raises the problem of whoever stays outside."""
         method, path = http.scope["method"], http.scope["path"]
-        need = rights.required_right(method, path)
+        need = self._rights.required(method, path)
         if path not in PROBES and not same_origin.is_addressed(http.headers, self._access.entry.hosts):
             text = "This is not a name that Dossier goes by here; DOSSIER_HOSTS lists those that it does."
-            raise ProblemError(421, "unknown_host", text)
+            raise ProblemError("unknown_host", text)
         is_safe, has_key = method in _SAFE, "authorization" in http.headers
         if not is_safe and not has_key and not same_origin.is_same(http.headers):
-            raise ProblemError(403, "cross_site", "Another site sent this; open the page here and do it there.")
+            raise ProblemError("cross_site", "Another site sent this; open the page here and do it there.")
         http.state.principal, http.state.csrf = None, ""
         if need == ANYONE:
             return None, receive
@@ -133,7 +133,7 @@ class AuthMiddleware:
             query = http.scope.get("query_string", b"").decode("latin-1")
             target = f"{http.scope['path']}{'?' if query else ''}{query}"
             return RedirectResponse(f"/sign-in?next={quote(target, safe='')}", 303)
-        return self._tell(http, error)
+        return self._respond(http, error)
 
     async def _known(self, http: HTTPConnection) -> tuple[Principal, Session | None]:
         address = http.client.host if http.client else ""
@@ -155,17 +155,17 @@ class AuthMiddleware:
             shown, receive = form_of(body).get(CSRF_FIELD), _again(body, receive)
         if not self._access.is_csrf(session, shown or ""):
             text = f"This needs the token of the session, in the header {CSRF_HEADER} or the field {CSRF_FIELD}."
-            raise ProblemError(403, "csrf", text)
+            raise ProblemError("csrf", text)
         return receive
 
-    def _allow(self, principal: Principal, need: Need) -> None:
+    def _allow(self, principal: Principal, need: Right) -> None:
         if need in (ANYONE, SOMEONE):
             return
         if not is_allowed(principal, need):
             least = LEAST[need]
             scopes = f" with the scopes {', '.join(principal.scopes)}" if principal.scopes else ""
             text = f"This takes the role {least} (to {need}); {principal.name} comes as {principal.role}{scopes}."
-            raise ProblemError(403, "forbidden", text)
+            raise ProblemError("forbidden", text)
         if need == "decide":
             self._access.decides(principal)
 
@@ -197,7 +197,7 @@ async def body_of(receive: Receive) -> bytes:
         message = await receive()
         body += message.get("body", b"")
         if len(body) > _LARGEST_FORM:
-            raise ProblemError(413, "too_large", f"A form may have {_LARGEST_FORM:,} bytes.")
+            raise ProblemError("too_large", f"A form may have {_LARGEST_FORM:,} bytes.")
         if not message.get("more_body"):
             return body
 

@@ -3,12 +3,13 @@
 from collections.abc import AsyncGenerator
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from msgspec.structs import replace
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.coordinator.access.middleware import Caller
 from services.coordinator.http.problems import ProblemError, acting_name
+from services.coordinator.http.routes import WRITES, Routes
 from shared.api.schemas import BY_WHOM, By
 from shared.api.views import AttemptView, DeliveryPage, DeliveryView
 from shared.contracts.deliveries import Delivery, EventType, first_asked_subjects, parse_delivery, parse_delivery_slot
@@ -46,22 +47,17 @@ class NewResend(BaseModel):
     by: By | None = Field(default=None, examples=["ada"], description=BY_WHOM)
 
 
-class Deliveries:
+class DeliveryRoutes:
     """The routes, and the log that they read."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
 
-    def add_to(self, router: APIRouter) -> None:
-        """Answer on these paths."""
-        router.add_api_route("/deliveries", self.list_deliveries, methods=["GET"], response_model=DeliveryPage)
-        router.add_api_route(
-            "/deliveries/{delivery_id}/resend",
-            self.resend,
-            methods=["POST"],
-            status_code=202,
-            response_model=DeliveryView,
-        )
+    def add_to(self, routes: Routes) -> None:
+        """Register the routes."""
+        resends = ("unknown_delivery", "not_tried", "asked_too_often", "not_you", *WRITES)
+        routes.add("GET", "/v1/deliveries", self.list_deliveries, "read")
+        routes.add("POST", "/v1/deliveries/{delivery_id}/resend", self.resend, "operate", refuses=resends, status=202)
 
     async def list_deliveries(
         self,
@@ -117,13 +113,13 @@ class Deliveries:
         delivery = parse_delivery(delivery_id)
         [story] = await load_histories(self._log, [delivery]) if delivery else [None]
         if delivery is None or story is None or not story.ask:
-            raise ProblemError(404, "unknown_delivery", f"There is no delivery {delivery_id}.")
+            raise ProblemError("unknown_delivery", f"There is no delivery {delivery_id}.")
         if story.state == "waiting":
             text = f"Delivery {delivery_id} has not been tried yet; it is due at {story.due}."
-            raise ProblemError(409, "not_tried", text, run_id=delivery.run, state=story.state)
+            raise ProblemError("not_tried", text, run_id=delivery.run, state=story.state)
         if story.ask >= MAX_ASKS:
             text = f"Delivery {delivery_id} was asked for {MAX_ASKS} times; look at what the endpoint answers."
-            raise ProblemError(409, "asked_too_often", text, run_id=delivery.run, state=story.state)
+            raise ProblemError("asked_too_often", text, run_id=delivery.run, state=story.state)
         return view(await self._asked_again(story, by=by))
 
     async def _asked_again(self, story: DeliveryHistory, *, by: str) -> DeliveryHistory:

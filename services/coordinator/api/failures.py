@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from msgspec import Struct
 
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.projection import FailureFilter
 from services.coordinator.http import problems
 from services.coordinator.http.params import WAIT_S, Code, Cursor, Limit, Moment, RunId, Since, Text
+from services.coordinator.http.routes import Routes
 from shared.api.schemas import LateView
 from shared.api.views import FailurePage, FailureView, WhyView, failure_view, wait_view
 from shared.contracts.messages import Queue
@@ -38,7 +39,7 @@ class Expected(Struct, frozen=True):
 EXPECTED: Final = Expected()
 
 
-class Troubles:
+class FailureRoutes:
     """Answers from the projection, and asks the log only for what one answer needs."""
 
     def __init__(self, log: Log, coordinator: Coordinator, expected: Expected) -> None:
@@ -46,10 +47,10 @@ class Troubles:
         self._coordinator = coordinator
         self._expected = expected
 
-    def add_to(self, router: APIRouter) -> None:
-        """Serve these routes."""
-        router.add_api_route("/failures", self.failures, methods=["GET"], response_model=FailurePage)
-        router.add_api_route("/runs/{run_id}/why", self.why, methods=["GET"], response_model=WhyView)
+    def add_to(self, routes: Routes) -> None:
+        """Register the routes."""
+        routes.add("GET", "/v1/failures", self.failures, "read")
+        routes.add("GET", "/v1/runs/{run_id}/why", self.why, "read", refuses=("unknown_run",))
 
     async def failures(
         self,
@@ -100,7 +101,7 @@ class Troubles:
         )
 
     async def _seen(self, run: Run, messages: Sequence[tuple[int, str]]) -> Observations:
-        kinds: list[Kind] = sorted({step.kind for step in open_steps(run)})
+        kinds: list[Kind] = sorted({state.step.kind for state in open_steps(run)})
         lead, *queues = await asyncio.gather(*map(self._queue, (COORDINATOR_LEAD, *kinds)))
         return Observations(
             now=self._coordinator.now(),
@@ -120,5 +121,5 @@ class Troubles:
         """Nobody knows this run; perhaps because its request was refused."""
         for failed in self._coordinator.saved.failures(FailureFilter(kinds=("request",), run=run_id), limit=1):
             text = f"There is no run {run_id}: what was sent was refused. {failed.error.message}"
-            return problems.ProblemError(404, "unknown_run", text, run_id=run_id)
+            return problems.ProblemError("unknown_run", text, run_id=run_id)
         return problems.unknown_run(run_id)

@@ -4,7 +4,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Response
+from fastapi import Header, Response
 
 from services.coordinator.access.middleware import Caller
 from services.coordinator.engine.forks import BulkFork, Forks
@@ -14,6 +14,7 @@ from services.coordinator.engine.requests import run_id_of
 from services.coordinator.http import problems
 from services.coordinator.http.params import SEQUENCE, WAIT_S, Key, RunId, Since, checked_statuses
 from services.coordinator.http.problems import ProblemError
+from services.coordinator.http.routes import WRITES, Routes
 from shared.api.views import ErrorView, ForkAccepted, ForkedRow, ForkPage, NewFork, NewForks
 from shared.contracts.forks import Fork
 from shared.contracts.requests import Request
@@ -25,19 +26,19 @@ _WITHIN: Final = "fork."
 """Where in a published request the fields stand that the API takes at the top."""
 
 
-class Forking:
+class ForkRoutes:
     """Routes that fork one run, or all runs that a filter selects."""
 
     def __init__(self, coordinator: Coordinator, forks: Forks) -> None:
         self._coordinator = coordinator
         self._forks = forks
 
-    def add_to(self, router: APIRouter) -> None:
-        """Serve these routes."""
-        router.add_api_route(
-            "/runs/{run_id}/fork", self.fork, methods=["POST"], status_code=202, response_model=ForkAccepted
-        )
-        router.add_api_route("/forks", self.fork_all, methods=["POST"], response_model=ForkPage)
+    def add_to(self, routes: Routes) -> None:
+        """Register the routes."""
+        forks = ("idempotency_key_reused", "not_you", *WRITES)
+        one = ("unknown_run", "not_that_far", "unfit_edit", "no_auto", *forks)
+        routes.add("POST", "/v1/runs/{run_id}/fork", self.fork, "operate", refuses=one, status=202)
+        routes.add("POST", "/v1/forks", self.fork_all, "operate", refuses=forks)
 
     async def fork(
         self,
@@ -97,10 +98,10 @@ class Forking:
 def _check_bulk(body: NewForks, key: str | None) -> None:
     if not (body.status or body.code or body.text or body.since):
         text = "status: say which runs, by at least one of status, code, text and since."
-        raise ProblemError(422, "invalid_field", text, field="status")
+        raise ProblemError("invalid_field", text, field="status")
     if not (key or body.dry_run):
         text = "Idempotency-Key: it is required, so that repeating the call forks nothing twice."
-        raise ProblemError(422, "invalid_field", text, field="Idempotency-Key")
+        raise ProblemError("invalid_field", text, field="Idempotency-Key")
 
 
 def _row(fork: BulkFork) -> ForkedRow:

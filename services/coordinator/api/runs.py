@@ -1,29 +1,18 @@
 """The HTTP API of the coordinator."""
 
-import logging
-from collections.abc import Awaitable, Callable
-from typing import Annotated
+from datetime import timedelta
+from typing import Annotated, Final
 
 import msgspec
-from fastapi import APIRouter, FastAPI, Header, Query, Request, Response, Security
+from fastapi import Header, Query, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
-from fastapi.routing import iter_route_contexts
-from fastapi.security import HTTPBearer
-from starlette.routing import Mount
 
-from services.coordinator.access.access import Access
-from services.coordinator.access.middleware import AuthMiddleware, Caller
-from services.coordinator.api import openapi
-from services.coordinator.api.deliveries import Deliveries
-from services.coordinator.api.failures import EXPECTED, Expected, Troubles
-from services.coordinator.api.forks import Forking
+from services.coordinator.access.middleware import Caller
 from services.coordinator.engine.approvals import Approvals
-from services.coordinator.engine.forks import Forks
 from services.coordinator.engine.loop import Coordinator
-from services.coordinator.engine.observe import Observe, unobserved
 from services.coordinator.engine.projection import RunFilter
 from services.coordinator.engine.requests import RequestPublisher, run_id_of
-from services.coordinator.http import feed, problems, rights
+from services.coordinator.http import feed, problems
 from services.coordinator.http.params import (
     SEQUENCE,
     WAIT_S,
@@ -41,9 +30,7 @@ from services.coordinator.http.params import (
 from services.coordinator.http.presenters import summary, view
 from services.coordinator.http.problems import ProblemError
 from services.coordinator.http.reports import report_of
-from services.coordinator.web.shell import tell
-from services.coordinator.web.sign_in import SignIn
-from services.coordinator.web.site import site
+from services.coordinator.http.routes import WRITES, Routes
 from shared.api.schemas import (
     Accepted,
     EventPage,
@@ -51,7 +38,6 @@ from shared.api.schemas import (
     NewCancel,
     NewExtension,
     NewRun,
-    Problem,
     RunPage,
     RunView,
 )
@@ -61,101 +47,46 @@ from shared.domain.judgement import Reject
 from shared.domain.run import Run
 from shared.domain.steps import Lateness, lateness
 from shared.runtime.log import Log
-from shared.service.app import readiness_response
-from shared.telemetry.metrics import Metrics
 
-logger = logging.getLogger(__name__)
+RUN: Final = "/v1/runs/{run_id}"
+_DECIDES: Final = ("unknown_run", "not_held", "decided", "too_late", "stale_digest", "not_you", *WRITES)
+_APPROVES: Final = (
+    *(*_DECIDES, "digest_required", "unknown_source", "nothing_left", "unknown_query", "last_round", "over_budget"),
+    *("unidentified", "requester_unknown", "four_eyes", "voted"),
+)
 
 
-class Api:
-    """The routes, and what they need."""
+class RunRoutes:
+    """Routes of runs: ask, list, show, decide, extend and cancel."""
 
     def __init__(
         self,
         log: Log,
         coordinator: Coordinator,
-        access: Access,
-        *,
-        digest_required: bool,
-        trouble: Callable[[], str | None],
-        expected: Expected = EXPECTED,
-        rounds: int = 5,
-        deliveries: Log | None = None,
-        observe: Observe = unobserved,
-        metrics: Metrics | None = None,
+        publisher: RequestPublisher,
+        approvals: Approvals,
+        late_after: timedelta,
     ) -> None:
         self._log = log
-        self._deliveries = deliveries
-        self._access = access
         self._coordinator = coordinator
-        self._late_after = expected.late_after
-        self._publisher = RequestPublisher(log)
-        self._troubles = Troubles(log, coordinator, expected)
-        self._forking = Forking(coordinator, Forks(self._publisher, coordinator.rules))
-        self._desk = Approvals(log, coordinator, digest_required=digest_required, rounds=rounds, observe=observe)
-        self._metrics = metrics
-        self._trouble = trouble
-        self._rounds = rounds
+        self._publisher = publisher
+        self._approvals = approvals
+        self._late_after = late_after
 
-    def app(self) -> FastAPI:
-        """The application."""
-        app = FastAPI(title="Dossier", version="1", docs_url=None, redoc_url=None)
-        problems.install(app, tell)
-        app.middleware("http")(self._number)
-        app.add_middleware(AuthMiddleware, access=self._access, tell=tell)
-        app.include_router(self._router())
-        app.include_router(SignIn(self._access).router())
-        app.include_router(self._site())
-        openapi.describe(app)
-        app.add_api_route("/livez", self.livez, include_in_schema=False)
-        app.add_api_route("/readyz", self.readyz, include_in_schema=False)
-        if self._metrics:
-            app.add_route("/metrics", self._metrics.answer, include_in_schema=False)
-        rights.check(routes(app))
-        return app
-
-    def _site(self) -> APIRouter:
-        late_after, rounds = self._late_after, self._rounds
-        return site(self._coordinator, self._log, self, self._forking, late_after=late_after, rounds=rounds)
-
-    def _router(self) -> APIRouter:
-        responses: dict[int | str, dict[str, object]] = {"default": {"model": Problem}}
-        key = Security(HTTPBearer(auto_error=False, scheme_name="key", description="Or the data folder's token."))
-        router = APIRouter(prefix="/v1", responses=responses, dependencies=[key])
-        router.add_api_route("/runs", self.create, methods=["POST"], status_code=202, response_model=Accepted)
-        router.add_api_route("/runs", self.list_runs, methods=["GET"], response_model=RunPage)
-        router.add_api_route("/runs/{run_id}", self.show, methods=["GET"], response_model=RunView)
-        router.add_api_route("/runs/{run_id}/events", self.events, methods=["GET"], response_model=EventPage)
-        router.add_api_route("/runs/{run_id}/report", self.report, methods=["GET"], response_model=None)
-        router.add_api_route("/runs/{run_id}/approvals", self.approve, methods=["POST"], response_model=RunView)
-        router.add_api_route("/runs/{run_id}/extension", self.extend, methods=["POST"], response_model=RunView)
-        router.add_api_route("/runs/{run_id}/cancel", self.cancel, methods=["POST"], response_model=RunView)
-        self._troubles.add_to(router)
-        self._forking.add_to(router)
-        if self._deliveries:
-            Deliveries(self._deliveries).add_to(router)
-        return router
-
-    async def _number(self, request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
-        try:
-            response = await call(request)
-        except Exception:
-            logger.exception("%s %s failed", request.method, request.url.path, extra={"event": "request.failed"})
-            response = tell(request, problems.internal_error())
-        response.headers.setdefault(SEQUENCE, str(self._coordinator.fold.seq))
-        return response
-
-    async def livez(self) -> PlainTextResponse:
-        """The process runs."""
-        return PlainTextResponse("ok\n")
-
-    async def readyz(self) -> Response:
-        """NATS is reachable and takes writes, and the projection has caught up."""
-        return readiness_response(self.unready())
-
-    def unready(self) -> str | None:
-        """Why this coordinator cannot work; `None` where it can."""
-        return self._trouble() or self._coordinator.trouble
+    def add_to(self, routes: Routes) -> None:
+        """Register the routes."""
+        asks = ("idempotency_key_reused", "no_auto", "not_you", *WRITES)
+        routes.add("POST", "/v1/runs", self.create, "ask", refuses=asks, status=202)
+        routes.add("GET", "/v1/runs", self.list_runs, "read")
+        routes.add("GET", RUN, self.show, "read", refuses=("unknown_run",))
+        routes.add("GET", f"{RUN}/events", self.events, "read", refuses=("unknown_run",), response_model=EventPage)
+        reports = ("unknown_run", "no_report", "report_missing")
+        routes.add("GET", f"{RUN}/report", self.report, "read", refuses=reports)
+        routes.add("POST", f"{RUN}/approvals", self.approve, "decide", refuses=_APPROVES)
+        extends = (*_DECIDES, "not_later", "too_long")
+        routes.add("POST", f"{RUN}/extension", self.extend, "decide", refuses=extends)
+        cancels = ("unknown_run", "decided", "not_yours", "not_you", *WRITES)
+        routes.add("POST", f"{RUN}/cancel", self.cancel, "cancel", refuses=cancels)
 
     async def create(
         self,
@@ -244,7 +175,7 @@ class Api:
         """Decide on a run. With `If-Match` or `digest`, only if that is still the digest of the evidence."""
         digest = if_match.strip().removeprefix("W/").strip('"') if if_match else body.digest
         ruling = _ruling(run_id, body, digest, by=problems.acting_name(who, body.by, "by"))
-        refusal, run = await self._desk.submit(body.decision, ruling, who)
+        refusal, run = await self._approvals.submit(body.decision, ruling, who)
         return self._ruled(run_id, refusal, run, response)
 
     async def extend(self, run_id: RunId, body: NewExtension, who: Caller, response: Response) -> RunView:
@@ -256,14 +187,14 @@ class Api:
             comment=body.comment,
             digest=body.digest,
         )
-        refusal, run = await self._desk.extend(wish, who)
+        refusal, run = await self._approvals.extend(wish, who)
         return self._ruled(run_id, refusal, run, response)
 
     async def cancel(self, run_id: RunId, who: Caller, response: Response, body: NewCancel | None = None) -> RunView:
         """End a run now. Refused if it has ended."""
         body = body or NewCancel()
         by = problems.acting_name(who, body.by, "by")
-        refusal, run = await self._desk.submit("cancel", Ruling(run_id=run_id, by=by, comment=body.comment), who)
+        refusal, run = await self._approvals.submit("cancel", Ruling(run_id=run_id, by=by, comment=body.comment), who)
         return self._ruled(run_id, refusal, run, response)
 
     async def _run(self, run_id: str, since: int) -> Run:
@@ -295,20 +226,11 @@ def _ruling(run_id: str, body: NewApproval, digest: str | None, *, by: str) -> R
         for field, value in for_revisions.items():
             if value:
                 text = f"{field}: it goes with the decision revise, not {body.decision}."
-                raise ProblemError(422, "invalid_field", text, run_id=run_id, field=field)
+                raise ProblemError("invalid_field", text, run_id=run_id, field=field)
         return ruling
     revision = msgspec.convert(msgspec.to_builtins(ruling) | for_revisions, Revision)
     requests.check_revision(revision)
     return revision
-
-
-def routes(app: FastAPI) -> list[tuple[str, str]]:
-    """Every route of the application: its method and path template; of what is mounted GET, and all that is below."""
-    return [
-        (method, f"{route.path or ''}{'/{path:path}' if isinstance(route.original_route, Mount) else ''}")
-        for route in iter_route_contexts(app.routes)
-        for method in route.methods or {"GET"}
-    ]
 
 
 def _request(body: NewRun, run_id: str, *, by: str) -> requests.Request:

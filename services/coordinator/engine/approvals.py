@@ -6,23 +6,20 @@ from typing import Final
 
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.observe import Observe, unobserved
-from shared.contracts import envelope
-from shared.contracts.envelope import Event
-from shared.contracts.facts import RunCompleted
-from shared.contracts.messages import Fill
+from services.coordinator.engine.writer import RunWriter, Taken, Written
 from shared.contracts.requests import Extension, Ruling
-from shared.contracts.subjects import Slot, live_cancelled, parse_slot
+from shared.contracts.subjects import Slot, parse_slot
 from shared.domain.approval import verified_identity, voter_token
 from shared.domain.decisions import Accept, Duplicate, Judgement, Reject, Verb, decide_ruling
-from shared.domain.decoding import decode_fact, decode_message
-from shared.domain.encoding import SOURCE
+from shared.domain.decoding import decode_message
+from shared.domain.encoding import encode_small_fact
 from shared.domain.extension import decide_extension, next_extension_slot
 from shared.domain.roles import Principal, can_cancel_any
 from shared.domain.run import Run, evolve
 from shared.errors import LogFull, Refused, Unavailable
 from shared.runtime import clock
 from shared.runtime.dataref import load_text
-from shared.runtime.log import Filled, Log, Stored
+from shared.runtime.log import Log
 
 _DEADLINE_PASSES_S: Final = 2.0
 _FOLDED_S: Final = 2.0
@@ -47,35 +44,48 @@ class Approvals:
         observe: Observe = unobserved,
     ) -> None:
         self._log = log
+        self._writer = RunWriter(log)
         self._coordinator = coordinator
         self._digest_required = digest_required
         self._rounds = rounds
         self._observe = observe
 
     async def submit(self, verb: Verb, ruling: Ruling, who: Principal) -> tuple[Reject | None, Run | None]:
-        """Take the decision, or say why not. The run is as the stream's leader has it, the decision included."""
+        """Record a decision; why it is refused, or `None`, and the run as the stream's leader has it.
+
+        A decision that lost its slot is refused as the run stands then; one whose bytes were stored by an earlier try
+        has won. Raises `Unavailable` (also `LogFull` and `Diverged`), `Refused`, or `TooLarge`.
+        """
         session = await self._coordinator.session()
         run, judgement = await self._judged(verb, ruling, who)
-        if isinstance(judgement, Reject) and judgement.code == "too_late":
+        if isinstance(judgement, Accept):
+            result = await self._write(judgement, run, session)
+            return self._recorded(result, run) if isinstance(result, Written) else await self._lost(verb, ruling, who)
+        assert isinstance(judgement, Reject)
+        if judgement.code == "too_late":
             await self._expiry(ruling.run_id)
             return await self._lost(verb, ruling, who)
-        if isinstance(judgement, Reject):
-            return judgement, run
-        assert isinstance(judgement, Accept)
-        return await self._fill(verb, ruling, judgement, run, who, session=session)
+        return judgement, run
+
+    def _recorded(self, written: Written, run: Run | None) -> tuple[None, Run]:
+        """The run with its decision; calls the observer."""
+        assert written.fact
+        decided = evolve(run or Run(written.fact.slot.run), written.fact)
+        self._observe(decided, written.fact)
+        return None, decided
 
     async def extend(self, wish: Extension, who: Principal) -> tuple[Reject | None, Run | None]:
-        """Have a hold wait until `wish.deadline`, or say why not. The run is as the stream's leader has it.
+        """Extend a hold to `wish.deadline`; why that is refused, or `None`, and the run as the stream's leader has it.
 
-        Said twice it is done once: the answer is read back, never taken from the write. So it is true whoever was
-        first in the box, and however late the write was stored.
+        The result is read back, never taken from the write. So a repeated extension has no effect, and the result is
+        true whichever extension was first in the slot and however late it was stored. Raises as `submit`.
         """
         session = await self._coordinator.session()
         for _ in range(_TRIES):
             run, judgement = await self._judged_extension(wish, who)
             if not isinstance(judgement, Accept):
                 break
-            await self._extended(judgement, run, session)
+            await self._extend(judgement, run, session)
         else:
             raise Unavailable(_NOT_KNOWN)
         if isinstance(judgement, Reject) and judgement.code == "too_late":
@@ -84,17 +94,15 @@ class Approvals:
         return judgement if isinstance(judgement, Reject) else None, run
 
     async def _judged_extension(self, wish: Extension, who: Principal) -> tuple[Run | None, Judgement]:
+        """The run as it is recorded, and what follows from the extension at the log's time."""
         run, end = await asyncio.gather(self._as_recorded(wish.run_id, who), self._log.end())
         return run, decide_extension(wish, run, at=end.time, auth=who.auth)
 
-    async def _extended(self, take: Accept, run: Run | None, session: int) -> None:
-        """Write it. In the deadline's last moment, wait as well for a leader who has read the log already."""
+    async def _extend(self, accept: Accept, run: Run | None, session: int) -> None:
+        """Write an extension. Just before the deadline, also wait: the leader may have read the end of the log."""
         assert run
         assert run.current.deadline
-        event = Event(take.fact, SOURCE, clock.now(), run.traceparent)
-        filled = await self._written(Fill(take.slot.subject, envelope.encode(take.slot, event)), session)
-        if isinstance(filled, Refused):
-            raise filled
+        await self._write(accept, run, session)
         if run.current.deadline - self._coordinator.now() < timedelta(seconds=_EXPIRES_WITHIN_S):
             await asyncio.sleep(_EXPIRES_WITHIN_S)
 
@@ -104,42 +112,22 @@ class Approvals:
             run_id, 0, lambda known: known.current.decision is not None, within_s=_DEADLINE_PASSES_S
         )
 
-    async def _fill(
-        self, verb: Verb, ruling: Ruling, take: Accept, run: Run | None, who: Principal, *, session: int
-    ) -> tuple[Reject | None, Run | None]:
-        trace = run.traceparent if run else None
-        data = envelope.encode(take.slot, Event(take.fact, SOURCE, clock.now(), trace))
-        filled = await self._written(Fill(take.slot.subject, data), session)
-        if isinstance(filled, Refused):
-            raise filled
-        seq = filled.seq if isinstance(filled, Stored) else await self._seq_of(take.slot, data)
-        if seq is None:
-            return await self._lost(verb, ruling, who)
-        if isinstance(take.fact, RunCompleted):
-            await self._log.hint(live_cancelled(ruling.run_id), b"")
-        it = decode_fact(take.slot, data, seq=seq, stored_at=clock.now())
-        decided = evolve(run or Run(ruling.run_id), it)
-        self._observe(decided, it)
-        return None, decided
+    async def _write(self, accept: Accept, run: Run | None, session: int) -> Written | Taken:
+        """Write an accepted fact within 5 s, in the session in which it was decided: in another the log may be another.
 
-    async def _seq_of(self, slot: Slot, data: bytes) -> int | None:
-        """Where these very bytes stand: an earlier try of the same write filled the box, and its answer was lost."""
-        stored = (await self._log.last([slot.subject], leader=True)).get(slot.subject)
-        return stored.seq if stored and stored.data == data else None
-
-    async def _written(self, fill: Fill, session: int) -> Filled:
-        """What becomes of it, if that turns out while somebody still waits for the answer.
-
-        It is written in the session in which it was judged, or not at all: in another the log may be another.
+        Raises `LogFull` if NATS has no room, `Unavailable` without an answer in time, `Refused`, or `TooLarge`.
         """
         if trouble := self._log.trouble:
             raise LogFull(trouble)
+        write = encode_small_fact(accept.slot, accept.fact, run.traceparent if run else None, time=clock.now())
         try:
             async with asyncio.timeout(_ANSWER_WITHIN_S):
-                [filled] = await self._log.fill([fill], session=session)
+                result = await self._writer.write(write, session=session, now=clock.now())
         except TimeoutError as error:
             raise LogFull(self._log.trouble) if self._log.trouble else Unavailable(_NOT_KNOWN) from error
-        return filled
+        if isinstance(result, Refused):
+            raise result
+        return result
 
     async def _judged(self, verb: Verb, ruling: Ruling, who: Principal) -> tuple[Run | None, Judgement]:
         """The run as it is recorded, and what follows for it now: by the log's clock, whatever this machine's says."""

@@ -54,8 +54,8 @@ class Fold:
         self._refusals: list[FailureRecord] = []
         self.seq = 0
         self.time = datetime.fromtimestamp(0, UTC)
-        self.next_wake: float | None = None
-        """The earliest moment to look again at a run that is not saved yet."""
+        self._saved_wake: float | None = None
+        self._unsaved_wake: float | None = None
         self.touched: dict[str, None] = {}
         """Runs to look at, in the order in which they changed."""
         self.owed = 0
@@ -88,6 +88,7 @@ class Fold:
         self.seq = self._saved_seq = checkpoint.seq
         self._sha256, self._stored, self._end = checkpoint.sha256, checkpoint.time, checkpoint.last
         self.owed, self.used = checkpoint.owed, checkpoint.used
+        self._saved_wake = self._projection.next_wake()
         self.inbox.truncated(self.used)
         self.inbox.restore()
 
@@ -182,7 +183,23 @@ class Fold:
         """Nothing is owed to `run` before `wake_at`."""
         wake = self._wakes[run] = wake_at.timestamp() if wake_at else None
         if wake is not None:
-            self.next_wake = min(self.next_wake or wake, wake)
+            self._unsaved_wake = min(self._unsaved_wake or wake, wake)
+
+    @property
+    def next_wake(self) -> float | None:
+        """Earliest moment to look at any run again, saved or not, in seconds since 1970; `None` for never."""
+        return min((wake for wake in (self._saved_wake, self._unsaved_wake) if wake is not None), default=None)
+
+    def touch_due(self, until: datetime, *, limit: int) -> None:
+        """Touch at most `limit` runs whose moment to look again is not after `until`, the longest due first.
+
+        Saves before. `next_wake` counts touched runs no more, unless there may be others that are due.
+        """
+        if self.unsaved:
+            self.save()
+        due = self._projection.due(until, limit=limit)
+        self.touched.update(dict.fromkeys(due))
+        self._saved_wake = self._projection.next_wake(after=None if len(due) == limit else until)
 
     @property
     def unsaved(self) -> bool:
@@ -201,7 +218,7 @@ class Fold:
         self._saved_seq = self.seq
         self._new.clear()
         self._wakes.clear()
-        self.next_wake = None
+        self._saved_wake, self._unsaved_wake = self._projection.next_wake(), None
         self.inbox.refill()
         while len(self._runs) > _CACHED_RUNS:
             self._runs.popitem(last=False)

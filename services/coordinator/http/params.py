@@ -31,5 +31,5 @@ def checked_statuses(statuses: Sequence[str] | None) -> Sequence[str]:
     for name in statuses or ():
         if name not in STATUSES:
             known = ", ".join(STATUSES)
-            raise ProblemError(422, "invalid_field", f"status: {name} is none of {known}.", field="status")
+            raise ProblemError("invalid_field", f"status: {name} is none of {known}.", field="status")
     return statuses or ()

@@ -29,7 +29,7 @@ async def report_of(run: Run, evidence: Evidence) -> Written:
     fact, ended = written(run), run.completed.fact if run.completed else None
     if fact is None or ended is None:
         text = f"Run {run.id} has no report: {ended.reason if ended else run.status}"
-        raise ProblemError(409, "no_report", text, run_id=run.id, state=run.status)
+        raise ProblemError("no_report", text, run_id=run.id, state=run.status)
     return Written(run.id, fact.digest, fact.report, ended.report or await _kept(ended, evidence))
 
 
@@ -38,5 +38,5 @@ async def _kept(ended: RunCompleted, evidence: Evidence) -> str:
     kept = await evidence.get(ended.report_sha256) if ended.report_sha256 else None
     if kept is None:
         text = f"The report is the text {ended.report_sha256}, which EVIDENCE does not have undamaged."
-        raise ProblemError(500, "report_missing", text, run_id=ended.run_id)
+        raise ProblemError("report_missing", text, run_id=ended.run_id)
     return kept

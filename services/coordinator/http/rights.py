@@ -1,7 +1,7 @@
-"""Roles, and the one table that says what each route needs. Pure.
+"""Rights of the routes: which right a request needs, by its method and path. Pure.
 
-A role may do all that those below it may. A requester cancels only what is their own; an approver anything. Whoever
-adds a route adds its row here: the coordinator does not start while one is missing.
+A role may do all that those below it may. A requester cancels only their own runs; an approver any run. Each route
+states its right where it is declared (`http/routes.py`); an application with a route that has none does not start.
 """
 
 import re
@@ -15,73 +15,52 @@ from shared.domain.roles import ACTIONS
 
 ANYONE: Final[Literal["anyone"]] = "anyone"
 SOMEONE: Final[Literal["someone"]] = "someone"
-Need = Action | Literal["anyone", "someone"]
-"""What a route takes: an action; a caller who is known, whatever they may (`someone`); or nothing (`anyone`)."""
+Right = Action | Literal["anyone", "someone"]
+"""What a route needs: the right to an action, any valid key (`someone`), or nothing (`anyone`)."""
 
-ROUTES: Final[Mapping[tuple[str, str], Need]] = {
-    ("GET", "/livez"): ANYONE,
-    ("GET", "/readyz"): ANYONE,
-    ("GET", "/metrics"): "read",
-    ("GET", "/sign-in"): ANYONE,
-    ("POST", "/sign-in"): ANYONE,
-    ("POST", "/sign-out"): SOMEONE,
-    ("POST", "/v1/sign-in-links"): SOMEONE,
-    ("GET", "/openapi.json"): "read",
-    ("GET", "/v1/runs"): "read",
-    ("POST", "/v1/runs"): "ask",
-    ("GET", "/v1/runs/{run_id}"): "read",
-    ("GET", "/v1/runs/{run_id}/events"): "read",
-    ("GET", "/v1/runs/{run_id}/report"): "read",
-    ("POST", "/v1/runs/{run_id}/approvals"): "decide",
-    ("POST", "/v1/runs/{run_id}/extension"): "decide",
-    ("POST", "/v1/runs/{run_id}/cancel"): "cancel",
-    ("GET", "/v1/runs/{run_id}/why"): "read",
-    ("GET", "/v1/failures"): "read",
-    ("POST", "/v1/runs/{run_id}/fork"): "operate",
-    ("POST", "/v1/forks"): "operate",
-    ("GET", "/v1/deliveries"): "read",
-    ("POST", "/v1/deliveries/{delivery_id}/resend"): "operate",
-    ("GET", "/"): "read",
-    ("GET", "/inbox/rows"): "read",
-    ("GET", "/inbox/live"): "read",
-    ("POST", "/ask"): "ask",
-    ("POST", "/decide"): "decide",
-    ("GET", "/runs/{run_id}"): "read",
-    ("GET", "/runs/{run_id}/live"): "read",
-    ("GET", "/runs/{run_id}/evidence/{sha256}"): "read",
-    ("GET", "/runs/{run_id}/report.{form}"): "read",
-    ("POST", "/runs/{run_id}/decide"): "decide",
-    ("POST", "/runs/{run_id}/cancel"): "cancel",
-    ("POST", "/runs/{run_id}/fork"): "operate",
-    ("GET", "/static/{path:path}"): ANYONE,
-}
-_STRICTNESS: Final[tuple[Need, ...]] = (ANYONE, SOMEONE, *ACTIONS)
 PROBES: Final = ("/livez", "/readyz")
-
-_PATTERNS: Final[list[tuple[str, re.Pattern[str], Need]]] = [
-    (method, compile_path(path)[0], right) for (method, path), right in ROUTES.items()
-]
+_STRICTNESS: Final[tuple[Right, ...]] = (ANYONE, SOMEONE, *ACTIONS)
 
 
-class Unlisted(Exception):
-    """A route that is not in the table; nobody knows who may use it."""
+class UndeclaredRoute(Exception):
+    """An application has a route without a right."""
 
 
-def required_right(method: str, path: str) -> Need:
-    """What this request takes: of all rows that fit the most, and a caller who is known where none does."""
-    method = "GET" if method == "HEAD" else method
-    needs = [right for of, pattern, right in _PATTERNS if of == method and pattern.match(path)]
-    return _STRICTNESS[max(map(_STRICTNESS.index, needs), default=_STRICTNESS.index(SOMEONE))]
+class Rights:
+    """The right of each declared route, by method and path template."""
 
+    def __init__(self) -> None:
+        self._table: dict[tuple[str, str], Right] = {}
+        self._patterns: list[tuple[str, re.Pattern[str], Right]] = []
 
-def allowed_methods(path: str) -> list[str]:
-    """The methods that a path takes."""
-    return sorted({method for method, pattern, _ in _PATTERNS if pattern.match(path)})
+    @property
+    def table(self) -> Mapping[tuple[str, str], Right]:
+        """The right of each route, in the order of declaration."""
+        return self._table
 
+    def declare(self, method: str, path: str, right: Right) -> None:
+        """Give the route of this method and path template a right."""
+        self._table[method, path] = right
+        self._patterns.append((method, compile_path(path)[0], right))
 
-def check(routes: Iterable[tuple[str, str]]) -> None:
-    """Raise `Unlisted` for any route, a method and a path template, that is not in the table."""
-    missing = sorted({(method, path) for method, path in routes if method != "HEAD"} - set(ROUTES))
-    if missing:
-        named = ", ".join(f"{method} {path}" for method, path in missing)
-        raise Unlisted(f"Nothing says who may use {named}: add it to ROUTES in services/coordinator/http/rights.py.")
+    def required(self, method: str, path: str) -> Right:
+        """Return the right that a request needs: the strictest of all routes that match, `someone` if none does.
+
+        HEAD needs the right of GET.
+        """
+        method = "GET" if method == "HEAD" else method
+        rights: list[Right] = [right for of, pattern, right in self._patterns if of == method and pattern.match(path)]
+        return max(rights, key=_STRICTNESS.index) if rights else SOMEONE
+
+    def allowed_methods(self, path: str) -> list[str]:
+        """Methods of the routes that match a path, sorted."""
+        return sorted({method for method, pattern, _ in self._patterns if pattern.match(path)})
+
+    def check(self, routes: Iterable[tuple[str, str]]) -> None:
+        """Raise `UndeclaredRoute` if any of the routes (method and path template) has no right. HEAD is not checked."""
+        missing = sorted({(method, path) for method, path in routes if method != "HEAD"} - set(self._table))
+        if missing:
+            named = ", ".join(f"{method} {path}" for method, path in missing)
+            raise UndeclaredRoute(
+                f"No right is declared for {named}: register it with services.coordinator.http.Routes."
+            )

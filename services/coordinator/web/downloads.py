@@ -4,13 +4,13 @@ from datetime import datetime
 from typing import Any, Final, Literal, cast
 
 import msgspec
-from fastapi import APIRouter
 from fastapi.responses import Response
 
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.http.params import RunId
 from services.coordinator.http.problems import unknown_run
 from services.coordinator.http.reports import Written, report_of
+from services.coordinator.http.routes import Routes
 from services.coordinator.web import render, wording
 from services.coordinator.web.pdf import pdf
 from services.coordinator.web.presenters import of_report
@@ -35,9 +35,9 @@ class Downloads:
         self._coordinator = coordinator
         self._evidence = evidence
 
-    def add_to(self, router: APIRouter) -> None:
-        """Serve it."""
-        router.add_api_route("/runs/{run_id}/report.{form}", self.report, methods=["GET"])
+    def add_to(self, routes: Routes) -> None:
+        """Register the route."""
+        routes.add("GET", "/runs/{run_id}/report.{form}", self.report, "read")
 
     async def report(self, run_id: RunId, form: Form) -> Response:
         """The report of a run, as a file of this form."""

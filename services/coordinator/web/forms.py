@@ -85,7 +85,7 @@ def new_extension(form: Form) -> NewExtension:
         deadline = datetime.fromisoformat(form.text("deadline")) + more
     except (ValueError, OverflowError) as error:
         text = "deadline: the form does not say until when the run waits."
-        raise ProblemError(422, "invalid_field", text, field="deadline") from error
+        raise ProblemError("invalid_field", text, field="deadline") from error
     return _checked(NewExtension, deadline=deadline, comment=form.text("comment"), digest=digest)
 
 
@@ -106,7 +106,7 @@ def key_of(form: Form) -> str | None:
 def _digest(digest: str) -> str:
     if not digest:
         text = "Nothing was decided: the decision did not say which evidence it is on."
-        raise ProblemError(428, "digest_required", text, field="digest")
+        raise ProblemError("digest_required", text, field="digest")
     return digest
 
 

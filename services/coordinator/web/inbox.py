@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Annotated, Any, Final, Protocol
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 
 from services.coordinator.access.middleware import Caller
@@ -13,6 +13,7 @@ from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.summary import Show
 from services.coordinator.http.params import WAIT_S, Code, Cursor, Text
 from services.coordinator.http.problems import REFUSALS, ProblemError, problem_of, unknown_run
+from services.coordinator.http.routes import Routes
 from services.coordinator.web import forms, wording
 from services.coordinator.web.forms import Form
 from services.coordinator.web.hub import Hub
@@ -85,7 +86,7 @@ class Asks(Protocol):
         ...
 
 
-class Inbox:
+class InboxPages:
     """The routes."""
 
     def __init__(self, coordinator: Coordinator, shell: Shell, hub: Hub, lists: Lists, api: Asks) -> None:
@@ -95,13 +96,13 @@ class Inbox:
         self._lists = lists
         self._api = api
 
-    def add_to(self, router: APIRouter) -> None:
-        """Serve these routes."""
-        router.add_api_route("/", self.page, methods=["GET"])
-        router.add_api_route("/inbox/rows", self.rows, methods=["GET"])
-        router.add_api_route("/inbox/live", self.live, methods=["GET"])
-        router.add_api_route("/ask", self.ask, methods=["POST"])
-        router.add_api_route("/decide", self.decide, methods=["POST"])
+    def add_to(self, routes: Routes) -> None:
+        """Register the routes."""
+        routes.add("GET", "/", self.page, "read")
+        routes.add("GET", "/inbox/rows", self.rows, "read")
+        routes.add("GET", "/inbox/live", self.live, "read")
+        routes.add("POST", "/ask", self.ask, "ask")
+        routes.add("POST", "/decide", self.decide, "decide")
 
     async def page(
         self,
@@ -146,7 +147,7 @@ class Inbox:
         picked = [value.partition(" ") for value in form.all("run")]
         if not 0 < len(picked) <= _AT_ONCE:
             text = f"Pick runs to decide on, {_AT_ONCE} at most." if picked else "No run was picked."
-            raise ProblemError(422, "invalid_field", text, field="run")
+            raise ProblemError("invalid_field", text, field="run")
         ruled = await asyncio.gather(*(self._rule(run_id, digest, form, who) for run_id, _, digest in picked))
         refused = tuple(said for said in ruled if said)
         seq = self._coordinator.fold.seq

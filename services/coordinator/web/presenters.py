@@ -15,9 +15,8 @@ from services.coordinator.web.wording import money
 from shared.api.schemas import FindingView, PassageView, SourceView
 from shared.contracts.evidence import Report, Usage
 from shared.contracts.markdown import byline
-from shared.domain.approval import ApprovalRules, approval_objection
+from shared.domain.approval import ApprovalRules, approval_objection, describe_deciders
 from shared.domain.budget import cost_limit, over_budget
-from shared.domain.deciders import describe_deciders
 from shared.domain.owed import decided_findings
 from shared.domain.roles import Principal
 from shared.domain.run import Run

@@ -2,13 +2,14 @@
 
 from typing import Annotated, Final, Protocol
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 
 from services.coordinator.access.middleware import Caller
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.http.params import WAIT_S, RunId
 from services.coordinator.http.problems import REFUSALS, ProblemError, problem_of, unknown_run
+from services.coordinator.http.routes import Routes
 from services.coordinator.web import forms
 from services.coordinator.web.forms import Form
 from services.coordinator.web.hub import Hub
@@ -64,7 +65,7 @@ class Forks(Protocol):
         ...
 
 
-class Runs:
+class RunPages:
     """The routes."""
 
     def __init__(
@@ -75,8 +76,6 @@ class Runs:
         hub: Hub,
         api: Acts,
         forking: Forks,
-        *,
-        rounds: int,
     ) -> None:
         self._coordinator = coordinator
         self._evidence = evidence
@@ -84,16 +83,15 @@ class Runs:
         self._hub = hub
         self._api = api
         self._forking = forking
-        self._rounds = rounds
 
-    def add_to(self, router: APIRouter) -> None:
-        """Serve these routes."""
-        router.add_api_route("/runs/{run_id}", self.page, methods=["GET"])
-        router.add_api_route("/runs/{run_id}/live", self.live, methods=["GET"])
-        router.add_api_route("/runs/{run_id}/evidence/{sha256}", self.passage, methods=["GET"])
-        router.add_api_route("/runs/{run_id}/decide", self.decide, methods=["POST"])
-        router.add_api_route("/runs/{run_id}/cancel", self.cancel, methods=["POST"])
-        router.add_api_route("/runs/{run_id}/fork", self.fork, methods=["POST"])
+    def add_to(self, routes: Routes) -> None:
+        """Register the routes."""
+        routes.add("GET", "/runs/{run_id}", self.page, "read")
+        routes.add("GET", "/runs/{run_id}/live", self.live, "read")
+        routes.add("GET", "/runs/{run_id}/evidence/{sha256}", self.passage, "read")
+        routes.add("POST", "/runs/{run_id}/decide", self.decide, "decide")
+        routes.add("POST", "/runs/{run_id}/cancel", self.cancel, "cancel")
+        routes.add("POST", "/runs/{run_id}/fork", self.fork, "operate")
 
     async def page(self, request: Request, run_id: RunId, at: Seen = 0, done: Done = "") -> HTMLResponse:
         """The run. `at`: not without what the log has up to there."""
@@ -118,7 +116,7 @@ class Runs:
         text = await self._evidence.get(sha256)
         if text is None:
             detail = f"The text {sha256} is not in EVIDENCE, or damaged there."
-            raise ProblemError(404, "text_missing", detail, run_id=run_id)
+            raise ProblemError("text_missing", detail, run_id=run_id)
         where = f"/runs/{run_id}/evidence/{sha256}" if start is not None else ""
         return self._shell.html(
             request, "passage.html", run_id=run_id, source=source, whole=where, excerpt=excerpt(text, start, length)
@@ -192,7 +190,7 @@ class Runs:
         now, rules = self._coordinator.now(), self._coordinator.rules
         is_same = typed is not None and _is_on(run, typed.text("digest"))
         kept = frozenset(typed.all("keep")) if typed and is_same else None
-        context = shown(run, now, who, rules, rounds=self._rounds, kept=kept)
+        context = shown(run, now, who, rules, rounds=self._coordinator.defaults.rounds, kept=kept)
         return self._shell.html(request, "run.html", status=status, notice=notice, typed=typed, **context)
 
 
@@ -202,7 +200,7 @@ def _source(run: Run, sha256: str) -> Source:
         for source in finding.sources:
             if source.sha256 == sha256:
                 return source
-    raise ProblemError(404, "unknown_source", f"{sha256} is no source of run {run.id}.", run_id=run.id)
+    raise ProblemError("not_found", f"{sha256} is no source of run {run.id}.", run_id=run.id)
 
 
 def _is_on(run: Run, digest: str) -> bool:

@@ -91,7 +91,7 @@ class Shell:
         return HTMLResponse(html, status)
 
 
-def tell(http: HTTPConnection, error: ProblemError) -> Response:
+def respond(http: HTTPConnection, error: ProblemError) -> Response:
     """The problem: a page for whoever wants to read one, else problem details."""
     if not problems.wants_page(http):
         return problems.problem_response(error)

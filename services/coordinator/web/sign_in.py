@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from services.coordinator.access.access import Access
@@ -10,6 +10,8 @@ from services.coordinator.access.middleware import Caller, body_of, cookie_name,
 from services.coordinator.access.same_origin import name_of
 from services.coordinator.access.sessions import LIFE
 from services.coordinator.http.problems import ProblemError
+from services.coordinator.http.rights import ANYONE, SOMEONE
+from services.coordinator.http.routes import Routes
 from services.coordinator.web import render
 from shared.api.local_token import LOOPBACK_NAMES
 from shared.api.schemas import Link, NewLink
@@ -21,20 +23,18 @@ _SENT_ALONG: Final = "lax"
 """A link in a chat opens its page; what changes anything takes the session's token, which no other site knows."""
 
 
-class SignIn:
+class SignInPages:
     """The routes."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
 
-    def router(self) -> APIRouter:
-        """What to include in the application."""
-        router = APIRouter()
-        router.add_api_route("/sign-in", self.page, methods=["GET"], include_in_schema=False)
-        router.add_api_route("/sign-in", self.sign_in, methods=["POST"], include_in_schema=False)
-        router.add_api_route("/sign-out", self.sign_out, methods=["POST"], include_in_schema=False)
-        router.add_api_route("/v1/sign-in-links", self.link, methods=["POST"], response_model=Link, status_code=201)
-        return router
+    def add_to(self, routes: Routes) -> None:
+        """Register the routes."""
+        routes.add("GET", "/sign-in", self.page, ANYONE)
+        routes.add("POST", "/sign-in", self.sign_in, ANYONE)
+        routes.add("POST", "/sign-out", self.sign_out, SOMEONE)
+        routes.add("POST", "/v1/sign-in-links", self.link, SOMEONE, status=201)
 
     async def page(
         self,

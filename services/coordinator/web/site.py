@@ -7,41 +7,41 @@ import mimetypes
 from datetime import timedelta
 from typing import Final
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import Response
 
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.http.problems import ProblemError
+from services.coordinator.http.rights import ANYONE
+from services.coordinator.http.routes import Routes
 from services.coordinator.web.downloads import Downloads
 from services.coordinator.web.hub import Hub
-from services.coordinator.web.inbox import Inbox
+from services.coordinator.web.inbox import InboxPages
 from services.coordinator.web.lists import Lists
 from services.coordinator.web.render import FILES, VERSION
-from services.coordinator.web.runs import Acts, Forks, Runs
+from services.coordinator.web.runs import Acts, Forks, RunPages
 from services.coordinator.web.shell import Shell
 from shared.runtime.log import Log
 
 _FOR_EVER: Final = "public, max-age=31536000, immutable"
 
 
-def site(
-    coordinator: Coordinator, log: Log, api: Acts, forking: Forks, *, late_after: timedelta, rounds: int
-) -> APIRouter:
-    """What to include in the application."""
-    router = APIRouter(include_in_schema=False, default_response_class=Response)
+def add_site(
+    routes: Routes, coordinator: Coordinator, log: Log, api: Acts, forking: Forks, *, late_after: timedelta
+) -> None:
+    """Register the routes of all pages and of the files beside them."""
     shell, hub = Shell(coordinator), Hub(coordinator.fold, log)
-    Inbox(coordinator, shell, hub, Lists(coordinator, late_after), api).add_to(router)
-    Runs(coordinator, log, shell, hub, api, forking, rounds=rounds).add_to(router)
-    Downloads(coordinator, log).add_to(router)
-    router.add_api_route("/static/{path:path}", static, methods=["GET"])
-    return router
+    InboxPages(coordinator, shell, hub, Lists(coordinator, late_after), api).add_to(routes)
+    RunPages(coordinator, log, shell, hub, api, forking).add_to(routes)
+    Downloads(coordinator, log).add_to(routes)
+    routes.add("GET", "/static/{path:path}", static, ANYONE)
 
 
 async def static(request: Request, path: str) -> Response:
     """A file beside the pages. Under a name of another release it is served too, and not kept."""
     version, _, name = path.partition("/")
     if name not in FILES:
-        raise ProblemError(404, "not_found", f"There is no {request.url.path}.")
+        raise ProblemError("not_found", f"There is no {request.url.path}.")
     kept = {"Cache-Control": _FOR_EVER if version == VERSION else "no-cache"}
     kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
     return Response(FILES[name], media_type=kind, headers=kept)

@@ -18,10 +18,8 @@ from shared.contracts.facts import (
     SynthesisFailed,
     SynthesisWritten,
 )
-from shared.contracts.subjects import Step
-from shared.domain.owed import attempt_of
-from shared.domain.run import Entry, Round, Run
-from shared.domain.steps import open_steps
+from shared.domain.run import Round, Run
+from shared.domain.steps import StepState, open_steps, round_steps
 
 _WAIT_SHARE: Final = 0.14
 """What a wait for a person takes of the width, however long it was: else nothing else could be seen beside it."""
@@ -93,10 +91,12 @@ def bars(drawn: Sequence[Line], run: Run, now: datetime) -> dict[str, list[Bar]]
 
 
 def _lines_of(run: Run, number: int) -> Iterator[Line]:
+    """Lines of one round: the steps of it that have begun, and its hold before the report."""
     round_ = run.in_round(number)
-    yield from _line(run, Step(run.id, "plan", number), "Plan", round_.plan)
-    for index, query in enumerate(run.queries(number)):
-        yield from _line(run, Step(run.id, "fetch", number, index), query, round_.fetches.get(index))
+    plan, *fetches, report = round_steps(run, number)
+    yield from _line(run, plan, "Plan")
+    for state, query in zip(fetches, run.queries(number), strict=True):
+        yield from _line(run, state, query)
     if round_.hold:
         ended = round_.decision or run.completed
         yield Line(
@@ -108,63 +108,44 @@ def _lines_of(run: Run, number: int) -> Iterator[Line]:
             text=f"Round {number}" if run.round > 1 else "",
             brought=_decided(round_),
         )
-    yield from _line(run, Step(run.id, "synthesize", number), "Report", round_.synthesis)
+    yield from _line(run, report, "Report")
 
 
 _Outcome = PlanMade | PlanFailed | FetchFound | FetchFailed | SynthesisWritten | SynthesisFailed
 
 
-def _line(
-    run: Run,
-    step: Step,
-    name: str,
-    outcome: Entry[PlanMade | PlanFailed]
-    | Entry[FetchFound | FetchFailed]
-    | Entry[SynthesisWritten | SynthesisFailed]
-    | None,
-) -> Iterator[Line]:
-    """The line of a step, where it has begun."""
-    round_ = run.in_round(step.round)
-    attempts = tuple(_attempts(round_, step, outcome))
-    if not attempts and outcome is None:
-        return
-    fact = outcome.fact if outcome else None
-    error = fact.error if isinstance(fact, PlanFailed | FetchFailed | SynthesisFailed) else None
-    waits = bool(attempts) and attempts[-1].error is not None and outcome is None
+def _line(run: Run, step: StepState, name: str) -> Iterator[Line]:
+    """The line of a step, or none if it has not begun. The next attempt is shown while the step is open."""
+    attempts, outcome = tuple(_attempts(step)), step.outcome
     first = attempts[0].issued if attempts else outcome.at if outcome else None
-    assert first
+    if first is None:
+        return
+    last = step.last_failure if step.state == "waits" else None
+    is_open = any(each.step == step.step for each in open_steps(run))
     yield Line(
-        key=step.outcome.path,
+        key=step.step.outcome.path,
         name=name,
-        state="failed" if error else "done" if outcome else "waits" if waits else "works",
+        state=step.state,
         begins=first,
         ends=outcome.at if outcome else None,
         attempts=attempts,
-        brought=_brought(fact),
-        error=error or (attempts[-1].error if waits else None),
-        next_try=attempt_of(round_, step).due if waits and step in open_steps(run) else None,
+        brought=_brought(outcome.fact if outcome else None),
+        error=step.error or (last.fact.error if last else None),
+        next_try=step.due if last and is_open else None,
     )
 
 
-def _attempts(
-    round_: Round,
-    step: Step,
-    outcome: Entry[PlanMade | PlanFailed]
-    | Entry[FetchFound | FetchFailed]
-    | Entry[SynthesisWritten | SynthesisFailed]
-    | None,
-) -> Iterator[Attempt]:
-    number = 1
-    while issued := round_.issued.get(step.task(number).path):
-        failed = round_.attempts.get(step.task(number).path)
-        if failed:
+def _attempts(step: StepState) -> Iterator[Attempt]:
+    """The issued attempts of a step, in order; the current one ends with the step's outcome."""
+    for attempt in step.attempts:
+        issued, failed, number = attempt.issued, attempt.failed, attempt.slot.attempt
+        if issued and failed:
             worked = timedelta(seconds=failed.fact.duration_s)
             yield Attempt(number, issued.at, max(failed.at, issued.at), worked, failed.fact.error)
-        else:
-            ended = max(outcome.at, issued.at) if outcome else None
-            seconds = outcome.fact.duration_s if outcome else None
+        elif issued:
+            ended = max(step.outcome.at, issued.at) if step.outcome else None
+            seconds = step.outcome.fact.duration_s if step.outcome else None
             yield Attempt(number, issued.at, ended, None if seconds is None else timedelta(seconds=seconds))
-        number += 1
 
 
 def _brought(fact: _Outcome | None) -> str:

@@ -15,6 +15,7 @@ _UNSEEN: Final = invisible(INVISIBLE, keep="\t\n" + JOINERS + SELECTORS)
 """Joiners and selectors depend on what stands before them: `findings.invisible` judges them."""
 _BLANK_LINES: Final = re.compile(r"\n(?:[ \t]*\n)+")
 _BROKEN_WORD: Final = re.compile(r"(?<=[a-z])-\n(?!and\b|or\b|to\b)(?=[a-z])")
+_ROW: Final = re.compile(r"[-*|] ?|\d+\. ")
 _BLANKS: Final = re.compile(r" {2,}")
 _ITEM: Final = re.compile(
     r"(?:[-*+•o]|\(?\d{1,3}[.)]|\(?[a-z]\)|:\w[^:]*:|\*{0,2}[\w.]+(?:\([^)]{0,60}\))? +-[->]?|\*{0,2}\w+:)\s+\S"
@@ -57,6 +58,22 @@ def unwrapped(text: str) -> str:
     For files that promise no structure: verse, logs and addresses keep their lines.
     """
     return "\n\n".join(_joined(block) if _hard_wrapped(block) else block for block in tidy(text).split("\n\n"))
+
+
+def paragraphs(blocks: Iterable[str]) -> str:
+    """Return `blocks` with an empty line between them; items and rows that follow each other stay on adjacent lines."""
+    parts: list[str] = []
+    was_row = False
+    for block in blocks:
+        is_row = _ROW.match(block) is not None
+        parts.append(("\n" if is_row and was_row else "\n\n") + block)
+        was_row = is_row
+    return "".join(parts).strip("\n")
+
+
+def one_line(text: str) -> str:
+    """Return the words of `text` with one blank between them; a word that a line break divided is whole again."""
+    return " ".join(_BROKEN_WORD.sub("-", text).split())
 
 
 def on_prose(change: Callable[[str], str], text: str) -> str:

@@ -6,6 +6,7 @@ from itertools import dropwhile, pairwise
 from typing import Final
 
 from services.fetcher.documents.prose import on_prose, reflowed, tidy
+from shared.text.words import word_set
 
 _ADORNMENT: Final = re.compile(r"([=\-~^\"'`#*+.:_])\1{2,}$")
 _MARKUP: Final = re.compile(r"\s*\.\.(?:\s|$)")
@@ -18,13 +19,9 @@ _CHANGE: Final = {
 }
 
 
-def _listed(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
-_LITERAL_BLOCKS: Final = _listed("code code-block sourcecode doctest testcode parsed-literal prompt")
-_ADMONITIONS: Final = _listed("attention caution danger error hint important note tip warning seealso")
-_UNSEEN: Final = _listed(
+_LITERAL_BLOCKS: Final = word_set("code code-block sourcecode doctest testcode parsed-literal prompt")
+_ADMONITIONS: Final = word_set("attention caution danger error hint important note tip warning seealso")
+_UNSEEN: Final = word_set(
     "image figure toctree contents index highlight include literalinclude meta raw only module currentmodule "
     "automodule autoclass autofunction tabularcolumns sectionauthor moduleauthor testsetup testcleanup math role "
     "default-role replace unicode csv-table list-table table"

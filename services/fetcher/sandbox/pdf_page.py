@@ -13,8 +13,8 @@ import pypdfium2  # pyright: ignore[reportMissingTypeStubs]
 import pypdfium2.raw  # pyright: ignore[reportMissingTypeStubs]
 from msgspec import Struct
 
+from services.fetcher.documents.hidden import told
 from services.fetcher.documents.prose import unwrapped
-from services.fetcher.sandbox.hidden import told
 from services.fetcher.sandbox.protocol import MAX_TEXT, Reading, cut
 
 pdfium: Any = pypdfium2.raw

@@ -1,16 +1,17 @@
 """Reference of the HTTP API, from its OpenAPI description and the table of rights."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from services.coordinator.http.rights import ANYONE, ROUTES, SOMEONE, Need
+from services.coordinator.app import rights_of
+from services.coordinator.http.rights import ANYONE, SOMEONE, Right
 from shared.domain.roles import LEAST
-from tests.contracts.documents import openapi
+from tests.contracts.documents import described
 from tests.docs.reference.page import code, page, table
 from tests.docs.reference.source import line, paragraphs
 
 Json = dict[str, Any]
-_NEEDS: Final[dict[Need, str]] = {
+_NEEDS: Final[dict[Right, str]] = {
     ANYONE: "Needs no key.",
     SOMEONE: "Needs any valid key.",
     **{action: f"Needs the action `{action}`: the role `{role}` or higher." for action, role in LEAST.items()},
@@ -19,7 +20,8 @@ _NEEDS: Final[dict[Need, str]] = {
 
 def document() -> str:
     """The page."""
-    description = openapi()
+    app = described()
+    description, rights = app.openapi(), rights_of(app).table
     operations = list(_operations(description))
     return page(
         "HTTP API",
@@ -29,13 +31,13 @@ def document() -> str:
         " running coordinator serves at `/openapi.json`. [Errors](errors.md) explains the codes. The"
         " [guide](../guides/http.md) has examples.",
         "\n".join(f"- [`{name}`](#{_anchor(name)}): {summary(operation)}" for name, operation in operations),
-        *(_section(name, operation, description["components"]["schemas"]) for name, operation in operations),
+        *(_section(name, operation, rights, description["components"]["schemas"]) for name, operation in operations),
         "## Other routes\n\nThese are not part of the described API: probes, metrics and the web pages.\n\n"
         + table(
             ("Route", "Needs"),
             (
                 (code(f"{method} {path}"), _NEEDS[need].removeprefix("Needs ").rstrip("."))
-                for (method, path), need in ROUTES.items()
+                for (method, path), need in rights.items()
                 if method.lower() not in description["paths"].get(path, {})
             ),
         ),
@@ -57,7 +59,7 @@ def summary(operation: Json) -> str:
     return line(operation.get("description") or operation["summary"])
 
 
-def _section(name: str, operation: Json, schemas: Json) -> str:
+def _section(name: str, operation: Json, rights: Mapping[tuple[str, str], Right], schemas: Json) -> str:
     method, path = name.split(" ")
     parameters = operation.get("parameters", [])
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
@@ -66,7 +68,7 @@ def _section(name: str, operation: Json, schemas: Json) -> str:
         for part in (
             f"## {name}",
             summary(operation),
-            _NEEDS[ROUTES[method, path]],
+            _NEEDS[rights[method, path]],
             table(
                 ("Parameter", "In", "Type", "Description"),
                 (

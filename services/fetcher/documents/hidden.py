@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Final, Protocol
 
+from shared.text.words import word_set
+
 Colour = tuple[int, int, int]
 _WHITE: Final = (255, 255, 255)
 _NEAR: Final = 24
@@ -28,16 +30,12 @@ class Element(Protocol):
     def drop_tree(self) -> None: ...
 
 
-def _listed(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
-_UNSEEN: Final = _listed(
+_UNSEEN: Final = word_set(
     "script style noscript template iframe object embed applet svg canvas audio video annotation annotation-xml link "
     "datalist"
 )
 """Never words to a reader; taken out without a word."""
-_UNSEEN_CLASSES: Final = _listed("sr-only visually-hidden visuallyhidden screen-reader-text screen-reader-only")
+_UNSEEN_CLASSES: Final = word_set("sr-only visually-hidden visuallyhidden screen-reader-text screen-reader-only")
 _NOTHING: Final = re.compile(r"[+-]?0*\.?0*(?:px|em|rem|%|pt|vh|vw)?$")
 _LENGTH: Final = re.compile(r"([+-]?\d*\.?\d+)(px|pt|em|rem|%|vw|vh)?$")
 _FAR: Final[Mapping[str, float]] = {"px": 500, "pt": 400, "em": 30, "rem": 30, "%": 100, "vw": 100, "vh": 100}

@@ -4,13 +4,17 @@ import asyncio
 from pathlib import Path
 from typing import Final
 
+import typer
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from services.cli.render.screen import Screen
+from services.cli.shell import settings
 from services.cli.shell.api import Api
+from services.cli.shell.command import command
 from services.cli.shell.folder import Running
+from services.cli.shell.options import ApiPort, Data, Docs, Nats, NatsPort
 from services.cli.shell.refusal import Refusal
 from services.cli.shell.setup import Setup
 from services.cli.shell.terminal import Terminal, printable, user_name
@@ -23,7 +27,25 @@ from shared.runtime.settings import Settings
 _NAME_WIDTH: Final = 11
 
 
-async def up(setup: Setup, settings: Settings, terminal: Terminal, *, options: str) -> None:
+app = typer.Typer()
+
+
+@command(app.command(), interrupted=0)
+async def up(
+    terminal: Terminal,
+    nats: Nats = None,
+    data: Data = None,
+    docs: Docs = None,
+    api_port: ApiPort = None,
+    port: NatsPort = None,
+) -> None:
+    """Start NATS and the services on loopback, and keep them running until Ctrl-C."""
+    known = settings.read()
+    setup = settings.setup(known, data=data, nats=nats, docs=docs, nats_port=port, api_port=api_port)
+    await _up(setup, known, terminal, options=settings.options(data=data))
+
+
+async def _up(setup: Setup, known: Settings, terminal: Terminal, *, options: str) -> None:
     """Start everything, say where it is, and keep it running until cancelled."""
     ready = False
 
@@ -36,7 +58,7 @@ async def up(setup: Setup, settings: Settings, terminal: Terminal, *, options: s
             with Screen(terminal).busy(lambda: f"Starting, waiting for {supervisor.missing}"):
                 await supervisor.start()
             ready = True
-            terminal.err.print(panel(setup, settings, supervisor.running, options=options))
+            terminal.err.print(panel(setup, known, supervisor.running, options=options))
             terminal.err.print(await _invitation(setup, supervisor.running, options), soft_wrap=True)
             try:
                 await asyncio.Event().wait()
@@ -64,7 +86,7 @@ async def _invitation(setup: Setup, running: Running, options: str) -> Text:
     return Text.assemble("To sign a browser in, once and within ten minutes:\n", (link, "cyan"))
 
 
-def panel(setup: Setup, settings: Settings, running: Running, *, options: str) -> Panel:
+def panel(setup: Setup, known: Settings, running: Running, *, options: str) -> Panel:
     """What runs, where, and what to type next."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
@@ -73,19 +95,19 @@ def panel(setup: Setup, settings: Settings, running: Running, *, options: str) -
     table.add_row("API", running.api)
     table.add_row("NATS", Text.assemble(mask_passwords(running.nats), (elsewhere, "dim")))
     table.add_row("Data", Text.assemble(str(setup.folder.path), (f"  (logs in {setup.folder.logs})", "dim")))
-    table.add_row("Model", model(settings))
-    table.add_row("Docs", docs(setup.docs or settings.docs))
+    table.add_row("Model", model(known))
+    table.add_row("Docs", docs(setup.docs or known.docs))
     table.add_row("")
     table.add_row("Next", Text(f'dossier ask{options} "What do you want to know?"', style="cyan"))
     return Panel(table, title="Dossier is ready", title_align="left", border_style="dim", expand=False, padding=(0, 1))
 
 
-def model(settings: Settings) -> str:
+def model(known: Settings) -> str:
     """Which models answer."""
-    if not settings.openai_key and not settings.openai_base_url:
+    if not known.openai_key and not known.openai_base_url:
         return "offline: reports are extracted verbatim, no key is needed"
-    where = f" at {settings.openai_base_url}" if settings.openai_base_url else ""
-    return f"{settings.planner_model} plans, {settings.writer_model} writes{where}"
+    where = f" at {known.openai_base_url}" if known.openai_base_url else ""
+    return f"{known.planner_model} plans, {known.writer_model} writes{where}"
 
 
 def docs(folder: Path | None) -> str:

@@ -76,7 +76,7 @@ def sentences(passage: str) -> list[Sentence]:
     found: list[Sentence] = []
     for start, end in blocks(passage):
         previous = False
-        for first, last in _split(passage[start:end]):
+        for first, last in split_sentences(passage[start:end]):
             text = passage[start + first : start + last]
             complete = reads_well(text)
             if complete:
@@ -159,8 +159,8 @@ def _lines(text: str) -> Iterator[tuple[int, int]]:
         start += len(line) + 1
 
 
-def _split(block: str) -> Iterator[tuple[int, int]]:
-    """Where each sentence of a block begins and ends."""
+def split_sentences(block: str) -> Iterator[tuple[int, int]]:
+    """Yield start and end of each sentence of a paragraph, in order; the end is exclusive and past its marks."""
     start = 0
     for match in _END.finditer(block):
         if _ABBREVIATION.search(block[start : match.end()]) and match.end() < len(block):
