@@ -26,7 +26,7 @@ _SPECIAL: Final = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _OPENS: Final = tuple("-+#=>")
-"""What begins a list, a heading, a rule or a quotation where a line begins with it, as "1." does."""
+"""First characters that begin a list, a heading, a rule or a quotation at the start of a line, as "1." does."""
 _ORDINAL: Final = re.compile(r"\d{1,9}(?=[.)](?:\s|$))")
 _ADDRESS: Final = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&()*+,;=%\[\]-]+")
 

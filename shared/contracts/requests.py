@@ -47,7 +47,7 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     approval: Approval = "required"
     """`auto` approves the first round without a person."""
     approval_timeout: str | None = None
-    """How long a hold waits, as in `90m`; without it, `DOSSIER_APPROVAL_TIMEOUT`."""
+    """Time that a hold waits, as in `90m`; without it, `DOSSIER_APPROVAL_TIMEOUT`."""
     max_cost_usd: float | None = None
     """US dollars that the run may cost at most; `null` for no limit."""
     tools: tuple[str, ...] = ()
@@ -168,7 +168,7 @@ def _check_question(q: str, field: str) -> None:
 
 
 def _check_fork(fork: Fork) -> None:
-    """Raise `InvalidMessage` for what is wrong with a fork regardless of the run that is forked."""
+    """Raise `InvalidMessage` for faults of a fork that show without the run that is forked."""
     if not is_token(fork.run_id):
         raise _invalid("fork.run_id", f"{fork.run_id[:80]!r} is no run id")
     _check_options(fork, "fork.")

@@ -25,7 +25,7 @@ from shared.models.prices import is_official
 _CONNECT_S: Final = 10.0
 _DONE: Final = "[DONE]"
 OnText = Callable[[str], None]
-"""Told of a reply as it comes, all of it so far each time."""
+"""Called with the whole reply so far, each time that more of it comes."""
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from shared.errors import StepError, Terminal, Throttled, Transient
 from shared.runtime.headers import retry_after_s
 
 DEFAULT_WAIT_S: Final = 5.0
-"""How long a 429 waits that does not say how long."""
+"""Seconds to wait after a 429 without `Retry-After`."""
 
 TOO_LONG: Final = "context_length_exceeded"
 """The code of a prompt that the model has no room for."""
 MAY_BE_TOO_LONG: Final = (TOO_LONG, "too_large", "bad_request")
-"""Codes behind which that may be: some servers say no more than 400 or 413."""
+"""Codes that may stand for a prompt that is too long: some servers answer just 400 or 413."""
 MAY_BE_PAID: Final = ("timeout", "bad_response")
 """Codes of a call that the endpoint may well have performed, and charge for, although no usage came back."""
 

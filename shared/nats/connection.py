@@ -21,13 +21,13 @@ from shared.runtime.identity import NO_IDENTITY, Identity
 logger = logging.getLogger(__name__)
 
 REPLY_TIMEOUT_S: Final = 5.0
-"""How long a healthy server may take to answer; a leader election takes longer and is met by trying again."""
+"""Seconds in which a healthy server answers. A leader election takes longer and is met by retries."""
 
 _SWEEP_S: Final = 0.5
 _RECONNECT_S: Final = 0.2
 _PASSWORD: Final = re.compile(r"(?<=://)[^@/]+(?=@)")
 _NO_VERSION: Final = (0, 0, 0)
-"""What nats-py calls the version of the server that it is between two connections with."""
+"""nats-py's version of the server while it is connected to none."""
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
@@ -61,7 +61,7 @@ class Connection:
         self._reconnected: list[Callable[[], None]] = []
         self._closed = False
         self.reconnects = 0
-        """How often the connection came back."""
+        """Number of reconnections."""
 
     @classmethod
     async def open(

@@ -12,9 +12,10 @@ from shared.errors import LogFull, Unavailable
 logger = logging.getLogger(__name__)
 
 _SILENT_S: Final = 5.0
-"""For how long writes may go wrong for another reason than want of room, an election say, before that is trouble."""
+"""Seconds of failing writes, other than for a lack of room, before they count as trouble; an election takes less."""
 _STALE_S: Final = 10.0
-"""After this long without a further refusal nobody knows whether there is room, and the next write may find out."""
+"""Seconds after the last refusal until trouble expires: it is then unknown if there is room, and the next write finds
+out."""
 _LOOK_AGAIN_S: Final = 1.0
 _HINT: Final = "Where its disk is full, as its own log says then, make room and restart nats-server."
 

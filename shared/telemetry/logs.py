@@ -1,7 +1,7 @@
 """Log lines on standard error: text on a terminal, JSON elsewhere.
 
 Each record has a code, `extra={"event": …}`, and a `run_id` unless it follows from the current work. Of exceptions only
-types, places and Dossier's own texts are logged: other texts may quote what was read, or a secret.
+types, places and Dossier's own texts are logged: texts of others may quote a page or a secret.
 """
 
 import json
@@ -19,7 +19,7 @@ from shared.telemetry.tracing import CURRENT_SCOPE
 
 _TEXT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 _VERBOSE_LOGGERS: Final = ("httpcore2", "httpx2", "mcp", "openai", "urllib3")
-"""They log what they send, and where to: prompts, pages, and URLs that may be secrets."""
+"""Loggers of libraries that log requests: prompts, pages, and URLs that may be secrets."""
 
 
 def configure_logging(service: str, settings: Settings) -> None:

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from services.coordinator.access.access import Access, AccessSettings
 from services.coordinator.app import application
 from shared.runtime.memory import MemoryLog
-from tests.docs.reference import asyncapi
+from tests.contracts import asyncapi
 from tests.dossier import Dossier, coordinating
 from tests.harness.environment import ROOT
 

@@ -11,8 +11,8 @@ from jsonschema import Draft202012Validator
 from shared.contracts.envelope import MAX_BYTES
 from shared.contracts.facts import Fact
 from shared.contracts.subjects import Slot, parse_slot
+from tests.contracts import asyncapi
 from tests.contracts.documents import DOCUMENTS
-from tests.docs.reference import asyncapi
 from tests.harness import node
 
 Json = dict[str, Any]
