@@ -209,5 +209,5 @@ def _repair(text: str, form: type[Reply]) -> Reply | None:
 def _describe_faults(error: ValidationError) -> str:
     """Return the first faults of a reply as one clause, each with its field."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
-    told = [f"{'.'.join(map(str, each['loc'])) or 'the reply'}: {each['msg']}" for each in found]
-    return "; ".join(told[:_MAX_FAULTS_QUOTED])
+    faults = [f"{'.'.join(map(str, each['loc'])) or 'the reply'}: {each['msg']}" for each in found]
+    return "; ".join(faults[:_MAX_FAULTS_QUOTED])

@@ -51,7 +51,7 @@ class Connection:
     def __init__(self, client: Client, servers: Sequence[str]) -> None:
         self._client = client
         self._servers = list(servers)
-        self._said = False
+        self._is_logged = False
         self._hear: Callable[[str], None] | None = None
         self._waiting: dict[str, _Expected] = {}
         self._sweeping: asyncio.Task[None] | None = None
@@ -184,7 +184,7 @@ class Connection:
         """Send a request and return the answer. Raises `Unavailable` if none comes or the subject has no responder."""
         reply = await (await self.ask(subject, data))
         if reply.status == 503:
-            raise Unavailable(f"Nobody answers on {subject}: JetStream or its stream is not there.")
+            raise Unavailable(f"{subject} has no responder: JetStream or its stream is missing.")
         return reply
 
     async def collect(self, subject: str, data: bytes) -> list[Incoming]:
@@ -320,14 +320,14 @@ class Connection:
         """Log an error of nats-py. While first connecting, also call `hear` and warn once; permission errors are logged
         as errors.
         """
-        if not self._prefix and not self._said:
+        if not self._prefix and not self._is_logged:
             logger.warning(
                 "Waiting for NATS at %s: %s",
                 mask_passwords(self._servers),
                 _error_text(error),
                 extra={"event": "nats.awaited"},
             )
-            self._said = True
+            self._is_logged = True
         if not self._prefix and self._hear:
             self._hear(_error_text(error))
         logger.debug("NATS: %s", _error_text(error), extra={"event": "nats.said"})

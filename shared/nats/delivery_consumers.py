@@ -88,7 +88,7 @@ def _naming_operator(consumer: str) -> Generator[None]:
     try:
         yield
     except Unavailable as error:
-        text = f"{error} Where NATS is locked down, the consumer {consumer} is its operator's to make:"
+        text = f"{error} Where NATS is locked down, its operator has to create the consumer {consumer}:"
         raise Unavailable(f"{text} dossier nats consumers --webhooks FILE") from error
 
 

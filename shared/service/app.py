@@ -175,7 +175,7 @@ async def _work(
     if log is None:
         return
     telemetry.metrics.add(LogCollector(log))
-    health.trouble = lambda: "It stops." if stop.is_set() else write_trouble(log)
+    health.trouble = lambda: "The service is stopping." if stop.is_set() else write_trouble(log)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(log.close)
         perform = await compose(settings, log, stack)

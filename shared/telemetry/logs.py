@@ -56,7 +56,7 @@ class JsonFormatter(logging.Formatter):
         """Return the record as JSON without empty fields."""
         within = CURRENT_SCOPE.get()
         trace = traces.parse_traceparent(within.traceparent) if within else None
-        said = {
+        fields = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "service": self._service,
@@ -67,7 +67,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "error": "\n".join(_exception_lines(record)),
         }
-        return json.dumps({name: value for name, value in said.items() if value}, ensure_ascii=False)
+        return json.dumps({name: value for name, value in fields.items() if value}, ensure_ascii=False)
 
 
 def _exception_lines(record: logging.LogRecord) -> Iterator[str]:
