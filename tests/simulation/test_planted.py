@@ -139,7 +139,7 @@ def never_read_whether_it_is_done(patch: pytest.MonkeyPatch) -> None:
     async def unread(self: Worker, jobs: Sequence[Job]) -> set[str]:
         return set()
 
-    patch.setattr(TaskIntake, "_answered", unread)
+    patch.setattr(TaskIntake, "_filled_results", unread)
 
 
 def take_a_young_first_delivery_for_fresh(patch: pytest.MonkeyPatch) -> None:
