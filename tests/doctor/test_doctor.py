@@ -152,7 +152,7 @@ def speaking(info: dict[str, Any]) -> Iterator[str]:
 def test_a_server_that_is_too_old_or_takes_too_small_messages_is_a_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("shared.nats.connection.REPLY_WITHIN_S", 0.2)
+    monkeypatch.setattr("shared.nats.connection.REPLY_TIMEOUT_S", 0.2)
     with speaking({"version": "2.10.29", "max_payload": 65_536, "headers": True, "server_id": "S"}) as url:
         found = examined(target(url, tmp_path))
     assert found["server version"].state == "fault"
