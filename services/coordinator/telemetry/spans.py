@@ -17,7 +17,7 @@ from shared.contracts.facts import (
 from shared.contracts.subjects import ASKED, COMPLETED, REQUESTED, Slot, Step
 from shared.domain.run import Recorded, Run
 from shared.telemetry import genai
-from shared.telemetry.attempts import messaging
+from shared.telemetry.attempts import messaging_attributes
 from shared.telemetry.tracing import Attribute, Span
 
 DECIDED: Final[dict[type, str]] = {
@@ -39,7 +39,7 @@ def spans(run: Run, it: Recorded, now: datetime) -> Iterator[Span]:
         case TaskIssued():
             assert it.slot.kind
             step = Step(run.id, it.slot.kind, it.slot.round, it.slot.index)
-            attributes = messaging("send", step, it.slot.attempt)
+            attributes = messaging_attributes("send", step, it.slot.attempt)
             name = f"send task.{step.kind}"
             yield Span(name=name, kind="producer", began=it.time, ended=max(now, it.time), attributes=attributes)
         case DecisionApproved() | DecisionRejected() | DecisionRevised() | DecisionExpired():
