@@ -1,4 +1,4 @@
-"""Which words of a question carry meaning. Pure."""
+"""Words of a question: names, keywords, and words that only ask. Pure."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -52,23 +52,25 @@ _GENERAL: Final = word_set(
 
 
 def with_names(text: str) -> str:
-    """`text` with names held together that are no names elsewhere: “the with statement”, “an else clause”, “`for`”."""
+    """Return `text` with names held together by `JOIN` that are stop words elsewhere: “with statement”, “else clause”,
+    “`for`”.
+    """
     return CONSTRUCT.sub(rf"\1{JOIN}", _CODE.sub(rf"\1{JOIN}", text.replace(JOIN, "")))
 
 
 def as_written(words: Iterable[str]) -> str:
-    """The words, blanks between them, as they stand in a text."""
+    """Join words with blanks; a `JOIN` within a name becomes a blank again."""
     return " ".join(" ".join(words).replace(JOIN, " ").split())
 
 
 def keywords(clause: str) -> list[str]:
-    """The words of a clause that carry meaning, each once, in order."""
+    """Return the words of a clause that are worth searching for, each once (case-insensitively), in order."""
     carrying = [word for word in _words(clause) if carries(word)]
     return list({word.casefold(): word for word in reversed(carrying)}.values())[::-1]
 
 
 def asked(clause: str) -> list[str]:
-    """The keywords of a clause without what only says that something is asked of them, as in “how does it work”."""
+    """Return the keywords of a clause without a final “work”, “behave” or “matter”, as in “how does it work”."""
     words = keywords(clause)
     while words and _EMPTY.fullmatch(words[-1]):
         words.pop()
@@ -76,9 +78,9 @@ def asked(clause: str) -> list[str]:
 
 
 def terms(clause: str) -> Iterator[list[str]]:
-    """The names of things in a clause: neighbouring words that carry meaning and are no verb, `of` between them or not.
+    """Yield the names in a clause: neighbouring meaningful words that are no verbs, also with `of` between them.
 
-    General words are in a term only together with one that says more.
+    A name of general words alone is left out.
     """
     term: list[str] = []
     for word in [*_words(clause), ""]:
@@ -93,32 +95,34 @@ def terms(clause: str) -> Iterator[list[str]]:
 
 
 def carries(word: str) -> bool:
-    """Whether to search for `word`."""
+    """Return True if a word is worth searching for: a name in code, or no stop word."""
     return is_name(word) or word.casefold() not in _STOP
 
 
 def general(word: str) -> bool:
-    """Whether `word` could be said of nearly anything."""
+    """Return True for a version number, and for a word that fits nearly any subject, in singular or plural."""
     return (
         word.casefold() in _GENERAL or word.casefold().removesuffix("s") in _GENERAL or bool(_VERSION.fullmatch(word))
     )
 
 
 def is_name(word: str) -> bool:
-    """Return True for a name in code, or one held together by `with_names`."""
+    """Return True for a name in code, or one held together by `mark_names`."""
     return JOIN in word or is_technical(word)
 
 
 def _words(clause: str) -> Iterator[str]:
+    """Yield the words of a clause without hyphens and slashes at their ends."""
     return (word for match in _WORD.finditer(clause) if (word := _bare(match.group())))
 
 
 def _bare(word: str) -> str:
+    """Remove hyphens and slashes at both ends."""
     return word.strip("/-")
 
 
 def _does(word: str) -> bool:
-    """Whether `word` looks like a verb or an adverb. A guess, good enough to tell what a clause is about."""
+    """Return True if `word` looks like a verb or an adverb. A heuristic by word list and endings."""
     lower = word.casefold()
     stem = _INFLECTION.sub("", lower)
     single = stem[:-1] if stem[-2:-1] == stem[-1:] else stem

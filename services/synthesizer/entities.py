@@ -1,4 +1,4 @@
-"""The names in a sentence, and what it denies. Pure."""
+"""Names and negations in a sentence. Pure."""
 
 import re
 from collections.abc import Iterator
@@ -37,7 +37,10 @@ _BETWEEN: Final = word_set("yet ever even always longer really quite")
 
 @lru_cache(maxsize=4_096)
 def names(text: str) -> tuple[str, ...]:
-    """The names in `text`: identifiers, acronyms, and words that are capitalised although no sentence begins there."""
+    """Return the names in `text`, each once: identifiers, acronyms, and capitalised words within a sentence.
+
+    Where capitals are frequent, as in German or in headings, capitalised words do not count.
+    """
     tokens = [(match.group(), match.start()) for match in _TOKEN.finditer(text)]
     words = [(token, start) for token, start in tokens if token[0].isalpha() or is_technical(token)]
     inside = [token for token, start in words if token[0].isupper() and not _AT_START.search(text[:start][-40:])]
@@ -48,7 +51,7 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def knows(text: str, name: str) -> bool:
-    """Whether `text` has this name: in another case or number, by the last part of a dotted one, or by its initials."""
+    """Return True if `text` has this name: in another case or number, its last dotted part, or its initials."""
     folded, last = _folded(text), name.rpartition(".")[2]
     for part in (name, last) if len(last) > 2 else (name,):
         if re.search(rf"(?<!\w){re.escape(_singular(_folded(part)))}(?:e?s)?(?!\w)", folded):
@@ -58,7 +61,7 @@ def knows(text: str, name: str) -> bool:
 
 @dataclass(frozen=True)
 class Polarity:
-    """The terms that a text denies, those that it asserts, how often it denies, and its words that as good as deny."""
+    """Terms that a text denies and asserts, the number of its negations, and its words that imply one."""
 
     denied: frozenset[str]
     asserted: frozenset[str]
@@ -68,7 +71,7 @@ class Polarity:
 
 @lru_cache(maxsize=4_096)
 def polarity(text: str) -> Polarity:
-    """What `text` denies. What it tells the reader not to do counts neither as denied nor as asserted."""
+    """Return the polarity of `text`. Terms of prohibitions to the reader count neither as denied nor as asserted."""
     commands = {match.end() for match in _COMMAND.finditer(text)}
     denied, away = set[str](), set[str]()
     for match in _DENIES.finditer(text):
@@ -84,17 +87,21 @@ def polarity(text: str) -> Polarity:
 
 
 def _next_terms(text: str, at: int) -> Iterator[str]:
+    """Yield the terms of the first `_REACH` words after position `at`."""
     words = re.findall(r"\w+", text[at : at + 60])[:_REACH]
     return (term for word in words if word not in _BETWEEN for term in terms(word))
 
 
 def _bare(token: str) -> str:
+    """Return the token without possessive `'s` and without marks at its ends."""
     return re.sub(r"['’]s$", "", token).strip("-/.")
 
 
 def _folded(text: str) -> str:
+    """Return `text` on one line, case folded, with plain hyphens."""
     return re.sub(r"[‐‑‒–—−]", "-", " ".join(text.split())).casefold()
 
 
 def _singular(word: str) -> str:
+    """Return the word without a plural `s`."""
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word

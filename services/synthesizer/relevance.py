@@ -1,4 +1,4 @@
-"""Relevance of a sentence among others. Pure."""
+"""Relevance of a sentence to weighted terms, by BM25. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ class Relevance:
         self._mean = sum(counts.total() for counts in counted) / max(1, self._size) or 1.0
 
     def of(self, text: str, wanted: dict[str, float]) -> float:
-        """How much `text` says about the wanted terms, each by its weight."""
+        """Return the relevance of `text` to the wanted terms, each with its weight; 0 if it has none of them."""
         counts = Counter(terms(text))
         damping = _SATURATION * (1 - _LENGTH + _LENGTH * counts.total() / self._mean)
         return sum(
@@ -31,5 +31,6 @@ class Relevance:
         )
 
     def _rarity(self, term: str) -> float:
+        """Return the inverse document frequency of a term."""
         carriers = self._carriers[term]
         return log(1 + (self._size - carriers + 0.5) / (carriers + 0.5))

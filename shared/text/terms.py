@@ -17,7 +17,8 @@ _SUFFIX: Final = re.compile(r"(?:ations?|(?:er)?(?:ing|ed|s)|ies|er|es|e|y)$")
 
 
 def terms(text: str) -> Iterator[str]:
-    """The terms of `text`: words without their endings, and of a compound name the whole and its parts.
+    """Yield the terms of `text`, lower case, without stop words: stems of words, and of a compound name the whole and
+    its parts.
 
     `except*` and `__exit__` have no parts: “except” is another clause, and “exit” any end.
     """
@@ -31,23 +32,23 @@ def terms(text: str) -> Iterator[str]:
 
 
 def shingles(text: str) -> frozenset[tuple[str, ...]]:
-    """Every three neighbouring words of `text`; all of its words where it has no more."""
+    """Return all runs of three words of `text`; one of all its words if there are fewer."""
     words = [word.casefold() for word in _TOKEN.findall(text)]
     return frozenset(zip(words, words[1:], words[2:], strict=False)) or frozenset({tuple(words)})
 
 
 def overlap(some: Collection[object], others: Collection[object]) -> float:
-    """How much of the smaller of two sets is in the other too, from 0 to 1."""
+    """Return the overlap coefficient: the share of the smaller set that is in the other, 0 to 1."""
     common = len(frozenset(some) & frozenset(others))
     return common / min(len(some), len(others)) if common else 0.0
 
 
 def jaccard(some: Collection[object], others: Collection[object]) -> float:
-    """How much of two sets together is in both, from 0 to 1."""
+    """Return the Jaccard index: the share of all elements that are in both sets, 0 to 1."""
     return len(frozenset(some) & frozenset(others)) / (len(frozenset(some) | frozenset(others)) or 1)
 
 
 def _stem(word: str) -> str:
-    """`word` without its ending, and without the consonant that the ending doubled."""
+    """Return `word` without its ending, and without a consonant that the ending doubled."""
     stem = _SUFFIX.sub("", word) if len(word) > 4 else word.removesuffix("s") if len(word) > 3 else word
     return stem[:-1] if len(stem) > 3 and stem[-1] == stem[-2] != "_" else stem

@@ -14,6 +14,7 @@ import pytest
 
 from services.coordinator.app import application
 from services.coordinator.engine.approvals import Approvals
+from services.coordinator.http.feed import event_stream
 from services.coordinator.http.params import SEQUENCE
 from shared.contracts.evidence import Call, Citation, usage_of
 from shared.contracts.facts import FetchFound, PlanMade, StepOutcome, SynthesisWritten
@@ -357,6 +358,19 @@ async def test_a_reader_that_comes_back_hears_only_what_it_has_not_heard(tmp_pat
         events = sent((await watching).text)
         assert events[0]["id"] == str(stored[-1]["sequence"])
         assert [event["event"] for event in events] == ["hold.opened.v1", "run.completed.v1"]
+
+
+@pytest.mark.parametrize("beyond", [0, 1_000])
+async def test_a_reader_that_has_read_the_end_is_answered_at_once_and_need_not_come_back(tmp_path: Path, beyond: int):
+    async with using(tmp_path) as user:
+        run_id = await user.reported()
+        end = (await user.get(f"/v1/runs/{run_id}/events")).json()["events"][-1]["sequence"] + beyond
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": str(end)}
+        async with asyncio.timeout(5):
+            answer = await user.get(f"/v1/runs/{run_id}/events", **headers)
+            assert (answer.status_code, answer.text) == (204, "")
+            fold = user.dossier.coordinator.fold
+            assert [sent async for sent in event_stream(user.dossier.log, fold, run_id, after=end)] == []
 
 
 async def test_a_report_is_markdown_or_json_as_asked(tmp_path: Path):

@@ -61,7 +61,7 @@ async def test_following_goes_on_across_a_kill_without_gap_or_repetition(server:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers are expected within a moment."""
-    monkeypatch.setattr(connection, "REPLY_WITHIN_S", 0.2)
+    monkeypatch.setattr(connection, "REPLY_TIMEOUT_S", 0.2)
 
 
 Ask = Callable[[JetStreamLog], Awaitable[object]]

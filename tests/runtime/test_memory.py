@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.contracts.messages import Fill
-from shared.runtime.memory import MemoryLog, matches_subject
+from shared.runtime.memory import MemoryLog
+from shared.runtime.memory_tasks import matches_subject
 from tests.waiting import wait_until
 
 

@@ -1,4 +1,4 @@
-"""A sub-query taken apart into what full-text search can look for. Pure."""
+"""Queries and texts in the form that full-text search takes. Pure."""
 
 import re
 from typing import Final
@@ -12,7 +12,11 @@ _NAME: Final = re.compile(r"\b[A-Za-z]+[a-z][A-Z]\w*|\b[A-Z]{2,}[a-z]\w*")
 
 
 def terms(query: str) -> tuple[str, ...]:
-    """The words of `query` worth looking for, lower case, each once; all its words where none is worth it."""
+    """Return up to `MAX_TERMS` search terms of `query`, lower case, each once, without stop words; all words if only
+    those are left.
+
+    Names of constructs such as “with statement” are one term and come first.
+    """
     lower = query.lower()
     words = dict.fromkeys(word for word in _WORD.findall(lower) if word.strip("_"))
     called = [" ".join(name) for name in CONSTRUCT.findall(lower)]
@@ -21,12 +25,12 @@ def terms(query: str) -> tuple[str, ...]:
 
 
 def expression(term: str) -> str:
-    """`term` as an FTS5 expression that means nothing but this term, whatever characters it has."""
+    """Return `term` as a quoted FTS5 string: no character of it is read as syntax."""
     return '"' + spaced(term).replace('"', '""').replace("\0", "") + '"'
 
 
 def searchable(text: str) -> str:
-    """What is indexed for `text`: itself, and the words within its compound names.
+    """Return the text to index for `text`: itself, and the words within its names in camel case.
 
     So "task group" finds `TaskGroup`, and a Chinese word is found within its sentence.
     """
@@ -35,5 +39,5 @@ def searchable(text: str) -> str:
 
 
 def spaced(text: str) -> str:
-    """`text` with blanks around each ideograph, which the tokenizer would otherwise take for one long word."""
+    """Return `text` with blanks around each ideograph, which the tokenizer would otherwise join to one long word."""
     return _IDEOGRAPH.sub(r" \1 ", text)

@@ -1,4 +1,4 @@
-"""A page of HTML read: the words of its main content that a person sees, its title, date and language."""
+"""Text, title, date and language of an HTML page."""
 
 import re
 from collections.abc import Iterator
@@ -27,7 +27,9 @@ _EMPTY: Final = 40
 
 
 def read_html(data: bytes, charset: str) -> Reading:
-    """What the page says. Its fault is `empty` or `paywalled` where it says nothing to us."""
+    """Read the visible main content of a page. The result's fault is `empty` or `paywalled` if it
+    has no text to read.
+    """
     html, stripped = _shortened(decoded(data, charset))
     tree = parse_html(html)
     if tree is None:
@@ -47,11 +49,14 @@ def read_html(data: bytes, charset: str) -> Reading:
 
 
 def _nothing() -> Reading:
+    """Return the result for a page without text."""
     return Reading(fault=("empty", "It has no words for a reader, at least none without running its scripts."))
 
 
 def _shortened(html: str) -> tuple[str, tuple[str, ...]]:
-    """As much as is read, ending after a tag, and what is to be said of that."""
+    """Cut HTML to `MAX_HTML` characters and `MAX_TAGS` tags, after a tag. Return it with a line
+    about the cut, if any.
+    """
     too_many = next(islice(re.finditer("<", html), MAX_TAGS, None), None)
     most = min(MAX_HTML, too_many.start() if too_many else MAX_HTML)
     if len(html) <= most:
@@ -61,6 +66,7 @@ def _shortened(html: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _main_lines(tree: Element) -> Iterator[str]:
+    """Return the lines of the main content, without comments and navigation."""
     text = (
         trafilatura.extract(cast("Any", tree), include_comments=False, include_tables=True, output_format="txt") or ""
     )
@@ -68,7 +74,7 @@ def _main_lines(tree: Element) -> Iterator[str]:
 
 
 def _title(tree: Element) -> str:
-    """What the page calls itself where a person sees it: in the tab, else as its heading."""
+    """Return the title: `<title>`, else the first `<h1>`, else empty."""
     for tag in ("title", "h1"):
         for element in tree.iter(tag):
             if title := " ".join(element.text_content().split()):
@@ -77,7 +83,7 @@ def _title(tree: Element) -> str:
 
 
 def _published(tree: Element) -> str | None:
-    """The date that its metadata gives, ISO 8601."""
+    """Return the date of publication in the metadata, as ISO 8601; `None` if it is absent or unreadable."""
     try:
         return find_date(cast("Any", tree), original_date=True, extensive_search=False)
     except (ValueError, TypeError, AttributeError, OverflowError):
@@ -85,5 +91,6 @@ def _published(tree: Element) -> str | None:
 
 
 def _language(tree: Element) -> str:
+    """Return the language code of the page in lower case; empty if it is absent or malformed."""
     language = tree.attrib.get("lang", "").strip().lower()
     return language if re.fullmatch(r"[a-z]{2,3}(?:-[a-z0-9]{2,8})*", language) else ""
