@@ -83,7 +83,7 @@ def test_a_hold_waits_for_a_person_until_its_deadline():
 @pytest.mark.parametrize(
     ("queue", "code", "text"),
     [
-        (None, "worker", "NATS does not say"),
+        (None, "worker", "NATS does not report"),
         (
             replace(IDLE, waiting=32),
             "worker",
