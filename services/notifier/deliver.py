@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from services.notifier import message
 from services.notifier.http import WITHIN_S, Send
-from services.notifier.schedule import Over, Try, Wait, due, follows
+from services.notifier.schedule import Attempt, Done, Wait, next_step, record_of
 from shared.contracts import deliveries as contract
 from shared.contracts import envelope
 from shared.contracts.deliveries import DeliveryResult, DeliverySlot, DeliveryTried, parse_delivery_slot
@@ -38,11 +38,11 @@ _UNREAD: Final = timedelta(hours=1)
 _GRACE_S: Final = WITHIN_S + 5.0
 
 
-def uncounted(_endpoint: str, _result: DeliveryResult) -> None:
+def ignore_attempt(_endpoint: str, _result: DeliveryResult) -> None:
     """Ignore an attempt: the default of `DeliveryContext.count`."""
 
 
-class Where(Struct, frozen=True):
+class DeliveryContext(Struct, frozen=True):
     """Dependencies of a `Deliverer`: both logs, the HTTP sender, the clock, and the base URL of the web pages."""
 
     research: Log
@@ -50,7 +50,7 @@ class Where(Struct, frozen=True):
     send: Send
     now: Callable[[], datetime]
     public_url: str
-    count: Callable[[str, DeliveryResult], None] = uncounted
+    count: Callable[[str, DeliveryResult], None] = ignore_attempt
     """Hears of every try: of which endpoint, with what result."""
 
 
@@ -59,7 +59,7 @@ class Deliverer:
     concurrency.
     """
 
-    def __init__(self, endpoint: WebhookEndpoint, where: Where) -> None:
+    def __init__(self, endpoint: WebhookEndpoint, where: DeliveryContext) -> None:
         self._endpoint = endpoint
         self._where = where
         self._under_way: set[asyncio.Task[None]] = set()
@@ -78,14 +78,14 @@ class Deliverer:
                 if self._under_way:
                     await asyncio.wait(self._under_way, timeout=_GRACE_S)
             finally:
-                await _cancelled(closing, *self._under_way)
+                await _cancel(closing, *self._under_way)
 
     async def _handle(self, delivery: TaskDelivery, tasks: Tasks) -> None:
         """Process one request, then acknowledge it or return it with a delay. Log errors; raise
         none but cancellation.
         """
         try:
-            again = await self._told(delivery)
+            again = await self._process(delivery)
             if again is None:
                 await delivery.ack()
             else:
@@ -101,7 +101,7 @@ class Deliverer:
         finally:
             await tasks.release()
 
-    async def _told(self, delivery: TaskDelivery) -> datetime | None:
+    async def _process(self, delivery: TaskDelivery) -> datetime | None:
         """Do the next step of a request. Return when to redeliver it, or `None` if nothing is left to do.
 
         A request that this release cannot decode is logged and redelivered after an hour.
@@ -120,15 +120,15 @@ class Deliverer:
                 extra={"event": "delivery.unreadable"},
             )
             return self._where.now() + _UNREAD
-        match due(story, box.ask, self._where.now()):
-            case Over():
+        match next_step(story, box.ask, self._where.now()):
+            case Done():
                 return None
             case Wait(until=until):
                 return until
-            case Try(n=n):
-                return await self._record(box, n, await self._tried(story, box, n))
+            case Attempt(n=n):
+                return await self._record(box, n, await self._attempt(story, box, n))
 
-    async def _tried(self, story: DeliveryHistory, box: DeliverySlot, n: int) -> DeliveryTried:
+    async def _attempt(self, story: DeliveryHistory, box: DeliverySlot, n: int) -> DeliveryTried:
         """Make attempt `n` and return its record. Nothing is sent if the notification is moot or the endpoint answered
         410.
         """
@@ -141,7 +141,7 @@ class Deliverer:
         sent = message.body(self._endpoint, delivery, asked, public_url=self._where.public_url)
         headers = message.headers(self._endpoint, delivery, sent, self._where.now())
         answer = await self._where.send(self._endpoint.url.get_secret_value(), headers, sent)
-        return follows(delivery, n, answer, self._where.now())
+        return record_of(delivery, n, answer, self._where.now())
 
     async def _record(self, box: DeliverySlot, n: int, tried: DeliveryTried) -> datetime | None:
         """Fill the attempt's slot; return when the next attempt is due, `None` if there is none.
@@ -158,7 +158,7 @@ class Deliverer:
             case Full():
                 return now
             case Stored():
-                _say(box, n, tried)
+                _log_result(box, n, tried)
                 self._where.count(box.delivery.endpoint, tried.result)
                 return tried.due
 
@@ -189,7 +189,7 @@ class Deliverer:
         return isinstance(last, DeliveryTried) and last.result == "disabled"
 
 
-def _say(box: DeliverySlot, n: int, tried: DeliveryTried) -> None:
+def _log_result(box: DeliverySlot, n: int, tried: DeliveryTried) -> None:
     """Log the result of an attempt. The URL, which may be a secret, is never logged."""
     why = tried.error.message if tried.error else ""
     match tried.result:
@@ -222,7 +222,7 @@ async def _close_on(stop: asyncio.Event, tasks: Tasks) -> None:
     await tasks.close()
 
 
-async def _cancelled(*tasks: asyncio.Task[None]) -> None:
+async def _cancel(*tasks: asyncio.Task[None]) -> None:
     """Cancel the tasks and wait for them. An attempt that could not be recorded is sent again by the next notifier."""
     for task in tasks:
         task.cancel()

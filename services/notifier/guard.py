@@ -16,7 +16,7 @@ _NAT64: Final = ip_network("64:ff9b::/96")
 _V4_BITS: Final = 0xFFFF_FFFF
 
 
-async def resolved(host: str, port: int, *, allow: Sequence[Network]) -> list[Address]:
+async def resolve_allowed(host: str, port: int, *, allow: Sequence[Network]) -> list[Address]:
     """Return the addresses of `host`, each of which may be connected to.
 
     Raises `Terminal` (`not_allowed`) if any of them is neither public nor allowed, since a name that resolves to both
@@ -41,7 +41,7 @@ async def _addresses(host: str, port: int) -> list[Address]:
 
 def is_allowed(address: Address, allow: Sequence[Network]) -> bool:
     """Return True if a network of `allow` contains the address or the IPv4 address embedded in it."""
-    return any(inner in network for network in allow for inner in (address, _inner(address)))
+    return any(inner in network for network in allow for inner in (address, _embedded(address)))
 
 
 def is_public(address: Address) -> bool:
@@ -51,10 +51,10 @@ def is_public(address: Address) -> bool:
     """
     if isinstance(address, IPv6Address) and address not in _GIVEN_OUT:
         return False
-    return all(one.is_global and not one.is_multicast for one in (address, _inner(address)))
+    return all(one.is_global and not one.is_multicast for one in (address, _embedded(address)))
 
 
-def _inner(address: Address) -> Address:
+def _embedded(address: Address) -> Address:
     """Return the IPv4 address embedded in an IPv6 address (NAT64, mapped, 6to4, Teredo), else the address itself."""
     if isinstance(address, IPv4Address):
         return address

@@ -61,7 +61,7 @@ class Sender:
 
         Raises `Terminal` for plain http to an address that is not allowed, and what `httpx2` raises.
         """
-        addresses = await guard.resolved(url.host, url.port or _PORTS[url.scheme], allow=self._allow)
+        addresses = await guard.resolve_allowed(url.host, url.port or _PORTS[url.scheme], allow=self._allow)
         if url.scheme == "http" and not all(guard.is_allowed(address, self._allow) for address in addresses):
             raise Terminal("not_encrypted", "Plain http goes only to addresses that `allow` names; use https.")
         tried = addresses[:_ADDRESSES]

@@ -83,7 +83,7 @@ def numbers(text: str) -> tuple[Number, ...]:
     return tuple(dict.fromkeys((*_dates(text), *_months(rest), *map(_number, _NUMBER.finditer(rest)), *_spelled(rest))))
 
 
-def bears(text: str, number: Number) -> bool:
+def contains_number(text: str, number: Number) -> bool:
     """Return True if `text` has this number. A unit must agree only if both have one: in "3 to 5
     ms", 3 is in ms too.
     """
@@ -125,11 +125,11 @@ def _number(match: re.Match[str]) -> Number:
     value = ("-" if match.group("sign") else "") + _value(match.group("digits"))
     scale, unit = match.group("scale"), match.group("currency") or _singular(match.group("unit") or "")
     if scale:
-        value = _plainly(Decimal(value) * 10 ** _SCALES[scale])
+        value = _plain(Decimal(value) * 10 ** _SCALES[scale])
     if unit not in _UNITS or value.count(".") > 1 or _DECADE.fullmatch(match.group()):
         return Number(match.group("digits") + (f" {scale}" if scale else ""), value)
     base, factor = _UNITS[unit]
-    return Number(match.group().strip(), value, (_plainly(Decimal(value) * Decimal(factor)), base))
+    return Number(match.group().strip(), value, (_plain(Decimal(value) * Decimal(factor)), base))
 
 
 def _value(digits: str) -> str:
@@ -146,6 +146,6 @@ def _singular(unit: str) -> str:
     return lower if lower in _UNITS else lower.removesuffix("s")
 
 
-def _plainly(value: Decimal) -> str:
+def _plain(value: Decimal) -> str:
     """Return a decimal without exponent and trailing zeros."""
     return f"{value.normalize():f}"

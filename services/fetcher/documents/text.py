@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from services.fetcher.documents.html_text import html_text
 from services.fetcher.documents.markdown import markdown_text
-from services.fetcher.documents.prose import unwrapped
+from services.fetcher.documents.prose import unwrap
 from services.fetcher.documents.rst import rst_text
 from services.fetcher.findings.invisible import visible
 
@@ -28,7 +28,7 @@ class Document(Struct, frozen=True):
 
 def _plain_text(text: str) -> tuple[str, str]:
     """Return no title, and the text with hard-wrapped paragraphs joined."""
-    return "", unwrapped(text)
+    return "", unwrap(text)
 
 
 _READERS: Final[Mapping[str, Callable[[str], tuple[str, str]]]] = {

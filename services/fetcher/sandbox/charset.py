@@ -20,7 +20,7 @@ _CODECS: Final = _AS_LATIN.union(
 """All that pages are written in. Other codecs of Python are no encodings of text, or raise, or take quadratic time."""
 
 
-def decoded(data: bytes, charset: str = "") -> str:
+def decode_page(data: bytes, charset: str = "") -> str:
     """Decode `data`: by its byte-order mark, the header's or the page's charset, as UTF-8 if it is valid, else as
     Windows-1252.
 
@@ -30,7 +30,7 @@ def decoded(data: bytes, charset: str = "") -> str:
         if data.startswith(mark):
             return data[len(mark) :].decode(encoding, "replace")
     meta = _META.search(data[:_EARLY])
-    named = _known(charset) or (_known(meta[1].decode("ascii")) if meta else None)
+    named = _codec_of(charset) or (_codec_of(meta[1].decode("ascii")) if meta else None)
     if named:
         return data.decode(named, "replace")
     try:
@@ -40,7 +40,7 @@ def decoded(data: bytes, charset: str = "") -> str:
         return data.decode("utf-8" if cut_short else _LATIN, "replace")
 
 
-def _known(name: str) -> str | None:
+def _codec_of(name: str) -> str | None:
     """Return the codec for a charset's name; `None` for names that are no charset of text."""
     label = re.sub("[^a-z0-9]+", "_", name.lower()).strip("_")
     codec = aliases.get(label, label)

@@ -18,7 +18,7 @@ LENGTH: Final = struct.Struct(">I")
 """Goes before every message."""
 
 
-class Order(Struct, frozen=True):
+class ReadRequest(Struct, frozen=True):
     """A document to read. `charset` is that of the HTTP header, or empty."""
 
     kind: Kind
@@ -47,7 +47,7 @@ class Reply(Struct, frozen=True):
     last: bool = False
 
 
-def cut(text: str) -> tuple[str, tuple[str, ...]]:
+def truncate(text: str) -> tuple[str, tuple[str, ...]]:
     """Cut a text to `MAX_TEXT` characters, after a word. Return it with a line about the cut, if any."""
     if len(text) <= MAX_TEXT:
         return text, ()

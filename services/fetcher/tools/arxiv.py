@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 from aiolimiter import AsyncLimiter
 from pydantic import Field
 
-from services.fetcher.findings.query import terms
+from services.fetcher.findings.query import query_terms
 from services.fetcher.findings.tool import Hit, Search
 from services.fetcher.tools.endpoint import Endpoint
-from services.fetcher.web.user_agent import agent
+from services.fetcher.web.user_agent import user_agent
 from shared.errors import Transient
 from shared.runtime import clock
 from shared.runtime.settings import Settings
@@ -46,7 +46,7 @@ class Arxiv:
         """Return the papers that have all words of the query in title, abstract or authors, best first. Raises
         `StepError`.
         """
-        wanted = " AND ".join(f'all:"{term}"' for term in terms(search.query))
+        wanted = " AND ".join(f'all:"{term}"' for term in query_terms(search.query))
         parameters = {"search_query": wanted, "max_results": str(search.limit), "sortBy": "relevance"}
         async with self._turn:
             await self._limiter.acquire()
@@ -79,4 +79,4 @@ def _words(element: ElementTree.Element, name: str) -> str:
 
 def make(settings: Settings) -> Arxiv:
     """Return the tool for arXiv or the URL that the operator set instead."""
-    return Arxiv(settings.arxiv_url, agent=agent(settings.contact))
+    return Arxiv(settings.arxiv_url, agent=user_agent(settings.contact))

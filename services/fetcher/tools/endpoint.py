@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import httpx2
 import msgspec
 
-from services.fetcher.web.download import asks_to_wait, rest_s
+from services.fetcher.web.download import is_throttled, wait_s
 from shared.errors import Terminal, Throttled, Transient
 
 MAX_BYTES: Final = 5 * 1024 * 1024
@@ -61,8 +61,8 @@ class Endpoint:
     def _check(self, response: httpx2.Response) -> None:
         """Raise the fault of an answer that is no success."""
         status = response.status_code
-        if asks_to_wait(status, response.headers):
-            seconds = rest_s(response.headers)
+        if is_throttled(status, response.headers):
+            seconds = wait_s(response.headers)
             text = f"{self._tool} asks to wait {seconds:.0f} s."
             raise Throttled(f"{self._tool}_throttled", text, retry_after=seconds)
         if status >= 500:

@@ -38,17 +38,17 @@ class Body:
         if self._came > self._at_most:
             raise self._too_large()
         if self._packed:
-            self._take(data)
+            self._decompress_start(data)
         else:
             self._keep(data)
 
-    def whole(self) -> bytes:
+    def finish(self) -> bytes:
         """Return the body. Raises `Transient` (`cut_off`) if the compressed bytes end early."""
         if self._packed and self._came and not self._unpack.eof:
             raise Transient("cut_off", "Its packed bytes end in the middle.")
         return b"".join(self._parts)
 
-    def _take(self, data: bytes) -> None:
+    def _decompress_start(self, data: bytes) -> None:
         """Decompress bytes, once the first two show whether they have a header."""
         if len(self._begin) < 2:
             self._begin = data = self._begin + data
@@ -56,9 +56,9 @@ class Body:
                 return
             if not _has_header(data):
                 self._unpack = zlib.decompressobj(_NO_HEADER)
-        self._unpacked(data)
+        self._decompress(data)
 
-    def _unpacked(self, data: bytes) -> None:
+    def _decompress(self, data: bytes) -> None:
         """Decompress bytes in steps of `_STEP`, counting each."""
         more = True
         while more:
@@ -67,10 +67,10 @@ class Body:
             except zlib.error as error:
                 raise Transient("cut_off", "Its packed bytes are damaged.") from error
             self._keep(part)
-            data = self._left()
+            data = self._remaining()
             more = bool(data) or len(part) == _STEP
 
-    def _left(self) -> bytes:
+    def _remaining(self) -> bytes:
         """Return the bytes still to decompress; after the end of a gzip member those of the next one."""
         if self._unpack.eof and self._unpack.unused_data.startswith(_MEMBER):
             rest = self._unpack.unused_data

@@ -27,7 +27,7 @@ def charset(content_type: str) -> str:
     return match[1] if match else ""
 
 
-def kind(content_type: str, data: bytes) -> tuple[Kind, str]:
+def detect_kind(content_type: str, data: bytes) -> tuple[Kind, str]:
     """Return the kind of reader and the media type. Raises `Terminal` (`damaged`, `not_text`) for others than HTML, PDF
     and text.
     """

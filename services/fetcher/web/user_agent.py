@@ -7,7 +7,7 @@ NAME: Final = "Dossier"
 """Also what a robots.txt calls us."""
 
 
-def agent(contact: str) -> str:
+def user_agent(contact: str) -> str:
     """Return the `User-Agent`: name, version, and the contact URL if there is one."""
     about = f" (+{contact})" if contact else ""
     return f"{NAME}/{version('dossier')}{about}"
