@@ -19,6 +19,7 @@ from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.observe import Observe, unobserved
 from services.coordinator.engine.requests import RequestPublisher
 from services.coordinator.http import problems
+from services.coordinator.http.commands import Commands
 from services.coordinator.http.params import SEQUENCE
 from services.coordinator.http.rights import ANYONE, Rights
 from services.coordinator.http.routes import Routes, routes_of
@@ -52,13 +53,15 @@ def application(
     approvals = Approvals(
         log, coordinator, digest_required=defaults.digest_required, rounds=defaults.rounds, observe=observe
     )
-    runs = RunRoutes(log, coordinator, publisher, approvals, expected.late_after)
-    forks = ForkRoutes(coordinator, Forks(publisher, coordinator.rules))
-    for part in (runs, FailureRoutes(log, coordinator, expected), forks, SignInPages(access)):
-        part.add_to(routes)
+    forks = Forks(publisher, coordinator.rules)
+    commands = Commands(coordinator, publisher, approvals, forks)
+    RunRoutes(log, coordinator, commands, expected.late_after).add_to(routes)
+    FailureRoutes(log, coordinator, expected).add_to(routes)
+    ForkRoutes(coordinator, commands, forks).add_to(routes)
+    SignInPages(access).add_to(routes)
     if deliveries:
         DeliveryRoutes(deliveries).add_to(routes)
-    add_site(routes, coordinator, log, runs, forks, late_after=expected.late_after)
+    add_site(routes, coordinator, log, commands, late_after=expected.late_after)
     _add_probes(routes, unready, metrics)
     app = openapi.described_app(routes)
     problems.install(app, respond, routes.rights)

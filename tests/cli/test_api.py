@@ -156,7 +156,7 @@ def show(api):
         (problem(409, "decided", winner="of decided"), "Because of decided. (decided)", FAILED),
         (problem(422, "invalid_field"), "Because of invalid_field. (invalid_field)", MISUSED),
         (httpx2.Response(500, text="<html>"), "The API gave no reason. (unknown)", FAILED),
-        (httpx2.Response(200, json={}), "does not speak as this release does", FAILED),
+        (httpx2.Response(200, json={}), "does not fit this release", FAILED),
     ],
 )
 def test_every_error_is_one_sentence_and_an_exit_code(answer, sentence, code):

@@ -168,7 +168,7 @@ def test_fetches_that_wait_alike_are_told_once():
     assert "Likewise fetch 2 of 3." in text
     assert "Its fetch 2 of 3" not in text
     assert "The task of its fetch 3 of 3 is due" in text
-    assert "late: due to move 10m ago" in text
+    assert "late: due for 10m" in text
 
 
 def test_what_was_fetched_cannot_speak_to_the_terminal():

@@ -28,6 +28,7 @@ from shared.contracts.topology import Limits
 from shared.nats import topology
 from shared.nats.connection import Connection
 from shared.runtime import clock
+from shared.runtime.identity import NO_IDENTITY
 from shared.runtime.settings import Settings
 from shared.service.check import CheckResult
 from tests.harness.children import Child

@@ -51,7 +51,7 @@ def test_what_is_secret_is_its_owners_alone(folder: Path):
 def test_the_configuration_has_public_keys_and_no_seed(folder: Path):
     accounts = (folder / "nats" / "accounts.conf").read_text()
     for seed in folder.glob("keys/*"):
-        assert nkey.public(seed.read_text()) in accounts
+        assert nkey.public_key(seed.read_text()) in accounts
         assert seed.read_text().strip() not in accounts
 
 
@@ -120,7 +120,7 @@ def test_a_key_that_is_none_is_neither_used_nor_overwritten(tmp_path: Path):
     folder = tmp_path / "locked"
     (folder / "keys").mkdir(parents=True)
     (folder / "keys" / "planner.nk").write_text("a secret that is no key")
-    with pytest.raises(Refusal, match=r"keys/planner\.nk exists and is no seed") as refused:
+    with pytest.raises(Refusal, match=r"keys/planner\.nk is not the seed") as refused:
         initialized(Layout(folder))
     assert "a secret" not in str(refused.value)
     assert (folder / "keys" / "planner.nk").read_text() == "a secret that is no key"
@@ -129,11 +129,11 @@ def test_a_key_that_is_none_is_neither_used_nor_overwritten(tmp_path: Path):
 @pytest.mark.parametrize(
     ("wanted", "says"),
     [
-        (Layout(Path("f"), nodes=2), "one, or three"),
+        (Layout(Path("f"), nodes=2), "1 or 3"),
         (Layout(Path("f"), nodes=3, hosts=("a", "b")), "name all 3 nodes"),
-        (Layout(Path("f"), hosts=('a"; }',)), "no host name"),
+        (Layout(Path("f"), hosts=('a"; }',)), "not a host name"),
         (Layout(Path("f"), nodes=3, hosts=("*.a", "b", "c")), "one of its own"),
-        (Layout(Path("f"), store="much"), "no size"),
+        (Layout(Path("f"), store="much"), "not a size"),
     ],
     ids=["two-nodes", "too-few-hosts", "bad-host", "a-star-among-three", "bad-size"],
 )

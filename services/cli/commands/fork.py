@@ -143,7 +143,7 @@ async def fork_matching(
     if as_json:
         terminal.write(ForkPage(forks=rows, next=None).model_dump_json(by_alias=True).encode())
     else:
-        terminal.show(diagnosis.forks_table(rows))
+        terminal.print_table(diagnosis.forks_table(rows))
         terminal.say(diagnosis.forks_summary(rows))
     return all(row.result != "refused" for row in rows)
 

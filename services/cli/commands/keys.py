@@ -88,7 +88,7 @@ class KeyStore:
 
     async def write(self, subject: str, fact: AccessFact) -> bool:
         """Fill a slot. Return True if it was empty. Raises the log's error if it cannot be written."""
-        data = envelope.encode_access(subject, fact, source=_SOURCE, time=clock.now())
+        data = envelope.encode_message(subject, fact, source=_SOURCE, time=clock.now())
         [filled] = await self._log.fill([Fill(subject, data)])
         if not isinstance(filled, Stored | Full):
             raise filled

@@ -33,7 +33,7 @@ async def runs(
         terminal.write(raw)
     else:
         width = terminal.out.width if terminal.out.is_terminal else None
-        terminal.show(pages.runs_table(page, clock.now(), width=width))
+        terminal.print_table(pages.runs_table(page, clock.now(), width=width))
 
 
 @api_command(app.command())
@@ -50,7 +50,7 @@ async def show(api: Api, terminal: Terminal, run: RunId, as_json: Json = False) 
     ended = folded.completed.fact if folded.completed else None
     if ended and (ended.report or ended.report_sha256):
         terminal.out.print()
-        terminal.give(ended.report or await api.report(run))
+        terminal.print_report(ended.report or await api.report(run))
 
 
 @api_command(app.command())
@@ -99,7 +99,7 @@ async def failures(
     if as_json:
         terminal.write(raw)
     else:
-        terminal.show(diagnosis.failures_table(page, clock.now()))
+        terminal.print_table(diagnosis.failures_table(page, clock.now()))
 
 
 @api_command(app.command("sign-in"))

@@ -1,4 +1,4 @@
-"""`dossier up`: everything on one machine, until it is stopped."""
+"""`dossier up`: run NATS and all services on this machine until stopped."""
 
 import asyncio
 from pathlib import Path
@@ -46,38 +46,41 @@ async def up(
 
 
 async def _up(setup: Setup, known: Settings, terminal: Terminal, *, options: str) -> None:
-    """Start everything, say where it is, and keep it running until cancelled."""
-    ready = False
+    """Start everything, print the addresses, and keep it running until cancelled. Raises `Refusal`.
 
-    def tell(notice: Notice) -> None:
-        if ready:
-            terminal.say(told(notice))
+    Warnings and errors of the processes are printed from the moment that all are ready until the end.
+    """
+    is_ready = False
+
+    def report(notice: Notice) -> None:
+        if is_ready:
+            terminal.say(notice_line(notice))
 
     try:
-        async with supervised(setup, tell) as supervisor:
+        async with supervised(setup, report) as supervisor:
             with Screen(terminal).busy(lambda: f"Starting, waiting for {supervisor.missing}"):
                 await supervisor.start()
-            ready = True
+            is_ready = True
             terminal.err.print(panel(setup, known, supervisor.running, options=options))
-            terminal.err.print(await _invitation(setup, supervisor.running, options), soft_wrap=True)
+            terminal.err.print(await _sign_in_text(setup, supervisor.running, options), soft_wrap=True)
             try:
                 await asyncio.Event().wait()
             finally:
-                ready = False
-                terminal.say("Stopping. Ctrl-C again ends it at once.")
+                is_ready = False
+                terminal.say("Stopping. Ctrl-C again stops it at once.")
     except asyncio.CancelledError:
         terminal.say(f"Stopped. Every run is safe in {setup.folder.path}.")
         raise
 
 
-def told(notice: Notice) -> Text:
-    """A notice as a line: who says it, then what."""
+def notice_line(notice: Notice) -> Text:
+    """The name of the process, then the text of the notice."""
     style = "red" if notice.severity == "error" else "yellow"
     return Text.assemble((f"{notice.source:<{_NAME_WIDTH}} ", style), printable(notice.text))
 
 
-async def _invitation(setup: Setup, running: Running, options: str) -> Text:
-    """How this person's browser gets in."""
+async def _sign_in_text(setup: Setup, running: Running, options: str) -> Text:
+    """A new sign-in link, or the command that prints one if the API does not give one."""
     try:
         async with Api.open(running.api, local_token.read_token(setup.folder.path)) as api:
             link = await api.sign_in_link(by=user_name())
@@ -87,7 +90,7 @@ async def _invitation(setup: Setup, running: Running, options: str) -> Text:
 
 
 def panel(setup: Setup, known: Settings, running: Running, *, options: str) -> Panel:
-    """What runs, where, and what to type next."""
+    """Addresses, folders and models of the deployment, and the command to ask with."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column(overflow="fold")
@@ -103,7 +106,7 @@ def panel(setup: Setup, known: Settings, running: Running, *, options: str) -> P
 
 
 def model(known: Settings) -> str:
-    """Which models answer."""
+    """The models that plan and write, or the offline mode without a key and base URL."""
     if not known.openai_key and not known.openai_base_url:
         return "offline: reports are extracted verbatim, no key is needed"
     where = f" at {known.openai_base_url}" if known.openai_base_url else ""
@@ -111,5 +114,5 @@ def model(known: Settings) -> str:
 
 
 def docs(folder: Path | None) -> str:
-    """Which documents are searched."""
+    """The folder of documents, or the default without one."""
     return str(folder) if folder else "the language reference of this Python installation"

@@ -88,5 +88,5 @@ def show(results: Sequence[CheckResult], terminal: Terminal, *, as_json: bool) -
         if result.do:
             text.append(f"\n→ {printable(result.do)}", "dim")
         table.add_row(Text(result.state, _STYLES[result.state]), Text(result.check, no_wrap=True), text)
-    terminal.show(table)
+    terminal.print_table(table)
     return is_ok

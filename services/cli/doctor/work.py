@@ -104,7 +104,7 @@ def webhooks(settings: Settings) -> list[CheckResult]:
         return [CheckResult("webhooks", "ok", "none: DOSSIER_WEBHOOKS is not set")]
     try:
         names = [endpoint.name for endpoint in configuration.load_webhooks(settings.webhooks).endpoints]
-    except configuration.Misconfigured as error:
+    except configuration.InvalidWebhooks as error:
         return [CheckResult("webhooks", "fault", str(error), "Correct it, and restart the notifier.")]
     return [CheckResult("webhooks", "ok", f"{settings.webhooks}: {listed(names)}")]
 

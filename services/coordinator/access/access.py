@@ -84,7 +84,7 @@ class Access:
         await self._prove()
         if not self._ring.secret:
             fact = SecretSet(secret=clock.secret())
-            data = envelope.encode_access(ACCESS_SECRET, fact, source=_SOURCE, time=self._now())
+            data = envelope.encode_message(ACCESS_SECRET, fact, source=_SOURCE, time=self._now())
             await self._log.fill([Fill(ACCESS_SECRET, data)])
             await self._prove()
 

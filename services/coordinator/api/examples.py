@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from services.coordinator.api.deliveries import view as delivery_view
-from services.coordinator.http.feed import event_view
+from services.coordinator.http.feed import event_view, server_sent_event
 from services.coordinator.http.presenters import summary, view
 from shared.api.schemas import Accepted, EventPage, RunPage
 from shared.api.views import DeliveryPage
@@ -51,8 +51,7 @@ def _run(until: int = len(samples.FACTS)) -> Run:
 
 def event_stream() -> str:
     """The first of its server-sent events."""
-    shown = event_view(messages()[0])
-    return f"id: {shown.sequence}\nevent: {shown.type}\ndata: {shown.model_dump_json()}\n\n"
+    return server_sent_event(event_view(messages()[0])).decode()
 
 
 def _examples() -> Json:

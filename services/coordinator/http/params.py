@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Final
 
-from fastapi import Header, Path, Query
+from fastapi import Header, Path, Query, Response
 from pydantic import AwareDatetime
 
 from services.coordinator.http.problems import ProblemError
@@ -33,3 +33,11 @@ def checked_statuses(statuses: Sequence[str] | None) -> Sequence[str]:
             known = ", ".join(STATUSES)
             raise ProblemError("invalid_field", f"status: {name} is none of {known}.", field="status")
     return statuses or ()
+
+
+def locate_run(response: Response, run_id: str, seq: int) -> str:
+    """Path of a run that was asked for at `seq`; sets `Location` and `Dossier-Sequence` of the response."""
+    location = f"/v1/runs/{run_id}"
+    response.headers["Location"] = location
+    response.headers[SEQUENCE] = str(seq)
+    return location

@@ -59,7 +59,7 @@ class Routes:
         if path.startswith(API):
             codes = (*_ALWAYS, *(_UNSAFE if method != "GET" else ()), *refuses)
             success: Responses = {status: {"description": reason_phrase(status), "headers": _HEADERS}}
-            options |= {"dependencies": [_KEY], "responses": success | refusals(codes)}
+            options |= {"dependencies": [_KEY], "responses": success | refusals(codes) | options.get("responses", {})}
         else:
             options |= {"include_in_schema": False, "response_class": Response}
         self.router.add_api_route(path, endpoint, methods=[method], status_code=status, **options)

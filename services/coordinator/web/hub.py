@@ -6,8 +6,10 @@ from contextlib import aclosing, contextmanager
 from typing import Final
 
 import msgspec
+from fastapi.sse import format_sse_event
 
 from services.coordinator.engine.fold import Fold
+from services.coordinator.http.feed import HEARTBEAT, HEARTBEAT_S
 from shared.contracts.messages import Message
 from shared.contracts.subjects import LIVE_WRITING
 from shared.contracts.visible import name_invisible
@@ -15,10 +17,8 @@ from shared.runtime import live_text
 from shared.runtime.log import Log
 
 GATHER_S: Final = 0.3
-_HEARTBEAT_S: Final = 15.0
-ALIVE: Final = ": alive\n\n"
-"""What keeps a stream from being taken for dead, and finds out that nobody reads it any more."""
-BEGIN: Final = "retry: 1000\n\n"
+BEGIN: Final = format_sse_event(retry=1_000)
+"""Sent first: reconnect after a second."""
 
 Run = str
 
@@ -44,7 +44,7 @@ class Hub:
         self._telling: tuple[asyncio.Task[None], ...] = ()
         self._news = asyncio.Event()
 
-    async def events(self, seen: int, run: Run | None = None) -> AsyncGenerator[str]:
+    async def events(self, seen: int, run: Run | None = None) -> AsyncGenerator[bytes]:
         """Server-sent events for a page that shows the log up to `seen`: of all runs, or of one.
 
         `changed`, at once where the page is behind already; and of one run `writing`, with the text so far.
@@ -55,14 +55,14 @@ class Hub:
                 yield self._changed_event()
             while True:
                 try:
-                    async with asyncio.timeout(_HEARTBEAT_S):
+                    async with asyncio.timeout(HEARTBEAT_S):
                         await page.news.wait()
                 except TimeoutError:
-                    yield ALIVE
+                    yield HEARTBEAT
                     continue
                 page.news.clear()
                 if page.writing is not None:
-                    yield event("writing", {"text": page.writing})
+                    yield _event("writing", {"text": page.writing})
                     page.writing = None
                 if page.changed:
                     page.changed = False
@@ -74,8 +74,8 @@ class Hub:
         known = self._fold.peek(run)
         return known.seq if known else 0
 
-    def _changed_event(self) -> str:
-        return event("changed", {"seq": self._fold.seq})
+    def _changed_event(self) -> bytes:
+        return _event("changed", {"seq": self._fold.seq})
 
     @contextmanager
     def _open(self, run: Run | None) -> Generator[_OpenPage]:
@@ -124,6 +124,6 @@ class Hub:
                         page.news.set()
 
 
-def event(name: str, data: object) -> str:
-    """One server-sent event."""
-    return f"event: {name}\ndata: {msgspec.json.encode(data).decode()}\n\n"
+def _event(name: str, data: object) -> bytes:
+    """A server-sent event with `data` as JSON."""
+    return format_sse_event(event=name, data_str=msgspec.json.encode(data).decode())

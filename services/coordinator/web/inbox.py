@@ -2,15 +2,18 @@
 
 import asyncio
 from datetime import timedelta
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
 from fastapi import Depends, Query, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.sse import EventSourceResponse
 
 from services.coordinator.access.middleware import Caller
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.summary import Show
+from services.coordinator.http.commands import Commands
+from services.coordinator.http.feed import HEADERS
 from services.coordinator.http.params import WAIT_S, Code, Cursor, Text
 from services.coordinator.http.problems import REFUSALS, ProblemError, problem_of, unknown_run
 from services.coordinator.http.routes import Routes
@@ -19,7 +22,6 @@ from services.coordinator.web.forms import Form
 from services.coordinator.web.hub import Hub
 from services.coordinator.web.lists import PERIODS, Listed, Lists, Want
 from services.coordinator.web.shell import Notice, Shell
-from shared.api.schemas import Accepted, NewApproval, NewRun, RunView
 from shared.contracts.requests import MAX_QUESTION
 from shared.contracts.subjects import is_token
 from shared.domain.roles import Principal, is_allowed
@@ -72,29 +74,15 @@ def _picks(who: Principal, show: Show) -> bool:
     return show == "waiting" and is_allowed(who, "decide")
 
 
-class Asks(Protocol):
-    """What takes questions and decisions: the API's own functions."""
-
-    async def create(
-        self, body: NewRun, who: Principal, response: Response, idempotency_key: str | None = None
-    ) -> Accepted:
-        """Ask."""
-        ...
-
-    async def approve(self, run_id: str, body: NewApproval, who: Principal, response: Response) -> RunView:
-        """Decide."""
-        ...
-
-
 class InboxPages:
     """The routes."""
 
-    def __init__(self, coordinator: Coordinator, shell: Shell, hub: Hub, lists: Lists, api: Asks) -> None:
+    def __init__(self, coordinator: Coordinator, shell: Shell, hub: Hub, lists: Lists, commands: Commands) -> None:
         self._coordinator = coordinator
         self._shell = shell
         self._hub = hub
         self._lists = lists
-        self._api = api
+        self._commands = commands
 
     def add_to(self, routes: Routes) -> None:
         """Register the routes."""
@@ -121,19 +109,19 @@ class InboxPages:
         """The list alone, with all that is known by now: for pages that are open."""
         return self._shell.html(request, "list.html", **_listing(want, await self._lists.fresh(want)))
 
-    async def live(self, seen: Seen = 0) -> StreamingResponse:
+    async def live(self, seen: Seen = 0) -> EventSourceResponse:
         """Tells that there is something new since `seen`."""
         return events(self._hub, seen)
 
     async def ask(self, request: Request, who: Caller) -> Response:
         """Take a question, and go to its run."""
-        form, noted = await forms.form_of(request), Response()
+        form = await forms.form_of(request)
         try:
-            asked = await self._api.create(forms.new_run(form), who, noted, forms.key_of(form))
+            run_id, seq = await self._commands.ask(forms.new_run(form), who, key=forms.key_of(form))
         except REFUSALS as error:
             return self._asked_in_vain(request, who, form, error)
-        run = await self._coordinator.wait_until(asked.run_id, asked.sequence, lambda _: True, within_s=WAIT_S)
-        return RedirectResponse(asked.location.removeprefix("/v1") if run else "/?show=running", 303)
+        run = await self._coordinator.wait_until(run_id, seq, lambda _: True, within_s=WAIT_S)
+        return RedirectResponse(f"/runs/{run_id}" if run else "/?show=running", 303)
 
     def _asked_in_vain(self, request: Request, who: Principal, form: Form, error: Exception) -> HTMLResponse:
         """The same page again with what was typed, and why it was not taken."""
@@ -163,12 +151,12 @@ class InboxPages:
         try:
             if not is_token(run_id):
                 raise unknown_run(run_id)
-            ruled = await self._api.approve(run_id, forms.new_approval(form, digest), who, Response())
+            run = await self._commands.decide(run_id, forms.new_approval(form, digest), who)
         except REFUSALS as error:
             known = self._coordinator.fold.peek(run_id)
             asked = f"{known.accepted.fact.q}: " if known and known.accepted else ""
             return f"{asked}{problem_of(error).problem.detail}"
-        await self._coordinator.folded(ruled.sequence, within_s=WAIT_S)
+        await self._coordinator.folded(run.seq, within_s=WAIT_S)
         return ""
 
     def _page(
@@ -195,10 +183,9 @@ class InboxPages:
         )
 
 
-def events(hub: Hub, seen: int, run: str | None = None) -> StreamingResponse:
-    """What a page listens to."""
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(hub.events(seen, run), media_type="text/event-stream", headers=headers)
+def events(hub: Hub, seen: int, run: str | None = None) -> EventSourceResponse:
+    """Response with the server-sent events of `Hub.events`."""
+    return EventSourceResponse(hub.events(seen, run), headers=HEADERS)
 
 
 def _listing(want: Want, listed: Listed) -> dict[str, Any]:

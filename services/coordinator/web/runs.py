@@ -1,24 +1,25 @@
 """The page of one run: how far it is, what was found, the decision on it, the report; and what its forms do."""
 
-from typing import Annotated, Final, Protocol
+from typing import Annotated, Final
 
 from fastapi import Path, Query, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.sse import EventSourceResponse
 
 from services.coordinator.access.middleware import Caller
 from services.coordinator.engine.loop import Coordinator
+from services.coordinator.http.commands import Commands
 from services.coordinator.http.params import WAIT_S, RunId
 from services.coordinator.http.problems import REFUSALS, ProblemError, problem_of, unknown_run
 from services.coordinator.http.routes import Routes
 from services.coordinator.web import forms
 from services.coordinator.web.forms import Form
 from services.coordinator.web.hub import Hub
-from services.coordinator.web.inbox import Asks, Seen, events
+from services.coordinator.web.inbox import Seen, events
 from services.coordinator.web.passages import excerpt
 from services.coordinator.web.presenters import shown
 from services.coordinator.web.shell import Notice, Shell
-from shared.api.schemas import NewCancel, NewExtension, RunView
-from shared.api.views import ForkAccepted, NewFork
+from shared.api.schemas import NewCancel
 from shared.contracts.evidence import Source
 from shared.domain.roles import Principal
 from shared.domain.run import Run
@@ -38,33 +39,6 @@ Sha256 = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
 Done = Annotated[str, Query(pattern=f"^({'|'.join(_DONE)})?$")]
 
 
-class Acts(Asks, Protocol):
-    """What takes words on runs: the API's own functions."""
-
-    async def cancel(self, run_id: str, who: Principal, response: Response, body: NewCancel | None = None) -> RunView:
-        """Cancel."""
-        ...
-
-    async def extend(self, run_id: str, body: NewExtension, who: Principal, response: Response) -> RunView:
-        """Give more time."""
-        ...
-
-
-class Forks(Protocol):
-    """What forks runs: the API's own function."""
-
-    async def fork(
-        self,
-        run_id: str,
-        who: Principal,
-        response: Response,
-        body: NewFork | None = None,
-        idempotency_key: str | None = None,
-    ) -> ForkAccepted:
-        """Fork."""
-        ...
-
-
 class RunPages:
     """The routes."""
 
@@ -74,15 +48,13 @@ class RunPages:
         evidence: Evidence,
         shell: Shell,
         hub: Hub,
-        api: Acts,
-        forking: Forks,
+        commands: Commands,
     ) -> None:
         self._coordinator = coordinator
         self._evidence = evidence
         self._shell = shell
         self._hub = hub
-        self._api = api
-        self._forking = forking
+        self._commands = commands
 
     def add_to(self, routes: Routes) -> None:
         """Register the routes."""
@@ -98,7 +70,7 @@ class RunPages:
         run = await self._known(run_id, at)
         return self._page(request, run, Notice("good", _DONE[done]) if done else None)
 
-    async def live(self, run_id: RunId, seen: Seen = 0) -> StreamingResponse:
+    async def live(self, run_id: RunId, seen: Seen = 0) -> EventSourceResponse:
         """Tells that the run has changed since `seen`."""
         await self._known(run_id)
         return events(self._hub, seen, run_id)
@@ -126,19 +98,22 @@ class RunPages:
         """Decide on the evidence that the form names."""
         form, run = await forms.form_of(request), await self._known(run_id)
         try:
-            ruled, done = await self._decided(run, form, who)
+            ruled, done = await self._decide(run, form, who)
         except REFUSALS as error:
             return await self._undecided(request, run_id, form, problem_of(error))
-        return RedirectResponse(f"/runs/{run_id}?done={done}&at={ruled.sequence}", 303)
+        return RedirectResponse(f"/runs/{run_id}?done={done}&at={ruled.seq}", 303)
 
-    async def _decided(self, run: Run, form: Form, who: Principal) -> tuple[RunView, str]:
-        """Do what the form says; how the run stands then, and what was done."""
+    async def _decide(self, run: Run, form: Form, who: Principal) -> tuple[Run, str]:
+        """Carry out the form's decision; return the run with it, and which notice to show, a key of `_DONE`.
+
+        Raises one of `REFUSALS`.
+        """
         if form.text("decision") == "extend":
-            return await self._api.extend(run.id, forms.new_extension(form), who, Response()), "extend"
+            return await self._commands.extend(run.id, forms.new_extension(form), who), "extend"
         sources = {source.sha256 for finding in run.findings() for source in finding.sources}
         body = forms.new_approval(form, form.text("digest"), sources)
-        ruled = await self._api.approve(run.id, body, who, Response())
-        is_vote = body.decision == "approve" and ruled.decision is None
+        ruled = await self._commands.decide(run.id, body, who)
+        is_vote = body.decision == "approve" and ruled.current.decision is None
         return ruled, "vote" if is_vote else body.decision
 
     async def _undecided(self, request: Request, run_id: str, form: Form, problem: ProblemError) -> HTMLResponse:
@@ -153,22 +128,22 @@ class RunPages:
 
     async def cancel(self, request: Request, run_id: RunId, who: Caller) -> Response:
         """End the run now."""
-        form, noted = await forms.form_of(request), Response()
+        form = await forms.form_of(request)
         try:
-            ruled = await self._api.cancel(run_id, who, noted, NewCancel(comment=form.text("comment")))
+            ruled = await self._commands.cancel(run_id, NewCancel(comment=form.text("comment")), who)
         except REFUSALS as error:
             return await self._undecided(request, run_id, form, problem_of(error))
-        return RedirectResponse(f"/runs/{run_id}?done=cancel&at={ruled.sequence}", 303)
+        return RedirectResponse(f"/runs/{run_id}?done=cancel&at={ruled.seq}", 303)
 
     async def fork(self, request: Request, run_id: RunId, who: Caller) -> Response:
         """Begin the run again in another one, and go there."""
-        form, noted = await forms.form_of(request), Response()
+        form = await forms.form_of(request)
         try:
-            forked = await self._forking.fork(run_id, who, noted, forms.new_fork(form), forms.key_of(form))
+            fork = await self._commands.fork(run_id, forms.new_fork(form), who, key=forms.key_of(form))
         except REFUSALS as error:
             return await self._undecided(request, run_id, form, problem_of(error))
-        known = await self._coordinator.wait_until(forked.run_id, forked.sequence, lambda _: True, within_s=WAIT_S)
-        return RedirectResponse(f"/runs/{forked.run_id}" if known else "/?show=running", 303)
+        known = await self._coordinator.wait_until(fork.run_id, fork.seq, lambda _: True, within_s=WAIT_S)
+        return RedirectResponse(f"/runs/{fork.run_id}" if known else "/?show=running", 303)
 
     async def _known(self, run_id: str, at: int = 0) -> Run:
         run = await self._coordinator.wait_until(run_id, at, lambda _: True, within_s=WAIT_S if at else 0)

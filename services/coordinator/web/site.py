@@ -11,6 +11,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from services.coordinator.engine.loop import Coordinator
+from services.coordinator.http.commands import Commands
 from services.coordinator.http.problems import ProblemError
 from services.coordinator.http.rights import ANYONE
 from services.coordinator.http.routes import Routes
@@ -19,20 +20,18 @@ from services.coordinator.web.hub import Hub
 from services.coordinator.web.inbox import InboxPages
 from services.coordinator.web.lists import Lists
 from services.coordinator.web.render import FILES, VERSION
-from services.coordinator.web.runs import Acts, Forks, RunPages
+from services.coordinator.web.runs import RunPages
 from services.coordinator.web.shell import Shell
 from shared.runtime.log import Log
 
 _FOR_EVER: Final = "public, max-age=31536000, immutable"
 
 
-def add_site(
-    routes: Routes, coordinator: Coordinator, log: Log, api: Acts, forking: Forks, *, late_after: timedelta
-) -> None:
+def add_site(routes: Routes, coordinator: Coordinator, log: Log, commands: Commands, *, late_after: timedelta) -> None:
     """Register the routes of all pages and of the files beside them."""
     shell, hub = Shell(coordinator), Hub(coordinator.fold, log)
-    InboxPages(coordinator, shell, hub, Lists(coordinator, late_after), api).add_to(routes)
-    RunPages(coordinator, log, shell, hub, api, forking).add_to(routes)
+    InboxPages(coordinator, shell, hub, Lists(coordinator, late_after), commands).add_to(routes)
+    RunPages(coordinator, log, shell, hub, commands).add_to(routes)
     Downloads(coordinator, log).add_to(routes)
     routes.add("GET", "/static/{path:path}", static, ANYONE)
 
