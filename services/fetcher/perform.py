@@ -25,7 +25,7 @@ from shared.runtime.log import Evidence
 logger = logging.getLogger(__name__)
 
 _OVERSAMPLING: Final = 2
-"""A tool is asked for so many times as many results as are wanted: some pages cannot be read, some say the same."""
+"""Factor by which a tool is asked for more results than are wanted: some pages are unreadable, some are duplicates."""
 
 _MAX_MESSAGE: Final = 2_000
 _MAX_LOCATION: Final = 200

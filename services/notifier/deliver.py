@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 SOURCE: Final = "dossier/notifier"
 AT_ONCE: Final = 4
-"""So many messages are under way to one endpoint from one process."""
+"""Messages under way to one endpoint from one process."""
 _LOOK_AGAIN_S: Final = 86_400.0
 _AGAIN_S: Final = 1.0
 _UNREAD: Final = timedelta(hours=1)
@@ -51,7 +51,7 @@ class DeliveryContext(Struct, frozen=True):
     now: Callable[[], datetime]
     public_url: str
     count: Callable[[str, DeliveryResult], None] = ignore_attempt
-    """Hears of every try: of which endpoint, with what result."""
+    """Called after every recorded attempt with the endpoint's name and the result."""
 
 
 class Deliverer:

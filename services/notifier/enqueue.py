@@ -35,8 +35,9 @@ logger = logging.getLogger(__name__)
 AT_ONCE: Final = 32
 _AGAIN_S: Final = 1.0
 _SETTLED_S: Final = 3.0
-"""So long after a hold opened it is clear whether it waits for a person, where the request asked for none; and so long
-after an extension, whether it came in time."""
+"""Seconds after which it is known whether a hold without approval waits for a decision, and whether an
+extension was in time.
+"""
 
 
 class Enqueuer:

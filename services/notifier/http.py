@@ -17,7 +17,7 @@ from shared.runtime.endpoints import Network
 from shared.runtime.headers import retry_after_s
 
 WITHIN_S: Final = 15.0
-"""For all of it: name, connection, TLS, sending, the answer's head."""
+"""Seconds for the whole request: name, connection, TLS, sending, and the head of the answer."""
 _CONNECT_S: Final = 5.0
 _ADDRESSES: Final = 3
 _PORTS: Final = {"http": 80, "https": 443}

@@ -11,7 +11,7 @@ from shared.contracts.evidence import Failure
 from shared.runtime.deliveries import DeliveryHistory
 
 RETRY_S: Final = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
-"""How long to wait after each failed attempt: 10 attempts over about 75 hours, as Standard Webhooks suggests."""
+"""Seconds to wait after each failed attempt: 10 attempts over about 75 hours, as Standard Webhooks suggests."""
 SPAN: Final = timedelta(seconds=sum(RETRY_S))
 _SPREAD: Final = 0.1
 _MAX_WAIT_S: Final = 86_400.0

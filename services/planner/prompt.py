@@ -12,7 +12,7 @@ from shared.models.protocol import Ask
 
 AGENT: Final[Agent] = "planner"
 PROMPT_VERSION: Final = "plan.v1"
-"""Changes whenever the words below do."""
+"""Version of the prompt. Raise it with every change of its words."""
 DEFAULT_ROOM: Final = window_of(AGENT)
 
 _SYSTEM: Final = f"""\

@@ -25,11 +25,11 @@ from shared.contracts.tasks import PlanTask
 from shared.text.sentences import split_sentences
 
 MOST: Final = 5
-"""Queries of one round."""
+"""Largest number of queries in a round."""
 ENOUGH: Final = 4
-"""Below so many, what the question names fills up, and in a later round the sides of its subject."""
+"""Number of queries up to which names of the question, and in later rounds aspects of its subject, are added."""
 FEW: Final = 2
-"""Below so many, the subject is searched for by itself."""
+"""Number of queries up to which the subject itself is added."""
 MAX_WORDS: Final = 6
 MAX_LENGTH: Final = 120
 _MAX_SUBJECT: Final = 80
@@ -67,7 +67,7 @@ _VERDICT: Final = re.compile(
     r"|sparse|narrow|few|little)|not\s+(?:deep|detailed|specific|thorough)\s+enough|insufficient|incomplete)\b",
     re.IGNORECASE,
 )
-"""What a reviewer says of the evidence; the subject, if there is one, stands beside it."""
+"""Judgement of a reviewer on the evidence, which is no subject to search for."""
 
 
 def plan_queries(task: PlanTask) -> tuple[str, ...]:

@@ -7,14 +7,14 @@ from typing import Final
 from shared.text.words import CONSTRUCT, QUERY_STOP_WORDS, is_technical, word_set
 
 JOIN: Final = "\u2060"
-"""Stands within a name, in place of a blank, while a question is taken apart."""
+"""Replaces the blank within a name while a question is split."""
 _WORD: Final = re.compile(rf"[^\W_](?:[\w.+#/{JOIN}-]*[\w+#{JOIN}])?|_\w[\w.]*")
 _CODE: Final = re.compile(r"`(\w+)`")
 _VERSION: Final = re.compile(r"[\d.]+\+?")
 _ADVERB: Final = re.compile(r"[a-z]{3,}ly")
 _EMPTY: Final = re.compile(r"(?:work|behave|matter)s?", re.IGNORECASE)
 _DONE: Final = re.compile(r"[a-z]{2,}[^e]ed")
-"""What was done to what stands before it: “timeout timed out”. Before a name it belongs to it: “shared memory”."""
+"""Participle after a noun, as in “timeout timed out”. Before a noun it is part of the name: “shared memory”."""
 _INFLECTION: Final = re.compile(r"(?:s|es|ed|d|ing)$")
 
 
@@ -29,7 +29,7 @@ _STOP: Final = QUERY_STOP_WORDS | word_set(
     ve want wants wasn ways well whatever won wouldn write yes yet
     """
 )
-"""Also the words that only say what is asked of a report."""
+"""Stop words of queries and words that only ask for a report."""
 _VERBS: Final = word_set(
     """
     accept add affect allow appear append apply avoid become begin behave break build call cancel catch cause change

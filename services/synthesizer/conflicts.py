@@ -15,15 +15,15 @@ from shared.text.sentences import sentences
 from shared.text.terms import jaccard, terms
 
 MOST: Final = 5
-"""Contradictions that a report shows."""
+"""Largest number of contradictions in a report."""
 _SAME_THING: Final = 0.75
-"""The share of their words that two sentences have in common which speak of the same thing."""
+"""Share of common terms from which two sentences have the same subject."""
 _ENOUGH_WORDS: Final = 4
 _STANDS_ALONE: Final = 0.55
-"""What a sentence must be worth outside its document; others may well speak of something else in the same words."""
+"""Smallest `independence` of a contradicting sentence; others may refer to different subjects by the same words."""
 _WITHOUT: Final = re.compile(r"\bwithout\b", re.IGNORECASE)
 _OF_THEIR_OWN: Final = frozenset(terms("version versions since release deprecated added changed"))
-"""Words of sentences that have every right to another number than the next one."""
+"""Terms of sentences that state different numbers without contradiction."""
 
 
 def contradictions(quoted: Iterable[Citation], sources: Sequence[Source]) -> Iterator[Conflict]:

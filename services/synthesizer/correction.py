@@ -13,7 +13,7 @@ from shared.models.context_window import ContextWindow
 from shared.models.protocol import Ask
 
 PROMPT_VERSION: Final = "correct.v1"
-"""Changes whenever the words below do."""
+"""Version of the prompt. Raise it with every change of its words."""
 
 _SYSTEM: Final = """\
 You correct the quotes of a research report. Each of the claims below was to be supported by quotes, some of which \

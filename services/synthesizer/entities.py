@@ -13,7 +13,7 @@ from shared.text.words import is_technical, word_set
 _TOKEN: Final = re.compile(r"_*[^\W_](?:[\w.+#/-]*[\w+#])?")
 _AT_START: Final = re.compile(r"(?:^|[.!?:;…。！？\n]|\s[-–—])[\s\"'“‘«»„(\[`*]*$")
 _NOUNS_IN_CAPITALS: Final = 0.3
-"""Where so many of the words are capitalised, capitals are the language's way with nouns, or with headings."""
+"""Share of capitalised words from which capitals mark nouns or headings, not names."""
 _NOT_NAMES: Final = word_set("i i'm i've i'd ok").union(MONTHS)
 
 _DENIES: Final = re.compile(
@@ -31,7 +31,7 @@ _AS_GOOD_AS_DENIES: Final = re.compile(
 )
 _COMMAND: Final = re.compile(r"(?:^|[.!?:;]\s+|\n\s*)\W*(?:do not|don['’]t|never)\b", re.IGNORECASE)
 _REACH: Final = 4
-"""Words after a denial among which the denied one is."""
+"""Words after a negation among which the denied one is sought."""
 _BETWEEN: Final = word_set("yet ever even always longer really quite")
 
 

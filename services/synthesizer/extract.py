@@ -27,20 +27,20 @@ from shared.text.sentences import Sentence, blocks, sentences
 from shared.text.terms import jaccard, overlap, shingles, terms
 
 PAGE: Final = 15
-"""Sentences of a report, about."""
+"""Approximate number of sentences in a report."""
 MOST: Final = 10
-"""Sentences of one section."""
+"""Largest number of sentences in a section."""
 ANSWER: Final = 3
-"""Sentences that the page begins with, about."""
+"""Approximate number of sentences at the beginning of the page."""
 ELSEWHERE: Final = "From other sources"
-"""What sentences stand under that are the only ones of their source."""
+"""Heading of the sentences that are the only ones of their source."""
 
 _WORTH: Final = 0.25
-"""A sentence that scores less than this part of its sub-query's best is not worth saying, …"""
+"""Share of its sub-query's best score below which a sentence is left out."""
 _WORTH_THE_PAGE: Final = 0.25
-"""… nor one that scores less than this part of the best of all, …"""
+"""Share of the best score of all below which a sentence is left out."""
 _WORTH_THE_REST: Final = 0.06
-"""… but where that leaves a page half empty, so much will do of a source that has its say already."""
+"""The same for further sentences of a quoted source, while the page is not full."""
 _SAME_PHRASES: Final = 0.5
 _SAME_TERMS: Final = 0.7
 _BESIDE: Final = 1.5

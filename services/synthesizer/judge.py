@@ -15,12 +15,12 @@ from shared.models.protocol import Ask
 AGENT: Final[Agent] = "judge"
 DEFAULT_ROOM: Final = window_of(AGENT)
 PROMPT_VERSION: Final = "judge.v1"
-"""Changes whenever the words below do."""
+"""Version of the prompt. Raise it with every change of its words."""
 
 BUDGET: Final = 40_000
-"""Bytes of claims and quotes that are judged at once at most; the rule's verdict stands for the rest."""
+"""Largest number of bytes of claims and quotes for the model; the rule's verdict stands for the rest."""
 _BESIDE: Final = 4_000
-"""Bytes of a prompt beside them: its instructions and the form of the reply."""
+"""Bytes of a prompt without claims: its instructions and the schema of the reply."""
 _MAX_DOUBT: Final = 200
 
 _SYSTEM: Final = """\

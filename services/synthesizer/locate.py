@@ -20,22 +20,22 @@ from shared.text.terms import terms
 from shared.text.words import word_set
 
 MIN_QUOTE: Final = 12
-"""Characters. Shorter ones stand in any text, and support nothing."""
+"""Smallest length of a quote in characters; shorter ones stand in any text."""
 MIN_NEARLY: Final = 40
-"""Characters of a quote that need not be exact; in a shorter one every word counts."""
+"""Characters from which a quote need not be exact."""
 NEARLY: Final = 90.0
-"""How alike, in per cent, a quote and a place have to be."""
+"""Smallest similarity of a near match, in per cent."""
 _SLACK: Final = 16
-"""Characters by which the ends of such a place may be off at first."""
+"""Characters by which the first guess of a near match may be off at its ends."""
 
 _ALIKE: Final = ("'‘’‚‛′`´", '"“”„‟″«»', "-‐‑‒–—―−")
 _LIKE: Final = {mark: f"[{re.escape(marks)}]" for marks in _ALIKE for mark in marks}
 _OUTER: Final = " \"'.…"
 _WORD: Final = re.compile(r"\w+")
 _FREE: Final = word_set("a an the that and of is are was were be been has have had")
-"""Words that a copy may add, lose or bend without saying anything else. Neither `not` nor `may` is one, nor `from`."""
+"""Words that may be added or missing without a change of meaning. `not`, `may` and `from` are none."""
 _TYPO: Final = 5
-"""Letters from which on a word may have one other letter in it, though not as the first."""
+"""Letters from which a word may differ in one letter, except the first."""
 
 
 @lru_cache(maxsize=1_024)

@@ -22,7 +22,7 @@ _AS_MUCH: Final = {
     "zero": "0", "one": "1", "once": "1", "single": "1", "first": "1", "both": "2", "twice": "2", "double": "2",
     "pair": "2", "second": "2", "third": "3", "triple": "3", "dozen": "12",
 }  # fmt: skip
-"""Words that bear a number out, but claim none by themselves."""
+"""Words that confirm a number but do not state one by themselves."""
 MONTHS: Final = word_list("january february march april may june july august september october november december")
 _MONTH_NUMBERS: Final = {
     form: str(number) for number, name in enumerate(MONTHS, 1) for form in (name, name[:3], name[:4])

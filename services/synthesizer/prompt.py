@@ -16,7 +16,7 @@ from shared.models.context_window import Agent, ContextWindow, window_of
 from shared.models.protocol import Ask
 
 PROMPT_VERSION: Final = "synthesize.v2"
-"""Changes whenever the words below do."""
+"""Version of the prompt. Raise it with every change of its words."""
 
 AGENT: Final[Agent] = "writer"
 DEFAULT_ROOM: Final = window_of(AGENT)

@@ -13,33 +13,33 @@ from shared.text.sentences import Sentence
 from shared.text.terms import terms
 
 Reader = Callable[[str], list[Sentence]]
-"""How the sentences of a passage are found."""
+"""Returns the sentences of a passage."""
 
 _QUESTION_WEIGHT: Final = 0.4
 _TITLE_WEIGHT: Final = 0.3
 _BOTH_WEIGHT: Final = 1.5
-"""What a term of the sub-query weighs that is in the question too: it is the subject."""
+"""Weight of a term of the sub-query that is also in the question: it is the subject."""
 _STRAY: Final = 0.4
-"""What is left of a sentence's worth in a source whose title has no word of question and sub-query."""
+"""Factor for a source whose title has no term of question and sub-query."""
 _DEFINES: Final = 1.5
-"""How much more one answers that begins with the subject and says what it is or does."""
+"""Factor for a sentence that begins with the subject and defines it."""
 _STANDS: Final = 0.4
-"""What has to be left of a sentence's worth outside its document for it to be told where there are others."""
+"""Smallest `independence` of a sentence that may be selected."""
 _LEANING: Final = 0.5
-"""How much one still answers that points at what was said before it."""
+"""Factor for a sentence that refers to the one before it."""
 _IS: Final = re.compile(
     r"\W*((?:\S+\s+){1,6}?)(?:is|are|means|provides?|allows?|lets?|represents?|defines?|handles?|specif(?:y|ies))\b"
 )
 _POINT: Final = 0.45
 _POINT_OF_SEVERAL: Final = 0.3
-"""The share of a sub-query that a sentence has to be about; less will do where that is more than one word."""
+"""Weighted share of a sub-query's terms that a sentence needs; less if it has two terms or more."""
 _FLOOR: Final = 0.05
-"""What a sentence is worth that has none of the words; then its position decides."""
+"""Score of a sentence without any of the terms; its position then decides."""
 
 _SITE: Final = re.compile(r"\s+[—–|·-]\s.*", re.DOTALL)
-"""What stands behind the title proper, and on every page of a site."""
+"""Name of the site after the title."""
 _LABEL: Final = re.compile(r"\s*[\w.]+(?:\([^()]*\))?(?:\s*->[^:]*)?:\s")
-"""A name before the sentence. What it repeats of the title is no news."""
+"""Name before a sentence. Terms in it do not count."""
 _IDENTIFIER: Final = re.compile(r"\w*_\w+")
 _LEANS: Final = re.compile(
     r"""\W*(?:
@@ -93,7 +93,7 @@ _DOUBTS: Final = (
     (re.compile(r"(?:If|When)\b[^.]*, (?:return|raise|use|call|do)\b"), 0.6),
     (re.compile(r".*(?:(?i:\b(?:ignor|disregard)\w* (?:all |any |the )*(?:previous|prior|above)\b)|<\|)"), 0.01),
 )
-"""What makes a sentence say less outside its document, and how much is left of its worth."""
+"""Patterns of sentences that depend on their document, each with the factor for their score."""
 
 _VERB: Final = re.compile(
     r"""\b(?:

@@ -18,9 +18,9 @@ from shared.text.sentences import split_sentences
 from shared.text.terms import terms
 
 _SAME_TALK: Final = 0.3
-"""The share of a claim's words that its quotes have; with less, they may speak of something else."""
+"""Share of a claim's terms in its quotes below which the support is in doubt."""
 _SAME_WORDS: Final = 0.9
-"""Where claim and quotes share so many of their words, one repeats the other, and has to deny as often."""
+"""Share of common terms from which a claim repeats its quote and must have as many negations."""
 _MOST_NAMED: Final = 3
 _ENGLISH: Final = re.compile(
     r"\b(?:the|of|and|is|are|was|to|in|a|an|that|for|with|by|it|on|as|be|not|this|at|from|or)\b", re.IGNORECASE

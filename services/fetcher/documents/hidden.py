@@ -13,7 +13,7 @@ from shared.text.words import word_set
 Colour = tuple[int, int, int]
 _WHITE: Final = (255, 255, 255)
 _NEAR: Final = 24
-"""Two colours are hard to tell apart when no part of one differs from the other's by more."""
+"""Largest difference in red, green and blue at which two colours are hard to tell apart."""
 
 
 class Element(Protocol):
@@ -34,7 +34,7 @@ _UNSEEN: Final = word_set(
     "script style noscript template iframe object embed applet svg canvas audio video annotation annotation-xml link "
     "datalist"
 )
-"""Never words to a reader; taken out without a word."""
+"""Elements without words for a reader. They are removed without being reported."""
 _UNSEEN_CLASSES: Final = word_set("sr-only visually-hidden visuallyhidden screen-reader-text screen-reader-only")
 _ZERO: Final = re.compile(r"[+-]?0*\.?0*(?:px|em|rem|%|pt|vh|vw)?$")
 _LENGTH: Final = re.compile(r"([+-]?\d*\.?\d+)(px|pt|em|rem|%|vw|vh)?$")

@@ -25,7 +25,9 @@ from shared.contracts.evidence import Passage
 from shared.errors import Transient
 
 FORMAT: Final = 4
-"""To be raised when what is indexed, or how files are read, changes: every index is then built anew."""
+"""Version of the index. Raise it when the indexed content or the reading of files changes: every index
+is then rebuilt.
+"""
 _SCHEMA: Final = """
     CREATE TABLE corpus (state TEXT);
     CREATE TABLE document (id INTEGER PRIMARY KEY, title TEXT, location TEXT, text TEXT, invisible INTEGER);

@@ -18,13 +18,13 @@ from typing import Final
 _WORD: Final = re.compile(r"\w+")
 _SHINGLE_WORDS: Final = 5
 _MAX_WORDS: Final = 20_000
-"""Of a longer text only the beginning is compared."""
+"""Words of a text that are compared; the rest is ignored."""
 DUPLICATE: Final = 0.85
-"""Of all shingles of two texts, those that both have: from here on they are one text."""
+"""Share of all shingles of two texts that both have, from which they are duplicates."""
 COMMON_ORIGIN: Final = 0.5
-"""Of the shingles of the shorter text, those that the longer has: from here on they are of one origin."""
+"""Share of the shorter text's shingles in the longer one, from which both have one origin."""
 _MIN_SHINGLES: Final = 20
-"""Shingles that a text must have to be compared by its parts; shorter ones are the same or they are not."""
+"""Shingles below which texts are compared for equality only."""
 
 Shingles = frozenset[int]
 
@@ -46,7 +46,9 @@ def are_duplicates(one: Shingles, other: Shingles) -> bool:
 
 
 def shares_origin(one: Shingles, other: Shingles) -> bool:
-    """Return True if at least `COMMON_ORIGIN` of the shorter text's shingles are in the other. Short texts must be equal."""
+    """Return True if the longer text has at least `COMMON_ORIGIN` of the shorter one's shingles. Short texts must be
+    equal.
+    """
     smaller = min(len(one), len(other))
     if smaller < _MIN_SHINGLES:
         return one == other

@@ -9,12 +9,12 @@ from msgspec import Struct
 from shared.contracts.evidence import Passage
 
 MAX_CHARS: Final = 1_200
-"""No window is longer."""
+"""Largest length of a window, in characters."""
 _TARGET_CHARS: Final = 800
-"""Characters at which a window ends with its paragraph."""
+"""Length from which a window ends with its paragraph."""
 _MIN_CHARS: Final = 240
 _LETTERS: Final = 0.85
-"""The share of letters and digits among the characters of sentences."""
+"""Share of letters and digits among the characters of sentences."""
 _DEFINITION: Final = re.compile(r"[A-Za-z_]\w*(?:(?:\.\w+)+(?:\(.{0,100}?\))?|\(.{0,100}?\)).{0,40}?(?::\s|$)")
 _BREAKS: Final = (re.compile(r"\n"), re.compile(r"(?<=[.!?])\s"), re.compile(r"\s"))
 

@@ -9,14 +9,14 @@ from msgspec import Struct
 from services.fetcher.findings.passages import Window
 
 RELEVANT: Final = 0.4
-"""The share of a query, by the weight of its terms, that a document must have to be an answer to it."""
+"""Weighted share of a query's terms that a document must have to be found."""
 MAX_PASSAGES: Final = 3
 MAX_CHARS: Final = 2_400
-"""Of all passages of one document."""
+"""Characters of all passages of one document."""
 _MIN_SCORE_SHARE: Final = 0.08
-"""How good a document must be, beside the best one, to be shown with it."""
+"""Share of the best document's score below which a document is left out."""
 _MIN_PASSAGE_SHARE: Final = 0.5
-"""How good a further passage must be, beside the best one."""
+"""Share of the best passage's score below which a further passage is left out."""
 
 
 class Match(Struct, frozen=True):

@@ -24,7 +24,7 @@ _MAX_TITLE: Final = 300
 _MAX_LOCATION: Final = 1_000
 _MAX_PASSAGES: Final = 5
 _MAX_CHARS: Final = 2_400
-"""Of all passages of a source."""
+"""Characters of all passages of a source."""
 _MAX_ALSO: Final = 6
 _MAX_SKIPPED_LOCATION: Final = 200
 _MAX_STRIPPED: Final = 4
@@ -125,7 +125,7 @@ def _limit_passages(passages: Iterable[Passage]) -> Iterator[Passage]:
 
 
 def _date(told: str | None) -> str | None:
-    """Return the ISO 8601 date, month or year that `told` begins with; `None` if it is none."""
+    """Return the ISO 8601 date, month or year at the beginning of a text; `None` if there is none."""
     try:
         return date.fromisoformat(told[:10]).isoformat() if told else None
     except ValueError:

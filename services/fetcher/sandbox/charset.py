@@ -9,7 +9,7 @@ _MARKS: Final = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"),
 _META: Final = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]{1,40})", re.IGNORECASE)
 _EARLY: Final = 2_048
 _LATIN: Final = "windows-1252"
-"""What browsers read for everything that calls itself Latin-1 or ASCII, and for what calls itself nothing."""
+"""Charset that browsers use for pages labelled as Latin-1 or ASCII, and for pages without a label."""
 _AS_LATIN: Final = frozenset({"latin_1", "ascii", "cp1252"})
 _CODECS: Final = _AS_LATIN.union(
     ("utf_8", "utf_16", "utf_16_be", "utf_16_le", "big5", "big5hkscs", "cp950", "gb2312", "gbk", "gb18030"),
@@ -17,7 +17,7 @@ _CODECS: Final = _AS_LATIN.union(
     ("mac_roman", "mac_cyrillic", *(f"cp{number}" for number in range(1250, 1259))),
     (f"iso8859_{number}" for number in range(2, 17) if number != 12),
 )
-"""All that pages are written in. Other codecs of Python are no encodings of text, or raise, or take quadratic time."""
+"""Charsets of web pages. Python's other codecs are no charsets, raise other errors, or take quadratic time."""
 
 
 def decode_page(data: bytes, charset: str = "") -> str:

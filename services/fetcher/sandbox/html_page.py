@@ -22,7 +22,7 @@ _GATE: Final = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _LITTLE: Final = 1_500
-"""Characters below which a page that asks for a login or a subscription shows nothing but that."""
+"""Characters below which a page that asks for a login or a subscription counts as paywalled."""
 _EMPTY: Final = 40
 
 

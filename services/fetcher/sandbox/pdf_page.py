@@ -18,7 +18,7 @@ from services.fetcher.documents.prose import unwrap
 from services.fetcher.sandbox.protocol import MAX_TEXT, Reading, truncate
 
 pdfium: Any = pypdfium2.raw
-"""Bindings made from C headers, which have no types."""
+"""Bindings generated from C headers, which have no types."""
 _MAX_PAGES: Final = 300
 _NEARLY_WHITE: Final = 235
 _NEARLY_CLEAR: Final = 16

@@ -18,12 +18,12 @@ from services.fetcher.sandbox.html_page import read_html
 from services.fetcher.sandbox.protocol import LENGTH, Reading, ReadRequest, Reply
 
 MEMORY: Final = 1024 * 1024 * 1024
-"""Bytes of address space."""
+"""Address space, in bytes."""
 _CPU_S: Final = 20
-"""For one document; whoever waits gives up sooner. This ends the work that nobody waits for any more."""
+"""CPU seconds for one document. The pool gives up earlier; this ends work whose result is no longer awaited."""
 _ENOUGH_MEMORY: Final = 300 * 1024 * 1024
 _ENOUGH: Final = 200
-"""After so much memory or so many documents a new process takes over, so that nothing that leaks can grow."""
+"""Documents after which the process is replaced, as it is above `_ENOUGH_MEMORY`, so that no leak can grow."""
 
 
 def read(order: ReadRequest) -> Reading:

@@ -18,7 +18,7 @@ from shared.runtime.settings import Settings
 
 _ATOM: Final = "{http://www.w3.org/2005/Atom}"
 _PAUSE_S: Final = 3.0
-"""Between requests, as its terms of use ask."""
+"""Seconds between requests, as arXiv's terms of use demand."""
 
 
 class ArxivSearch(Search):

@@ -15,11 +15,11 @@ from shared.runtime.settings import Settings
 
 GROUP: Final = "dossier.tools"
 ToolFactory = Callable[[Settings], Tool]
-"""Makes a tool, and reaches for nothing yet. Raises `Misconfigured` where a setting is missing."""
+"""Makes a tool without using the network. Raises `Misconfigured` if a setting is missing."""
 
 _BUILT_IN: Final = ("docs", "searxng", "wikipedia", "arxiv", "tavily", "mcp")
 LOCAL: Final = frozenset({"docs"})
-"""Those of ours that never give a link."""
+"""Built-in tools that never return links."""
 
 
 class Misconfigured(DossierError):

@@ -13,7 +13,7 @@ Network = IPv4Network | IPv6Network
 PORTS: Final = frozenset({80, 443})
 
 _UNICAST: Final = IPv6Network("2000::/3")
-"""All that is global in IPv6. `is_global` alone also takes `::127.0.0.1`, site-local and other leftovers for global."""
+"""Global unicast addresses. `is_global` alone is also True for `::127.0.0.1`, site-local and other reserved forms."""
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 _6TO4_RELAYS: Final = IPv4Network("192.88.99.0/24")
 _ALLOWANCE: Final = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]\s]+))(?::(?P<port>\d{1,5}))?")

@@ -8,9 +8,9 @@ from shared.errors import Terminal, Transient
 ENCODINGS: Final = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
 _STEP: Final = 64 * 1024
 _ANY_HEADER: Final = 47
-"""zlib's word for: gzip or zlib, whichever it is."""
+"""zlib's window bits for a gzip or zlib header."""
 _NO_HEADER: Final = -15
-"""What some servers call deflate."""
+"""zlib's window bits for raw deflate, which some servers send as `deflate`."""
 _MEMBER: Final = b"\x1f\x8b"
 
 

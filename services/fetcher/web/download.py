@@ -20,7 +20,7 @@ _MOVED: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_HEADERS: Final = 200
 _MAX_REST_S: Final = 3_600.0
 _REST_S: Final = 60.0
-"""For a host that says 429 and not for how long."""
+"""Seconds to wait after a 429 without `Retry-After`."""
 
 
 class Limits(Struct, frozen=True):
@@ -42,7 +42,7 @@ class Download(Struct, frozen=True):
 
 
 Turn = Callable[[URL], AbstractAsyncContextManager[None]]
-"""Entered before each request: waits until this URL may be asked for. Raises what forbids it."""
+"""Entered before each request: waits until the URL may be requested, and raises if it must not be."""
 
 
 class Downloader:

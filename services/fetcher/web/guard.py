@@ -20,10 +20,10 @@ from shared.errors import Terminal, Transient
 logger = logging.getLogger(__name__)
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-"""The addresses that a name has. Raises `OSError` where it has none."""
+"""Returns the addresses of a host and port. Raises `OSError` if there are none."""
 
 _TRIED: Final = 4
-"""Addresses of one name that are tried at most."""
+"""Addresses of one host that are tried at most."""
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:

@@ -13,7 +13,7 @@ from shared.errors import Throttled
 
 LONGEST_REST_S: Final = 3_600.0
 LONGEST_PAUSE_S: Final = 30.0
-"""A robots.txt may ask for more; this is what it gets."""
+"""Longest pause in seconds, whatever robots.txt demands."""
 _REMEMBERED: Final = 1_000
 
 

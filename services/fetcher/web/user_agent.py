@@ -4,7 +4,7 @@ from importlib.metadata import version
 from typing import Final
 
 NAME: Final = "Dossier"
-"""Also what a robots.txt calls us."""
+"""Product name, by which robots.txt addresses Dossier."""
 
 
 def user_agent(contact: str) -> str:
