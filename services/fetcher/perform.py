@@ -103,7 +103,7 @@ class Fetcher:
         if unknown:
             raise Terminal(
                 "tool_unknown",
-                f"There is no tool {' or '.join(unknown)} here; what there is: {', '.join(self._tools) or 'none'}.",
+                f"Unknown tool {' or '.join(unknown)}; available: {', '.join(self._tools) or 'none'}.",
             )
         return {name: self._tools[name] for name in task.tools or self._tools}
 
@@ -139,13 +139,16 @@ class Fetcher:
             return fault
         except Exception:
             place = _location(candidate.item)[:_MAX_LOCATION]
-            logger.exception("Reading %s failed by a defect of the reader.", place, extra={"event": "page.defect"})
-            return Terminal("unreadable", f"{place} could not be read: something about it was not foreseen.")
+            logger.exception("Reading %s failed with an unexpected error.", place, extra={"event": "page.defect"})
+            return Terminal(
+                "unreadable",
+                f"{place} could not be read because of an unexpected error; the log of the fetcher has the details.",
+            )
 
     async def _read(self, link: Link) -> Hit:
         """Read a linked page. Raises `StepError`; `Terminal` (`no_pages`) without a page reader."""
         if self._pages is None:
-            raise Terminal("no_pages", f"{link.url} was found, and this service reads no pages.")
+            raise Terminal("no_pages", f"{link.url} was found, but this fetcher reads no pages.")
         return await self._pages.read(link.url)
 
     async def _freeze(self, query: str, found: Sequence[CleanHit]) -> tuple[Source, ...]:
@@ -167,8 +170,8 @@ async def _search_tool(tool: Tool, query: str, limit: int) -> Answer | StepError
     except StepError as fault:
         return fault
     except Exception:
-        logger.exception("The tool %s failed by a defect.", tool.name, extra={"event": "tool.defect"})
-        text = f"The tool {tool.name} failed in a way that was not foreseen; the log of the fetcher has the details."
+        logger.exception("The tool %s failed with an unexpected error.", tool.name, extra={"event": "tool.defect"})
+        text = f"The tool {tool.name} failed with an unexpected error; the log of the fetcher has the details."
         return Transient("tool_defect", text)
 
 
@@ -241,5 +244,5 @@ def _nothing_found(query: str, tools: Iterable[str], gathered: _Progress) -> Fai
     first, count = gathered.faults[0], len(gathered.faults)
     if count == 1:
         return Failure(first.code, first.message)
-    text = f"Nothing was found for “{query}”: all {count} that were tried failed, the first thus: {first.message}"
+    text = f"Nothing was found for “{query}”: all {count} attempts failed, the first with: {first.message}"
     return Failure("nothing_read", text)

@@ -61,7 +61,7 @@ def main() -> None:
     """
     settings = Settings()
     if settings.webhooks is None:
-        sys.exit("DOSSIER_WEBHOOKS is not set: name the file that says who is told of what.")
+        sys.exit("DOSSIER_WEBHOOKS is not set: name the file of webhooks.")
     try:
         webhooks = configuration.load_webhooks(settings.webhooks)
     except InvalidWebhooks as error:

@@ -93,11 +93,18 @@ class Deliverer:
                 await delivery.nak(delay_s=min(max(wait_s, 0.0), _LOOK_AGAIN_S))
         except DossierError as error:
             logger.warning(
-                "%s cannot be dealt with now: %s", delivery.message.subject, error, extra={"event": "delivery.put_off"}
+                "The delivery %s could not be made and is retried: %s",
+                delivery.message.subject,
+                error,
+                extra={"event": "delivery.put_off"},
             )
             await asyncio.sleep(_AGAIN_S)
         except Exception:
-            logger.exception("%s cannot be dealt with", delivery.message.subject, extra={"event": "delivery.defect"})
+            logger.exception(
+                "The delivery %s failed with an unexpected error.",
+                delivery.message.subject,
+                extra={"event": "delivery.defect"},
+            )
         finally:
             await tasks.release()
 
@@ -115,7 +122,7 @@ class Deliverer:
         )
         if box.ask not in story.asked:
             logger.error(
-                "%s cannot be read here; it is left to a newer release.",
+                "%s cannot be decoded by this release; it is retried in an hour.",
                 handed.subject,
                 extra={"event": "delivery.unreadable"},
             )
@@ -135,7 +142,7 @@ class Deliverer:
         if await self._is_moot(story):
             return DeliveryTried(result="moot")
         if box.ask == 1 and await self._is_disabled():
-            text = "The endpoint answered 410 Gone before; it was not tried."
+            text = "The endpoint answered 410 Gone before; nothing was sent."
             return DeliveryTried(result="disabled", error=Failure("disabled", text))
         delivery, asked = story.delivery, story.asked[box.ask]
         sent = message.body(self._endpoint, delivery, asked, public_url=self._where.public_url)

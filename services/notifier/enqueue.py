@@ -64,7 +64,10 @@ class Enqueuer:
             wait_s = await self._enqueue(fact.message)
         except DossierError as error:
             logger.warning(
-                "%s cannot be told of now: %s", fact.message.subject, error, extra={"event": "notice.put_off"}
+                "The deliveries for %s could not be requested and are retried: %s",
+                fact.message.subject,
+                error,
+                extra={"event": "notice.put_off"},
             )
             wait_s = _AGAIN_S
         await (fact.nak(delay_s=wait_s) if wait_s else fact.ack())
@@ -82,7 +85,7 @@ class Enqueuer:
             event = envelope.decode(message.data)
         except ContractError as error:
             logger.error(
-                "%s is not told of, for it cannot be read here: %s",
+                "%s cannot be decoded by this release, so no delivery is requested: %s",
                 message.subject,
                 error,
                 extra={"event": "notice.unreadable", "run_id": slot.run},

@@ -26,7 +26,7 @@ async def resolve_allowed(host: str, port: int, *, allow: Sequence[Network]) -> 
     addresses = await _addresses(host, port)
     for address in addresses:
         if not is_allowed(address, allow) and not is_public(address):
-            raise Terminal("not_allowed", f"{address} is not on the internet, and `allow` does not name it.")
+            raise Terminal("not_allowed", f"{address} is not a public address, and `allow` does not name it.")
     return addresses
 
 
@@ -35,7 +35,7 @@ async def _addresses(host: str, port: int) -> list[Address]:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise Transient("no_address", "Its name has no address.") from error
+        raise Transient("no_address", "The host has no address.") from error
     return list(dict.fromkeys(ip_address(str(address[0]).partition("%")[0]) for *_, address in found))
 
 

@@ -71,7 +71,7 @@ class Sender:
             except (httpx2.ConnectError, httpx2.ConnectTimeout):
                 if address == tried[-1]:
                     raise
-        raise Terminal("no_address", "Its name has no address.")
+        raise Terminal("no_address", "The host has no address.")
 
     async def _post_to(
         self, address: guard.Address, url: httpx2.URL, headers: Mapping[str, str], body: bytes

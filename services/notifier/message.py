@@ -23,7 +23,7 @@ _TITLES: Final[dict[EventType, str]] = {
 _OUTCOMES: Final = {
     "reported": "The report is ready",
     "rejected": "Rejected",
-    "expired": "Nobody decided in time",
+    "expired": "No decision in time",
     "cancelled": "Cancelled",
     "failed": "Failed",
 }

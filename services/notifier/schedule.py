@@ -90,7 +90,7 @@ def wait_s(delivery: Delivery, n: int, told_s: float = 0.0) -> float:
 def _failure_message(status: int | None) -> str:
     """Return the error message for an answer that is not a success."""
     if status is not None and 300 <= status < 400:
-        return f"The endpoint answered {status}; redirects are not followed. Configure where it leads to."
+        return f"The endpoint answered {status}; redirects are not followed. Configure the URL that it leads to."
     if status == _GONE:
-        return "The endpoint answered 410 Gone: it is told nothing more until something is sent to it again by hand."
+        return "The endpoint answered 410 Gone: nothing more is sent to it until a delivery is repeated by hand."
     return f"The endpoint answered {status}."

@@ -36,7 +36,7 @@ class Planner:
             queries, planner = clean_queries(plan_by_rule(task).queries, task.asked), OFFLINE
             degraded = degraded or f"{answer.model} planned no new query, so these were made by rule."
         if not queries:
-            error = Terminal("no_query", "The question, and what was said of it, left nothing new to search for.")
+            error = Terminal("no_query", "Question and feedback contain nothing new to search for.")
             error.calls = answer.calls
             raise error
         return PlanMade(queries=queries, planner=planner, degraded=degraded, usage=answer.usage, calls=answer.calls)

@@ -93,9 +93,9 @@ class Synthesizer:
 def _extracted(task: SynthesizeTask, drafted: Draft, answer: Answer[WriterReply], judged_by: str | None) -> Report:
     """Return the report by extraction, with the unsupported claims of the draft."""
     why = answer.degraded or (
-        f"Nothing that {answer.model} wrote is borne out by what it quoted."
+        f"No claim of {answer.model} is supported by its quotes."
         if drafted.sections
-        else f"Nothing that {answer.model} wrote could be found in the sources."
+        else f"No quote of {answer.model} was found in the sources."
     )
     whole = draft_report(task, extract_report(task)).plus(drafted)
     return publish_report(task, whole, writer=OFFLINE, degraded=why, judge=judged_by)
@@ -109,7 +109,9 @@ async def _tried(model: Model, question: Ask[Reply]) -> tuple[Answer[Reply] | No
         answer = await model.answer(question)
     except StepError as error:
         logger.warning(
-            "A further look at a report failed, it goes on without: %s", error, extra={"event": "report.unrevised"}
+            "A correction or check of a report failed, and the report is published without it: %s",
+            error,
+            extra={"event": "report.unrevised"},
         )
         return None, tuple(call for call in error.calls if isinstance(call, Call))
     return answer, answer.calls

@@ -40,7 +40,7 @@ def test_every_tool_is_made_as_the_settings_say_and_can_be_asked(tmp_path: Path)
 @pytest.mark.parametrize(
     ("tools", "said"),
     [
-        ("magic", "DOSSIER_TOOLS: there is no tool magic; what there is: arxiv, docs, mcp, searxng, tavily, wikipedia"),
+        ("magic", "DOSSIER_TOOLS: unknown tool magic; available: arxiv, docs, mcp, searxng, tavily, wikipedia"),
         ("searxng", "DOSSIER_SEARXNG_URL"),
         ("tavily", "DOSSIER_TAVILY_KEY"),
         ("mcp", "DOSSIER_MCP_SERVER"),
@@ -150,7 +150,7 @@ def test_that_watch_sees_a_tool_which_does(tmp_path: Path, site: Site):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"DOSSIER_TOOLS": "docs,magic"}, "DOSSIER_TOOLS: there is no tool magic; what there is: arxiv, docs, mcp, "),
+        ({"DOSSIER_TOOLS": "docs,magic"}, "DOSSIER_TOOLS: unknown tool magic; available: arxiv, docs, mcp, "),
         ({"DOSSIER_ALLOW_PRIVATE": "10.0.0.0/8,nonsense:"}, "DOSSIER_ALLOW_PRIVATE: 'nonsense:' names no host"),
     ],
 )

@@ -110,7 +110,7 @@ def limit_skipped(passed_over: Sequence[Skipped]) -> tuple[Skipped, ...]:
         for one in passed_over[:MAX_SKIPPED]
     )
     left = len(passed_over) - len(fitting)
-    more = Skipped("", Failure("more", f"{left + 1} more were passed over."))
+    more = Skipped("", Failure("more", f"{left + 1} more were skipped."))
     return (*fitting[:-1], more) if left else fitting
 
 

@@ -41,7 +41,7 @@ def read_html(data: bytes, charset: str) -> Reading:
     shown = " ".join(tree.text_content().split())
     text = paragraphs(_main_lines(tree))
     if len(text) < _LITTLE and (is_closed or _GATE.search(shown[:50_000])):
-        return Reading(fault=("paywalled", "It is for those who log in or subscribe."))
+        return Reading(fault=("paywalled", "It requires a login or a subscription."))
     if len(text) < _EMPTY:
         return _empty()
     text, too_long = truncate(text)
@@ -50,7 +50,7 @@ def read_html(data: bytes, charset: str) -> Reading:
 
 def _empty() -> Reading:
     """Return the result for a page without text."""
-    return Reading(fault=("empty", "It has no words for a reader, at least none without running its scripts."))
+    return Reading(fault=("empty", "It has no text, at least none without running its scripts."))
 
 
 def _shorten(html: str) -> tuple[str, tuple[str, ...]]:

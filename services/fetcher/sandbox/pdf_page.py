@@ -43,8 +43,8 @@ def read_pdf(data: bytes) -> Reading:
         document: Any = pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as error:
         if getattr(error, "err_code", None) == pdfium.FPDF_ERR_PASSWORD:
-            return Reading(fault=("encrypted", "It is a PDF that opens with a password only."))
-        return Reading(fault=("damaged", "It is no PDF that can be opened."))
+            return Reading(fault=("encrypted", "It is a PDF with a password."))
+        return Reading(fault=("damaged", "It is a PDF that cannot be opened."))
     try:
         return _read(document)
     finally:
@@ -66,7 +66,7 @@ def _read(document: Any) -> Reading:
         room -= len(shown)
     text, too_long = truncate("\n\n".join(page for page in pages if page.strip()))
     if not text.strip():
-        return Reading(fault=("empty", "It is a PDF without words; pictures of words are not read."))
+        return Reading(fault=("empty", "It is a PDF without text; scanned pictures are not read."))
     if len(document) > len(pages):
         too_long = (f"everything after page {len(pages)} of {len(document)}",)
     details: Any = document.get_metadata_dict()

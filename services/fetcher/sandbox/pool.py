@@ -42,8 +42,8 @@ class ReaderPool:
             except TimeoutError as error:
                 raise Terminal("slow_to_read", f"Reading it takes longer than {self._timeout_s:g} s.") from error
             except (EOFError, OSError, msgspec.MsgspecError) as error:
-                logger.warning("A reader of pages died of one: %s.", error, extra={"event": "page.reader_died"})
-                raise Terminal("damaged", "It cannot be read: whoever tries, dies.") from error
+                logger.warning("A process that reads pages crashed: %s.", error, extra={"event": "page.reader_died"})
+                raise Terminal("damaged", "It cannot be read: the reading process crashed.") from error
             else:
                 if not reply.last:
                     self._idle.append(process)

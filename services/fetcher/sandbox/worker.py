@@ -39,7 +39,7 @@ def read(order: ReadRequest) -> Reading:
     except RecursionError:
         return Reading(fault=("damaged", "It is nested too deep to be read."))
     except Exception:  # whatever a library makes of a hostile page is that page's fault
-        return Reading(fault=("damaged", "It cannot be read: it is damaged, or made to mislead its readers."))
+        return Reading(fault=("damaged", "It cannot be read: it is damaged or malicious."))
 
 
 def serve(orders: BinaryIO, replies: BinaryIO) -> None:

@@ -55,7 +55,7 @@ class Arxiv:
             # Expat refuses entities that grow, and external ones are not looked up.
             feed = ElementTree.fromstring(data)  # noqa: S314
         except ElementTree.ParseError as error:
-            raise Transient("arxiv_answer", "arXiv answered with what is no feed.") from error
+            raise Transient("arxiv_answer", "arXiv's answer is not an Atom feed.") from error
         return list(_papers(feed))
 
 

@@ -46,7 +46,7 @@ def build_tools(settings: Settings) -> dict[str, Tool]:
     there = available_tools()
     if unknown := [name for name in settings.tools if name not in there]:
         raise Misconfigured(
-            f"DOSSIER_TOOLS: there is no tool {' or '.join(unknown)}; what there is: {', '.join(sorted(there))}."
+            f"DOSSIER_TOOLS: unknown tool {' or '.join(unknown)}; available: {', '.join(sorted(there))}."
         )
     return {name: _build_tool(there[name], settings) for name in settings.tools}
 

@@ -51,7 +51,9 @@ class Endpoint:
                 async for chunk in response.aiter_bytes(64 * 1024):
                     data += chunk
                     if len(data) > MAX_BYTES:
-                        raise Terminal(f"{self._tool}_too_large", f"{self._tool} answered with too many bytes.")
+                        raise Terminal(
+                            f"{self._tool}_too_large", f"{self._tool} answered with more than {MAX_BYTES:,} bytes."
+                        )
                 return bytes(data)
         except httpx2.TimeoutException as error:
             raise Transient(f"{self._tool}_timeout", f"{self._tool} did not answer in time.") from error
@@ -68,7 +70,7 @@ class Endpoint:
         if status >= 500:
             raise Transient(f"{self._tool}_server", f"{self._tool} answered {status}.")
         if status in {401, 403}:
-            raise Terminal(f"{self._tool}_refused", f"{self._tool} answered {status}: it does not let us in.")
+            raise Terminal(f"{self._tool}_refused", f"{self._tool} answered {status}: access is denied.")
         if not response.is_success:
             raise Terminal(f"{self._tool}_{status}", f"{self._tool} answered {status}.")
 
@@ -77,4 +79,4 @@ class Endpoint:
         try:
             return msgspec.json.decode(data, type=type_)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise Transient(f"{self._tool}_answer", f"{self._tool} answered with what is not its API.") from error
+            raise Transient(f"{self._tool}_answer", f"{self._tool} did not answer in the format of its API.") from error

@@ -58,7 +58,7 @@ class Mcp:
             result = await self._call(search.query)
         if result.is_error:
             said = " ".join(block.text for block in result.content if isinstance(block, TextContent))
-            raise Terminal("mcp_tool", f"The MCP tool {self._tool} failed: {said[:300] or 'it does not say why'}.")
+            raise Terminal("mcp_tool", f"The MCP tool {self._tool} failed: {said[:300] or 'no reason was given'}.")
         return list(self._results(result))[: search.limit]
 
     async def _call(self, query: str) -> CallToolResult:
@@ -81,12 +81,12 @@ class Mcp:
         listed = {tool.name: tool for tool in (await session.list_tools()).tools}
         if self._tool not in listed:
             there = ", ".join(sorted(listed)) or "none"
-            raise Terminal("mcp_tool_unknown", f"The MCP server has no tool {self._tool}; what there is: {there}.")
+            raise Terminal("mcp_tool_unknown", f"The MCP server has no tool {self._tool}; available: {there}.")
         schema = listed[self._tool].input_schema
         takes = schema.get("properties", {})
         if self._argument not in takes:
             there = ", ".join(sorted(takes)) or "none"
-            raise Terminal("mcp_argument", f"{self._tool} takes no argument {self._argument}; what it takes: {there}.")
+            raise Terminal("mcp_argument", f"{self._tool} accepts no argument {self._argument}; accepted: {there}.")
         if missing := set(schema.get("required", [])) - {self._argument}:
             raise Terminal("mcp_argument", f"{self._tool} also needs {', '.join(sorted(missing))}.")
 
@@ -132,13 +132,15 @@ def _first_error(group: ExceptionGroup[Exception]) -> StepError:
         return _first_error(cast("ExceptionGroup[Exception]", inner))
     if isinstance(inner, StepError):
         return inner
-    return Transient("mcp_unreachable", "The MCP server could not be reached, or broke off its answer.")
+    return Transient("mcp_unreachable", "The MCP server could not be reached, or ended the connection.")
 
 
 def make(settings: Settings) -> Mcp:
     """Return the tool for the operator's server. Raises `Misconfigured` without server or tool."""
     if not settings.mcp_server or not settings.mcp_tool:
-        raise Misconfigured("DOSSIER_TOOLS has mcp: DOSSIER_MCP_SERVER and DOSSIER_MCP_TOOL must say whose and which.")
+        raise Misconfigured(
+            "DOSSIER_TOOLS has mcp: DOSSIER_MCP_SERVER and DOSSIER_MCP_TOOL must name the server and its tool."
+        )
     return Mcp(
         settings.mcp_server,
         tool=settings.mcp_tool,

@@ -66,12 +66,13 @@ def _with_advice(error: Terminal) -> Terminal:
         return error
     return Terminal(
         "searxng_refused",
-        "SearXNG does not answer in JSON: add json to search.formats in its settings.yml, or let us past its limiter.",
+        "SearXNG does not answer in JSON: add json to search.formats in its settings.yml, or exempt Dossier from "
+        "its limiter.",
     )
 
 
 def make(settings: Settings) -> Searxng:
     """Return the tool for the operator's SearXNG. Raises `Misconfigured` without its URL."""
     if not settings.searxng_url:
-        raise Misconfigured("DOSSIER_TOOLS has searxng: DOSSIER_SEARXNG_URL must say where yours is.")
+        raise Misconfigured("DOSSIER_TOOLS has searxng: set DOSSIER_SEARXNG_URL to the URL of yours.")
     return Searxng(settings.searxng_url, agent=user_agent(settings.contact))

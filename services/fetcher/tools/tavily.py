@@ -57,7 +57,7 @@ def _with_advice(error: Terminal) -> Terminal:
     """Return the fault with advice on the key or the quota; other faults unchanged."""
     match error.code:
         case "tavily_refused":
-            return Terminal(error.code, "Tavily does not take the key in DOSSIER_TAVILY_KEY.")
+            return Terminal(error.code, "Tavily does not accept the key in DOSSIER_TAVILY_KEY.")
         case "tavily_432" | "tavily_433":
             return Terminal("tavily_quota", "Tavily's plan for this key is used up.")
         case _:
@@ -67,5 +67,5 @@ def _with_advice(error: Terminal) -> Terminal:
 def make(settings: Settings) -> Tavily:
     """Return the tool with the operator's key. Raises `Misconfigured` without one."""
     if settings.tavily_key is None:
-        raise Misconfigured("DOSSIER_TOOLS has tavily: DOSSIER_TAVILY_KEY must hold its key.")
+        raise Misconfigured("DOSSIER_TOOLS has tavily: set DOSSIER_TAVILY_KEY to its key.")
     return Tavily(settings.tavily_url, settings.tavily_key.get_secret_value(), agent=user_agent(settings.contact))

@@ -21,7 +21,7 @@ class Body:
         """Raise `Terminal` (`encoding`) for a content encoding other than gzip, deflate and identity."""
         encoding = encoding.strip().lower()
         if encoding not in ENCODINGS:
-            raise Terminal("encoding", f"It came as {encoding[:40]!r}; gzip, deflate and plain are taken.")
+            raise Terminal("encoding", f"Its encoding is {encoding[:40]!r}; gzip, deflate and plain are supported.")
         self._packed = encoding not in {"", "identity"}
         self._at_most = at_most
         self._came = 0
@@ -45,7 +45,7 @@ class Body:
     def finish(self) -> bytes:
         """Return the body. Raises `Transient` (`cut_off`) if the compressed bytes end early."""
         if self._packed and self._came and not self._unpack.eof:
-            raise Transient("cut_off", "Its packed bytes end in the middle.")
+            raise Transient("cut_off", "Its compressed bytes end early.")
         return b"".join(self._parts)
 
     def _decompress_start(self, data: bytes) -> None:
@@ -65,7 +65,7 @@ class Body:
             try:
                 part = self._unpack.decompress(data, _STEP)
             except zlib.error as error:
-                raise Transient("cut_off", "Its packed bytes are damaged.") from error
+                raise Transient("cut_off", "Its compressed bytes are damaged.") from error
             self._keep(part)
             data = self._remaining()
             more = bool(data) or len(part) == _STEP

@@ -75,7 +75,7 @@ class Downloader:
             if answer.status not in _MOVED or not location:
                 return answer
             url = urls.parse_page_url(location, base=url)
-        raise Terminal("redirects", f"{urls.display_url(url)} lies behind more than {REDIRECTS} redirects.")
+        raise Terminal("redirects", f"{urls.display_url(url)} has more than {REDIRECTS} redirects.")
 
     async def _request_within(self, seconds: float, url: URL, at_most: int) -> Download:
         """Send one request within `seconds`. Raise `Transient` or `Terminal` with a message about the page."""
@@ -83,10 +83,10 @@ class Downloader:
             async with asyncio.timeout(seconds):
                 return await self._request(url, at_most)
         except (TimeoutError, httpcore2.TimeoutException) as error:
-            raise Transient("timeout", f"{urls.display_url(url)} did not come in time.") from error
+            raise Transient("timeout", f"{urls.display_url(url)} did not answer in time.") from error
         except httpcore2.ProtocolError as error:
             raise Transient(
-                "protocol", f"{urls.display_url(url)} was answered with what is not HTTP, or not all of it."
+                "protocol", f"{urls.display_url(url)} did not answer in HTTP, or not completely."
             ) from error
         except (httpcore2.NetworkError, OSError) as error:
             raise Transient("unreachable", f"{urls.display_url(url)} could not be reached.") from error

@@ -72,4 +72,4 @@ class Hosts:
         """Raise `Throttled` while the host asks to wait."""
         left = known.rests_until - asyncio.get_running_loop().time()
         if left > 0:
-            raise Throttled("throttled", f"{host} asks to be left alone for {ceil(left)} s.", retry_after=left)
+            raise Throttled("throttled", f"{host} asks to wait {ceil(left)} s.", retry_after=left)

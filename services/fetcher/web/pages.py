@@ -89,7 +89,7 @@ class Pages:
             return await self._readers.read(ReadRequest(kind_, answer.data, charset(content_type))), media_type
         text, too_long = truncate(decode_page(answer.data, charset(content_type)))
         if not any(map(str.isalnum, text)):
-            raise Terminal("empty", "It has no words.")
+            raise Terminal("empty", "It has no text.")
         return Reading(text, stripped=too_long), media_type
 
 
@@ -117,11 +117,11 @@ def _failed_response(answer: Download) -> StepError:
     status, where = answer.status, urls.display_url(answer.url)
     said = f"{status} {_PHRASES.get(status, '')}".strip()
     if status in _BLOCKED:
-        return Terminal("blocked", f"{where} is closed to us: {said}.")
+        return Terminal("blocked", f"{where} denies access: {said}.")
     if status == HTTPStatus.PAYMENT_REQUIRED:
-        return Terminal("paywalled", f"{where} is for those who pay: {said}.")
+        return Terminal("paywalled", f"{where} requires payment: {said}.")
     if status in {404, 410}:
-        return Terminal("gone", f"{where} is not there: {said}.")
+        return Terminal("gone", f"{where} does not exist: {said}.")
     if status >= 500 or status in {408, 425}:
-        return Transient("server", f"{where} could not be had: {said}.")
-    return Terminal("refused", f"{where} could not be had: {said}.")
+        return Transient("server", f"{where} could not be read: {said}.")
+    return Terminal("refused", f"{where} could not be read: {said}.")

@@ -84,7 +84,7 @@ class Robots:
         except Terminal as error:
             return _Known(now + _FAULT_FOR_S, fault=error)
         except StepError as error:
-            return _Known(now + _FAULT_FOR_S, fault=_unreadable(url, f"could not be had: {error.message}"))
+            return _Known(now + _FAULT_FOR_S, fault=_unreadable(url, f"could not be read: {error.message}"))
         if answer.status >= 500 or answer.status == 429:
             return _Known(now + _FAULT_FOR_S, fault=_unreadable(url, f"was answered with {answer.status}"))
         if answer.status >= 400:
