@@ -17,7 +17,7 @@ from services.planner.prompt import PlanReply
 from services.synthesizer.judge import JudgeReply
 from services.synthesizer.perform import Synthesizer
 from services.synthesizer.schema import CorrectionReply, WriterReply
-from services.synthesizer.support import by_rule
+from services.synthesizer.support import rule_verdict
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.evidence import Claim, Finding, Passage, Source, Usage
@@ -186,7 +186,7 @@ def believes(claim: Claim) -> bool:
     """
     quotes = [visible_line(citation.quote) for citation in claim.citations]
     lies = LIE in claim.text and claim.support == "supported" and not any(LIE[:19] in quote for quote in quotes)
-    return lies and by_rule(claim.text, quotes).support != "partial"
+    return lies and rule_verdict(claim.text, quotes).support != "partial"
 
 
 def assert_page_reached_only_who_may_read_it(model: Obedient, page: str) -> None:
