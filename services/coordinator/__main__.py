@@ -1,4 +1,4 @@
-"""`python -m services.coordinator`."""
+"""`python -m services.coordinator`: composes and runs the coordinator."""
 
 import asyncio
 import sys
@@ -14,8 +14,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.coordinator.access.access import Access, AccessSettings
-from services.coordinator.access.middleware import Protected
-from services.coordinator.api.failures import Expected
+from services.coordinator.access.middleware import SecurityHeaders
+from services.coordinator.api.failures import Expectations
 from services.coordinator.app import application
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.projection import Projection
@@ -43,52 +43,55 @@ from shared.telemetry.metrics import LogCollector
 from shared.telemetry.setup import Telemetry
 
 
-class NobodyMay(DossierError):
-    """The API would be reachable for others, and nobody has a key to it."""
+class NoUsableKey(DossierError):
+    """The API would be reachable from other machines, and there is no valid key for it."""
 
 
-class _Door:
-    """What answers at the API's address: only the probes, until there is a log to answer from."""
+class _SwitchableApp:
+    """ASGI application that answers probes, and 503 to all else, until `app` is set to the real one."""
 
     def __init__(self) -> None:
         methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
         waiting = Starlette(routes=[*probes(Health()), Route("/{path:path}", _not_ready, methods=methods)])
-        self.app: ASGIApp = Protected(waiting)
+        self.app: ASGIApp = SecurityHeaders(waiting)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.app(scope, receive, send)
 
 
 async def _not_ready(_: Request) -> Response:
+    """Response to a request before there is a connection to NATS: 503, `nats_unavailable`."""
     detail = "This coordinator is not connected to NATS yet; it is safe to repeat the request."
     return problems.problem_response(problems.ProblemError("nats_unavailable", detail))
 
 
-async def _serve(door: _Door, settings: Settings, stop: asyncio.Event) -> None:
+async def _serve(front: _SwitchableApp, settings: Settings, stop: asyncio.Event) -> None:
+    """Serve the application on the API's address until `stop`."""
     await serve_http(
-        door, host=settings.api_host, port=settings.api_port, stop=stop, trusted_proxies=settings.trusted_proxies
+        front, host=settings.api_host, port=settings.api_port, stop=stop, trusted_proxies=settings.trusted_proxies
     )
 
 
 class _Process(Struct, frozen=True):
-    """What there is of this process before there is a log."""
+    """Parts of the process that exist before it is connected to NATS."""
 
     settings: Settings
     stop: asyncio.Event
     telemetry: Telemetry
-    door: _Door
+    front: _SwitchableApp
     health: Health
 
     @property
     def projection(self) -> Path:
-        """The file of the projection."""
+        """Path of the projection's file."""
         return self.settings.data / "projection.db"
 
 
 async def _main(process: _Process) -> None:
+    """Serve and coordinate until `stop`: connect to NATS, open the projection, close both at the end."""
     settings, stop = process.settings, process.stop
     async with asyncio.TaskGroup() as group:
-        group.create_task(_serve(process.door, settings, stop))
+        group.create_task(_serve(process.front, settings, stop))
         if settings.health_port != settings.api_port:
             group.create_task(serve_health(process.health, process.telemetry.metrics, settings, stop))
         log = await connect(settings, "coordinator", stop)
@@ -104,7 +107,10 @@ async def _main(process: _Process) -> None:
 
 
 async def _coordinate(process: _Process, log: JetStreamLog, projection: Projection) -> None:
-    """Answer from the log and write to it, until `stop`."""
+    """Create the streams, then serve the API from the log and write to it, until `stop`.
+
+    Raises `NoUsableKey`, and `ServerTooOld` if NATS lacks what Dossier needs.
+    """
     settings, stop, observer = process.settings, process.stop, FactCounters(process.telemetry)
     await run_until(stop, retry_unavailable(lambda: topology.ensure_lead(log.link, settings.limits)))
     await run_until(stop, retry_unavailable(lambda: topology.ensure_access(log.link, settings.limits)))
@@ -112,7 +118,7 @@ async def _coordinate(process: _Process, log: JetStreamLog, projection: Projecti
         parse_duration_s(settings.approval_timeout),
         settings.digest_required,
         settings.rounds,
-        _writer(settings),
+        _writer_pricing(settings),
         _rules(settings),
     )
     coordinator = Coordinator(
@@ -123,33 +129,33 @@ async def _coordinate(process: _Process, log: JetStreamLog, projection: Projecti
         observe=observer,
     )
     late_after = timedelta(seconds=parse_duration_s(settings.late_after))
-    access = Access(log.beside(ACCESS), _entry(settings))
+    access = Access(log.beside(ACCESS), _access_settings(settings))
     app = application(
         log,
         coordinator,
         access,
         unready=lambda: write_trouble(log) or coordinator.trouble,
-        expected=Expected(settings.attempts, late_after),
+        expected=Expectations(settings.attempts, late_after),
         deliveries=log.beside(DELIVERIES),
         observe=observer,
         metrics=process.telemetry.metrics,
     )
-    figures = Gauges(log, coordinator, process.projection, late_after=late_after)
-    process.telemetry.metrics.add(figures, figures.look)
+    gauges = Gauges(log, coordinator, process.projection, late_after=late_after)
+    process.telemetry.metrics.add(gauges, gauges.look)
     process.telemetry.metrics.add(LogCollector(log))
     process.health.trouble = lambda: write_trouble(log) or coordinator.trouble
     async with asyncio.TaskGroup() as group:
-        keeping_up = group.create_task(access.run())
+        following = group.create_task(access.run())
         await run_until(stop, retry_unavailable(access.open))
         if not stop.is_set():
-            _refuse_if_nobody_may(settings, access)
-            process.door.app = app
+            _require_usable_key(settings, access)
+            process.front.app = app
             await run_until(stop, coordinator.run())
-        keeping_up.cancel()
+        following.cancel()
 
 
-def _entry(settings: Settings) -> AccessSettings:
-    """Where the API is reached; the token of the data folder counts only where this machine alone reaches it."""
+def _access_settings(settings: Settings) -> AccessSettings:
+    """Host names of the API, and the token of the data folder if only this machine reaches the API."""
     token = local_token.ensure_token(settings.data) if local_token.is_loopback(settings.api_host) else None
     own = (settings.api_host.lower(), *(host.lower() for host in settings.hosts))
     return AccessSettings(token, (*local_token.LOOPBACK_NAMES, *own))
@@ -159,42 +165,45 @@ def _rules(settings: Settings) -> ApprovalRules:
     return ApprovalRules(settings.quorum, settings.four_eyes, settings.trust_nats_identity)
 
 
-def _refuse_if_nobody_may(settings: Settings, access: Access) -> None:
-    if not local_token.is_loopback(settings.api_host) and not access.lets_anybody_in:
-        raise NobodyMay(
+def _require_usable_key(settings: Settings, access: Access) -> None:
+    """Raise `NoUsableKey` if other machines reach the API and no key is valid."""
+    if not local_token.is_loopback(settings.api_host) and not access.has_usable_key:
+        raise NoUsableKey(
             f"The API would listen on {settings.api_host}, and there is no key that lets anybody in. Make one first: "
             f"dossier keys create YOUR-NAME --role operator --nats {settings.nats_url[0]}"
         )
 
 
-def _writer(settings: Settings) -> WriterPricing:
-    """What prices reports: the models of writer and judge at their prices. It takes no key to know them."""
-    judge = _priced(settings, "judge", settings.planner_context) if settings.judge else None
-    return replace(_priced(settings, "writer", settings.writer_context), judge=judge)
+def _writer_pricing(settings: Settings) -> WriterPricing:
+    """Prices of writing a report: those of the writer's model and, where one is set, the judge's. Needs no API key."""
+    judge = _pricing(settings, "judge", settings.planner_context) if settings.judge else None
+    return replace(_pricing(settings, "writer", settings.writer_context), judge=judge)
 
 
-def _priced(settings: Settings, agent: Agent, context: int | None) -> WriterPricing:
+def _pricing(settings: Settings, agent: Agent, context: int | None) -> WriterPricing:
+    """Model of an agent, tokens that its reply may have, and the price of a call in US dollars."""
     priced = tariff(settings, agent)
     fits = window_of(agent, context or MOST_CONTEXT)
     return WriterPricing(priced.model, fits.reply, lambda into, out: priced.cost(Tokens(into, out), clock.now()))
 
 
 def main() -> None:
-    """Coordinate until told to stop."""
+    """Run the coordinator until a signal stops it. Exits with a message if it cannot start."""
     settings = Settings()
     try:
         run(
             "coordinator",
-            lambda stop, telemetry: _main(_Process(settings, stop, telemetry, _Door(), Health())),
+            lambda stop, telemetry: _main(_Process(settings, stop, telemetry, _SwitchableApp(), Health())),
             settings,
         )
-    except* (ServerTooOld, NobodyMay) as errors:
-        sys.exit(str(_first(errors)))
+    except* (ServerTooOld, NoUsableKey) as errors:
+        sys.exit(str(_first_error(errors)))
 
 
-def _first(errors: BaseExceptionGroup[Exception]) -> BaseException:
+def _first_error(errors: BaseExceptionGroup[Exception]) -> BaseException:
+    """The first error of a group, of any depth."""
     inner = errors.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+    return _first_error(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
 if __name__ == "__main__":

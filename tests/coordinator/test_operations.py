@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from services.coordinator.api.failures import SHOWN, Expected
+from services.coordinator.api.failures import MAX_SHOWN, Expectations
 from services.coordinator.app import application
 from services.coordinator.http.params import SEQUENCE
 from shared.contracts.subjects import APPROVED, ASKED, REQUESTED
@@ -34,7 +34,7 @@ class Failing(Workers):
         return await super().perform(task)
 
 
-def tell(data: Path, story: Story, *, log: MemoryLog | None = None, expected: Expected | None = None) -> None:
+def tell(data: Path, story: Story, *, log: MemoryLog | None = None, expected: Expectations | None = None) -> None:
     async def all_of_it() -> None:
         memory, workers = log or MemoryLog(), Failing()
         performs = dict.fromkeys(("plan", "fetch", "synthesize"), workers.perform)
@@ -44,7 +44,7 @@ def tell(data: Path, story: Story, *, log: MemoryLog | None = None, expected: Ex
                 dossier.coordinator,
                 access,
                 unready=lambda: None,
-                expected=expected or Expected(),
+                expected=expected or Expectations(),
             )
             transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
             async with httpx2.AsyncClient(transport=transport, base_url=URL, headers=SHOWN_KEY) as http:
@@ -95,7 +95,7 @@ def test_a_refused_message_is_listed_with_what_it_said_cut_at_a_bound(tmp_path: 
         third, second, first = await listed(user, "kind=request")
         assert [one["refused"] for one in (first, second, third)] == seqs
         assert (first["subject"], first["field"], first["content_bytes"]) == (REQUESTED, "q", len(long))
-        assert first["content"] == long.decode()[:SHOWN]
+        assert first["content"] == long.decode()[:MAX_SHOWN]
         assert second["content"] == "\N{REPLACEMENT CHARACTER}{"
         assert (third["run_id"], third["error"]["code"]) == ("nobody", "unknown_run")
 
@@ -203,7 +203,7 @@ def test_late_runs_are_listed_and_those_on_hold_are_not(tmp_path: Path):
         assert (await user.get(f"/v1/runs/{held}")).json()["late"] is None
         assert (await user.get(f"/v1/runs/{stuck}/why")).json()["late"]
 
-    tell(tmp_path, story, expected=Expected(late_after=timedelta()))
+    tell(tmp_path, story, expected=Expectations(late_after=timedelta()))
 
 
 def test_no_run_is_late_at_once(tmp_path: Path):
