@@ -1,44 +1,44 @@
 """The errors of Dossier, one tree. The class says whose fault it is; `code` decides, the text explains.
 
 DossierError
-├── StepError            work on a step failed; `verdict` turns it into what follows
-│   ├── Terminal         trying again cannot help: bad input, refused, 401, quota exhausted
-│   ├── Throttled        asked to wait: 429, or 503 with Retry-After
-│   └── Transient        may go away by itself: time-outs, resets, 5xx
+├── StepError            a step failed; `decide_retry` decides what follows
+│   ├── Terminal         a retry cannot help: bad input, refused, 401, quota exhausted
+│   ├── Throttled        the other side asks to wait: 429, or 503 with Retry-After
+│   └── Transient        a retry may help: time-outs, resets, 5xx
 ├── ContractError        a message or an argument breaks the published contract
-│   ├── InvalidMessage   a contract message that cannot be taken: names field and reason
-│   ├── Unreadable       stored bytes that are no fact
+│   ├── InvalidMessage   an invalid contract message: names field and reason
+│   ├── Unreadable       stored bytes that are not a fact
 │   └── UnknownType      a fact of a type or version that this release does not know
-├── TooLarge             a message over the limit, refused before it is sent
+├── TooLarge             a message above the limit, refused before it is sent
 ├── Unavailable          NATS does not answer, or not in time
-│   ├── NoRoom           NATS answers that it is full: it takes the same write once there is room
-│   └── Diverged         the log in NATS is not the one that was read: nothing is written until it is read anew
-├── Refused              NATS answers, and will not do it
-└── ServerTooOld         the NATS server lacks what Dossier builds on
+│   ├── LogFull          NATS answers that it is full; it takes the same write once there is room
+│   └── Diverged         the log in NATS is not the one that was read; nothing is written until it is read anew
+├── Refused              NATS answers with an error
+└── ServerTooOld         the NATS server lacks atomic batches
 """
 
 
 class DossierError(Exception):
-    """Anything that Dossier raises on purpose."""
+    """Base of all errors that Dossier raises on purpose."""
 
 
 class StepError(DossierError):
-    """A step failed. `code` is a short stable word; `str(error)` is a sentence for a person."""
+    """Failure of a step. `code` is a short stable word, `message` a sentence for people."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.calls: tuple[object, ...] = ()
-        """The model calls (`Call`) that were paid for before it failed."""
+        """The model calls (`Call`) that were made before it failed."""
 
 
 class Terminal(StepError):
-    """Trying again cannot help."""
+    """A failure that a retry cannot help."""
 
 
 class Transient(StepError):
-    """Trying again may help."""
+    """A failure that a retry may help."""
 
 
 class Throttled(StepError):
@@ -50,11 +50,11 @@ class Throttled(StepError):
 
 
 class ContractError(DossierError):
-    """Something does not fit the published contract."""
+    """A message or an argument breaks the published contract."""
 
 
 class InvalidMessage(ContractError):
-    """A contract message that cannot be taken. `field` names the culprit, empty for the whole message."""
+    """An invalid contract message. `field` is the path of the invalid field, empty for the whole message."""
 
     def __init__(self, code: str, message: str, *, field: str = "") -> None:
         super().__init__(message)
@@ -68,11 +68,11 @@ class Unreadable(ContractError):
 
 
 class UnknownType(ContractError):
-    """A fact whose type or version this release does not know."""
+    """A fact of a type or version that this release does not know."""
 
 
 class TooLarge(DossierError):
-    """A message of more bytes than the contract allows."""
+    """A message or text above the contract's limit. It was not sent."""
 
 
 class Unavailable(DossierError):
@@ -80,15 +80,15 @@ class Unavailable(DossierError):
 
 
 class LogFull(Unavailable):
-    """NATS has no room for this write, and did not store it. The message says where room has to be made."""
+    """NATS has no room for this write and did not store it. The text says where room has to be made."""
 
 
 class Diverged(Unavailable):
-    """The log in NATS is not the one that was read. The message says how that shows."""
+    """The log in NATS is not the one that was read. The text says how that was noticed."""
 
 
 class Refused(DossierError):
-    """NATS answered with an error. `code` is JetStream's `err_code` (0 where it gave none)."""
+    """NATS answered with an error. `code` is JetStream's `err_code`, 0 if it gave none."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -96,4 +96,4 @@ class Refused(DossierError):
 
 
 class ServerTooOld(DossierError):
-    """The server's version lacks atomic batches; the message names the version that has them."""
+    """The server's version lacks atomic batches. The text names the oldest version that has them."""

@@ -11,6 +11,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 from services.fetcher.findings.tool import Search
 from services.fetcher.tools.docs import Docs
+from shared.runtime import clock
+from tests import virtual
 from tests.harness import programs
 from tests.harness.environment import ROOT
 from tests.harness.once import made_once
@@ -21,10 +23,13 @@ def pytest_configure() -> None:
     programs.fork_modules()
 
 
-@pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    """Every test that is a coroutine runs in a new event loop of asyncio."""
-    return "asyncio"
+@pytest.fixture
+def anyio_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[str, dict[str, object]]:
+    """Every test that is a coroutine runs in a new event loop of asyncio, in virtual time if it is marked so."""
+    if request.node.get_closest_marker("virtual_time") is None:
+        return "asyncio", {}
+    monkeypatch.setattr(clock, "now", virtual.now)
+    return "asyncio", {"loop_factory": virtual.VirtualLoop}
 
 
 @pytest.fixture(scope="session")

@@ -1,1 +1,1 @@
-"""Finds sources for one sub-query at a time and freezes what it found."""
+"""Finds sources for one sub-query at a time and freezes their text."""

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
+from services.fetcher.check import print_results
 from services.fetcher.findings.tool import Tool
 from services.fetcher.perform import Fetcher, Reader
 from services.fetcher.tools.catalogue import LOCAL, Closing, Misconfigured, made
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 
 async def compose(tools: Mapping[str, Tool], settings: Settings, log: Log, stack: AsyncExitStack) -> Perform:
-    """What performs fetches with these tools; what they hold open is closed with the stack."""
+    """Return the fetching step with these tools. Tools and page reader are closed with `stack`.
+
+    Pages are read only if a tool may return links.
+    """
     for tool in tools.values():
         if isinstance(tool, Closing):
             stack.push_async_callback(tool.close)
@@ -35,7 +39,7 @@ async def compose(tools: Mapping[str, Tool], settings: Settings, log: Log, stack
 
 
 def _pages(settings: Settings) -> "Pages":
-    """What reads pages. Imported here and not above: without a tool that finds links it is not even there."""
+    """Return the page reader. Imported here, so that a service without web tools has no network code in memory."""
     from services.fetcher.web.pages import Manners, Pages
 
     manners = Manners(pause_s=settings.page_pause_s)
@@ -43,6 +47,7 @@ def _pages(settings: Settings) -> "Pages":
 
 
 def _check(settings: Settings) -> None:
+    """Raise `Misconfigured` if `DOSSIER_ALLOW_PRIVATE` cannot be parsed."""
     try:
         rules(settings.allow_private)
     except ValueError as error:
@@ -50,15 +55,18 @@ def _check(settings: Settings) -> None:
 
 
 def _hush() -> None:
-    """These write whole URLs and messages into the log, and with them what is in those."""
+    """Silence the loggers of HTTP and MCP clients: they log whole URLs and messages, which may hold secrets."""
     for name in ("httpx2", "httpcore2", "mcp"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def main() -> None:
-    """Fetch until told to stop."""
+    """Run the fetcher until it is stopped. Exit with a message if the settings are invalid."""
     settings = Settings()
     _hush()
+    if sys.argv[1:] == ["--check"]:
+        print_results(settings)
+        return
     try:
         _check(settings)
         tools = made(settings)

@@ -1,4 +1,6 @@
-"""One fetch: ask the tools, read the pages that they found, freeze what they say, and tell where it came from."""
+"""The fetching step: search with the tools, read the pages that they link, freeze the texts, and
+describe their origin.
+"""
 
 import asyncio
 import logging
@@ -30,10 +32,10 @@ _MAX_PLACE: Final = 200
 
 
 class Reader(Protocol):
-    """Whatever reads pages; see `web/pages.py`."""
+    """Reads pages; implemented by `web/pages.py`."""
 
     async def read(self, location: str) -> Hit:
-        """The page there. Raises `StepError`."""
+        """Return the page at this URL. Raises `StepError`."""
         ...
 
 
@@ -43,7 +45,7 @@ class _Candidate(msgspec.Struct, frozen=True):
 
 
 class _Gathered:
-    """What a fetch has so far."""
+    """Results of a fetch so far: documents, skipped places, and the faults that were behind them."""
 
     def __init__(self) -> None:
         self.found: list[Found] = []
@@ -51,19 +53,21 @@ class _Gathered:
         self.faults: list[StepError] = []
 
     def pass_over(self, location: str, fault: StepError) -> None:
+        """Record that `location` was skipped because of `fault`."""
         self.faults.append(fault)
         self.skipped.append(Skipped(location, Failure(fault.code, fault.message)))
 
 
 class Fetcher:
-    """Finds sources for one sub-query at a time, with the operator's `tools` by name, at most `sources` of them.
+    """Finds up to `sources` sources for a sub-query with the operator's `tools` by name.
 
-    Links that tools find are read by `pages`; without, they are passed over, and nothing here reaches the network.
+    Links are read by `pages`; without it they are skipped, and nothing here uses the network.
     """
 
     def __init__(
         self, tools: Mapping[str, Tool], evidence: Evidence, *, sources: int = 5, pages: Reader | None = None
     ) -> None:
+        """Raise `ValueError` if `sources` is not between 1 and `MAX_SOURCES`."""
         if not 1 <= sources <= MAX_SOURCES:
             raise ValueError(f"sources is {sources}; a finding has 1 to {MAX_SOURCES}.")
         self._tools = tools
@@ -72,10 +76,11 @@ class Fetcher:
         self._pages = pages
 
     async def perform(self, task: FetchTask) -> FetchFound | FetchFailed:
-        """What the task's tools find, frozen: the best of each tool in turn, each text once.
+        """Search, and return the best results of each tool in turn, each text once, with their text frozen.
 
-        A tool or a page that fails does not lose what others brought, and is said to have been passed over. Where
-        nothing is found at all, what may go away by itself is raised, so that the step is tried again.
+        A failing tool or page is skipped and listed as such. If nothing is found, the first fault that may be temporary
+        is raised, so that the step is retried; else `FetchFailed` is returned. Raises `Terminal` for a tool that is not
+        configured.
         """
         tools = self._asked(task)
         gathered = _Gathered()
@@ -91,6 +96,9 @@ class Fetcher:
         )
 
     def _asked(self, task: FetchTask) -> Mapping[str, Tool]:
+        """Return the tools that the task names, all of them if it names none. Raise `Terminal` (`tool_unknown`) for
+        others.
+        """
         unknown = [name for name in task.tools if name not in self._tools]
         if unknown:
             raise Terminal(
@@ -100,7 +108,9 @@ class Fetcher:
         return {name: self._tools[name] for name in task.tools or self._tools}
 
     async def _answers(self, query: str, tools: Mapping[str, Tool], gathered: _Gathered) -> dict[str, Answer]:
-        """What each tool found. A tool that fails is passed over."""
+        """Search with all tools at once. Return the results by tool; failed tools are logged and
+        recorded as skipped.
+        """
         asked = (_answer(tool, query, self._sources * _SPARE) for tool in tools.values())
         answers: dict[str, Answer] = {}
         for name, answer in zip(tools, await asyncio.gather(*asked), strict=True):
@@ -113,7 +123,7 @@ class Fetcher:
         return answers
 
     async def _take(self, wave: Sequence[_Candidate], gathered: _Gathered) -> None:
-        """Add what these say that is not there yet."""
+        """Read these candidates and add them to the results; duplicates are folded, faults recorded as skipped."""
         for candidate, new in zip(wave, await asyncio.gather(*map(self._found, wave)), strict=True):
             if isinstance(new, StepError):
                 gathered.pass_over(_place(candidate.item), new)
@@ -121,7 +131,7 @@ class Fetcher:
                 gathered.found = sources.folded(gathered.found, new)
 
     async def _found(self, candidate: _Candidate) -> Found | StepError | None:
-        """The document cleaned, or why there is none. Raises nothing: a page may cost itself and no more."""
+        """Read and clean one candidate. Return it, the fault, or `None` if no visible text is left. Never raises."""
         try:
             hit = candidate.item if isinstance(candidate.item, Hit) else await self._read(candidate.item)
             return await asyncio.to_thread(sources.found, candidate.tool, hit)
@@ -133,12 +143,13 @@ class Fetcher:
             return Terminal("unreadable", f"{place} could not be read: something about it was not foreseen.")
 
     async def _read(self, link: Link) -> Hit:
+        """Read a linked page. Raises `StepError`; `Terminal` (`no_pages`) without a page reader."""
         if self._pages is None:
             raise Terminal("no_pages", f"{link.url} was found, and this service reads no pages.")
         return await self._pages.read(link.url)
 
     async def _frozen(self, query: str, found: Sequence[Found]) -> tuple[Source, ...]:
-        """The sources that these are, with the passages that answer the query best."""
+        """Store the texts and return the sources with the passages that answer the query best."""
         hashes = await asyncio.gather(*(self._evidence.put(each.hit.text) for each in found))
         passages, origins = await asyncio.to_thread(_judged, query, found)
         return tuple(
@@ -148,7 +159,9 @@ class Fetcher:
 
 
 async def _answer(tool: Tool, query: str, limit: int) -> Answer | StepError:
-    """What the tool found, or why it found nothing. Raises nothing, whatever the tool or its endpoint does."""
+    """Search with one tool. Return its results or its fault; an unexpected error is logged and becomes `Transient`.
+    Never raises.
+    """
     try:
         return await tool.search(_checked(tool, query, limit))
     except StepError as fault:
@@ -160,7 +173,9 @@ async def _answer(tool: Tool, query: str, limit: int) -> Answer | StepError:
 
 
 def _checked(tool: Tool, query: str, limit: int) -> Search:
-    """What to ask, as the tool's schema has it. Raises `Terminal` with the argument that does not fit."""
+    """Validate query and limit by the tool's schema. Raise `Terminal` (`tool_arguments`) naming the
+    invalid argument.
+    """
     try:
         return tool.arguments(query=query, limit=limit)
     except ValidationError as error:
@@ -170,7 +185,7 @@ def _checked(tool: Tool, query: str, limit: int) -> Search:
 
 
 def _in_turn(answers: Mapping[str, Answer]) -> Iterator[_Candidate]:
-    """The best of each tool, then the second best of each, and so on; each text and each page once."""
+    """Yield the best result of each tool, then the second best of each, and so on; each text and each page once."""
     seen: set[str] = set()
     rounds = zip_longest(*([(name, item) for item in items] for name, items in answers.items()))
     for name, item in (each for each in chain.from_iterable(rounds) if each is not None):
@@ -183,11 +198,15 @@ def _in_turn(answers: Mapping[str, Answer]) -> Iterator[_Candidate]:
 
 
 def _place(item: Hit | Link) -> str:
+    """Return the location of a document, or the URL of a link."""
     return item.location if isinstance(item, Hit) else item.url
 
 
 def _judged(query: str, found: Sequence[Found]) -> tuple[list[tuple[Passage, ...]], list[str]]:
-    """The passages of each that answer the query best, as its tool chose them or else as we do; and its origin."""
+    """Return for each document its passages and the key of its origin, in order.
+
+    Passages are those of the tool; without any, those that answer the query best.
+    """
     to_quote = [each for each in found if not each.hit.passages]
     documents = [Document(each.hit.title, each.hit.location, each.hit.text) for each in to_quote]
     quoted = iter(quotes(documents, query) if documents else [])
@@ -196,7 +215,9 @@ def _judged(query: str, found: Sequence[Found]) -> tuple[list[tuple[Passage, ...
 
 
 def _failed(query: str, tools: Iterable[str], gathered: _Gathered) -> FetchFailed:
-    """That nothing was found, and why. Raises the first fault that may go away by itself, with what the others were."""
+    """Return the failure of a fetch without results. Raise the first fault that is not `Terminal`, with the others'
+    messages.
+    """
     if passing := next((fault for fault in gathered.faults if not isinstance(fault, Terminal)), None):
         others = " ".join(fault.message for fault in gathered.faults if fault is not passing)
         raise _saying(passing, f"{passing.message} Besides: {others}"[:_MAX_SAID] if others else passing.message)
@@ -205,12 +226,14 @@ def _failed(query: str, tools: Iterable[str], gathered: _Gathered) -> FetchFaile
 
 
 def _saying(fault: StepError, message: str) -> StepError:
+    """Return a fault of the same kind and code with another message."""
     if isinstance(fault, Throttled):
         return Throttled(fault.code, message, retry_after=fault.retry_after)
     return Transient(fault.code, message)
 
 
 def _nothing(query: str, tools: Iterable[str], gathered: _Gathered) -> Failure:
+    """Return the reason why nothing was found: no result at all, the only fault, or the first of several."""
     if not gathered.faults:
         return Failure("nothing_found", f"Nothing was found for “{query}” with {', '.join(tools) or 'no tool'}.")
     first, count = gathered.faults[0], len(gathered.faults)

@@ -1,1 +1,3 @@
-"""Tells others of holds, deadlines and ends: webhooks, at least once each, recorded in the log."""
+"""Notifies endpoints of holds, deadlines and ends of runs: webhooks, at least once each, every attempt recorded in the
+log.
+"""

@@ -21,6 +21,7 @@ from shared.telemetry.setup import Telemetry
 
 
 async def _main(settings: Settings, webhooks: Webhooks, stop: asyncio.Event, telemetry: Telemetry) -> None:
+    """Serve health and metrics, and notify, until `stop` is set."""
     health = Health()
     async with asyncio.TaskGroup() as group:
         group.create_task(serve_health(health, telemetry.metrics, settings, stop))
@@ -30,6 +31,9 @@ async def _main(settings: Settings, webhooks: Webhooks, stop: asyncio.Event, tel
 async def _notify(
     settings: Settings, webhooks: Webhooks, stop: asyncio.Event, health: Health, metrics: Metrics
 ) -> None:
+    """Connect, ensure the consumers, then enqueue and deliver until `stop` is set; return early if
+    `stop` is set first.
+    """
     log = await connect(settings, "notifier", stop)
     if log is None:
         return
@@ -52,7 +56,9 @@ async def _notify(
 
 
 def main() -> None:
-    """Tell others until told to stop."""
+    """Read the settings and run the notifier until it is stopped. Exit with a message if the webhooks are not
+    configured.
+    """
     settings = Settings()
     if settings.webhooks is None:
         sys.exit("DOSSIER_WEBHOOKS is not set: name the file that says who is told of what.")

@@ -1,8 +1,8 @@
-"""Works off what one endpoint is to be told.
+"""Deliver the pending notifications of one endpoint.
 
-The durable consumer of the endpoint hands each asking to one notifier at a time and brings it back until it is
-acknowledged; the boxes say what is left to do. Send first, record second: a crash between the two sends again,
-under the same id.
+The endpoint's durable consumer hands each request to one notifier at a time and redelivers it until it is acknowledged;
+the filled slots say which attempts are left. Send first, record second: a crash between the two sends again under the
+same id.
 """
 
 import asyncio
@@ -39,11 +39,11 @@ _GRACE_S: Final = WITHIN_S + 5.0
 
 
 def uncounted(_endpoint: str, _result: DeliveryResult) -> None:
-    """Nobody counts."""
+    """Ignore an attempt: the default of `DeliveryContext.count`."""
 
 
 class Where(Struct, frozen=True):
-    """What a teller works with: the runs, the deliveries, the way out, the time, and where people read."""
+    """Dependencies of a `Deliverer`: both logs, the HTTP sender, the clock, and the base URL of the web pages."""
 
     research: Log
     deliveries: Log
@@ -55,7 +55,9 @@ class Where(Struct, frozen=True):
 
 
 class Deliverer:
-    """Tells one endpoint. A slow or dead one holds up nobody else: each has its own consumer and its own places."""
+    """Delivers to one endpoint. A slow or dead endpoint delays no other: each has its own consumer and its own
+    concurrency.
+    """
 
     def __init__(self, endpoint: WebhookEndpoint, where: Where) -> None:
         self._endpoint = endpoint
@@ -63,7 +65,7 @@ class Deliverer:
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Tell until `stop`; what is under way then is brought to its end."""
+        """Deliver until `stop` is set; then wait up to `_GRACE_S` for the messages under way and cancel the rest."""
         consumer = contract.endpoint_consumer(self._endpoint.name)
         async with self._where.deliveries.tasks(consumer, at_most=AT_ONCE) as tasks:
             closing = asyncio.create_task(_close_on(stop, tasks))
@@ -79,6 +81,9 @@ class Deliverer:
                 await _cancelled(closing, *self._under_way)
 
     async def _handle(self, delivery: TaskDelivery, tasks: Tasks) -> None:
+        """Process one request, then acknowledge it or return it with a delay. Log errors; raise
+        none but cancellation.
+        """
         try:
             again = await self._told(delivery)
             if again is None:
@@ -97,7 +102,10 @@ class Deliverer:
             await tasks.release()
 
     async def _told(self, delivery: TaskDelivery) -> datetime | None:
-        """Do what is due; the moment to come back, `None` for never."""
+        """Do the next step of a request. Return when to redeliver it, or `None` if nothing is left to do.
+
+        A request that this release cannot decode is logged and redelivered after an hour.
+        """
         box = parse_delivery_slot(delivery.message.subject)
         if box is None:
             return None
@@ -121,6 +129,9 @@ class Deliverer:
                 return await self._record(box, n, await self._tried(story, box, n))
 
     async def _tried(self, story: DeliveryHistory, box: DeliverySlot, n: int) -> DeliveryTried:
+        """Make attempt `n` and return its record. Nothing is sent if the notification is moot or the endpoint answered
+        410.
+        """
         if await self._is_moot(story):
             return DeliveryTried(result="moot")
         if box.ask == 1 and await self._is_disabled():
@@ -133,7 +144,11 @@ class Deliverer:
         return follows(delivery, n, answer, self._where.now())
 
     async def _record(self, box: DeliverySlot, n: int, tried: DeliveryTried) -> datetime | None:
-        """Fill the attempt's box; when the next is due. If another filled it, look again at once."""
+        """Fill the attempt's slot; return when the next attempt is due, `None` if there is none.
+
+        If another notifier filled the slot first, return the present: look again at once. Raise `Refused` if the log
+        refuses.
+        """
         now = self._where.now()
         one = encode_delivery(box.delivery.tried(box.ask, n), tried, source=SOURCE, time=now)
         [filled] = await self._where.deliveries.fill([one])
@@ -148,7 +163,9 @@ class Deliverer:
                 return tried.due
 
     async def _is_moot(self, story: DeliveryHistory) -> bool:
-        """Whether a deadline need not be told of: nobody can decide any more, somebody has, or it is another by now."""
+        """Return True if a deadline notification is pointless: it has passed, was extended, or the hold is decided or
+        ended.
+        """
         delivery = story.delivery
         if delivery.event_type != "deadline.near" or story.ask != 1:
             return False
@@ -163,7 +180,7 @@ class Deliverer:
         return bool(await self._where.research.last([slot.subject for slot in over], leader=True))
 
     async def _is_disabled(self) -> bool:
-        """Whether the last that was heard of this endpoint is that it is gone."""
+        """Return True if the newest recorded attempt of this endpoint was answered 410 Gone."""
         newest = await self._where.deliveries.newest(contract.tried_subjects(self._endpoint.name))
         try:
             last = envelope.decode_record(newest.data) if newest else None
@@ -173,7 +190,7 @@ class Deliverer:
 
 
 def _say(box: DeliverySlot, n: int, tried: DeliveryTried) -> None:
-    """A line in the process's log; the URL, which may be a secret, is never in it."""
+    """Log the result of an attempt. The URL, which may be a secret, is never logged."""
     why = tried.error.message if tried.error else ""
     match tried.result:
         case "failed":
@@ -200,12 +217,13 @@ def _say(box: DeliverySlot, n: int, tried: DeliveryTried) -> None:
 
 
 async def _close_on(stop: asyncio.Event, tasks: Tasks) -> None:
+    """Close `tasks` when `stop` is set."""
     await stop.wait()
     await tasks.close()
 
 
 async def _cancelled(*tasks: asyncio.Task[None]) -> None:
-    """End these. What NATS did not let be recorded in time is sent again by whoever comes after."""
+    """Cancel the tasks and wait for them. An attempt that could not be recorded is sent again by the next notifier."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

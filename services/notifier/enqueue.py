@@ -1,6 +1,6 @@
-"""Hears of holds and ends in `RESEARCH`, and asks that each endpoint be told which wants to know.
+"""Turn holds and ends in `RESEARCH` into delivery requests, one for each endpoint that subscribes to the event.
 
-Ask first, acknowledge second: a crash between the two brings the fact back, and its boxes are then found full.
+Request first, acknowledge second: a crash between the two redelivers the fact, and its slots are then found full.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ after an extension, whether it came in time."""
 
 
 class Enqueuer:
-    """Turns what happens to runs into what is to be told."""
+    """Requests deliveries for the facts of all runs."""
 
     def __init__(self, research: Log, deliveries: Log, webhooks: Webhooks, now: Callable[[], datetime]) -> None:
         self._research = research
@@ -49,13 +49,16 @@ class Enqueuer:
         self._now = now
 
     async def run(self) -> None:
-        """Notice until cancelled."""
+        """Enqueue until cancelled, up to `AT_ONCE` facts at a time."""
         async with self._research.tasks(NOTICES_CONSUMER, at_most=AT_ONCE) as tasks:
             async for facts in tasks:
                 await asyncio.gather(*(self._handle(fact) for fact in facts))
                 await tasks.release(len(facts))
 
     async def _handle(self, fact: TaskDelivery) -> None:
+        """Enqueue for one fact, then acknowledge it, or return it with a delay if it has to wait or the log does not
+        answer.
+        """
         try:
             wait_s = await self._notice(fact.message)
         except DossierError as error:
@@ -66,7 +69,11 @@ class Enqueuer:
         await (fact.nak(delay_s=wait_s) if wait_s else fact.ack())
 
     async def _notice(self, message: Message) -> float:
-        """Ask for what is to be told; how long to wait and look again, 0 for never."""
+        """Request the deliveries of a fact. Return seconds after which to look again, 0 if it is done.
+
+        Facts older than the retry span, unreadable facts and those of unknown runs are passed over. Raises
+        `DossierError` if the log refuses or does not answer.
+        """
         slot = parse_slot(message.subject)
         if slot is None or self._now() - message.time > SPAN:
             return 0.0
@@ -101,11 +108,14 @@ class Enqueuer:
         return 0.0
 
     async def _is_decided(self, hold: Slot) -> bool:
-        """Whether a hold of a run that asked for no person was let through; one over its budget, say, waits for one."""
+        """Return True if the round of this hold has a decision. A run without approval is held only if it is over its
+        budget.
+        """
         decision = Slot(hold.run, "decision", hold.round).subject
         return bool(await self._research.last([decision], leader=True))
 
     async def _request(self, run: str) -> RunAccepted | None:
+        """Return the accepted request of a run; `None` if it is absent or cannot be decoded."""
         slot = Slot(run, "accepted")
         stored = (await self._research.last([slot.subject])).get(slot.subject)
         try:
@@ -118,7 +128,10 @@ class Enqueuer:
 def asked_of(
     slot: Slot, event: Event, message: Message, request: RunAccepted, *, near: timedelta
 ) -> list[tuple[str, DeliveryAsked]]:
-    """What is to be told of a fact, and when: each event with its content."""
+    """Return event name and request of each delivery that a fact calls for; empty for facts that notify no one.
+
+    `near` is the time before a deadline at which `deadline.near` is due.
+    """
     match event.fact:
         case HoldOpened() as hold:
             return list(_of_hold(slot, hold, message, request, near))
@@ -145,6 +158,7 @@ def asked_of(
 def _of_hold(
     slot: Slot, hold: HoldOpened, message: Message, request: RunAccepted, near: timedelta
 ) -> Iterable[tuple[str, DeliveryAsked]]:
+    """Yield `hold.opened`, due now, and `deadline.near` unless its time is past when the hold opens."""
     told = _waiting(slot, request, hold.deadline, hold.digest)
     yield hold_event(slot.round), _asked(told, message, message.time)
     if (due := hold.deadline - near) > message.time:
@@ -152,6 +166,7 @@ def _of_hold(
 
 
 def _waiting(slot: Slot, request: RunAccepted, deadline: datetime, digest: str | None) -> WebhookData:
+    """Return the content of a notification about a run on hold."""
     return WebhookData(
         run_id=slot.run,
         q=request.q,
@@ -163,4 +178,5 @@ def _waiting(slot: Slot, request: RunAccepted, deadline: datetime, digest: str |
 
 
 def _asked(told: WebhookData, message: Message, due: datetime) -> DeliveryAsked:
+    """Return a request that is due at `due`; the event's time is `due` if that is later than the fact."""
     return DeliveryAsked(told=told, happened_at=max(message.time, due), due=due, fact_seq=message.seq)

@@ -1,4 +1,4 @@
-"""Where messages may go: to the internet, and inside only where the operator says so."""
+"""Addresses that notifications may be sent to: public ones, and private ones that the operator allows."""
 
 import asyncio
 import socket
@@ -17,10 +17,11 @@ _V4_BITS: Final = 0xFFFF_FFFF
 
 
 async def resolved(host: str, port: int, *, allow: Sequence[Network]) -> list[Address]:
-    """The addresses of a host, all of which may be sent to. Raises `Terminal` where one may not, `Transient` for none.
+    """Return the addresses of `host`, each of which may be connected to.
 
-    A name that means the internet and the inside alike is not to be trusted. The caller connects to an address that
-    was checked, never to the name.
+    Raises `Terminal` (`not_allowed`) if any of them is neither public nor allowed, since a name that resolves to both
+    is not trusted; `Transient` (`no_address`) if the name does not resolve. The caller connects to a returned address,
+    never to the name.
     """
     addresses = await _addresses(host, port)
     for address in addresses:
@@ -30,6 +31,7 @@ async def resolved(host: str, port: int, *, allow: Sequence[Network]) -> list[Ad
 
 
 async def _addresses(host: str, port: int) -> list[Address]:
+    """Resolve `host` by the system's resolver; each address once. Raise `Transient` if there is none."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -38,14 +40,14 @@ async def _addresses(host: str, port: int) -> list[Address]:
 
 
 def is_allowed(address: Address, allow: Sequence[Network]) -> bool:
-    """Whether the operator names this address."""
+    """Return True if a network of `allow` contains the address or the IPv4 address embedded in it."""
     return any(inner in network for network in allow for inner in (address, _inner(address)))
 
 
 def is_public(address: Address) -> bool:
-    """Whether this is an address of the internet, also where it wraps another.
+    """Return True for a global unicast address whose embedded IPv4 address, if any, is public too.
 
-    Of IPv6 only what is given out for it: `is_global` holds for forms of loopback and private addresses as well.
+    For IPv6 only `2000::/3` counts: `is_global` is also True for forms of loopback and private addresses.
     """
     if isinstance(address, IPv6Address) and address not in _GIVEN_OUT:
         return False
@@ -53,7 +55,7 @@ def is_public(address: Address) -> bool:
 
 
 def _inner(address: Address) -> Address:
-    """The IPv4 address that an IPv6 address stands for; itself where it stands for none."""
+    """Return the IPv4 address embedded in an IPv6 address (NAT64, mapped, 6to4, Teredo), else the address itself."""
     if isinstance(address, IPv4Address):
         return address
     if address in _NAT64:

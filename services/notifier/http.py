@@ -1,4 +1,6 @@
-"""One HTTP request to an endpoint, bounded in every way. What the endpoint says back is a status; no body is read."""
+"""One HTTP POST to an endpoint within a time limit. Only status and `Retry-After` of the answer are read, never its
+body.
+"""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -23,13 +25,13 @@ _TOO_MANY: Final = (429, 503)
 
 
 class Send(Protocol):
-    """Sends a message once. Never raises: what goes wrong is an answer too."""
+    """Sends a message once. Never raises: every failure is an `Answer` with an error."""
 
     async def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer: ...
 
 
 class Sender:
-    """Sends to the internet, and to the addresses that the operator allows. Follows nothing, uses no proxy."""
+    """Sends to public addresses and to those that the operator allows. Follows no redirect and uses no proxy."""
 
     def __init__(self, allow: Sequence[Network], *, within_s: float = WITHIN_S) -> None:
         self._allow = tuple(allow)
@@ -37,6 +39,7 @@ class Sender:
         self._tls = httpx2.create_ssl_context(trust_env=False)
 
     async def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """POST `body` to `url` and return the answer, within `within_s` seconds in all. Never raises."""
         began = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._within_s):
@@ -53,6 +56,11 @@ class Sender:
         return Answer(status=status, retry_after_s=retry_after_s, duration_s=_since(began))
 
     async def _post(self, url: httpx2.URL, headers: Mapping[str, str], body: bytes) -> tuple[int, float]:
+        """Resolve the host and send to the first of three addresses that accepts a connection. Return status and
+        seconds to wait.
+
+        Raises `Terminal` for plain http to an address that is not allowed, and what `httpx2` raises.
+        """
         addresses = await guard.resolved(url.host, url.port or _PORTS[url.scheme], allow=self._allow)
         if url.scheme == "http" and not all(guard.is_allowed(address, self._allow) for address in addresses):
             raise Terminal("not_encrypted", "Plain http goes only to addresses that `allow` names; use https.")
@@ -68,7 +76,7 @@ class Sender:
     async def _post_to(
         self, address: guard.Address, url: httpx2.URL, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, float]:
-        """Connect to the address that was checked, as the host that was meant."""
+        """Send to this address with the `Host` header and TLS name of the URL. Return status and seconds to wait."""
         timeout = httpx2.Timeout(self._within_s, connect=_CONNECT_S)
         host = url.netloc.decode("ascii")
         async with (
@@ -85,10 +93,11 @@ class Sender:
 
 
 def _retry_after_s(response: httpx2.Response) -> float:
-    """How long the endpoint asks to wait: seconds or a date; 0 where it does not say so, or not in a way to go by."""
+    """Seconds that a 429 or 503 asks to wait; 0 for other statuses and for a missing or unreadable header."""
     is_asked = response.status_code in _TOO_MANY
     return (retry_after_s(response.headers, now=clock.now()) or 0.0) if is_asked else 0.0
 
 
 def _since(began: float) -> float:
+    """Seconds since `began`, a reading of the loop's clock, to the millisecond."""
     return round(asyncio.get_running_loop().time() - began, 3)

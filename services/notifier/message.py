@@ -1,4 +1,4 @@
-"""What is sent: an event as a Standard Webhook or in Slack's form, and its signature. Pure."""
+"""Body, headers and signature of a notification, as Standard Webhooks or for Slack. Pure."""
 
 import base64
 import hmac
@@ -30,7 +30,7 @@ _OUTCOMES: Final = {
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """A Standard Webhook: what happened, when, and the rest."""
+    """Body of a Standard Webhook: event type, time, link to the run, and the notification."""
 
     type: EventType
     timestamp: datetime
@@ -39,7 +39,7 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 def body(endpoint: WebhookEndpoint, delivery: Delivery, asked: DeliveryAsked, *, public_url: str) -> bytes:
-    """What an endpoint is sent of an event; the same on every try."""
+    """Return the JSON body for an endpoint of this kind; the same bytes for every attempt."""
     url = f"{public_url}/runs/{delivery.run}"
     if endpoint.kind == "slack":
         return msgspec.json.encode(slack(delivery.event_type, asked.told, url))
@@ -47,7 +47,7 @@ def body(endpoint: WebhookEndpoint, delivery: Delivery, asked: DeliveryAsked, *,
 
 
 def headers(endpoint: WebhookEndpoint, delivery: Delivery, sent: bytes, now: datetime) -> Mapping[str, str]:
-    """The headers of one try: id and content are those of every try, time and signature its own."""
+    """Return the headers of one attempt. Id and content are the same for every attempt, time and signature differ."""
     plain = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "Dossier"}
     if endpoint.kind == "slack":
         return plain
@@ -61,13 +61,13 @@ def headers(endpoint: WebhookEndpoint, delivery: Delivery, sent: bytes, now: dat
 
 
 def sign(key: bytes, event_id: str, stamp: str, sent: bytes) -> str:
-    """The signature of Standard Webhooks 1.0."""
+    """Return the signature of Standard Webhooks 1.0: `v1,` and HMAC-SHA256 in base64."""
     digest = hmac.digest(key, f"{event_id}.{stamp}.".encode() + sent, "sha256")
     return f"v1,{base64.b64encode(digest).decode()}"
 
 
 def slack(happened: EventType, told: WebhookData, url: str) -> object:
-    """The event for an incoming webhook. What others wrote is shown as it is: it can neither link nor mention."""
+    """Return the notification as an incoming webhook of Slack takes it. Text of others can neither link nor mention."""
     title = _OUTCOMES.get(told.outcome or "", _TITLES[happened])
     lines = list(_lines(told))
     link = {"type": "section", "text": {"type": "mrkdwn", "text": f"<{url}|Open the run>", "verbatim": True}}
@@ -85,6 +85,9 @@ def slack(happened: EventType, told: WebhookData, url: str) -> object:
 
 
 def _lines(told: WebhookData) -> Iterable[str]:
+    """Yield the lines below the question: deadline, round from the second on, reason, decider and requester, where
+    known.
+    """
     if told.deadline:
         yield f"Decide before {told.deadline:%d %B %Y %H:%M} UTC"
     if told.round and told.round > 1:
@@ -98,11 +101,12 @@ def _lines(told: WebhookData) -> Iterable[str]:
 
 
 def _plain(text: str, limit: int) -> object:
-    """Text in which Slack looks for nothing: no links, mentions, markup or emoji. An empty one would be refused."""
+    """Return text that Slack does not parse: no links, mentions, markup or emoji. An empty text becomes `–`."""
     return {"type": "plain_text", "text": one_line(text, limit) or "–", "emoji": False}
 
 
 def _escaped(text: str) -> str:
+    """Escape the characters that Slack's markup gives a meaning."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

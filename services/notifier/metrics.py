@@ -1,4 +1,4 @@
-"""What the notifier measures."""
+"""Metrics of the notifier."""
 
 from collections.abc import Sequence
 from typing import get_args
@@ -10,7 +10,7 @@ from shared.telemetry.metrics import Metrics
 
 
 class Tries:
-    """Tries to tell the endpoints, which the operator names."""
+    """Counter of delivery attempts by endpoint and result. `endpoints` are the names in the operator's file."""
 
     def __init__(self, metrics: Metrics, endpoints: Sequence[str]) -> None:
         tries = Counter(
@@ -20,5 +20,5 @@ class Tries:
         self._tries = {(name, result): tries.labels(name, result) for name in endpoints for result in results}
 
     def count(self, endpoint: str, result: DeliveryResult) -> None:
-        """One more."""
+        """Count one attempt. Raises `KeyError` for an endpoint that is not configured."""
         self._tries[endpoint, result].inc()

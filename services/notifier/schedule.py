@@ -1,4 +1,4 @@
-"""What a delivery is due, from its boxes and the time; and what follows from an answer. Pure."""
+"""Next step of a delivery, from its history and the time, and the record of an attempt, from its answer. Pure."""
 
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -19,7 +19,7 @@ _GONE: Final = 410
 
 
 class Answer(Struct, frozen=True):
-    """What an endpoint said: a status, or an error where there is none."""
+    """Answer of an endpoint: a status, or an error if there is none. Times in seconds."""
 
     status: int | None = None
     error: Failure | None = None
@@ -28,28 +28,28 @@ class Answer(Struct, frozen=True):
 
     @property
     def ok(self) -> bool:
-        """Whether it took what it was sent. A redirect is no yes: it is never followed."""
+        """True for a 2xx. A redirect is a failure: it is never followed."""
         return self.status is not None and 200 <= self.status < 300
 
 
 class Try(Struct, frozen=True):
-    """Make the `n`-th attempt now."""
+    """Make attempt number `n` now."""
 
     n: int
 
 
 class Wait(Struct, frozen=True):
-    """Nothing to do before `until`."""
+    """Do nothing before `until`."""
 
     until: datetime
 
 
 class Over(Struct, frozen=True):
-    """Nothing to do, ever."""
+    """Do nothing any more."""
 
 
 def due(story: DeliveryHistory, ask: int, now: datetime) -> Try | Wait | Over:
-    """What is to be done about asking number `ask` of a delivery."""
+    """Return the next step for request number `ask` of a delivery. A request that a newer one replaced is over."""
     if ask != story.ask or story.due is None:
         return Over()
     if now < story.due:
@@ -58,7 +58,9 @@ def due(story: DeliveryHistory, ask: int, now: datetime) -> Try | Wait | Over:
 
 
 def follows(delivery: Delivery, n: int, answer: Answer, now: datetime) -> DeliveryTried:
-    """What is recorded of the `n`-th attempt, which was answered so."""
+    """Return the record of attempt `n`: delivered (2xx), disabled (410), given up (last attempt), else failed and due
+    again.
+    """
     if answer.ok:
         return DeliveryTried(result="delivered", status=answer.status, duration_s=answer.duration_s)
     error = answer.error or Failure("not_taken", _said(answer.status))
@@ -76,12 +78,17 @@ def follows(delivery: Delivery, n: int, answer: Answer, now: datetime) -> Delive
 
 
 def wait_s(delivery: Delivery, n: int, told_s: float = 0.0) -> float:
-    """How long after failed attempt `n` to try again: at least what the endpoint asked for, spread by a hash."""
+    """Seconds from failed attempt `n` (from 1) to the next: by `RETRY_S`, up to 10 % later by a hash, and at least
+    `told_s`.
+
+    `told_s`, which the endpoint asked for, counts up to a day.
+    """
     spread = int.from_bytes(sha256(f"{delivery.id}.{n}".encode()).digest()[:4]) / 2**32
     return max(RETRY_S[n - 1] * (1 + _SPREAD * spread), min(told_s, _LONGEST_WAIT_S))
 
 
 def _said(status: int | None) -> str:
+    """Return the error message for an answer that is not a success."""
     if status is not None and 300 <= status < 400:
         return f"The endpoint answered {status}; redirects are not followed. Configure where it leads to."
     if status == _GONE:

@@ -13,13 +13,14 @@ from shared.service.worker import Perform, require_task_type
 
 
 async def _compose(settings: Settings, log: Log, stack: AsyncExitStack) -> Perform:
+    """Return the planning step with the configured model, which is closed with `stack`."""
     model, room = create_agent_model(settings, AGENT)
     stack.push_async_callback(model.aclose)
     return require_task_type(PlanTask, Planner(model, room=room).perform)
 
 
 def main() -> None:
-    """Plan until told to stop."""
+    """Run the planner until it is stopped."""
     run_worker("plan", Settings(), _compose)
 
 

@@ -1,4 +1,4 @@
-"""One planning step: ask, clean what comes back, make sure that it can be searched."""
+"""The planning step: ask the model, clean its queries, and fall back to the rule."""
 
 import re
 from collections.abc import Iterable
@@ -18,17 +18,17 @@ _MARKS: Final = str.maketrans(dict.fromkeys('"“”«»`', " "))
 
 
 class Planner:
-    """Breaks questions into sub-queries with `model`, which has so much `room`."""
+    """Splits questions into sub-queries with `model`, within the context window `room`."""
 
     def __init__(self, model: Model, *, room: ContextWindow = DEFAULT_ROOM) -> None:
         self._model = model
         self._room = room
 
     async def perform(self, task: PlanTask) -> PlanMade:
-        """One to five distinct queries, none asked in an earlier round.
+        """Return one to five distinct queries, none of them asked in an earlier round.
 
-        Where the model only repeats what was asked, the rule plans. Raises `Terminal` when that
-        too finds nothing to search for, and whatever `StepError` the model raises.
+        If the model only repeats earlier queries, the plan is made by rule and marked as degraded. Raises `Terminal`
+        (`no_query`) if the rule finds nothing either, and every `StepError` of the model.
         """
         answer = await self._model.answer(ask(task, self._room))
         queries, planner, degraded = usable(answer.value.queries, task.asked), answer.model, answer.degraded
@@ -43,7 +43,11 @@ class Planner:
 
 
 def usable(queries: Iterable[str], asked: Iterable[str]) -> tuple[str, ...]:
-    """Those that can be searched for, on one line each, less those asked before and repetitions; at most five."""
+    """Return at most five queries, cleaned, in order, without repetitions, those in `asked`, and those without a letter
+    or digit.
+
+    Queries are compared case-insensitively.
+    """
     known = {tidy(query).casefold() for query in asked}
     fresh: dict[str, str] = {}
     for query in map(tidy, queries):
@@ -53,5 +57,5 @@ def usable(queries: Iterable[str], asked: Iterable[str]) -> tuple[str, ...]:
 
 
 def tidy(query: str) -> str:
-    """`query` on one line, without the quotation marks that models put on it."""
+    """Return `query` on one line, without quotation marks and backticks."""
     return " ".join(query.translate(_MARKS).split())

@@ -1,4 +1,4 @@
-"""What the planner asks a model. Pure."""
+"""The planner's prompt. Pure."""
 
 import json
 from typing import Annotated, Final
@@ -51,7 +51,7 @@ class PlanReply(BaseModel):
 
 
 def ask(task: PlanTask, window: ContextWindow = DEFAULT_ROOM) -> Ask[PlanReply]:
-    """The question to the model for `task`, as much of it as there is room for, and the plan by rule in its place."""
+    """Return the question to the model for `task`, shortened to the window, with the plan by rule as its fallback."""
     user = _user(task, window.prompt)
     return Ask(
         system=_SYSTEM,
@@ -67,12 +67,16 @@ def ask(task: PlanTask, window: ContextWindow = DEFAULT_ROOM) -> Ask[PlanReply]:
 
 
 def by_rule(task: PlanTask) -> PlanReply:
-    """The plan by rule; the question itself where no rule finds anything in it."""
+    """Return the plan by rule; the question itself, cut to `MAX_LENGTH`, if the rule finds no query."""
     return PlanReply(queries=list(plan(task)) or [task.q[:MAX_LENGTH]])
 
 
 def _user(task: PlanTask, limit: int) -> str:
-    """The task as JSON. What there is no room for is left out whole, the oldest first; never the question."""
+    """Return the task as JSON of at most `limit` bytes with its instructions.
+
+    Earlier queries, then feedback are left out whole, the oldest first. The question and the newest feedback always
+    stay.
+    """
     feedback, asked = list(task.feedback), list(task.asked)
     while _size(_told(task.q, feedback, asked)) > limit and (asked or len(feedback) > 1):
         del (asked or feedback)[0]
@@ -80,10 +84,12 @@ def _user(task: PlanTask, limit: int) -> str:
 
 
 def _size(told: str) -> int:
+    """Bytes of the whole prompt: instructions, this JSON, and the schema of the reply."""
     return len(f"{_SYSTEM}{told}{PlanReply.model_json_schema()}".encode())
 
 
 def _told(q: str, feedback: list[str], asked: list[str]) -> str:
+    """Return question, feedback and earlier queries as JSON; empty lists are left out."""
     told: dict[str, str | list[str]] = {"question": q}
     if feedback:
         told["feedback_of_reviewers"] = feedback

@@ -1,10 +1,9 @@
-"""The plan that needs no model: keyword queries, cut out of the question. Pure.
+"""The plan without a model: keyword queries cut out of the question. Pure.
 
-Clause by clause, what is no stop word is what to search for. A clause that names nothing technical
-borrows the question's subject, and what a question names is searched for by itself too. A first round
-pads no further: nobody asked for “keys example”, and a report would tell it as a gap. A later one does,
-for somebody said that there was too little. The queries fit a full-text search that first wants all
-words and then any.
+Each clause becomes a query of its words that are no stop words. A clause without a technical word is prefixed with the
+subject of the question, and the names in the question are searched for by themselves too. Only a later round adds
+general aspects such as “… example”, since a reviewer then asked for more. The queries suit a full-text search that
+ranks documents with all words before those with some.
 """
 
 import re
@@ -12,8 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final
 
-from services.planner.words import JOIN, as_written, asked, general, is_technical, keywords, terms, with_names
+from services.planner.words import JOIN, as_written, asked, general, is_name, keywords, terms, with_names
 from shared.contracts.tasks import PlanTask
+from shared.text.sentences import split_sentences
 
 MOST: Final = 5
 """Queries of one round."""
@@ -37,7 +37,6 @@ _SIDES: Final = (
     "{} performance",
     "{} parameters",
 )
-_SENTENCE: Final = re.compile(r"(?<=[.!?;。？！])\s*\n+|(?<=[.!?;])\s+|(?<=[。？！])|\n+")
 _CLAUSE: Final = re.compile(
     r"[,;:!?()\[\]{}\"“”«»。？！，、：；]+|\.(?=\s|$)|\s[-–—]+\s"
     r"|\b(?:and|or|but|versus|vs|whereas|while|than|when|if|because|as well as|compared (?:to|with)|instead of)\b"
@@ -63,9 +62,9 @@ _VERDICT: Final = re.compile(
 
 
 def plan(task: PlanTask) -> tuple[str, ...]:
-    """Up to five distinct queries, none asked before; one at least while the question has a subject with sides left.
+    """Return up to five distinct queries, none of them asked before; empty if nothing is left to search for.
 
-    The newest feedback comes first, since it is what the next round is for.
+    The newest feedback comes first, since the round is made for it.
     """
     subject = _subject(task.q)
     said = (_VERDICT.sub("", words) for words in reversed(task.feedback))
@@ -79,12 +78,12 @@ def plan(task: PlanTask) -> tuple[str, ...]:
 
 
 def key(query: str) -> frozenset[str]:
-    """What makes two queries the same search: their words, whatever the order and case."""
+    """Return the words of a query, case folded: queries with equal keys are the same search."""
     return frozenset(query.casefold().split())
 
 
 def _cut(text: str, subject: str) -> Iterator[str]:
-    """A query for each clause of `text`; clauses of questions first, for they are what is asked."""
+    """Yield a query for each clause of `text`, those of questions first."""
     for sentence in sorted(_sentences(text), key=lambda sentence: "?" not in sentence):
         compares = _COMPARISON.search(sentence) is not None
         for clause in _clauses(sentence):
@@ -94,37 +93,40 @@ def _cut(text: str, subject: str) -> Iterator[str]:
 
 
 def _lacks_subject(words: Sequence[str], subject: str, *, compares: bool) -> bool:
-    """Whether `words` alone would find anything and everything. What is compared stands for itself."""
-    if any(map(is_technical, words)) or _singular(subject) & _singular(" ".join(words)):
+    """Return True if the words alone would match anything. Sides of a comparison stand for themselves."""
+    if any(map(is_name, words)) or _singular(subject) & _singular(" ".join(words)):
         return False
-    return not compares if len(words) <= 2 else is_technical(subject)
+    return not compares if len(words) <= 2 else is_name(subject)
 
 
 def _singular(query: str) -> set[str]:
-    """Its words, as of one of each."""
+    """Return the words of a query without a final `s`."""
     return {word.removesuffix("s") for word in key(query)}
 
 
 def _named(text: str, subject: str) -> Iterator[str]:
-    """The things that a text names, those of several words first; one word has to be technical, or compared.
+    """Yield the names in a text, those of several words first. A single word counts if it is technical or compared.
 
-    Where technical things are compared, another word is what they are compared by.
+    Where technical things are compared, single words are criteria, and are left out.
     """
-    compares = _COMPARISON.search(text) is not None and not is_technical(subject)
+    compares = _COMPARISON.search(text) is not None and not is_name(subject)
     found = [term for sentence in _sentences(text) for clause in _clauses(sentence) for term in terms(clause)]
-    for term in sorted(found, key=lambda term: len(term) == 1 and not is_technical(term[0])):
-        if len(term) > 1 or compares or is_technical(term[0]):
+    for term in sorted(found, key=lambda term: len(term) == 1 and not is_name(term[0])):
+        if len(term) > 1 or compares or is_name(term[0]):
             yield _query(term)
 
 
 def _sides(subject: str) -> Iterator[str]:
+    """Yield queries for general aspects of the subject; none for an empty subject."""
     return (side.format(subject[:_MAX_SUBJECT].rstrip()) for side in _SIDES if subject)
 
 
 def _subject(question: str) -> str:
-    """What a question is about: the first technical word, else the longest name of a thing, else its first words."""
+    """Return the subject of a question: its first technical word, else its longest name, else its first words, else
+    empty.
+    """
     clauses = [clause for sentence in _sentences(question) for clause in _clauses(sentence)]
-    for technical in (word for clause in clauses for word in keywords(clause) if is_technical(word)):
+    for technical in (word for clause in clauses for word in keywords(clause) if is_name(word)):
         return _query([technical])
     named = [[word for word in term if not general(word)] for clause in clauses for term in terms(clause)]
     said = [asked(clause) for clause in clauses]
@@ -132,16 +134,19 @@ def _subject(question: str) -> str:
 
 
 def _sentences(text: str) -> list[str]:
+    """Return the sentences of a text, one per line or split within lines, without possessives and code marks."""
     plain = _MEASURE.sub("how", _POSSESSIVE.sub("", _CODE_MARKS.sub(" ", with_names(text))))
-    return [sentence for sentence in _SENTENCE.split(plain) if sentence.strip()]
+    lines = plain.splitlines()
+    return [line[start:end] for line in lines for start, end in split_sentences(line) if line[start:end].strip()]
 
 
 def _clauses(sentence: str) -> list[str]:
+    """Return the clauses of a sentence, without those that ask to leave something out."""
     return [clause for clause in _CLAUSE.split(sentence) if clause and not _UNWANTED.match(clause)]
 
 
 def _new(queries: Iterable[str], known: set[frozenset[str]]) -> list[str]:
-    """The queries that repeat neither one known nor one another, in order."""
+    """Return the queries that are neither in `known` nor repeated, in order. Empty ones are dropped."""
     distinct: dict[frozenset[str], str] = {}
     for query in filter(None, queries):
         distinct.setdefault(key(query), query)
@@ -149,7 +154,9 @@ def _new(queries: Iterable[str], known: set[frozenset[str]]) -> list[str]:
 
 
 def _query(words: Sequence[str]) -> str:
-    """`words` as one query: the first few, as many as fit; a single one that does not fit is cut."""
+    """Join the first words, at most `MAX_WORDS`, to a query of at most `MAX_LENGTH` characters; a single long word is
+    cut.
+    """
     kept = list(words[:MAX_WORDS])
     while len(kept) > 1 and len(as_written(kept)) > MAX_LENGTH:
         kept.pop()

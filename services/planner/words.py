@@ -1,19 +1,15 @@
-"""Which words of a question carry meaning. Pure."""
+"""Words of a question: names, keywords, and words that only ask. Pure."""
 
 import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from shared.text.words import CONSTRUCT, QUERY_STOP_WORDS, is_technical, word_set
+
 JOIN: Final = "\u2060"
 """Stands within a name, in place of a blank, while a question is taken apart."""
 _WORD: Final = re.compile(rf"[^\W_](?:[\w.+#/{JOIN}-]*[\w+#{JOIN}])?|_\w[\w.]*")
-_TECHNICAL: Final = re.compile(rf"\w\.\w|_|[a-z][A-Z]|[A-Za-z]\d|^[A-Z]{{2,}}s?$|\+\+|#$|{JOIN}")
 _CODE: Final = re.compile(r"`(\w+)`")
-_CALLED: Final = re.compile(
-    r"\b(and|as|case|do|else|except|finally|for|from|having|if|in|is|let|not|or|then|unless|until|when|where|while|with)"
-    r"\s+(?=(?:statement|clause|loops?|keyword|operator|block)\b)",
-    re.IGNORECASE,
-)
 _VERSION: Final = re.compile(r"[\d.]+\+?")
 _ADVERB: Final = re.compile(r"[a-z]{3,}ly")
 _EMPTY: Final = re.compile(r"(?:work|behave|matter)s?", re.IGNORECASE)
@@ -22,29 +18,19 @@ _DONE: Final = re.compile(r"[a-z]{2,}[^e]ed")
 _INFLECTION: Final = re.compile(r"(?:s|es|ed|d|ing)$")
 
 
-def _listed(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
-_STOP: Final = _listed(
+_STOP: Final = QUERY_STOP_WORDS | word_set(
     """
-    a about actually after again all also always am an any anything are aren as ask at be because been before being
-    best better between both bring by can cannot choose chosen come compare compared comparison could couldn deep
-    describe detail details did didn differ difference differences different do does doesn doing don done each either
-    else enough etc even ever every everything exactly explain few find first focus for from further get gets give
-    given go going good got had happen happened happening happens has hasn have haven having he help her here his how
-    however i if in inside instead into is isn it its itself just kind know last later less let like ll look main make
-    makes many may maybe me mean means mention mentioned might missing more most much must my need needed needs never
-    new next no nor not now of off often on once one ones only onto or other others ought our out outside over own per
-    perhaps please possible properly provide question rather re really regarding report right s said same say see
-    several shall she should shouldn show so some someone something sometimes still such sure t take tell than that
-    the their them themselves then there these they thing things this those through to together too toward
-    under understand until up upon us use used uses using various ve very via want wants was wasn way ways we well
-    were what whatever when where whether which while who whom whose why will with within without won would
-    wouldn write yes yet you your
+    actually always anything aren ask best better bring choose chosen come comparison couldn deep detail details
+    didn different doesn else enough even ever everything exactly find first focus gets given go going good got
+    happen happened happening happens hasn haven help however inside instead kind know last later less ll look main
+    makes maybe mean means mention mentioned missing need needed needs never new next now often ones onto others
+    outside perhaps possible properly provide question rather re really regarding report right said say see several
+    shouldn someone something sometimes still sure take themselves thing things together toward understand various
+    ve want wants wasn ways well whatever won wouldn write yes yet
     """
 )
-_VERBS: Final = _listed(
+"""Also the words that only say what is asked of a report."""
+_VERBS: Final = word_set(
     """
     accept add affect allow appear append apply avoid become begin behave break build call cancel catch cause change
     check close compare connect consider contain convert create deal decide define delete depend detect die enable end
@@ -54,7 +40,7 @@ _VERBS: Final = _listed(
     skip stall start stop store support switch throw treat turn update wait walk watch work wrap write
     """
 )
-_GENERAL: Final = _listed(
+_GENERAL: Final = word_set(
     """
     advantage alternative app application approach area aspect benefit case class code consequence danger
     disadvantage example function idea issue language library method module object option package part problem
@@ -66,23 +52,25 @@ _GENERAL: Final = _listed(
 
 
 def with_names(text: str) -> str:
-    """`text` with names held together that are no names elsewhere: “the with statement”, “an else clause”, “`for`”."""
-    return _CALLED.sub(rf"\1{JOIN}", _CODE.sub(rf"\1{JOIN}", text.replace(JOIN, "")))
+    """Return `text` with names held together by `JOIN` that are stop words elsewhere: “with statement”, “else clause”,
+    “`for`”.
+    """
+    return CONSTRUCT.sub(rf"\1{JOIN}", _CODE.sub(rf"\1{JOIN}", text.replace(JOIN, "")))
 
 
 def as_written(words: Iterable[str]) -> str:
-    """The words, blanks between them, as they stand in a text."""
+    """Join words with blanks; a `JOIN` within a name becomes a blank again."""
     return " ".join(" ".join(words).replace(JOIN, " ").split())
 
 
 def keywords(clause: str) -> list[str]:
-    """The words of a clause that carry meaning, each once, in order."""
+    """Return the words of a clause that are worth searching for, each once (case-insensitively), in order."""
     carrying = [word for word in _words(clause) if carries(word)]
     return list({word.casefold(): word for word in reversed(carrying)}.values())[::-1]
 
 
 def asked(clause: str) -> list[str]:
-    """The keywords of a clause without what only says that something is asked of them, as in “how does it work”."""
+    """Return the keywords of a clause without a final “work”, “behave” or “matter”, as in “how does it work”."""
     words = keywords(clause)
     while words and _EMPTY.fullmatch(words[-1]):
         words.pop()
@@ -90,9 +78,9 @@ def asked(clause: str) -> list[str]:
 
 
 def terms(clause: str) -> Iterator[list[str]]:
-    """The names of things in a clause: neighbouring words that carry meaning and are no verb, `of` between them or not.
+    """Yield the names in a clause: neighbouring meaningful words that are no verbs, also with `of` between them.
 
-    General words are in a term only together with one that says more.
+    A name of general words alone is left out.
     """
     term: list[str] = []
     for word in [*_words(clause), ""]:
@@ -107,32 +95,34 @@ def terms(clause: str) -> Iterator[list[str]]:
 
 
 def carries(word: str) -> bool:
-    """Whether to search for `word`."""
-    return is_technical(word) or word.casefold() not in _STOP
+    """Return True if a word is worth searching for: a name in code, or no stop word."""
+    return is_name(word) or word.casefold() not in _STOP
 
 
 def general(word: str) -> bool:
-    """Whether `word` could be said of nearly anything."""
+    """Return True for a version number, and for a word that fits nearly any subject, in singular or plural."""
     return (
         word.casefold() in _GENERAL or word.casefold().removesuffix("s") in _GENERAL or bool(_VERSION.fullmatch(word))
     )
 
 
-def is_technical(word: str) -> bool:
-    """Whether a word names something in code: dotted, underscored, camel case, an acronym, or with a digit in it."""
-    return _TECHNICAL.search(word) is not None and not _VERSION.fullmatch(word)
+def is_name(word: str) -> bool:
+    """Return True for a name in code, or one held together by `mark_names`."""
+    return JOIN in word or is_technical(word)
 
 
 def _words(clause: str) -> Iterator[str]:
+    """Yield the words of a clause without hyphens and slashes at their ends."""
     return (word for match in _WORD.finditer(clause) if (word := _bare(match.group())))
 
 
 def _bare(word: str) -> str:
+    """Remove hyphens and slashes at both ends."""
     return word.strip("/-")
 
 
 def _does(word: str) -> bool:
-    """Whether `word` looks like a verb or an adverb. A guess, good enough to tell what a clause is about."""
+    """Return True if `word` looks like a verb or an adverb. A heuristic by word list and endings."""
     lower = word.casefold()
     stem = _INFLECTION.sub("", lower)
     single = stem[:-1] if stem[-2:-1] == stem[-1:] else stem

@@ -1,1 +1,1 @@
-"""Writes the report, every sentence cited."""
+"""Writes the report: every claim with quotes that stand in the frozen sources."""

@@ -16,6 +16,10 @@ from shared.service.worker import Perform, require_task_type
 
 
 async def _compose(settings: Settings, log: Log, stack: AsyncExitStack) -> Perform:
+    """Return the writing step with the configured models of writer and judge, which are closed with `stack`.
+
+    Without a judge, claims are judged by rule alone.
+    """
     model, room = create_agent_model(settings, AGENT)
     doubting, judge_room = create_agent_model(settings, JUDGE) if settings.judge else (OfflineModel(), room)
     stack.push_async_callback(model.aclose)
@@ -25,7 +29,7 @@ async def _compose(settings: Settings, log: Log, stack: AsyncExitStack) -> Perfo
 
 
 def main() -> None:
-    """Write until told to stop."""
+    """Run the synthesizer until it is stopped."""
     run_worker("synthesize", Settings(), _compose)
 
 

@@ -1,7 +1,7 @@
-"""From what was written to what may be published: every quote found in the frozen text, or its claim dropped. Pure.
+"""From a draft to a report: every quote is located in the frozen text, or its claim is dropped. Pure.
 
-A writer is not believed. What it says to be in a source is looked up there, and what is published
-is the source's own wording with its place, so that anybody can check it against the evidence alone.
+The writer is not trusted. Each quote is looked up, and the report has the source's own wording with its position, so
+that anyone can verify it against the evidence alone.
 """
 
 import re
@@ -43,19 +43,21 @@ _NUMBERS: Final = re.compile(r"(?:\s+|(?<=[.!?]))(?:\[\d+(?:,\s*\d+)*\]\s*)+(?=[
 
 
 class Draft(Struct, frozen=True):
-    """What was written, as far as its quotes exist, each claim judged. `dropped` quotes stand in no source."""
+    """Claims with located quotes, each judged, and contradictions. `dropped` counts the quotes that
+    stand in no source.
+    """
 
     sections: tuple[Section, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     dropped: int = 0
 
     def plus(self, other: "Draft") -> "Draft":
-        """Both drafts, one after the other."""
+        """Return both drafts, one after the other."""
         return Draft(self.sections + other.sections, self.conflicts + other.conflicts, self.dropped + other.dropped)
 
 
 class Lost(Struct, frozen=True):
-    """Claim `n` (from 1, in the order of the reply), of whose quotes these were not found."""
+    """A claim with quotes that were not found. `n` is its number in the reply, from 1."""
 
     n: int
     text: str
@@ -63,12 +65,16 @@ class Lost(Struct, frozen=True):
 
 
 def report(task: SynthesizeTask, reply: WriterReply, *, writer: str, degraded: str | None = None) -> Report:
-    """The publishable part of `reply`, judged by rule."""
+    """Return the report of `reply`, judged by rule."""
     return publish(task, draft(task, reply), writer=writer, degraded=degraded)
 
 
 def draft(task: SynthesizeTask, reply: WriterReply) -> Draft:
-    """The claims of `reply` with at least one located quote, each once and judged by rule, and its contradictions."""
+    """Return the claims with at least one located quote, without repetitions and judged by rule, and the
+    contradictions.
+
+    Each missing quote, each claim without quotes, and each unlocated contradiction counts as dropped.
+    """
     sources = numbered(task.findings)
     sections = (_section(written, sources) for written in reply.sections)
     disputed = [_disputed(written, sources) for written in reply.conflicts]
@@ -79,10 +85,11 @@ def draft(task: SynthesizeTask, reply: WriterReply) -> Draft:
 def publish(
     task: SynthesizeTask, drafted: Draft, *, writer: str, degraded: str | None = None, judge: str | None = None
 ) -> Report:
-    """The report of what was drafted: what is not borne out set apart, with its sources, and with what is missing.
+    """Return the report of a draft: unsupported claims set apart, with sources, contradictions, gaps and skipped
+    places.
 
-    Every citation's quote is verbatim at its place. A report without sections is possible, and says that it is
-    insufficient; it is for the caller to judge.
+    Every citation's quote is verbatim at its position. A report without sections is marked as insufficient and lists
+    all sources.
     """
     sources = numbered(task.findings)
     sections = tuple(kept for section in drafted.sections if (kept := _borne_out(section)).claims)
@@ -106,7 +113,7 @@ def publish(
 
 
 def lost(task: SynthesizeTask, reply: WriterReply) -> list[Lost]:
-    """The claims with quotes that stand in no source, or with none at all."""
+    """Return the claims with quotes that stand in no source, and those without quotes, in order."""
     sources = numbered(task.findings)
     missing: list[Lost] = []
     for n, claim in enumerate(_claims(reply), 1):
@@ -116,7 +123,9 @@ def lost(task: SynthesizeTask, reply: WriterReply) -> list[Lost]:
 
 
 def corrected(reply: WriterReply, missing: Iterable[Lost], correction: CorrectionReply) -> WriterReply:
-    """`reply` with the quotes of `correction` in place of those `missing`, which else stay, and count as dropped."""
+    """Return `reply` with the quotes of `correction` in place of the missing ones. Claims that were not corrected stay
+    as they are.
+    """
     given = {each.claim: each.quotes for each in correction.claims}
     claims = _claims(reply)
     for each in missing:
@@ -131,16 +140,18 @@ def corrected(reply: WriterReply, missing: Iterable[Lost], correction: Correctio
 
 
 def _claims(reply: WriterReply) -> list[WrittenClaim]:
+    """Return the claims of all sections, in order."""
     return [claim for section in reply.sections for claim in section.claims]
 
 
 def gaps(findings: Iterable[Finding], cited: Collection[str]) -> tuple[str, ...]:
-    """A line for each sub-query that brought nothing to a report that cites the sources `cited`, with the reason."""
+    """Return a line for each sub-query without a source among `cited` (SHA-256), with the reason."""
     missing = ((finding.query, _missing(finding, cited)) for finding in findings)
     return tuple(visible_line(f"{query} — {reason}") for query, reason in missing if reason)
 
 
 def _missing(finding: Finding, cited: Collection[str]) -> str:
+    """Return why a finding contributes nothing; empty if a source of it is cited."""
     if finding.failure:
         return finding.failure.message
     if not finding.sources:
@@ -149,7 +160,7 @@ def _missing(finding: Finding, cited: Collection[str]) -> str:
 
 
 def _skipped(findings: Iterable[Finding]) -> Iterator[Skipped]:
-    """Each place that was not read, once, less those that another search did read."""
+    """Yield each skipped place once, without those that another search read."""
     findings = tuple(findings)
     read = {place for finding in findings for it in finding.sources for place in (it.location, it.url, *it.also)}
     skipped = {it.location: it for finding in findings for it in finding.skipped if it.location not in read}
@@ -157,11 +168,16 @@ def _skipped(findings: Iterable[Finding]) -> Iterator[Skipped]:
 
 
 def _section(written: WrittenSection, sources: Sequence[Source]) -> Section:
+    """Return the section with those of its claims that have a located quote."""
     claims = (_claim(claim, sources) for claim in written.claims)
     return Section(visible_line(written.heading), tuple(claim for claim in claims if claim is not None))
 
 
 def _claim(written: WrittenClaim, sources: Sequence[Source]) -> Claim | None:
+    """Return the claim with its citations, judged by rule; `None` without text or without a located quote.
+
+    Source numbers at the end of the text are removed, unless the claim is a quote.
+    """
     text = visible_line(written.text)
     if all(written.text != quote.quote for quote in written.quotes):
         text = _NUMBERS.sub("", text)
@@ -173,16 +189,18 @@ def _claim(written: WrittenClaim, sources: Sequence[Source]) -> Claim | None:
 
 
 def _located(quote: WrittenQuote, sources: Sequence[Source]) -> Citation | None:
+    """Locate a quote in its source; `None` if it is not there or the source number is invalid."""
     return locate(quote.quote, sources[quote.source - 1]) if 1 <= quote.source <= len(sources) else None
 
 
 def _disputed(written: WrittenConflict, sources: Sequence[Source]) -> Conflict | None:
+    """Return the contradiction; `None` unless both quotes are located, in different sources."""
     one, other = _located(written.one, sources), _located(written.other, sources)
     return Conflict(visible_line(written.about), one, other) if one and other and one.sha256 != other.sha256 else None
 
 
 def _each_once(found: Iterable[Conflict]) -> Iterator[Conflict]:
-    """The contradictions, each pair of quotes once, whichever of the two comes first."""
+    """Yield the contradictions, each pair of quotes once in either order."""
     seen = set[frozenset[str]]()
     for conflict in found:
         pair = frozenset((conflict.one.quote, conflict.other.quote))
@@ -192,7 +210,9 @@ def _each_once(found: Iterable[Conflict]) -> Iterator[Conflict]:
 
 
 def _distinct(sections: Iterable[Section]) -> tuple[Section, ...]:
-    """The sections without claims that an earlier one made in the same words."""
+    """Return the sections without claims that repeat an earlier one (case-insensitively), and
+    without empty sections.
+    """
     first: dict[str, Claim] = {}
     kept: list[Section] = []
     for section in sections:
@@ -202,19 +222,23 @@ def _distinct(sections: Iterable[Section]) -> tuple[Section, ...]:
 
 
 def _borne_out(section: Section) -> Section:
+    """Return the section without unsupported claims."""
     return Section(section.heading, tuple(claim for claim in section.claims if claim.support != "unsupported"))
 
 
 def _not_borne_out(sections: Iterable[Section]) -> Iterator[Claim]:
+    """Yield the unsupported claims."""
     return (claim for section in sections for claim in section.claims if claim.support == "unsupported")
 
 
 def _listed(order: Iterable[str], sources: Iterable[Source]) -> tuple[CitedSource, ...]:
+    """Return the sources of these hashes, numbered from 1 in order."""
     known = {source.sha256: source for source in sources}
     return tuple(_source(n, known[sha256]) for n, sha256 in enumerate(order, start=1))
 
 
 def _source(n: int, source: Source) -> CitedSource:
+    """Return source number `n` as the report lists it."""
     return CitedSource(
         n=n,
         sha256=source.sha256,

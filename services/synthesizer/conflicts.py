@@ -1,7 +1,6 @@
-"""Sources that contradict each other: the same said with another number, or denied. Pure.
+"""Contradictions between sources: the same statement with another number, or denied. Pure.
 
-Few are found by rule and nearly none wrongly: two sentences must say the same in the same words but for one number,
-or but for a denial.
+The rule finds few and is nearly always right: two sentences must have the same words but for one number, or one denial.
 """
 
 import re
@@ -11,9 +10,9 @@ from typing import Final
 from services.synthesizer.entities import names, polarity
 from services.synthesizer.numbers import Number, bears, numbers
 from services.synthesizer.ranking import leans, standing
-from services.synthesizer.sentences import sentences
-from services.synthesizer.terms import alike, terms
 from shared.contracts.evidence import Citation, Conflict, Source
+from shared.text.sentences import sentences
+from shared.text.terms import jaccard, terms
 
 MOST: Final = 5
 """Contradictions that a report shows."""
@@ -28,7 +27,7 @@ _OF_THEIR_OWN: Final = frozenset(terms("version versions since release deprecate
 
 
 def contradictions(quoted: Iterable[Citation], sources: Sequence[Source]) -> Iterator[Conflict]:
-    """Where a sentence of another origin contradicts one that is quoted. Each pair of places once."""
+    """Yield the pairs of a quoted sentence and one of another origin that contradicts it, each pair once."""
     origins = {source.sha256: source.origin or source.sha256 for source in sources}
     told = [(sentence, _things(sentence.quote)) for source in sources for sentence in _told(source)]
     seen = set[frozenset[Citation]]()
@@ -44,7 +43,9 @@ def contradictions(quoted: Iterable[Citation], sources: Sequence[Source]) -> Ite
 
 
 def differing(one: str, other: str) -> str:
-    """What two sentences that speak of the same thing differ about; empty where they do not contradict each other."""
+    """Return the difference between two contradicting sentences in words; empty if they do not
+    contradict each other.
+    """
     if not _same(_things(one), _things(other)):
         return ""
     if {name.casefold() for name in names(one)} != {name.casefold() for name in names(other)}:
@@ -59,22 +60,25 @@ def differing(one: str, other: str) -> str:
 
 
 def _same(here: frozenset[str], there: frozenset[str]) -> bool:
-    """Whether two sentences with these words speak of the same thing."""
-    enough = len(here & there) >= _ENOUGH_WORDS and alike(here, there) >= _SAME_THING
+    """Return True if sentences with these terms are about the same subject."""
+    enough = len(here & there) >= _ENOUGH_WORDS and jaccard(here, there) >= _SAME_THING
     return enough and _OF_THEIR_OWN.isdisjoint(here | there)
 
 
 def _told(source: Source) -> Iterator[Citation]:
+    """Yield each sentence of a source's passages with its position in the text."""
     for passage in source.passages:
         for sentence in sentences(passage.text):
             yield Citation(source.sha256, sentence.text, passage.start + sentence.start)
 
 
 def _things(text: str) -> frozenset[str]:
+    """Return the terms of a text that are no numbers."""
     return frozenset(term for term in terms(text) if not term[0].isdigit())
 
 
 def _comparable(one: Number, other: Number) -> bool:
+    """Return True if both numbers have the same kind of unit, or none and neither is a version."""
     kinds = [number.measure[1] if number.measure else number.value.count(".") > 1 for number in (one, other)]
     return kinds[0] == kinds[1] and kinds[0] is not True
 
@@ -84,6 +88,7 @@ def _agree(one: str, other: str) -> bool:
 
 
 def _opposed(one: str, other: str) -> bool:
+    """Return True if exactly one of the two sentences denies a term that the other asserts."""
     here, there = polarity(one), polarity(other)
     if {here.denials, there.denials} != {0, 1} or here.nearly or there.nearly or _WITHOUT.search(f"{one} {other}"):
         return False

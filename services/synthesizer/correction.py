@@ -1,4 +1,4 @@
-"""What the writer is asked once more: quotes for those that were not found. Pure."""
+"""The prompt that asks the writer for quotes in place of those that were not found. Pure."""
 
 import json
 from collections.abc import Sequence
@@ -40,7 +40,11 @@ def ask(
     *,
     budget: int = MAX_PASSAGE_BYTES,
 ) -> Ask[CorrectionReply]:
-    """The question for quotes in place of those that are `missing`; by rule there are none."""
+    """Return the question for quotes in place of the missing ones, within the context window; its fallback is no
+    correction.
+
+    `budget` limits the passages, in bytes.
+    """
     mark = boundary(task)
     claims = [
         {"claim": each.n, "text": each.text, "not_found": [quote.model_dump() for quote in each.quotes]}

@@ -1,4 +1,4 @@
-"""The names in a sentence, and what it denies. Pure."""
+"""Names and negations in a sentence. Pure."""
 
 import re
 from collections.abc import Iterator
@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from services.synthesizer.terms import listed, terms
+from services.synthesizer.numbers import MONTHS
+from shared.text.terms import terms
+from shared.text.words import is_technical, word_set
 
 _TOKEN: Final = re.compile(r"_*[^\W_](?:[\w.+#/-]*[\w+#])?")
-_TECHNICAL: Final = re.compile(r"[^\W\d]\.[^\W\d]|\w_|_\w|[a-z][A-Z]|[A-Za-z]\d|\d[A-Z]|^[A-Z]{2,}s?$|\+\+|#$")
 _AT_START: Final = re.compile(r"(?:^|[.!?:;…。！？\n]|\s[-–—])[\s\"'“‘«»„(\[`*]*$")
 _NOUNS_IN_CAPITALS: Final = 0.3
 """Where so many of the words are capitalised, capitals are the language's way with nouns, or with headings."""
-_NOT_NAMES: Final = frozenset(listed("i i'm i've i'd ok")) | frozenset(
-    listed("january february march april may june july august september october november december")
-)
+_NOT_NAMES: Final = word_set("i i'm i've i'd ok").union(MONTHS)
 
 _DENIES: Final = re.compile(
     r"\b(?:not(?! (?:only|just|merely|necessarily)\b)|no|never|cannot|(?-i:none|None(?= of\b))|nor|neither"
@@ -33,23 +32,26 @@ _AS_GOOD_AS_DENIES: Final = re.compile(
 _COMMAND: Final = re.compile(r"(?:^|[.!?:;]\s+|\n\s*)\W*(?:do not|don['’]t|never)\b", re.IGNORECASE)
 _REACH: Final = 4
 """Words after a denial among which the denied one is."""
-_BETWEEN: Final = frozenset(listed("yet ever even always longer really quite"))
+_BETWEEN: Final = word_set("yet ever even always longer really quite")
 
 
 @lru_cache(maxsize=4_096)
 def names(text: str) -> tuple[str, ...]:
-    """The names in `text`: identifiers, acronyms, and words that are capitalised although no sentence begins there."""
+    """Return the names in `text`, each once: identifiers, acronyms, and capitalised words within a sentence.
+
+    Where capitals are frequent, as in German or in headings, capitalised words do not count.
+    """
     tokens = [(match.group(), match.start()) for match in _TOKEN.finditer(text)]
-    words = [(token, start) for token, start in tokens if token[0].isalpha() or _TECHNICAL.search(token)]
+    words = [(token, start) for token, start in tokens if token[0].isalpha() or is_technical(token)]
     inside = [token for token, start in words if token[0].isupper() and not _AT_START.search(text[:start][-40:])]
     capitals = inside if len(inside) <= max(2, _NOUNS_IN_CAPITALS * len(words)) else []
-    technical = [token for token, _ in words if _TECHNICAL.search(token)]
+    technical = [token for token, _ in words if is_technical(token)]
     found = dict.fromkeys(_bare(token) for token in (*technical, *capitals))
     return tuple(name for name in found if len(name) > 1 and name.casefold() not in _NOT_NAMES)
 
 
 def knows(text: str, name: str) -> bool:
-    """Whether `text` has this name: in another case or number, by the last part of a dotted one, or by its initials."""
+    """Return True if `text` has this name: in another case or number, its last dotted part, or its initials."""
     folded, last = _folded(text), name.rpartition(".")[2]
     for part in (name, last) if len(last) > 2 else (name,):
         if re.search(rf"(?<!\w){re.escape(_singular(_folded(part)))}(?:e?s)?(?!\w)", folded):
@@ -59,7 +61,7 @@ def knows(text: str, name: str) -> bool:
 
 @dataclass(frozen=True)
 class Polarity:
-    """The terms that a text denies, those that it asserts, how often it denies, and its words that as good as deny."""
+    """Terms that a text denies and asserts, the number of its negations, and its words that imply one."""
 
     denied: frozenset[str]
     asserted: frozenset[str]
@@ -69,7 +71,7 @@ class Polarity:
 
 @lru_cache(maxsize=4_096)
 def polarity(text: str) -> Polarity:
-    """What `text` denies. What it tells the reader not to do counts neither as denied nor as asserted."""
+    """Return the polarity of `text`. Terms of prohibitions to the reader count neither as denied nor as asserted."""
     commands = {match.end() for match in _COMMAND.finditer(text)}
     denied, away = set[str](), set[str]()
     for match in _DENIES.finditer(text):
@@ -85,17 +87,21 @@ def polarity(text: str) -> Polarity:
 
 
 def _next_terms(text: str, at: int) -> Iterator[str]:
+    """Yield the terms of the first `_REACH` words after position `at`."""
     words = re.findall(r"\w+", text[at : at + 60])[:_REACH]
     return (term for word in words if word not in _BETWEEN for term in terms(word))
 
 
 def _bare(token: str) -> str:
+    """Return the token without possessive `'s` and without marks at its ends."""
     return re.sub(r"['’]s$", "", token).strip("-/.")
 
 
 def _folded(text: str) -> str:
+    """Return `text` on one line, case folded, with plain hyphens."""
     return re.sub(r"[‐‑‒–—−]", "-", " ".join(text.split())).casefold()
 
 
 def _singular(word: str) -> str:
+    """Return the word without a plural `s`."""
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word

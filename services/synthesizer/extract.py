@@ -1,9 +1,8 @@
-"""The writer that needs no model: the sentences of the evidence that say most about what was asked. Pure.
+"""The writer without a model: the sentences of the evidence that answer the question best. Pure.
 
-Each sub-query in turn picks from its passages whole sentences, word for word; where that is less than
-a page, the sources that it speaks from say more. A sentence that leans on the one before it ("It is …")
-comes with that one or not at all; what was said is not said again. What was picked is told as a page:
-the answer first, then source by source, in each source's own order.
+Each sub-query in turn selects whole sentences from its passages; if that is less than a page, their sources contribute
+more. A sentence that depends on the one before it ("It is …") comes with that one or not at all, and repetitions are
+left out. The page begins with the answer and goes on source by source, in each source's order.
 """
 
 from collections import Counter
@@ -21,11 +20,11 @@ from services.synthesizer.schema import (
     WrittenQuote,
     WrittenSection,
 )
-from services.synthesizer.sentences import Sentence, blocks, sentences
 from services.synthesizer.sources import numbered
-from services.synthesizer.terms import alike, held, shingles, terms
 from shared.contracts.evidence import Finding
 from shared.contracts.tasks import SynthesizeTask
+from shared.text.sentences import Sentence, blocks, sentences
+from shared.text.terms import jaccard, overlap, shingles, terms
 
 PAGE: Final = 15
 """Sentences of a report, about."""
@@ -50,7 +49,7 @@ _SHORTEST_LINE: Final = 20
 
 
 def extract(task: SynthesizeTask) -> WriterReply:
-    """About a page of verbatim sentences, each quoting itself; no section where none speaks of what was asked."""
+    """Return about a page of verbatim sentences, each quoting itself; no section if none is relevant."""
     titles = {n: source.title for n, source in enumerate(numbered(task.findings), start=1)}
     for read in (sentences, paragraphs):
         if found := _to_the_point(ranked(task, read)):
@@ -59,7 +58,7 @@ def extract(task: SynthesizeTask) -> WriterReply:
 
 
 def _picked(found: Sequence[tuple[Finding, list[Candidate]]]) -> list[Candidate]:
-    """What each finding picks, the later ones what others left; then what the same sources say beside."""
+    """Return the sentences that each finding selects, then more of the same sources, up to a page."""
     page, picked = _Page(), list[Candidate]()
     everything = [each for _, candidates in found for each in candidates]
     best = _best(everything)
@@ -72,11 +71,12 @@ def _picked(found: Sequence[tuple[Finding, list[Candidate]]]) -> list[Candidate]
 
 
 def _best(candidates: Iterable[Candidate]) -> float:
+    """Return the highest score; 0 for no candidates."""
     return max((each.score for each in candidates), default=0.0)
 
 
 def _told(picked: Sequence[Candidate], titles: Mapping[int, str]) -> WriterReply:
-    """The page: the stretches that answer best first, then what is left of each source under its title."""
+    """Return the page: the best stretches first, then the rest by source under its title."""
     said_of = Counter(each.source for each in picked)
     stretches = sorted(_stretches(picked), key=lambda each: _answers(each, said_of), reverse=True)
     answer, rest = _answer(stretches)
@@ -90,7 +90,7 @@ def _told(picked: Sequence[Candidate], titles: Mapping[int, str]) -> WriterReply
 
 
 def _answer(stretches: list[list[Candidate]]) -> tuple[list[list[Candidate]], list[list[Candidate]]]:
-    """The stretches that a page begins with, and the others. A short page is nothing but its beginning."""
+    """Split stretches into the first `ANSWER` sentences or more, and the rest. A short page has no rest."""
     if sum(map(len, stretches)) <= 2 * ANSWER:
         return stretches, []
     said = 0
@@ -102,7 +102,7 @@ def _answer(stretches: list[list[Candidate]]) -> tuple[list[list[Candidate]], li
 
 
 def _stretches(picked: Iterable[Candidate]) -> list[list[Candidate]]:
-    """The sentences in the order of their sources, those together that stand right behind one another."""
+    """Group sentences that follow each other directly, in the order of their sources."""
     stretches: list[list[Candidate]] = []
     for each in _in_order(picked):
         if stretches and each.before and each.before.place == stretches[-1][-1].place:
@@ -113,12 +113,12 @@ def _stretches(picked: Iterable[Candidate]) -> list[list[Candidate]]:
 
 
 def _answers(stretch: Sequence[Candidate], said_of: Mapping[int, int]) -> float:
-    """How well a stretch answers: more so a long one, and one of a source that has much to say of the question."""
+    """Return how well a stretch answers: better if it is long, and if its source has much on the question."""
     return sum(each.answers for each in stretch) / sqrt(len(stretch)) * sqrt(said_of[stretch[0].source])
 
 
 def _by_source(stretches: Iterable[list[Candidate]]) -> list[Candidate]:
-    """The sentences of the best source first, and those of each in its own order."""
+    """Return the sentences, sources in order of first appearance, each in its own order."""
     order: dict[int, int] = {}
     for each in (said := list(chain.from_iterable(stretches))):
         order.setdefault(each.source, len(order))
@@ -126,11 +126,12 @@ def _by_source(stretches: Iterable[list[Candidate]]) -> list[Candidate]:
 
 
 def _in_order(said: Iterable[Candidate]) -> list[Candidate]:
+    """Return the sentences by source and position."""
     return sorted(said, key=lambda each: each.place)
 
 
 def _sections(heading: str, said: Sequence[Candidate]) -> list[WrittenSection]:
-    """One section, or as many as a section's limit asks for; none where nothing is said."""
+    """Return the sentences as sections of at most `MOST` claims, the first with the heading; none without sentences."""
     short = heading if len(heading) <= MAX_HEADING else f"{heading[: MAX_HEADING - 1]}…"
     claims = [_claim(each) for each in said]
     return [
@@ -139,16 +140,15 @@ def _sections(heading: str, said: Sequence[Candidate]) -> list[WrittenSection]:
 
 
 def _to_the_point(found: Iterable[tuple[Finding, list[Candidate]]]) -> list[tuple[Finding, list[Candidate]]]:
-    """The findings with what speaks of their sub-query, and says what it means outside its document as well.
-
-    Less would read worse than a report that says that there is too little.
+    """Return the findings with the candidates that are about their sub-query and can be understood alone; without empty
+    ones.
     """
     fitting = ((it, [each for each in candidates if each.to_the_point and each.stands]) for it, candidates in found)
     return [(finding, candidates) for finding, candidates in fitting if candidates]
 
 
 def paragraphs(passage: str) -> list[Sentence]:
-    """Whole stretches of prose, complete sentences or not: what there is to say where no sentence reads well."""
+    """Return whole paragraphs as sentences, for passages without a complete sentence."""
     spans = ((start, end) for start, end in blocks(passage) if _SHORTEST_LINE <= end - start <= MAX_SENTENCE)
     return [Sentence(passage[start:end], start, follows=False) for start, end in spans]
 
@@ -157,7 +157,7 @@ _Taken = dict[tuple[int, int], Candidate]
 
 
 class _Page:
-    """What was said so far."""
+    """The sentences selected so far, to recognize repetitions."""
 
     def __init__(self) -> None:
         self._phrases: list[frozenset[tuple[str, ...]]] = []
@@ -165,13 +165,15 @@ class _Page:
 
     @property
     def said(self) -> int:
-        """How many sentences the page has."""
+        """Number of selected sentences."""
         return len(self._phrases)
 
     def take(
         self, candidates: Sequence[Candidate], *, most: int, least: float, beside: Iterable[Candidate] = ()
     ) -> list[Candidate]:
-        """The best of `candidates` that say something new and are worth `least`, where `beside` is said already."""
+        """Select up to `most` new sentences with a score of at least `least`, best first. `beside` are selected
+        already.
+        """
         taken = {each.place: each for each in beside}
         new: list[Candidate] = []
         while len(new) < min(MOST, most) and (best := self._next(candidates, taken, least)):
@@ -180,16 +182,17 @@ class _Page:
         return new
 
     def _next(self, candidates: Sequence[Candidate], taken: _Taken, enough: float) -> Candidate | None:
+        """Return the best candidate that can be added; `None` if there is none."""
         worth = {each: _worth(each, taken) for each in candidates if _can_stand(each, taken)}
         descending = sorted((each for each in worth if worth[each] >= enough), key=worth.__getitem__, reverse=True)
         return next((each for each in descending if self._is_new(each.text)), None)
 
     def _is_new(self, text: str) -> bool:
-        """Whether nothing said so far is much the same. What is new counts as said from then on."""
+        """Return True if no selected sentence is similar, and then record this one as selected."""
         phrases, words = shingles(text), frozenset(terms(text))
-        if any(held(phrases, said) >= _SAME_PHRASES for said in self._phrases):
+        if any(overlap(phrases, said) >= _SAME_PHRASES for said in self._phrases):
             return False
-        if any(alike(words, said) >= _SAME_TERMS for said in self._terms):
+        if any(jaccard(words, said) >= _SAME_TERMS for said in self._terms):
             return False
         self._phrases.append(phrases)
         self._terms.append(words)
@@ -197,12 +200,12 @@ class _Page:
 
 
 def _can_stand(candidate: Candidate, taken: _Taken) -> bool:
-    """Whether it would say what it means: by itself, or after what it leans on."""
+    """Return True if the sentence is understood alone or after the selected one before it."""
     return not candidate.leans or (candidate.before is not None and candidate.before.place in taken)
 
 
 def _worth(candidate: Candidate, taken: _Taken) -> float:
-    """The score; higher right beside what was taken, since that reads better, and lower for a source much used."""
+    """Return the score, raised beside a selected sentence and lowered for a source that is used much."""
     beside = (candidate.before and candidate.before.place in taken) or any(
         each.before is candidate for each in taken.values()
     )
@@ -211,4 +214,5 @@ def _worth(candidate: Candidate, taken: _Taken) -> float:
 
 
 def _claim(candidate: Candidate) -> WrittenClaim:
+    """Return the sentence as a claim that quotes itself."""
     return WrittenClaim(text=candidate.text, quotes=[WrittenQuote(source=candidate.source, quote=candidate.text)])

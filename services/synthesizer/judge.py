@@ -1,4 +1,4 @@
-"""What a model is asked of the claims of a report: do their quotes bear them out? Pure."""
+"""The prompt that asks a model whether quotes support their claims, and the use of its verdicts. Pure."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -56,7 +56,10 @@ class JudgeReply(BaseModel):
 
 
 def doubtful(drafted: Draft, window: ContextWindow = DEFAULT_ROOM) -> dict[int, Claim]:
-    """The claims that a model can say more of than the rule did, by their number in the draft, as far as they fit."""
+    """Return the claims for the model to judge, by their number in the draft (from 1), as many as fit the window.
+
+    Left out are claims that are quotes themselves and claims that the rule found unsupported.
+    """
     claims = (claim for section in drafted.sections for claim in section.claims)
     chosen: dict[int, Claim] = {}
     left = min(BUDGET, window.prompt - _BESIDE)
@@ -69,13 +72,14 @@ def doubtful(drafted: Draft, window: ContextWindow = DEFAULT_ROOM) -> dict[int, 
 
 
 def _told(n: int, claim: Claim) -> dict[str, object]:
+    """Return a claim and its quotes for the prompt."""
     return {"n": n, "claim": claim.text, "quotes": [citation.quote for citation in claim.citations]}
 
 
 def ask(
     claims: Mapping[int, Claim], window: ContextWindow = DEFAULT_ROOM, *, budget_usd: float | None = None
 ) -> Ask[JudgeReply]:
-    """The question about these claims; by rule there is no verdict beside the rule's."""
+    """Return the question about these claims; its fallback is no verdict."""
     return Ask(
         system=_SYSTEM,
         user=json.dumps([_told(n, claim) for n, claim in claims.items()], ensure_ascii=False, indent=1),
@@ -89,7 +93,7 @@ def ask(
 
 
 def with_verdicts(drafted: Draft, claims: Mapping[int, Claim], verdicts: Sequence[JudgedClaim]) -> Draft:
-    """The draft with the verdicts on `claims` weighed in. Of several on one claim the lowest counts."""
+    """Return the draft with the verdicts on `claims` applied. Of several on one claim the lowest counts."""
     found = {claim: _lowest([each for each in verdicts if each.n == n]) for n, claim in claims.items()}
     sections = (
         Section(section.heading, tuple(weighed(claim, found.get(claim)) for claim in section.claims))
@@ -99,6 +103,7 @@ def with_verdicts(drafted: Draft, claims: Mapping[int, Claim], verdicts: Sequenc
 
 
 def _lowest(verdicts: Sequence[JudgedClaim]) -> Verdict | None:
+    """Return the lowest verdict; `None` for none."""
     order = ("unsupported", "partial", "supported")
     lowest = min(verdicts, key=lambda each: order.index(each.support), default=None)
     return Verdict(lowest.support, lowest.doubt) if lowest else None

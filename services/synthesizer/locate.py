@@ -1,7 +1,7 @@
-"""Where a quote stands in its source: as it is, in other typography, or nearly. Pure.
+"""Position of a quote in its source: exact, in other typography, or nearly exact. Pure.
 
-Only the source's passages are searched: they are what the person who decided has seen, and all that may be published.
-What is returned is always the source's own wording at that place.
+Only the source's passages are searched: the decider has seen those, and nothing else may be published. The result is
+always the source's own wording.
 """
 
 import re
@@ -15,8 +15,9 @@ from rapidfuzz.distance import Levenshtein
 
 from services.synthesizer.entities import names, polarity
 from services.synthesizer.numbers import numbers
-from services.synthesizer.terms import listed, terms
 from shared.contracts.evidence import Citation, Passage, Source
+from shared.text.terms import terms
+from shared.text.words import word_set
 
 MIN_QUOTE: Final = 12
 """Characters. Shorter ones stand in any text, and support nothing."""
@@ -31,7 +32,7 @@ _ALIKE: Final = ("'‘’‚‛′`´", '"“”„‟″«»', "-‐‑‒–�
 _LIKE: Final = {mark: f"[{re.escape(marks)}]" for marks in _ALIKE for mark in marks}
 _OUTER: Final = " \"'.…"
 _WORD: Final = re.compile(r"\w+")
-_FREE: Final = frozenset(listed("a an the that and of is are was were be been has have had"))
+_FREE: Final = word_set("a an the that and of is are was were be been has have had")
 """Words that a copy may add, lose or bend without saying anything else. Neither `not` nor `may` is one, nor `from`."""
 _TYPO: Final = 5
 """Letters from which on a word may have one other letter in it, though not as the first."""
@@ -39,10 +40,11 @@ _TYPO: Final = 5
 
 @lru_cache(maxsize=1_024)
 def locate(quote: str, source: Source) -> Citation | None:
-    """Where `quote` stands in one of the source's passages, in the source's own characters; `None` where it does not.
+    """Return the citation of `quote` in one of the source's passages, in the source's own wording; `None` if it is not
+    there.
 
-    First as it is; then with white space, quotation marks and dashes made alike, which models copy badly, and
-    without the marks that they put around it; then nearly, for a long one, with every number, name and denial kept.
+    An exact match comes first; then one with other white space, quotation marks and dashes, and without outer marks;
+    then, for a quote of `MIN_NEARLY` characters, a near match with the same numbers, names and negations.
     """
     for passage in source.passages:
         if (start := passage.text.find(quote)) >= 0 and _substantial(quote, passage):
@@ -56,16 +58,18 @@ def locate(quote: str, source: Source) -> Citation | None:
 
 
 def _pattern(quote: str) -> re.Pattern[str]:
+    """Return a pattern that matches the quote with any white space, quotation marks and dashes."""
     words = ("".join(_LIKE.get(character, re.escape(character)) for character in word) for word in quote.split())
     return re.compile(r"\s+".join(words))
 
 
 def _substantial(quote: str, passage: Passage) -> bool:
+    """Return True if the quote is long enough to be evidence, or is its whole passage."""
     return len(quote.strip()) >= min(MIN_QUOTE, max(1, len(passage.text.strip())))
 
 
 def _nearly(quote: str, source: Source) -> Iterator[tuple[float, Citation]]:
-    """The best place of each passage that says what `quote` says, and how alike it is."""
+    """Yield similarity (per cent) and citation of the best near match in each passage."""
     if len(quote) < MIN_NEARLY:
         return
     for passage in source.passages:
@@ -78,7 +82,7 @@ def _nearly(quote: str, source: Source) -> Iterator[tuple[float, Citation]]:
 
 
 def _whole_words(quote: str, text: str, start: int, end: int) -> tuple[int, int]:
-    """The stretch of whole words around `start` and `end` that is most like the quote."""
+    """Return the span of whole words around `start` and `end` that is most similar to the quote."""
     words = [match.span() for match in _WORD.finditer(text)]
     starts = [first for first, _ in words if abs(first - start) <= _SLACK]
     ends = [last for _, last in words if abs(last - end) <= _SLACK]
@@ -87,7 +91,7 @@ def _whole_words(quote: str, text: str, start: int, end: int) -> tuple[int, int]
 
 
 def same_said(one: str, other: str) -> bool:
-    """Whether two texts that are nearly the same say the same: all that differs is bent, mistyped, or an article."""
+    """Return True if two similar texts mean the same: they differ only in inflections, typing errors and articles."""
     if set(numbers(one)) != set(numbers(other)) or polarity(one).denials != polarity(other).denials:
         return False
     if {name.casefold() for name in names(one)} != {name.casefold() for name in names(other)}:
@@ -97,19 +101,24 @@ def same_said(one: str, other: str) -> bool:
 
 
 def _words(text: str) -> Iterator[str]:
+    """Yield the words, case folded, without those in `_FREE`."""
     return (word for match in _WORD.finditer(text) if (word := match.group().casefold()) not in _FREE)
 
 
 def _excused(some: list[str], others: list[str]) -> bool:
-    """Whether each word that only one side has is another form, or a slip, of one that only the other side has."""
+    """Return True if each word that only one text has is an inflection or a misspelling of one that
+    only the other has.
+    """
     return len(some) == len(others) and all(
         any(_stem(word) == _stem(other) or _slip(word, other) for other in others) for word in some
     )
 
 
 def _stem(word: str) -> tuple[str, ...]:
+    """Return the terms of a word; the word itself if it has none."""
     return tuple(terms(word)) or (word,)
 
 
 def _slip(word: str, other: str) -> bool:
+    """Return True if the words differ in one letter, not the first."""
     return min(len(word), len(other)) >= _TYPO and word[0] == other[0] and Levenshtein.distance(word, other) == 1

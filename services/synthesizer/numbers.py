@@ -1,6 +1,6 @@
-"""The numbers of a sentence, compared by value. Pure.
+"""Numbers of a sentence, compared by value. Pure.
 
-1,200 and 1200 are the same, and so are 2 hours and 120 minutes, 1.2 million and 1,200,000, 2026-03-05 and 5 March 2026.
+Equal are 1,200 and 1200, 2 hours and 120 minutes, 1.2 million and 1,200,000, 2026-03-05 and 5 March 2026.
 """
 
 import re
@@ -10,25 +10,22 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 
-from services.synthesizer.terms import listed
+from shared.text.words import word_list
 
-_SPELLED: Final = {
-    word: str(number)
-    for number, word in enumerate(
-        listed("two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"), 2
-    )
-} | {"twenty": "20", "thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "hundred": "100", "thousand": "1000"}
+_TWO_AND_MORE: Final = word_list(
+    "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+)
+_SPELLED: Final = {word: str(number) for number, word in enumerate(_TWO_AND_MORE, 2)} | {
+    "twenty": "20", "thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "hundred": "100", "thousand": "1000",
+}  # fmt: skip
 _AS_MUCH: Final = {
     "zero": "0", "one": "1", "once": "1", "single": "1", "first": "1", "both": "2", "twice": "2", "double": "2",
     "pair": "2", "second": "2", "third": "3", "triple": "3", "dozen": "12",
 }  # fmt: skip
 """Words that bear a number out, but claim none by themselves."""
-_MONTHS: Final = {
-    form: str(number)
-    for number, name in enumerate(
-        listed("january february march april may june july august september october november december"), 1
-    )
-    for form in (name, name[:3], name[:4])
+MONTHS: Final = word_list("january february march april may june july august september october november december")
+_MONTH_NUMBERS: Final = {
+    form: str(number) for number, name in enumerate(MONTHS, 1) for form in (name, name[:3], name[:4])
 }
 _SCALES: Final = {"thousand": 3, "million": 6, "mn": 6, "billion": 9, "bn": 9, "trillion": 12}
 _UNITS: Final[dict[str, tuple[str, str]]] = {
@@ -69,7 +66,7 @@ _WORD: Final = re.compile(r"[^\W\d_]+")
 
 @dataclass(frozen=True)
 class Number:
-    """A number as it is `said`, its bare `value`, and its `measure` in a base unit where it has one."""
+    """A number as written (`said`), its bare `value`, and its `measure` (value and base unit) if it has a unit."""
 
     said: str
     value: str
@@ -79,43 +76,52 @@ class Number:
 
 @lru_cache(maxsize=4_096)
 def numbers(text: str) -> tuple[Number, ...]:
-    """The numbers of `text`, dates in parts. Digits within names are none, nor are "one" and "first"."""
+    """Return the numbers of `text`, each once; dates as their parts. Digits within names, "one" and "first" do not
+    count.
+    """
     rest = _ISO.sub(" ", text)
     return tuple(dict.fromkeys((*_dates(text), *_months(rest), *map(_number, _NUMBER.finditer(rest)), *_spelled(rest))))
 
 
 def bears(text: str, number: Number) -> bool:
-    """Whether `text` has this number. One of the two without a unit will do: of "3 to 5 ms" the 3 is in ms too."""
+    """Return True if `text` has this number. A unit must agree only if both have one: in "3 to 5
+    ms", 3 is in ms too.
+    """
     words = {_AS_MUCH.get(match.group().casefold()) for match in _WORD.finditer(text)}
     return number.value in words or any(_same(number, other) for other in numbers(text))
 
 
 def _same(one: Number, other: Number) -> bool:
+    """Return True if measures are equal, or values if one has no measure. A version equals its longer forms."""
     if one.measure and other.measure:
         return one.measure == other.measure
     return one.value == other.value or (one.value.count(".") == 1 and other.value.startswith(f"{one.value}."))
 
 
 def _dates(text: str) -> Iterator[Number]:
+    """Yield year, month and day of each ISO date."""
     for match in _ISO.finditer(text):
         year, month, day = (part.lstrip("0") or "0" for part in match.groups())
         yield from (Number(year, year), Number(match.group(), month, (month, "month of the year")), Number(day, day))
 
 
 def _months(text: str) -> Iterator[Number]:
+    """Yield the month of each date in words."""
     for match in _MONTH.finditer(text):
         name = match.group("behind") or match.group("before")
-        if number := _MONTHS.get(name.casefold()):
+        if number := _MONTH_NUMBERS.get(name.casefold()):
             yield Number(name, number, (number, "month of the year"))
 
 
 def _spelled(text: str) -> Iterator[Number]:
+    """Yield the numbers that are written as words."""
     for match in _WORD.finditer(text):
         if value := _SPELLED.get(match.group().casefold()):
             yield Number(match.group(), value, spelled=True)
 
 
 def _number(match: re.Match[str]) -> Number:
+    """Return the number that was matched, with scale and unit applied."""
     value = ("-" if match.group("sign") else "") + _value(match.group("digits"))
     scale, unit = match.group("scale"), match.group("currency") or _singular(match.group("unit") or "")
     if scale:
@@ -127,6 +133,7 @@ def _number(match: re.Match[str]) -> Number:
 
 
 def _value(digits: str) -> str:
+    """Return digits without grouping and leading zeros, with a decimal point."""
     if _GROUPED.fullmatch(digits):
         return re.sub(r"[^\d.]" if digits.count(".") < 2 else r"\D", "", digits)
     value = digits.replace(",", ".")
@@ -134,9 +141,11 @@ def _value(digits: str) -> str:
 
 
 def _singular(unit: str) -> str:
+    """Return the unit as `_UNITS` has it, if it does; else in lower case without a plural `s`."""
     lower = unit if unit in _UNITS else unit.casefold()
     return lower if lower in _UNITS else lower.removesuffix("s")
 
 
 def _plainly(value: Decimal) -> str:
+    """Return a decimal without exponent and trailing zeros."""
     return f"{value.normalize():f}"

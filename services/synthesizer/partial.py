@@ -1,4 +1,4 @@
-"""What of a reply that is still being written a person can read already. Pure."""
+"""Readable text of a reply that is still being written. Pure."""
 
 from collections.abc import Iterator
 from typing import Any, cast
@@ -9,7 +9,7 @@ from shared.models.completion import without_thinking
 
 
 def so_far(reply: str) -> str:
-    """Headings and sentences, as far as they have come. Nothing of them is checked yet."""
+    """Return the headings and sentences received so far, unchecked; empty if there are none."""
     text = without_thinking(reply)
     start = text.find("{")
     if start < 0:
@@ -22,20 +22,24 @@ def so_far(reply: str) -> str:
 
 
 def _sections(value: object) -> Iterator[str]:
+    """Yield the text of each section that has begun."""
     for section in _list(value, "sections"):
         claims = (_text(claim, "text") for claim in _list(section, "claims"))
         yield "\n".join(filter(None, (_text(section, "heading"), " ".join(filter(None, claims)))))
 
 
 def _list(value: object, name: str) -> list[object]:
+    """Return the list under a key; empty if it is none."""
     inner = _get(value, name)
     return cast("list[object]", inner) if isinstance(inner, list) else []
 
 
 def _text(value: object, name: str) -> str:
+    """Return the string under a key; empty if it is none."""
     inner = _get(value, name)
     return inner if isinstance(inner, str) else ""
 
 
 def _get(value: object, name: str) -> object:
+    """Return the value under a key; `None` if `value` is no object or lacks it."""
     return cast("dict[str, Any]", value).get(name) if isinstance(value, dict) else None

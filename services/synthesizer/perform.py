@@ -1,4 +1,4 @@
-"""One writing step: ask, check every citation, and publish only what stands."""
+"""The writing step: ask the model, locate and judge every citation, and publish the supported claims."""
 
 import logging
 from dataclasses import replace
@@ -26,9 +26,9 @@ Calls = tuple[Call, ...]
 
 
 class Synthesizer:
-    """Writes reports with `model`, which has so much `room`; `judge` doubts them, within a room of its own.
+    """Writes reports with `model` within the context window `room`; `judge` checks them within `judge_room`.
 
-    What the model writes is read out while it comes, where anybody may hear it (`aloud`).
+    `aloud` publishes the text while it is being written.
     """
 
     def __init__(
@@ -47,12 +47,11 @@ class Synthesizer:
         self._aloud = aloud
 
     async def perform(self, task: SynthesizeTask) -> SynthesisWritten:
-        """A report whose every citation stands in the task's findings, written under the task's digest.
+        """Return a report whose every citation stands in the task's findings, under the task's digest.
 
-        Quotes that are found nowhere are asked for once more. Where nothing that the model wrote survives,
-        the evidence is extracted instead; where that too yields nothing, the report says that the evidence is
-        insufficient. Raises whatever `StepError` the model raises at first; once it has written, what it wrote is
-        published without the further calls that fail.
+        Quotes that are not found are asked for once more. If no claim of the model is supported, the report is
+        extracted from the evidence; if that yields nothing, it is marked as insufficient. Raises the `StepError` of the
+        first call; failures of later calls are logged, and the report is published without them.
         """
         async with self._aloud(so_far) as say:
             answer = await self._model.answer(replace(ask(task, self._room), hear=say))
@@ -65,6 +64,7 @@ class Synthesizer:
         return SynthesisWritten(digest=task.digest, report=made, usage=usage_of(calls), calls=calls)
 
     async def _corrected(self, task: SynthesizeTask, answer: Answer[WriterReply]) -> tuple[WriterReply, Calls]:
+        """Return the reply with corrected quotes, if any were missing, and all calls so far."""
         missing = lost(task, answer.value)
         if not missing:
             return answer.value, answer.calls
@@ -75,7 +75,9 @@ class Synthesizer:
         return reply, answer.calls + further
 
     async def _judged(self, drafted: Draft, task: SynthesizeTask) -> tuple[Draft, str | None, Calls]:
-        """The draft with the judge's verdicts, and who judged, where somebody did beside the rule."""
+        """Return the draft with the judge's verdicts, the judging model (`None` if only the rule judged), and its
+        calls.
+        """
         claims = judge.doubtful(drafted, self._judge_room)
         if not claims:
             return drafted, None, ()
@@ -87,7 +89,7 @@ class Synthesizer:
 
 
 def _extracted(task: SynthesizeTask, drafted: Draft, answer: Answer[WriterReply], judged_by: str | None) -> Report:
-    """The report by extraction, beside what was written and not borne out."""
+    """Return the report by extraction, with the unsupported claims of the draft."""
     why = answer.degraded or (
         f"Nothing that {answer.model} wrote is borne out by what it quoted."
         if drafted.sections
@@ -98,7 +100,9 @@ def _extracted(task: SynthesizeTask, drafted: Draft, answer: Answer[WriterReply]
 
 
 async def _tried(model: Model, question: Ask[Reply]) -> tuple[Answer[Reply] | None, Calls]:
-    """The answer and the calls for it. Or none: the report that is written already is worth more than it."""
+    """Return answer and calls. A `StepError` is logged and gives `None` with the calls made: the
+    report can do without.
+    """
     try:
         answer = await model.answer(question)
     except StepError as error:

@@ -1,4 +1,4 @@
-"""What the synthesizer asks a model. Pure."""
+"""The writer's prompt. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,9 +59,9 @@ Reply with JSON: {{"sections": [{{"heading": "...", "claims": [{{"text": "...", 
 def ask(
     task: SynthesizeTask, window: ContextWindow = DEFAULT_ROOM, *, budget: int = MAX_PASSAGE_BYTES
 ) -> Ask[WriterReply]:
-    """The question to the model for `task`, and the extraction that takes its place.
+    """Return the question to the model for `task`; its fallback is extraction.
 
-    Of the passages it has what there is `room` for, and no more than `budget` bytes.
+    The passages fit the context window and `budget` bytes.
     """
     mark = boundary(task)
     fitting = min(budget, window.prompt - beside(task, mark))
@@ -79,14 +79,16 @@ def ask(
 
 
 def beside(task: SynthesizeTask, mark: str) -> int:
-    """Bytes of all that a prompt says beside passages, the form of its reply included."""
+    """Return the bytes of a prompt without passages, the schema of the reply included."""
     labels = "".join(_told(n, source, [], mark) for n, source in enumerate(numbered(task.findings), start=1))
     said = f"{_SYSTEM.format(mark=mark)}{_user(task, mark, 0)}{labels}{WriterReply.model_json_schema()}"
     return len(said.encode())
 
 
 def boundary(task: SynthesizeTask) -> str:
-    """The mark between passages. It depends on all the evidence, so that no single source can foresee and forge it."""
+    """Return the mark between passages, 16 hex digits. It depends on all the evidence, so no single source can forge
+    it.
+    """
     texts = (passage.text for source in numbered(task.findings) for passage in source.passages)
     return sha256("\0".join((task.digest, task.q, *texts)).encode()).hexdigest()[:16]
 
@@ -100,11 +102,12 @@ class _Shown:
 
 
 def _user(task: SynthesizeTask, mark: str, budget: int) -> str:
+    """Return the user's part of the prompt with at most `budget` bytes of passages."""
     return f"{evidence(task, mark, budget)}\n\nWrite the report that answers: {task.q}"
 
 
 def evidence(task: SynthesizeTask, mark: str, budget: int) -> str:
-    """The question, the searches, and between lines with the `mark` at most `budget` bytes of passages."""
+    """Return question, searches, and at most `budget` bytes of passages by source, between lines with the `mark`."""
     sources = numbered(task.findings)
     shown = set(_chosen(task.findings, sources, budget))
     parts = [f"QUESTION\n{task.q}", "SEARCHES\n" + "\n".join(f"- {finding.query}" for finding in task.findings)]
@@ -116,13 +119,14 @@ def evidence(task: SynthesizeTask, mark: str, budget: int) -> str:
 
 
 def _told(n: int, source: Source, passages: list[Passage], mark: str) -> str:
+    """Return one source with its passages, between marks."""
     label = " · ".join(" ".join(part.split())[:_MAX_TITLE] for part in (source.title, source.location))
     text = f"\n[…] {mark}\n".join(passage.text for passage in passages)
     return f"<<< SOURCE {n} {mark} · {label}\n{text}\nEND OF SOURCE {n} {mark} >>>"
 
 
 def _chosen(findings: tuple[Finding, ...], sources: tuple[Source, ...], budget: int) -> Iterator[_Shown]:
-    """Whole passages within the budget, in turns: the best of every sub-query before the second best of any."""
+    """Yield whole passages within the budget: the best of every sub-query before the second best of any."""
     number = {source.sha256: n for n, source in enumerate(sources, start=1)}
     seen: set[_Shown] = set()
     for turn in zip_longest(*(_by_rank(finding, number) for finding in findings)):
@@ -134,7 +138,7 @@ def _chosen(findings: tuple[Finding, ...], sources: tuple[Source, ...], budget: 
 
 
 def _by_rank(finding: Finding, number: dict[str, int]) -> Iterator[_Shown]:
-    """The passages of a finding: the first of each of its sources, then the second of each, and so on."""
+    """Yield the passages of a finding: the first of each source, then the second of each, and so on."""
     for turn in zip_longest(*(source.passages for source in finding.sources)):
         for source, passage in zip(finding.sources, turn, strict=True):
             if passage is not None:

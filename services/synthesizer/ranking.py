@@ -1,15 +1,16 @@
-"""How much each sentence of the evidence is worth to a report. Pure."""
+"""Scores of the sentences of the evidence for a report. Pure."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from services.synthesizer.sentences import Sentence
+from services.synthesizer.relevance import Relevance
 from services.synthesizer.sources import numbered
-from services.synthesizer.terms import Relevance, terms
 from shared.contracts.evidence import Finding, Passage
 from shared.contracts.tasks import SynthesizeTask
+from shared.text.sentences import Sentence
+from shared.text.terms import terms
 
 Reader = Callable[[str], list[Sentence]]
 """How the sentences of a passage are found."""
@@ -112,12 +113,11 @@ _NO_VERB: Final = 0.6
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A sentence that a section may take, from source number `source`, at `start` of the source's frozen text.
+    """A sentence that may be selected, at `start` in the frozen text of source number `source`.
 
-    `before` is the sentence right before it in its paragraph. One that `leans` means little without that.
-    `score` is what it is worth to its sub-query, `answers` what to the whole question.
-    `to_the_point` says that the sentence, or its source's title, speaks of what the sub-query is about,
-    `stands` that it says what it means outside its document as well.
+    `before` is the sentence directly before it in its paragraph; one that `leans` is not understood without it. `score`
+    is its worth to its sub-query, `answers` to the whole question. `to_the_point`: the sentence or its source's title
+    is about the sub-query. `stands`: it can be understood outside its document.
     """
 
     text: str
@@ -132,12 +132,14 @@ class Candidate:
 
     @property
     def place(self) -> tuple[int, int]:
-        """What tells it from every other sentence, and orders it among those of its source."""
+        """Source and position, which identify and order sentences."""
         return self.source, self.start
 
 
 def ranked(task: SynthesizeTask, read: Reader) -> list[tuple[Finding, list[Candidate]]]:
-    """The findings that have sentences, each with its candidates."""
+    """Return each finding with its scored candidates; findings without sentences are left out.
+    `read` splits a passage.
+    """
     numbers = {source.sha256: n for n, source in enumerate(numbered(task.findings), start=1)}
     texts = {passage.text for finding in task.findings for source in finding.sources for passage in source.passages}
     told = {text: read(text) for text in texts}
@@ -147,7 +149,7 @@ def ranked(task: SynthesizeTask, read: Reader) -> list[tuple[Finding, list[Candi
 
 
 def subject(title: str) -> str:
-    """What a page is about, without the name of its site."""
+    """Return a page's title without the name of its site."""
     return _SITE.sub("", title) or title
 
 
@@ -168,12 +170,14 @@ class _Judge:
         self._trust = 1.0 if self._title & self._words else _STRAY
 
     def score(self, text: str, share: float, early: float) -> float:
-        """The worth of a sentence: what it says of what is wanted, how well it stands alone, and how early it comes."""
+        """Return the worth of a sentence to the sub-query, from its words, its coverage `share`, its position and its
+        independence.
+        """
         said = self._base + self._relevance.of(_LABEL.sub("", text), self._wanted)
         return said * (0.4 + 0.6 * share) * early * self.standing(text) * self._trust
 
     def answers(self, text: str) -> float:
-        """What a sentence says of the question, in itself: most where it says what the subject is or does."""
+        """Return the worth of a sentence to the question: highest if it defines the subject."""
         opening = _IS.match(text)
         defines = opening is not None and not self._subject.isdisjoint(terms(opening.group(1)))
         said = self._base + self._relevance.of(_LABEL.sub("", text), dict.fromkeys(self._subject, 1.0))
@@ -182,7 +186,7 @@ class _Judge:
         return worth * (_DEFINES if defines else 1.0) * (_LEANING if leans(text) else 1.0)
 
     def standing(self, text: str) -> float:
-        """As below. What was asked for by name needs no introduction, nor do its parts in a source about it."""
+        """Return `standing` of the sentence, without the names that question or title introduce."""
         label = _LABEL.match(text)
         name = label.group().partition("(")[0].rstrip(": ").rpartition(".")[2] if label else ""
         if label and name and (self._at_home or self._words.issuperset(terms(name))):
@@ -190,16 +194,17 @@ class _Judge:
         return standing(_IDENTIFIER.sub(self._introduced, text))
 
     def _introduced(self, name: re.Match[str]) -> str:
+        """Return `it` for a name that question or title introduce, else the name."""
         return "it" if self._at_home or name.group() in self._said else name.group()
 
     def covers(self, *texts: str) -> tuple[int, float]:
-        """How many of the sub-query's terms the texts or the title have, and what share of their weight that is."""
+        """Return number and weight share of the sub-query's terms that the texts or the title have."""
         had = self._title.union(*map(terms, texts)) & self._weights.keys()
         return len(had), sum(self._weights[term] for term in had) / (sum(self._weights.values()) or 1.0)
 
 
 def standing(text: str) -> float:
-    """How much of a sentence's worth is left outside its document, from 0 to 1."""
+    """Return the share of a sentence's worth that is left outside its document, 0 to 1."""
     flat = " ".join(text.split())
     worth = 1.0 if _VERB.search(flat) else _NO_VERB
     for doubt, left in _DOUBTS:
@@ -208,7 +213,7 @@ def standing(text: str) -> float:
 
 
 def leans(text: str) -> bool:
-    """Whether a sentence begins by pointing at what was said before it."""
+    """Return True if a sentence begins with a reference to the one before it."""
     return _LEANS.match(text) is not None
 
 
@@ -219,6 +224,7 @@ def _candidates(
     numbers: Mapping[str, int],
     told: Mapping[str, Sequence[Sentence]],
 ) -> Iterator[Candidate]:
+    """Yield the candidates of a finding; sources and passages that come later score lower."""
     for rank, source in enumerate(finding.sources):
         judge = _Judge(relevance, question, finding.query, source.title)
         for place, passage in enumerate(source.passages):
@@ -229,6 +235,7 @@ def _candidates(
 def _of_passage(
     passage: Passage, source: int, said: Sequence[Sentence], judge: _Judge, early: float
 ) -> Iterator[Candidate]:
+    """Yield the candidates of one passage, in order."""
     before: Candidate | None = None
     for index, sentence in enumerate(said):
         context = before.text if before and sentence.follows else ""

@@ -1,4 +1,4 @@
-"""The sources of a task, each once, in the order that gives them their numbers in the prompt. Pure."""
+"""The sources of a task, numbered as in the prompt. Pure."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,9 @@ from shared.contracts.evidence import Finding, Passage, Source
 
 
 def numbered(findings: Iterable[Finding]) -> tuple[Source, ...]:
-    """Every source of `findings` once, number n at index n - 1, with the passages of all findings, by position."""
+    """Return every source of `findings` once, number n at index n - 1, with its passages of all
+    findings by position.
+    """
     merged: dict[str, Source] = {}
     for source in (source for finding in findings for source in finding.sources):
         known = merged.get(source.sha256, source)
@@ -17,5 +19,6 @@ def numbered(findings: Iterable[Finding]) -> tuple[Source, ...]:
 
 
 def _both(some: Iterable[Passage], others: Iterable[Passage]) -> tuple[Passage, ...]:
+    """Return the passages of both, each once, by position."""
     distinct = {(passage.start, passage.text): passage for passage in (*some, *others)}
     return tuple(distinct[place] for place in sorted(distinct))

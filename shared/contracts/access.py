@@ -1,6 +1,6 @@
-"""Who may do what, as facts of the stream `ACCESS`: keys made and revoked, and the secret that signs sessions.
+"""Access keys as facts of the stream `ACCESS`: keys created and revoked, and the secret that signs sessions.
 
-A key itself is nowhere in it, only the hash of it.
+A key itself is not stored, only its hash.
 """
 
 from datetime import datetime
@@ -15,7 +15,7 @@ Action = Literal["read", "ask", "cancel", "decide", "operate"]
 
 
 class _AccessFact(Struct, frozen=True, kw_only=True, tag_field="type"):
-    """Base of these facts: sets how they are tagged."""
+    """Base of these facts. Sets the field of their tag."""
 
 
 class KeyCreated(_AccessFact, frozen=True, kw_only=True, tag="key.created.v1"):

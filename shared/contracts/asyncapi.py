@@ -49,7 +49,7 @@ _ENVELOPE: Final = "CloudEvent"
 
 
 def document() -> Json:
-    """The whole description."""
+    """Return the AsyncAPI document as JSON-ready values."""
     messages: Json = {}
     channels: Json = {}
     operations: Json = {}
@@ -81,7 +81,7 @@ def document() -> Json:
 
 
 def _outbound() -> Iterable[tuple[str, str, str, list[type[Struct]]]]:
-    """Every channel that Dossier writes: name, address, what it is, what it has."""
+    """Yield each channel that Dossier writes: name, address, description, types of its messages."""
     facts: list[type[Struct]] = list(get_args(Fact))
     ended = [fact for fact in facts if _box(fact) == "completed"]
     yield "completed", COMPLETED, "The end of a run, exactly once. Stream COMPLETIONS keeps them all.", ended
@@ -102,7 +102,7 @@ def _outbound() -> Iterable[tuple[str, str, str, list[type[Struct]]]]:
 
 
 def _box(fact: type[Struct]) -> str:
-    """The box that a type of fact fills: `run.accepted.v1` is in `accepted`, `plan.made.v1` in `plan`."""
+    """Name of the slot that a type of fact fills: `run.accepted.v1` is in `accepted`, `plan.made.v1` in `plan`."""
     if fact is HoldExtended:
         return "extension"
     first, second, *_ = _tag(fact).split(".")
@@ -110,6 +110,7 @@ def _box(fact: type[Struct]) -> str:
 
 
 def _channel(address: str, says: str, messages: list[str]) -> Json:
+    """A channel with its messages by reference, and the parameters of its address."""
     names = [part[1:-1] for part in address.split(".") if part.startswith("{")]
     channel: Json = {
         "address": address,
@@ -120,6 +121,7 @@ def _channel(address: str, says: str, messages: list[str]) -> Json:
 
 
 def _operation(action: str, channel: str, says: str) -> Json:
+    """An operation on a channel. `action` is `send` or `receive`, as seen from Dossier."""
     return {
         "action": action,
         "channel": {"$ref": f"#/channels/{channel}"},
@@ -147,6 +149,7 @@ def _bare(name: str, type_: type[Struct], sample: Struct, says: str) -> Json:
 
 
 def _inbound_event(address: str, type_: type[Struct], sample: Struct, says: str) -> Json:
+    """A contract message as a structured CloudEvent, with `sample` as its example."""
     return {
         "name": f"{address} as a CloudEvent",
         "title": f"{says} A CloudEvent, structured.",
@@ -169,7 +172,9 @@ def _inbound_event(address: str, type_: type[Struct], sample: Struct, says: str)
 
 
 def _event(type_: type[Struct]) -> Json:
-    """A message that Dossier writes: a CloudEvent whose id is its subject."""
+    """A message that Dossier writes: a CloudEvent whose id is its subject, with an example if the example
+    run has one.
+    """
     tag = _tag(type_)
     data = {"type": "object", "properties": {"type": {"const": tag}, "data": _ref(type_.__name__)}}
     message: Json = {
@@ -191,25 +196,28 @@ _CLOUDEVENT_HEADERS: Final[Json] = {
 
 
 def _examples() -> Json:
-    """A stored message of each type that the example run has."""
+    """Stored messages of the example run by type; of several with one type, the last."""
     stored = [envelope.encode(slot, samples.event(fact, index)) for index, (slot, fact) in enumerate(samples.FACTS)]
     source, time, invalid = "dossier/example", samples.AT, f"{INVALID}.{samples.REFUSED.seq}"
     stored += [
-        envelope.encode_record(subject, record, run=samples.RUN, source=source, time=time)
+        envelope.encode_message(subject, record, run=samples.RUN, source=source, time=time)
         for subject, record in samples.RECORDS
     ]
-    stored.append(envelope.encode_refusal(invalid, samples.REFUSED, source=source, time=time))
+    stored.append(envelope.encode_message(invalid, samples.REFUSED, source=source, time=time))
     return {message["type"]: message for message in map(json.loads, stored)}
 
 
 def _schemas() -> Json:
+    """Schemas of all types, and that of the CloudEvent, by name."""
     types = [*get_args(Fact), *get_args(Record), RequestRefused, Request, Ruling]
     described = schemas(types, "#/components/schemas/{name}")
     return {name: _plain(schema) for name, schema in sorted(described.items())} | {_ENVELOPE: _CLOUDEVENT}
 
 
 def _plain(schema: Any) -> Any:
-    """The schema less OpenAPI's `discriminator`, which AsyncAPI has in another form; the tags are constants anyway."""
+    """The schema without OpenAPI's `discriminator`, which AsyncAPI writes differently; the tags are
+    constants anyway.
+    """
     match schema:
         case dict():
             fields = cast("Json", schema)
@@ -240,10 +248,12 @@ _CLOUDEVENT: Final[Json] = {
 
 
 def _ref(name: str) -> Json:
+    """A reference to a schema of the document."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
 def _tag(type_: type[Struct]) -> str:
+    """The CloudEvents `type` of a fact's class."""
     tag = type_.__struct_config__.tag
     assert isinstance(tag, str)
     return tag

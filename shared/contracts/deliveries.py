@@ -1,8 +1,8 @@
-"""What others are told, and how that went: the boxes of the stream `DELIVERIES`.
+"""Deliveries of events to webhooks: the slots of the stream `DELIVERIES`.
 
-A *delivery* is one event told to one endpoint. It is asked for once, and tried until it is delivered or given
-up; each of these is a write-once box, `delivery.<endpoint>.<run>.<event>.asked.<ask>` and
-`delivery.<endpoint>.<run>.<event>.tried.<ask>.<n>`. A person who wants it sent again asks once more.
+A *delivery* is one event for one endpoint. It is asked for once, and attempted until it is delivered or given up. Each
+is a write-once slot: `delivery.<endpoint>.<run>.<event>.asked.<ask>` and
+`delivery.<endpoint>.<run>.<event>.tried.<ask>.<n>`. Sending it again by hand is one more ask.
 """
 
 import re
@@ -33,9 +33,9 @@ _Moment = Annotated[datetime, Meta(tz=True)]
 
 
 class Delivery(Struct, frozen=True):
-    """Which event is told to which endpoint.
+    """One event for one endpoint.
 
-    `event` is `hold-<round>`, `near-<round>`, `ended`, or `near-<round>-<n>` of the deadline of its `n`-th extension.
+    `event` is `hold-<round>`, `near-<round>`, `ended`, or `near-<round>-<n>` for the deadline of the `n`-th extension.
     """
 
     endpoint: str
@@ -44,49 +44,50 @@ class Delivery(Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        """Its name, for people and for the API."""
+        """The delivery's id, for people and the API: `<endpoint>.<run>.<event>`."""
         return f"{self.endpoint}.{self.run}.{self.event}"
 
     @property
     def event_type(self) -> EventType:
-        """What happened."""
+        """The type of the event."""
         return _EVENTS[self.event.partition("-")[0]]
 
     @property
     def round(self) -> int:
-        """The round that it happened in; 0 for the end."""
+        """The round of the event; 0 for the end of the run."""
         return int(self._numbers[0]) if self._numbers else 0
 
     @property
     def extension(self) -> int:
-        """Which extension of the hold made the deadline what it is; 0 for none."""
+        """The number of the hold's extension that set the deadline; 0 for none."""
         return int(self._numbers[1]) if len(self._numbers) > 1 else 0
 
     @property
     def _numbers(self) -> list[str]:
+        """The numbers in `event`, as text."""
         return self.event.split("-")[1:]
 
     @property
     def event_id(self) -> str:
-        """The event itself, whoever is told: the `webhook-id` of every try, so that receivers can drop repeats."""
+        """The event's id for all endpoints: the `webhook-id` of every attempt, by which receivers drop repeats."""
         return f"{self.run}-{self.event}"
 
     @property
     def subjects(self) -> str:
-        """The subjects of all its boxes."""
+        """Subject pattern of all its slots."""
         return f"delivery.{self.id}.>"
 
     def asked(self, ask: int) -> str:
-        """The box of its `ask`-th asking."""
+        """Subject of its `ask`-th ask (from 1)."""
         return f"delivery.{self.id}.asked.{ask}"
 
     def tried(self, ask: int, n: int) -> str:
-        """The box of the `n`-th attempt after that asking."""
+        """Subject of the `n`-th attempt (from 1) after its `ask`-th ask."""
         return f"delivery.{self.id}.tried.{ask}.{n}"
 
 
 class DeliverySlot(Struct, frozen=True):
-    """One box: an asking where `n` is 0, else an attempt."""
+    """One slot of a delivery: an ask if `n` is 0, else an attempt."""
 
     delivery: Delivery
     ask: int
@@ -113,7 +114,7 @@ class WebhookData(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class _Record(Struct, frozen=True, kw_only=True, tag_field="type"):
-    """Base of what is recorded of deliveries: sets how it is tagged."""
+    """Base of the records of deliveries. Sets the field of their tag."""
 
 
 class DeliveryAsked(_Record, frozen=True, kw_only=True, tag="delivery.asked.v1"):
@@ -143,13 +144,13 @@ Record = DeliveryAsked | DeliveryTried
 
 
 def parse_delivery(text: str) -> Delivery | None:
-    """The delivery of this id; `None` where it is none."""
+    """Return the delivery with this id, or `None` if the id is malformed."""
     endpoint, run, event = parts if len(parts := text.split(".")) == 3 else ("", "", "")
     return Delivery(endpoint, run, event) if is_token(endpoint) and is_token(run) and _EVENT.fullmatch(event) else None
 
 
 def parse_delivery_slot(subject: str) -> DeliverySlot | None:
-    """The box that a subject names; `None` where it names none."""
+    """Return the slot that a subject names, or `None` for any other subject."""
     match subject.split("."):
         case ["delivery", endpoint, run, event, ("asked" | "tried") as what, *numbers]:
             delivery = parse_delivery(f"{endpoint}.{run}.{event}")
@@ -160,12 +161,12 @@ def parse_delivery_slot(subject: str) -> DeliverySlot | None:
 
 
 def hold_event(round_: int) -> str:
-    """The event that a hold opened in this round."""
+    """Event name of the hold that opened in this round."""
     return f"hold-{round_}"
 
 
 def near_event(round_: int, extension: int = 0) -> str:
-    """The event that the deadline of this round's hold is near, as it was extended for the `extension`-th time."""
+    """Event name of the near deadline of this round's hold, after its `extension`-th extension (0 for none)."""
     return f"near-{round_}-{extension}" if extension else f"near-{round_}"
 
 
@@ -174,20 +175,20 @@ ENDED: Final = "ended"
 
 
 def asked_subjects(endpoint: str) -> str:
-    """The subjects of everything that an endpoint is asked to be told."""
+    """Subject pattern of all asks for an endpoint."""
     return f"delivery.{endpoint}.*.*.asked.*"
 
 
 def endpoint_consumer(endpoint: str) -> str:
-    """The durable consumer that hands out what an endpoint is to be told."""
+    """Name of the durable consumer that hands out an endpoint's asks."""
     return f"tell-{endpoint}"
 
 
 def tried_subjects(endpoint: str) -> str:
-    """The subjects of everything that was tried with an endpoint."""
+    """Subject pattern of all attempts for an endpoint."""
     return f"delivery.{endpoint}.*.*.tried.*.*"
 
 
 def first_asked_subjects(endpoint: str = "*", run: str = "*") -> str:
-    """The subjects under which deliveries begin."""
+    """Subject pattern of the first asks, of all endpoints and runs unless they are named."""
     return f"delivery.{endpoint}.{run}.*.asked.1"

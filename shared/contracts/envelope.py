@@ -1,22 +1,23 @@
-"""CloudEvents 1.0, in and out.
+"""CloudEvents 1.0, encoded and decoded.
 
-Out: structured JSON, one event a message. In: structured and binary mode after the NATS protocol
-binding, and bare JSON. Of a stored fact, `id` is the slot's subject and `subject` the run. A fact that is too large
-for one message has the extension `dataref` instead of `data`: `evidence:` and the SHA-256 of the text that is its data.
+Messages are written as structured JSON, one event a message. Contract messages are read in structured and binary mode
+after the NATS protocol binding, and as bare JSON. Of a stored fact, `id` is the slot's subject and `subject` the run. A
+fact too large for one message has the extension `dataref` instead of `data`: `evidence:` and the SHA-256 of the text
+that is its data.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from hashlib import sha256
-from typing import Annotated, Final, get_args
+from typing import Annotated, Final, TypeVar, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from shared.contracts.access import AccessFact
 from shared.contracts.deliveries import Record
-from shared.contracts.facts import Fact, LogTruncated, RequestRefused
+from shared.contracts.facts import Fact
 from shared.contracts.subjects import Slot
 from shared.errors import InvalidMessage, TooLarge, UnknownType, Unreadable
 
@@ -31,7 +32,7 @@ HEADERS: Final[Mapping[str, str]] = {"Content-Type": CONTENT_TYPE}
 
 
 class Event(Struct, frozen=True):
-    """A stored fact with what its envelope says of it."""
+    """A fact with the attributes of its envelope."""
 
     fact: Fact
     source: str
@@ -39,6 +40,7 @@ class Event(Struct, frozen=True):
     traceparent: str | None = None
 
 
+_Data = TypeVar("_Data")
 _NO_DATA: Final = Raw()
 _DATAREF: Final = re.compile(r"evidence:([0-9a-f]{64})")
 _REFERS: Final = b'dataref":"evidence:'
@@ -47,6 +49,8 @@ _LONGEST_REFERENCE: Final = 4 * 1024
 
 
 class _Envelope(Struct, frozen=True, kw_only=True):
+    """A CloudEvent. `data` is empty if the event has `dataref` instead."""
+
     specversion: str = "1.0"
     id: str
     source: str
@@ -60,7 +64,7 @@ class _Envelope(Struct, frozen=True, kw_only=True):
 
 
 class _ReferenceEnvelope(Struct, frozen=True, kw_only=True):
-    """An `_Envelope` whose data is elsewhere, as it is written."""
+    """A CloudEvent with `dataref` and without `data`, for encoding."""
 
     specversion: str = "1.0"
     id: str
@@ -74,13 +78,14 @@ class _ReferenceEnvelope(Struct, frozen=True, kw_only=True):
 
 
 class Reference(Struct, frozen=True):
-    """A fact that is too large for a message: what is stored in its slot, and the text that this names."""
+    """A fact too large for a message: the message for its slot, and the text in `EVIDENCE` that is its data."""
 
     message: bytes
     text: str
 
 
 def _type_of(fact: type[Struct]) -> str:
+    """The CloudEvents `type` of a fact's class."""
     tag = fact.__struct_config__.tag
     assert isinstance(tag, str)
     return tag
@@ -94,12 +99,15 @@ _decode_record: Final = msgspec.json.Decoder[Record](Record).decode
 
 
 def encode(slot: Slot, event: Event) -> bytes:
-    """The message that fills `slot` with `event`. Raises `TooLarge` over the limit."""
+    """Return the message that fills `slot` with `event`. Raises `TooLarge` above `MAX_BYTES`."""
     return _encode_checked(slot.subject, slot.run, event.fact, event)
 
 
 def encode_reference(slot: Slot, event: Event) -> Reference:
-    """The same for what is over the limit. Raises `TooLarge` where the data is more than any fact's may be."""
+    """Return message and text of a fact that is too large for one message.
+
+    Raises `TooLarge` if the data has more than `MAX_TEXT_BYTES`, or the message without it more than 4 KiB.
+    """
     data = _encode(event.fact)
     if len(data) > MAX_TEXT_BYTES:
         raise TooLarge(f"{slot.subject} would be {len(data):,} bytes; a fact may have {MAX_TEXT_BYTES:,}.")
@@ -119,7 +127,9 @@ def encode_reference(slot: Slot, event: Event) -> Reference:
 
 
 def referenced_sha256(message: bytes) -> str | None:
-    """The SHA-256 (hex) of the text that is this fact's data; `None` where the message has its data itself."""
+    """Return the SHA-256 (hex) of the text that is this message's data, or `None` if it has its data itself or is
+    unreadable.
+    """
     if len(message) > _LONGEST_REFERENCE or _REFERS not in message:
         return None
     try:
@@ -130,43 +140,31 @@ def referenced_sha256(message: bytes) -> str | None:
     return named[1] if named else None
 
 
-def encode_refusal(subject: str, refusal: RequestRefused, *, source: str, time: datetime) -> bytes:
-    """The message on `research.invalid.<seq>`."""
+def encode_message(subject: str, data: Struct, *, source: str, time: datetime, run: str | None = None) -> bytes:
+    """Return the message that stores `data` on `subject`, for all that is no fact of a run's slot.
+
+    `data` is a refusal, a truncation, or a record of `DELIVERIES` or `ACCESS`; `run` is the run that it belongs to.
+    """
     envelope = _Envelope(
-        id=subject, source=source, type=_type_of(RequestRefused), time=time, data=Raw(_encode(refusal))
+        id=subject, source=source, type=_type_of(type(data)), subject=run or UNSET, time=time, data=Raw(_encode(data))
     )
     return _encode(envelope)
 
 
-def encode_truncation(subject: str, truncation: LogTruncated, *, source: str, time: datetime) -> bytes:
-    """The message on `research.log.truncated.<last_seq>`."""
-    data = Raw(_encode(truncation))
-    return _encode(_Envelope(id=subject, source=source, type=_type_of(LogTruncated), time=time, data=data))
-
-
-def encode_record(subject: str, record: Record, *, run: str, source: str, time: datetime) -> bytes:
-    """The message that fills a box of `DELIVERIES`."""
-    data = Raw(_encode(record))
-    return _encode(_Envelope(id=subject, source=source, type=_type_of(type(record)), subject=run, time=time, data=data))
-
-
 def decode_record(message: bytes) -> Record:
-    """What a box of `DELIVERIES` holds. Raises `Unreadable`."""
-    try:
-        return _decode_record(_decode_envelope(message).data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Unreadable(str(error)) from error
-
-
-def encode_access(subject: str, fact: AccessFact, *, source: str, time: datetime) -> bytes:
-    """The message that fills a box of `ACCESS`."""
-    return _encode(_Envelope(id=subject, source=source, type=_type_of(type(fact)), time=time, data=Raw(_encode(fact))))
+    """Return the record in a slot of `DELIVERIES`. Raises `Unreadable`."""
+    return _decode_data(message, _decode_record)
 
 
 def decode_access(message: bytes) -> AccessFact:
-    """The fact in a box of `ACCESS`. Raises `Unreadable`, also for a type that this release does not know."""
+    """Return the fact in a slot of `ACCESS`. Raises `Unreadable`, also for a type that this release does not know."""
+    return _decode_data(message, _decode_access)
+
+
+def _decode_data(message: bytes, decode_data: Callable[[Raw], _Data]) -> _Data:
+    """Return the decoded data of a message. Raises `Unreadable`."""
     try:
-        return _decode_access(_decode_envelope(message).data)
+        return decode_data(_decode_envelope(message).data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Unreadable(str(error)) from error
 
@@ -189,9 +187,9 @@ def _encode_checked(id_: str, run: str, fact: Fact, event: Event) -> bytes:
 
 
 def decode(message: bytes, text: bytes | None = None) -> Event:
-    """The fact that `message` stores, its data in `text` where it only refers to it.
+    """Return the event that `message` stores. `text` is its data if it only refers to a text.
 
-    Raises `Unreadable`, also where that text is wanting, or `UnknownType`.
+    Raises `UnknownType`, or `Unreadable`: malformed, without a time, or referring to a text that is not given.
     """
     try:
         envelope = _decode_envelope(message)
@@ -207,6 +205,7 @@ def decode(message: bytes, text: bytes | None = None) -> Event:
 
 
 def _data_of(envelope: _Envelope, text: bytes | None) -> bytes:
+    """Return `text`, the data of an envelope without data. Raises `Unreadable` if it is `None`."""
     if text is not None:
         return text
     if not envelope.dataref:
@@ -215,16 +214,16 @@ def _data_of(envelope: _Envelope, text: bytes | None) -> bytes:
 
 
 class Inbound(Struct, frozen=True):
-    """A contract message unwrapped: its data, and the trace it belongs to."""
+    """The data of a contract message, and its trace context."""
 
     data: bytes
     traceparent: str | None = None
 
 
 def unwrap(headers: Mapping[str, str], message: bytes) -> Inbound:
-    """The data of a contract message: structured or binary CloudEvents by its headers, else bare JSON.
+    """Return the data of a contract message: of a structured or binary CloudEvent by its headers, else the bare JSON.
 
-    Raises `InvalidMessage` for a structured event without the required attributes.
+    The data is not parsed. Raises `InvalidMessage` for a structured event that is malformed or has no data.
     """
     lower = {name.lower(): value for name, value in headers.items()}
     trace = lower.get("ce-traceparent") or lower.get("traceparent")

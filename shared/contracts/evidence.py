@@ -1,4 +1,4 @@
-"""What research finds, and the report that is written from it."""
+"""Evidence that research finds, and the report that is written from it."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -27,7 +27,7 @@ class Usage(Struct, frozen=True):
     """Calls whose tokens are estimated, at their most, because the endpoint counted none."""
 
     def plus(self, other: "Usage") -> "Usage":
-        """The sum; its cost is that of the calls whose price is known, and `None` where no price is."""
+        """Return the sum. Its cost is the sum of the known costs, `None` if neither is known."""
         known = [cost for cost in (self.cost_usd, other.cost_usd) if cost is not None]
         return Usage(
             self.calls + other.calls,
@@ -64,7 +64,7 @@ class Call(Struct, frozen=True):
 
 
 def usage_of(calls: Iterable[Call]) -> Usage:
-    """What these calls cost together."""
+    """Return the summed usage of calls. Calls without a price count as `unpriced`."""
     total = Usage()
     for call in calls:
         unpriced = call.cost_usd is None
@@ -218,7 +218,7 @@ class Report(Struct, frozen=True):
     """Pages and tools that contributed nothing."""
 
     def claims(self) -> tuple[Claim, ...]:
-        """What the report says, in order."""
+        """All claims of the sections, in order."""
         return tuple(claim for section in self.sections for claim in section.claims)
 
     def citations(self) -> tuple[Citation, ...]:
@@ -226,7 +226,7 @@ class Report(Struct, frozen=True):
         return tuple(citation for claim in self.claims() for citation in claim.citations)
 
     def quoted(self) -> tuple[Citation, ...]:
-        """Every quote that the report shows: of its claims, of what was not borne out, of contradictions."""
+        """Every citation that the report shows: of claims, unsupported claims and conflicts, in this order."""
         doubtful = tuple(citation for claim in self.unsupported for citation in claim.citations)
         sides = tuple(side for conflict in self.conflicts for side in (conflict.one, conflict.other))
         return (*self.citations(), *doubtful, *sides)

@@ -1,7 +1,7 @@
-"""Everything that can happen in a run, one tagged union.
+"""The facts of a run, one tagged union.
 
-The tag is the CloudEvents `type`, version included. Fields are only ever added, with a default;
-anything else is a new version, a class of its own beside the old one.
+The tag is the CloudEvents `type`, version included. Fields are only ever added, with a default; any other change is a
+new version, a class of its own beside the old one.
 """
 
 from datetime import datetime
@@ -32,7 +32,7 @@ Via = Literal["api", "nats", "policy", "deadline", "quorum"]
 
 
 class _Fact(Struct, frozen=True, kw_only=True, tag_field="type"):
-    """Base of all facts: sets how they are tagged."""
+    """Base of all facts. Sets the field of their tag."""
 
 
 class Reused(Struct, frozen=True):
@@ -155,6 +155,8 @@ class HoldOpened(_Fact, frozen=True, kw_only=True, tag="hold.opened.v1"):
 
 
 class _Decided(_Fact, frozen=True, kw_only=True):
+    """Base of decisions and votes."""
+
     by: str
     via: Via
     comment: str = ""
@@ -293,7 +295,7 @@ Fact = RunAccepted | TaskIssued | AttemptFailed | StepOutcome | HoldFact | Decis
 
 
 def finding_of(outcome: FetchOutcome) -> Finding:
-    """What a fetch brought, as the hold shows it and the writer gets it."""
+    """Return the finding of a fetch: its sources, or the failure."""
     match outcome:
         case FetchFound(query=query, sources=sources, skipped=skipped):
             return Finding(query, sources, skipped=skipped)
@@ -302,7 +304,7 @@ def finding_of(outcome: FetchOutcome) -> Finding:
 
 
 def calls_of(fact: Fact) -> tuple[Call, ...]:
-    """The model calls that a fact records."""
+    """Return the model calls that a fact records; none for facts that record no calls."""
     match fact:
         case PlanMade() | PlanFailed() | SynthesisWritten() | SynthesisFailed() | AttemptFailed():
             return fact.calls
@@ -311,7 +313,9 @@ def calls_of(fact: Fact) -> tuple[Call, ...]:
 
 
 def with_prior_calls(outcome: StepOutcome, calls: tuple[Call, ...]) -> StepOutcome:
-    """`outcome` with the `calls` that were paid for before those it records."""
+    """Return `outcome` with `calls` before its own, and their cost in its usage. Fetches have no calls and stay as they
+    are.
+    """
     match outcome:
         case PlanMade() | SynthesisWritten() if calls:
             return replace(outcome, calls=(*calls, *outcome.calls), usage=usage_of(calls).plus(outcome.usage))

@@ -1,4 +1,4 @@
-"""The wish to do a run over: from which of its steps on, and what is to be otherwise."""
+"""Request to repeat a run from one of its steps, with changes."""
 
 from typing import Final
 

@@ -1,7 +1,7 @@
-"""A report as Markdown: one page that shows what it rests on, whatever is written in its sources. Pure.
+"""A report as Markdown on one page. Pure.
 
-Whatever others wrote (pages, models, whoever asked) is escaped: it can be read, and makes no link, image, heading or
-HTML. The only links are the addresses that sources were read at.
+Text from pages, models and requesters is escaped: it makes no link, image, heading or HTML. The only links are the
+addresses at which sources were read.
 """
 
 import re
@@ -55,7 +55,10 @@ def markdown(question: str, report: Report) -> str:
 
 
 def byline(report: Report, *, plain: Callable[[str], str]) -> str:
-    """Who wrote it, how its claims fared, and what it rests on; `plain` makes names harmless where it is shown."""
+    """Return one line: the writer, how the claims were judged, dropped quotes, and the number of sources and origins.
+
+    `plain` escapes names for the format in which the line is shown.
+    """
     did = "Read" if report.insufficient else "Extracted verbatim" if report.writer == "offline" else "Written"
     who = "the offline model; no language model took part" if report.writer == "offline" else plain(report.writer)
     origins = len({source.origin or source.sha256 for source in report.sources})
@@ -67,7 +70,7 @@ def byline(report: Report, *, plain: Callable[[str], str]) -> str:
 
 
 def _claim_summary(report: Report, plain: Callable[[str], str]) -> list[str]:
-    """How many claims there are, and how their quotes bear them out."""
+    """Return the number of claims by support and the judge, as a list of one text; empty if there are no claims."""
     claims = (*report.claims(), *report.unsupported)
     if not claims:
         return []
@@ -80,6 +83,7 @@ def _claim_summary(report: Report, plain: Callable[[str], str]) -> list[str]:
 
 
 def _insufficient(report: Report) -> Iterator[str]:
+    """Yield the blocks that stand in place of sections if the evidence has no answer."""
     yield "**The evidence does not answer the question.** Nothing was written, since nothing could have been quoted."
     if report.searched:
         yield "## What was searched"
@@ -87,31 +91,37 @@ def _insufficient(report: Report) -> Iterator[str]:
 
 
 def _claim(claim: Claim, numbers: dict[str, int]) -> str:
+    """The claim with its citation numbers, and its doubt if it is not fully supported."""
     doubt = f" *({_doubt(claim)})*" if claim.support in ("partial", "unsupported") else ""
     return f"{_escape(claim.text)} {_citation_marks(claim, numbers)}{doubt}"
 
 
 def _doubt(claim: Claim) -> str:
+    """The degree of support in words, with the doubt if there is one."""
     word = "in part" if claim.support == "partial" else "not borne out"
     return f"{word}: {_escape(claim.doubt)}" if claim.doubt else word
 
 
 def _citation_marks(claim: Claim, numbers: dict[str, int]) -> str:
+    """The numbers of the cited sources, as `[1][3]`, each once; citations of unlisted sources are left out."""
     cited = dict.fromkeys(numbers[citation.sha256] for citation in claim.citations if citation.sha256 in numbers)
     return "".join(f"[{number}]" for number in cited)
 
 
 def _conflict(conflict: Conflict, numbers: dict[str, int]) -> str:
+    """A list item: the subject of the conflict, and both quotes with their numbers as sub-items."""
     sides = [f"“{_escape(it.quote)}” [{numbers.get(it.sha256, '?')}]" for it in (conflict.one, conflict.other)]
     return "\n  - ".join([_escape(conflict.about) or "Which is it?", *sides])
 
 
 def _unsupported(claim: Claim, numbers: dict[str, int]) -> str:
+    """A list item: an unsupported claim with its citation numbers and the reason."""
     doubt = _escape(claim.doubt) or "its quotes do not say so"
     return f"{_escape(claim.text)} {_citation_marks(claim, numbers)} *({doubt})*"
 
 
 def _source_line(source: CitedSource) -> str:
+    """A numbered list item: title, address, date, time of the fetch, copies, and the start of the SHA-256."""
     where = f"<{source.url}>" if _ADDRESS.fullmatch(source.url) else _escape(source.url or source.location)
     title = _escape(source.title)
     parts = [title] if title == where else [title, where]
@@ -124,25 +134,28 @@ def _source_line(source: CitedSource) -> str:
 
 
 def _utc_minute(at: datetime) -> str:
+    """The time in UTC, to the minute."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _list_section(title: str, items: Iterable[str]) -> list[str]:
+    """Heading and list as two blocks; no block if there are no items."""
     listed = _bullets(items)
     return [f"## {title}", listed] if listed else []
 
 
 def _bullets(items: Iterable[str]) -> str:
+    """The items as a Markdown list."""
     return "\n".join(f"- {item}" for item in items)
 
 
 def count_noun(number: int, thing: str) -> str:
-    """As in `1 claim` and `2 claims`."""
+    """Number and noun, as in `1 claim` and `2 claims`; plural is always with `s`."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _escape(text: str) -> str:
-    """`text` as it reads, on one line, and as nothing but text."""
+    """`text` on one line without invisible characters, escaped so that Markdown shows it as it is."""
     line = _SPECIAL.sub(r"\\\g<0>", visible_line(text))
     if ordinal := _ORDINAL.match(line):
         return f"{ordinal.group()}\\{line[ordinal.end() :]}"

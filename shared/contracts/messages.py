@@ -7,9 +7,10 @@ from msgspec import Struct
 
 
 class Message(Struct, frozen=True):
-    """One stored message. `seq` is its place in the log, `time` when the server stored it.
+    """One stored message. `seq` is its sequence in the stream, `time` the time at which the server stored it.
 
-    `text` is the data of a fact that `data` only refers to, once somebody has fetched it: see `dataref.py`.
+    `text` is the data of a fact whose `data` only refers to a text in `EVIDENCE`, once that was loaded: see
+    `dataref.py`.
     """
 
     subject: str
@@ -21,18 +22,18 @@ class Message(Struct, frozen=True):
 
 
 class Fill(Struct, frozen=True):
-    """Bytes for a slot."""
+    """Bytes to write to a slot's subject, if it is empty."""
 
     subject: str
     data: bytes
 
 
 class Queue(Struct, frozen=True):
-    """How the tasks of a shared consumer stand.
+    """The state of a durable consumer of tasks.
 
-    `waiting` were not handed out yet; `in_flight` were, and are not acknowledged, `limit` at most, `redelivered` of
-    them more than once. `asking` counts the standing orders of workers that have room for more. Tasks up to the place
-    `handed_out` have been handed out at least once.
+    `waiting` tasks were not handed out yet. `in_flight` tasks were, and are not acknowledged: at most `limit`, of which
+    `redelivered` were handed out more than once. `asking` counts the open pull requests of workers. Every task up to
+    sequence `handed_out` was handed out at least once.
     """
 
     waiting: int

@@ -1,9 +1,8 @@
-"""The contract messages that others publish, read and judged.
+"""The contract messages that clients publish, parsed and checked.
 
-`research.requested` asks; `research.approved`, `.rejected` and `.cancelled` decide.
+`research.requested` asks a question; `research.approved`, `.rejected` and `.cancelled` decide.
 
-Everything here is strict. A field that nobody knows is more likely a misspelt wish
-(`"aproval": "auto"`) than one to ignore, so it is refused by name.
+Unknown fields are refused by name: `"aproval": "auto"` is more likely a misspelling than a field to ignore.
 """
 
 import re
@@ -60,12 +59,12 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
 
     @property
     def content_sha256(self) -> str:
-        """Hash of what is asked, whatever id and envelope it came in: the same hash is the same request."""
+        """SHA-256 (hex) of the request without its `run_id`. Equal hashes mean a repeated request."""
         return sha256(msgspec.json.encode(msgspec.structs.replace(self, run_id=None))).hexdigest()
 
 
 class AuthenticatedRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The data of `research.asked`: a request, and how `requested_by` signed in."""
+    """The data of `research.asked`: a request that came over HTTP, and how its `requested_by` signed in."""
 
     request: Request
     auth: str
@@ -105,7 +104,10 @@ class Extension(Struct, frozen=True, kw_only=True):
 
 
 def parse_duration_s(text: str, field: str = "approval_timeout") -> float:
-    """Seconds of a duration such as `"3s"`, `"1h30m"` or `"14d"`. Raises `InvalidMessage`."""
+    """Return the seconds of a duration such as `"3s"`, `"1h30m"` or `"14d"`.
+
+    Raises `InvalidMessage` for another form, and for less than 1 second or more than 366 days. `field` names it there.
+    """
     if not _DURATION.fullmatch(text):
         raise _invalid(field, f"{text[:40]!r} is no duration; write it as in 90s, 30m, 2h, 14d or 1h30m")
     seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text))
@@ -115,7 +117,10 @@ def parse_duration_s(text: str, field: str = "approval_timeout") -> float:
 
 
 def parse_request(data: bytes) -> Request:
-    """The request in `data`, checked. Raises `InvalidMessage` with the field and the reason."""
+    """Decode and check a request. Raises `InvalidMessage` with the field and the reason.
+
+    Beside `fork`, only `run_id` and `requested_by` are accepted.
+    """
     request = _decode(data, Request)
     if request.fork and (astray := msgspec.json.decode(data, type=dict[str, Raw]).keys() - _BESIDE_A_FORK):
         raise _invalid(min(astray), "beside a fork this says nothing; it goes into the field fork")
@@ -124,14 +129,14 @@ def parse_request(data: bytes) -> Request:
 
 
 def parse_authenticated_request(data: bytes) -> AuthenticatedRequest:
-    """What a coordinator published of a request over HTTP, checked as `read_request` does."""
+    """Decode and check the data of `research.asked`. Raises `InvalidMessage`."""
     asked = _decode(data, AuthenticatedRequest)
     check_request(asked.request)
     return asked
 
 
 def check_request(request: Request) -> None:
-    """Refuse with `InvalidMessage` what has the right types and still cannot be run."""
+    """Raise `InvalidMessage` if a request of the right types has a value that cannot be run."""
     if request.run_id is not None:
         _check_run_id(request.run_id)
     if request.fork:
@@ -141,7 +146,9 @@ def check_request(request: Request) -> None:
 
 
 def _check_options(wishes: Request | Fork, prefix: str = "") -> None:
-    """What a request says of its run, and a fork of what is to be otherwise; `prefix` is where that stands."""
+    """Raise `InvalidMessage` for a bad question, approval time, cost limit or tool name. `prefix` begins the field's
+    path.
+    """
     if wishes.q is not None:
         _check_question(wishes.q, f"{prefix}q")
     if wishes.approval_timeout is not None:
@@ -153,6 +160,7 @@ def _check_options(wishes: Request | Fork, prefix: str = "") -> None:
 
 
 def _check_question(q: str, field: str) -> None:
+    """Raise `InvalidMessage` if the question is blank or longer than `MAX_QUESTION`."""
     if not q.strip():
         raise _invalid(field, "it is required and cannot be empty")
     if len(q) > MAX_QUESTION:
@@ -160,7 +168,7 @@ def _check_question(q: str, field: str) -> None:
 
 
 def _check_fork(fork: Fork) -> None:
-    """Whatever can be said of a fork without knowing the run that is forked."""
+    """Raise `InvalidMessage` for what is wrong with a fork regardless of the run that is forked."""
     if not is_token(fork.run_id):
         raise _invalid("fork.run_id", f"{fork.run_id[:80]!r} is no run id")
     _check_options(fork, "fork.")
@@ -172,6 +180,7 @@ def _check_fork(fork: Fork) -> None:
 
 
 def _check_run_id(run: str) -> None:
+    """Raise `InvalidMessage` if `run` is no token or is reserved for runs without an id."""
     if not is_token(run):
         raise _invalid("run_id", f"{run[:80]!r} is no run id: 1 to 64 of A–Z, a–z, 0–9, _ and - are")
     if is_reserved(run):
@@ -179,7 +188,7 @@ def _check_run_id(run: str) -> None:
 
 
 def parse_ruling(data: bytes) -> Ruling:
-    """The decision in `data`, checked as far as it can be without its run. Raises `InvalidMessage`."""
+    """Decode a decision and check it as far as possible without its run. Raises `InvalidMessage`."""
     ruling = _decode(data, Ruling)
     if not is_token(ruling.run_id):
         raise _invalid("run_id", f"{ruling.run_id[:80]!r} is no run id")
@@ -192,7 +201,7 @@ def parse_ruling(data: bytes) -> Ruling:
 
 
 def check_revision(revision: Revision) -> None:
-    """Refuse with `InvalidMessage` what nobody could plan another round from."""
+    """Raise `InvalidMessage` if a revision has no feedback, or too long, too many, blank or repeated sub-queries."""
     if not revision.feedback.strip():
         raise _invalid("feedback", "it must say what the next round is for")
     if len(revision.feedback) > MAX_FEEDBACK:
@@ -209,12 +218,15 @@ def check_revision(revision: Revision) -> None:
 
 
 def _check_cost(usd: float | None, field: str = "max_cost_usd") -> None:
+    """Raise `InvalidMessage` if a cost limit is set and is not a positive finite number."""
     if usd is not None and not 0 < usd < float("inf"):
         raise _invalid(field, "it must be more than 0")
 
 
 def run_id_of(request: Request, *, msg_id: str | None, seq: int) -> str:
-    """The run that a request is: its own id, else its `Nats-Msg-Id`, else its place in the log. Never random."""
+    """Return the run id of a request: its own, else from its `Nats-Msg-Id`, else `r<seq>` by its sequence. Never
+    random.
+    """
     if request.run_id is not None:
         return request.run_id
     if not msg_id:
@@ -223,7 +235,9 @@ def run_id_of(request: Request, *, msg_id: str | None, seq: int) -> str:
 
 
 def run_id_of_key(key: str) -> str:
-    """The run id that an idempotency key or `Nats-Msg-Id` stands for: itself, if it can be one, else by its hash."""
+    """Return the run id for an idempotency key or `Nats-Msg-Id`: the key if it is a valid run id, else `m` and 32 hex
+    digits.
+    """
     if is_token(key) and not is_reserved(key):
         return key
     return f"m{sha256(key.encode()).hexdigest()[:32]}"
@@ -233,6 +247,7 @@ _Message = TypeVar("_Message", Request, AuthenticatedRequest, Ruling)
 
 
 def _decode(data: bytes, type_: type[_Message]) -> _Message:
+    """Decode JSON of `type_`. Raises `InvalidMessage`: code `not_json`, or `invalid_field` with the field."""
     try:
         return msgspec.json.decode(data, type=type_)
     except msgspec.ValidationError as error:
@@ -246,7 +261,7 @@ _PATH: Final = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 
 
 def _from_msgspec(text: str) -> InvalidMessage:
-    """msgspec's complaint, as a sentence that begins with the field."""
+    """Return `InvalidMessage` for msgspec's error text; it names the field by its path."""
     path = _PATH.search(text)
     field = path["path"] if path else ""
     if named := _NAMED.search(text):
@@ -258,8 +273,10 @@ def _from_msgspec(text: str) -> InvalidMessage:
 
 
 def _invalid(field: str, reason: str) -> InvalidMessage:
+    """Return `InvalidMessage` with code `invalid_field`. Field and reason are cut to `_LONGEST_REASON`."""
     return InvalidMessage("invalid_field", f"{_short(field) or 'The message'}: {_short(reason)}.", field=_short(field))
 
 
 def _short(text: str) -> str:
+    """Return `text`, cut to `_LONGEST_REASON` characters and `…`."""
     return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}…"

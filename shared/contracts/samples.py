@@ -1,21 +1,11 @@
-"""One run as an example, message by message: what the descriptions of the contract show."""
+"""One example run, message by message, for the generated reference."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from shared.contracts.deliveries import Delivery, DeliveryAsked, DeliveryTried, Record, WebhookData
 from shared.contracts.envelope import Event
-from shared.contracts.evidence import (
-    Citation,
-    CitedSource,
-    Claim,
-    Failure,
-    Passage,
-    Report,
-    Section,
-    Source,
-    Usage,
-)
+from shared.contracts.evidence import Citation, CitedSource, Claim, Failure, Passage, Report, Section, Source, Usage
 from shared.contracts.facts import (
     DecisionApproved,
     Fact,
@@ -125,5 +115,5 @@ RECORDS: Final[tuple[tuple[str, Record], ...]] = ((DELIVERY.asked(1), ASKED), (D
 
 
 def event(fact: Fact, index: int) -> Event:
-    """The fact as it is stored at its place among `FACTS`."""
+    """The event of `fact` at position `index` of `FACTS`: one second apart from its neighbours."""
     return Event(fact, "dossier/example", AT + timedelta(seconds=index), TRACE)

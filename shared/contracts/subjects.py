@@ -1,7 +1,7 @@
-"""Every stream, consumer and subject name, and the slots of a run.
+"""Names of streams, consumers and subjects, and the slots of a run.
 
-A *slot* is the write-once place of one thing that happens in a run. It is one subject,
-`research.run.<run>.<box>…`; a `Slot` is that subject taken apart.
+A *slot* is the write-once place of one fact of a run. It is the subject `research.run.<run>.<name>…`; a `Slot` is that
+subject parsed.
 """
 
 import re
@@ -71,83 +71,86 @@ _OUTCOME: dict[Kind, SlotName] = {"plan": "plan", "fetch": "fetch", "synthesize"
 
 @lru_cache(maxsize=4_096)
 def is_token(text: str) -> bool:
-    """Whether `text` can name a run: 1 to 64 of A–Z, a–z, 0–9, `_` and `-`."""
+    """Return True if `text` can be a run id: 1 to 64 of A–Z, a–z, 0–9, `_` and `-`."""
     return TOKEN.fullmatch(text) is not None
 
 
 def is_reserved(run: str) -> bool:
-    """Whether `run` has the form that only the log may give: `r` and digits."""
+    """Return True if `run` is `r` and digits: the id of a run whose request named none."""
     return _RESERVED.fullmatch(run) is not None
 
 
 def task_filter(kind: Kind) -> str:
-    """The subjects of all tasks of a kind; the durable consumer that hands them out is named like the kind."""
+    """Subject pattern of all tasks of a kind. The durable consumer that hands them out has the kind as its name."""
     return f"{RUN}.*.task.{kind}.>"
 
 
 def outcome_subjects(kind: Kind) -> str:
-    """The subjects of the outcomes of all tasks of a kind: what its workers write."""
+    """Subject pattern of the outcomes of all tasks of a kind, which its workers write."""
     box = _OUTCOME[kind]
     return f"{RUN}.*.{box}.*" + (".*" if box == "fetch" else "")
 
 
 def attempt_subjects(kind: Kind) -> str:
-    """The subjects of all attempts of a kind that failed: what its workers write besides."""
+    """Subject pattern of the failed attempts of all tasks of a kind, which its workers write."""
     return f"{RUN}.*.attempt.{kind}.*.*.*"
 
 
 def invalid(seq: int) -> str:
-    """Where the refusal of the contract message at stream sequence `seq` is written, once."""
+    """Subject of the refusal of the contract message at stream sequence `seq`."""
     return f"{INVALID}.{seq}"
 
 
 def refused_sequence(subject: str) -> int | None:
-    """The sequence of the contract message that a message on this subject refuses; `None` where it refuses none."""
+    """Return the sequence of the message that a refusal's subject names, or `None` for any other subject."""
     return _sequence_after(INVALID, subject)
 
 
 def log_truncated(last_seq: int) -> str:
-    """Where it is recorded that the log was truncated and sequences up to `last_seq` may have been given before."""
+    """Subject of the record that the log was truncated and sequences up to `last_seq` may have been given before."""
     return f"{LOG_TRUNCATED}.{last_seq}"
 
 
 def truncated_seq(subject: str) -> int | None:
-    """The last sequence that may have been given before a truncation; `None` for a subject that records none."""
+    """Return `last_seq` of a truncation record's subject, or `None` for any other subject."""
     return _sequence_after(LOG_TRUNCATED, subject)
 
 
 def _sequence_after(expected: str, subject: str) -> int | None:
+    """Return the number after `expected` and a dot, or `None` if `subject` has another prefix or no number of 1 to 19
+    digits.
+    """
     prefix, _, seq = subject.rpartition(".")
     return int(seq) if prefix == expected and seq.isascii() and seq.isdigit() and len(seq) < 20 else None
 
 
 def evidence(sha256: str, chunk: int) -> str:
-    """Where chunk `chunk` (from 0) of the frozen text with this SHA-256 (hex) is stored."""
+    """Subject of chunk `chunk` (from 0) of the frozen text with this SHA-256 (hex)."""
     return f"evidence.{sha256}.{chunk}"
 
 
 def key_created(key: str) -> str:
-    """Where the key with this id is recorded, once."""
+    """Subject of the record that creates the key with this id."""
     return f"access.key.{key}.created"
 
 
 def key_revoked(key: str) -> str:
-    """Where it is recorded that the key with this id opens nothing any more."""
+    """Subject of the record that revokes the key with this id."""
     return f"access.key.{key}.revoked"
 
 
 def live_cancelled(run: str) -> str:
-    """Where the hint is published that `run` was cancelled."""
+    """Subject of the hint that `run` was cancelled."""
     return f"live.{run}.cancelled"
 
 
 def live_writing(run: str) -> str:
-    """Where the hint is published of what is written so far of the report of `run`: `{"text"}`."""
+    """Subject of the hints with the text of `run`'s report so far: `{"text"}`."""
     return f"live.{run}.writing"
 
 
 class Slot(Struct, frozen=True):
-    """One write-once place of one run. Fields that a box does not use are 0 or `None`.
+    """One write-once slot of one run. Fields that its name does not use are 0, `""` or `None`.
 
     `index` counts fetches from 0 and extensions of a hold from 1.
     """
@@ -182,7 +185,7 @@ class Slot(Struct, frozen=True):
 
     @property
     def subject(self) -> str:
-        """The subject that is this slot."""
+        """The subject of this slot: `research.run.<run>.<path>`."""
         return f"{RUN}.{self.run}.{self.path}"
 
 
@@ -195,21 +198,24 @@ class Step(Struct, frozen=True):
     index: int = 0
 
     def task(self, attempt: int) -> Slot:
-        """Where attempt `attempt` (from 1) of this step is asked for."""
+        """Slot of the task of attempt `attempt` (from 1)."""
         return Slot(self.run, "task", self.round, self.index, attempt, self.kind)
 
     def attempt(self, attempt: int) -> Slot:
-        """Where the failure of attempt `attempt` is recorded."""
+        """Slot of the failure of attempt `attempt` (from 1)."""
         return Slot(self.run, "attempt", self.round, self.index, attempt, self.kind)
 
     @property
     def outcome(self) -> Slot:
-        """Where what this step brings is recorded, success or failure."""
+        """Slot of the step's outcome, success or failure."""
         return Slot(self.run, _OUTCOME[self.kind], self.round, self.index)
 
 
 def parse_slot(subject: str) -> Slot | None:
-    """The slot that a subject names, or `None` where it names none."""
+    """Return the slot of a subject, or `None` if it is no subject of a run or a malformed one.
+
+    A path whose first token this release does not know is a slot of the name `other`.
+    """
     if not subject.startswith(_RUN_DOT):
         return None
     run, _, path = subject[len(_RUN_DOT) :].partition(".")
@@ -225,7 +231,9 @@ _Place = tuple[SlotName, int, int, int, Kind | None, str]
 
 @lru_cache(maxsize=4_096)
 def _place(path: str) -> _Place | None:
-    """What a path names within any run; all runs have the same few."""
+    """Return the fields of a slot from its path within the run, or `None` if it is malformed. Cached: all runs share
+    paths.
+    """
     box, *rest = path.split(".")
     try:
         return _parse_place(box, rest)
@@ -234,6 +242,9 @@ def _place(path: str) -> _Place | None:
 
 
 def _parse_place(box: str, rest: list[str]) -> _Place | None:
+    """Return the fields of a slot, or `None` if name and number of tokens do not fit. Raises `ValueError` for bad
+    numbers.
+    """
     match box, rest:
         case (("accepted" | "completed"), []):
             return box, 0, 0, 0, None, ""
@@ -250,7 +261,7 @@ def _parse_place(box: str, rest: list[str]) -> _Place | None:
 
 
 def _number(text: str) -> int:
-    """A number as `Slot.subject` writes it. `01` would be a second subject for one box, and is refused."""
+    """Parse a number as `Slot.subject` writes it. Raises `ValueError`, also for `01`: a slot has only one subject."""
     if not (text.isascii() and text.isdigit()) or len(text) > 9 or (text[0] == "0" and text != "0"):
         raise ValueError(text)
     return int(text)

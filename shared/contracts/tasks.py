@@ -1,4 +1,4 @@
-"""What the coordinator asks of a worker. Each task carries all that its step needs."""
+"""Tasks that the coordinator issues to workers. Each carries all data that its step needs."""
 
 from collections.abc import Iterable
 from typing import TypeVar
@@ -44,7 +44,7 @@ T = TypeVar("T", bound=Task)
 
 
 def with_remaining_budget(task: T, calls: Iterable[Call]) -> T:
-    """`task`, with what these calls cost taken from its budget."""
+    """Return `task` with the known cost of `calls` taken from its budget, at least 0; unchanged without a budget."""
     match task:
         case PlanTask(budget_usd=float(budget)) | SynthesizeTask(budget_usd=float(budget)):
             return replace(task, budget_usd=max(0.0, budget - (usage_of(calls).cost_usd or 0.0)))

@@ -1,4 +1,6 @@
-"""How many tokens a text has, said without a tokenizer: at most, so that a limit holds whoever counts. Pure."""
+"""Estimates of a text's tokens without a tokenizer. An estimate is an upper bound, so that a limit holds for any model.
+Pure.
+"""
 
 from dataclasses import dataclass
 from typing import Final
@@ -9,7 +11,7 @@ BYTES_PER_TOKEN: Final = 3
 
 @dataclass(frozen=True)
 class Tokens:
-    """Tokens of one call. `cached` are those of the `input` that the provider had read before."""
+    """Tokens of one call. `cached` counts those of `input` that the provider had cached."""
 
     input: int
     output: int
@@ -17,7 +19,7 @@ class Tokens:
 
 
 def estimate_tokens(text: str) -> int:
-    """About how many tokens `text` has at most."""
+    """Return an upper estimate of the tokens of `text`: its UTF-8 bytes by `BYTES_PER_TOKEN`, rounded up."""
     return -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
 
 

@@ -41,19 +41,19 @@ Config = Mapping[str, Any]
 
 
 class Limits(Struct, frozen=True):
-    """What an operator may set of the topology. The limits on work in flight hold over all processes."""
+    """The operator's settings of the topology. The limits of tasks in flight hold over all processes."""
 
     replicas: int = 1
     models: int = 5
     fetches: int = 20
 
     def in_flight(self, kind: Kind) -> int:
-        """How many tasks of a kind may be in flight at once, everywhere together."""
+        """The most tasks of a kind in flight at once, over all processes."""
         return self.fetches if kind == "fetch" else self.models
 
 
 def streams(limits: Limits) -> list[Config]:
-    """Every stream, as JetStream's API takes it."""
+    """Configuration of every stream, as JetStream's API takes it."""
     common = {"storage": "file", "retention": "limits", "discard": "new", "num_replicas": limits.replicas}
     return [
         common
@@ -94,7 +94,9 @@ def streams(limits: Limits) -> list[Config]:
 
 
 def consumers(limits: Limits) -> list[Config]:
-    """Every durable consumer of `RESEARCH`: one for each kind of task, and the leadership."""
+    """Configuration of every durable consumer of `RESEARCH`: one for each kind of task, and last that of the
+    leadership.
+    """
     tasks = [
         {
             "durable_name": kind,

@@ -1,7 +1,7 @@
-"""The trace of a run: W3C trace context, and the span ids that follow from the run itself.
+"""Trace context of a run (W3C), and span ids that are derived from the run.
 
-Who writes a span, days and processes away from its children, has nothing but the run's facts. So the ids of the spans
-that others stand under are hashes of what all of them know.
+The process that writes a span, days after its children, knows only the run's facts. So the ids of parent spans are
+hashes of what every process knows.
 """
 
 import re
@@ -17,7 +17,7 @@ _SAMPLED: Final = 0x01
 
 
 class Trace(Struct, frozen=True):
-    """A place in a trace: 32 hex digits, the 16 of one of its spans, and whether anybody records it."""
+    """A position in a trace: trace id (32 hex digits), span id (16 hex digits), and the sampled flag."""
 
     trace_id: str
     span_id: str
@@ -25,7 +25,7 @@ class Trace(Struct, frozen=True):
 
 
 def parse_traceparent(traceparent: str | None) -> Trace | None:
-    """The place that a `traceparent` names; `None` for what is none, as W3C Trace Context has it."""
+    """Parse a `traceparent` after W3C Trace Context; `None` if it is missing or invalid."""
     match = _TRACEPARENT.fullmatch(traceparent or "")
     if match is None or (match[1] == "00" and match[5]):
         return None
@@ -33,20 +33,23 @@ def parse_traceparent(traceparent: str | None) -> Trace | None:
 
 
 def derive_traceparent(run: str, seq: int) -> str:
-    """The `traceparent` of a run that came without one. It names the run's own span, so that nothing is above it."""
+    """Return the `traceparent` of a run whose request had none. Its span id is that of the run's own span, which is the
+    root.
+    """
     trace_id = sha256(f"{run} {seq}".encode()).hexdigest()[:32]
     return f"00-{trace_id}-{run_span_id(trace_id, run)}-01"
 
 
 def run_span_id(trace_id: str, run: str) -> str:
-    """The id of the span that is the run."""
+    """Span id (16 hex digits) of the span of the whole run."""
     return _hash(f"{trace_id} {run}")
 
 
 def hold_span_id(trace_id: str, run: str, round_: int) -> str:
-    """The id of the span that is the wait for a person in that round."""
+    """Span id (16 hex digits) of the span of a round's hold."""
     return _hash(f"{trace_id} {run} hold.{round_}")
 
 
 def _hash(text: str) -> str:
+    """First 16 hex digits of the SHA-256 of `text`."""
     return sha256(text.encode()).hexdigest()[:16]

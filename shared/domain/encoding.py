@@ -76,7 +76,7 @@ def _without_report(slot: Slot, event: Event, fact: RunCompleted, answers: int |
 def encode_refusal(why: RequestRefused, *, time: datetime) -> PendingWrite:
     """The refusal of a contract message."""
     subject = invalid(why.seq)
-    data = envelope.encode_refusal(subject, why, source=SOURCE, time=time)
+    data = envelope.encode_message(subject, why, source=SOURCE, time=time)
     return PendingWrite(Fill(subject, data), answers=why.seq)
 
 
@@ -84,4 +84,4 @@ def truncated(last_seq: int, reason: str, *, time: datetime) -> Fill:
     """The record that the log was truncated, and that sequences up to `last_seq` may have been given before."""
     subject = log_truncated(last_seq)
     fact = LogTruncated(last_seq=last_seq, reason=reason)
-    return Fill(subject, envelope.encode_truncation(subject, fact, source=SOURCE, time=time))
+    return Fill(subject, envelope.encode_message(subject, fact, source=SOURCE, time=time))

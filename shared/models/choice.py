@@ -1,4 +1,4 @@
-"""Which model answers, by what the operator set."""
+"""Construction of the model that the operator's settings name."""
 
 from shared.models.context_window import Agent, ContextWindow, window_of
 from shared.models.offline import OfflineModel
@@ -12,14 +12,14 @@ from shared.runtime.settings import Settings
 def create_model(
     *, api_key: str | None, base_url: str | None, model: str, timeout_s: float, tariff: Tariff | None = None
 ) -> Model:
-    """The named model at its endpoint; the offline model where neither a key nor an endpoint is set."""
+    """Return the named model at its endpoint, or the offline model if neither a key nor a base URL is set."""
     if not api_key and not base_url:
         return OfflineModel()
     return OpenAIModel(model, api_key=api_key, base_url=base_url, timeout_s=timeout_s, tariff=tariff)
 
 
 def create_agent_model(settings: Settings, agent: Agent) -> tuple[Model, ContextWindow]:
-    """The model of an agent, as the operator's settings reach it, and the room that it has."""
+    """Return the model of an agent after the settings, and its context window."""
     if not settings.openai_key and not settings.openai_base_url:
         return OfflineModel(), window_of(agent)
     model = create_model(

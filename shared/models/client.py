@@ -1,4 +1,4 @@
-"""The SDK's client for one endpoint, set so that no header of an answer decides how it is decoded."""
+"""The SDK's client for one endpoint, set so that no response header decides how the body is decoded."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ def create_client(
     timeout: Timeout,
     http_client: AsyncClient | None = None,
 ) -> AsyncOpenAI:
-    """A client that repeats nothing. Without an `api_key` a placeholder is sent, never one from the environment."""
+    """Return a client without retries. Without `api_key` a placeholder is sent, never a key from the environment."""
     http = http_client or DefaultAsyncHttpxClient()
     hooks = http.event_hooks
     http.event_hooks = {**hooks, "response": [_force_utf8, *hooks["response"]]}
@@ -31,5 +31,5 @@ def create_client(
 
 
 async def _force_utf8(response: Response) -> None:
-    """Decode as JSON has to be: the charset of `Content-Type` may be the name of any codec, and some of these raise."""
+    """Decode the response as UTF-8: the charset of `Content-Type` may name any codec, and some of them raise."""
     response.encoding = "utf-8"

@@ -1,8 +1,7 @@
-"""What an endpoint answered, judged: a reply that can be used, or why it cannot. Pure.
+"""Responses of an endpoint, judged: a usable reply, or the fault. Pure.
 
-Endpoints promise a JSON schema and keep the promise more or less: reasoning leaks in front of the
-JSON, fences wrap it, commas are missing in it, the limit cuts it off. So a reply counts only once pydantic has
-taken it, as it came or with its JSON repaired.
+Endpoints promise a JSON schema and keep the promise more or less: reasoning stands before the JSON, fences wrap it,
+commas are missing, the limit cuts it off. A reply counts only once pydantic accepts it, as it came or repaired.
 """
 
 import json
@@ -22,38 +21,48 @@ _MAX_REPAIRED: Final = 50_000
 
 
 class _Message(BaseModel):
+    """The message of a choice."""
+
     content: str | None = None
     refusal: str | None = None
 
 
 class _Choice(BaseModel):
+    """One choice of a response."""
+
     message: _Message
     finish_reason: str | None = None
 
 
 class _Details(BaseModel):
+    """Details of the input tokens."""
+
     cached_tokens: int | None = None
 
 
 class _Tokens(BaseModel):
+    """Token counts of a response."""
+
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     prompt_tokens_details: _Details | None = None
 
 
 class Completion(BaseModel):
-    """The part of a Chat Completions response that is read here. Every endpoint's own additions are ignored."""
+    """The part of a Chat Completions response that is used; other fields are ignored."""
 
     choices: list[_Choice]
     usage: _Tokens | None = None
 
     @property
     def text(self) -> str:
-        """What the model wrote, as it wrote it."""
+        """The text of the first choice, `""` if there is none."""
         return (self.choices[0].message.content or "") if self.choices else ""
 
     def tokens(self, expected: Tokens) -> tuple[Tokens, bool]:
-        """The tokens of the call, and whether they are an estimate: of the input what was `expected`."""
+        """Return the tokens of the call, and True if they are an estimate: `expected` input, or output by the text's
+        length.
+        """
         counted = self.usage or _Tokens()
         into, out = counted.prompt_tokens, counted.completion_tokens
         cached = (counted.prompt_tokens_details or _Details()).cached_tokens or 0
@@ -63,18 +72,22 @@ class Completion(BaseModel):
 
 
 class _Delta(BaseModel):
+    """The part of a message in one event."""
+
     content: str | None = None
     refusal: str | None = None
 
 
 class _Part(BaseModel):
+    """One choice in one event."""
+
     index: int = 0
     delta: _Delta = _Delta()
     finish_reason: str | None = None
 
 
 class Chunk(BaseModel):
-    """The part of one event of a streamed response that is read here."""
+    """The part of a streamed response's event that is used."""
 
     choices: list[_Part] = []
     usage: _Tokens | None = None
@@ -82,7 +95,7 @@ class Chunk(BaseModel):
 
 
 class StreamedCompletion:
-    """A streamed response, as far as it has come."""
+    """A streamed response, as far as it has come. `is_broken` is True once the endpoint reported an error."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -93,7 +106,7 @@ class StreamedCompletion:
         self._usage: _Tokens | None = None
 
     def add(self, chunk: Chunk) -> None:
-        """The next event."""
+        """Add the next event. Only the first choice is read."""
         self.is_broken = self.is_broken or chunk.error is not None
         self._usage = chunk.usage or self._usage
         for part in chunk.choices:
@@ -104,11 +117,11 @@ class StreamedCompletion:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the endpoint said that this is all."""
+        """True if the endpoint reported the end and no error."""
         return self._finish is not None and not self.is_broken
 
     def completion(self) -> Completion:
-        """The same as if it had come at once."""
+        """Return the response as if it had come at once."""
         message = _Message(content=self.text, refusal=self._refusal or None)
         return Completion(choices=[_Choice(message=message, finish_reason=self._finish)], usage=self._usage)
 
@@ -118,7 +131,7 @@ Fault = Literal["empty", "thinking", "refused", "truncated", "malformed"]
 
 @dataclass(frozen=True)
 class Usable(Generic[Reply]):
-    """A reply in its form, as it came (`ok`) or with its JSON `repaired`."""
+    """A reply of the wanted type, as it came (`ok`) or with its JSON `repaired`."""
 
     value: Reply
     reading: Literal["ok", "repaired"]
@@ -126,14 +139,14 @@ class Usable(Generic[Reply]):
 
 @dataclass(frozen=True)
 class Unusable:
-    """A reply that cannot be used: which way, and a clause that tells the model and a person what is wrong with it."""
+    """A reply that cannot be used: the kind of fault, and a clause that explains it to the model and to people."""
 
     reading: Fault
     reason: str
 
 
 def parse_completion(completion: Completion, form: type[Reply]) -> Usable[Reply] | Unusable:
-    """The reply in its form, checked, or why there is none."""
+    """Return the reply of type `form`, or its fault. Never raises."""
     if not completion.choices:
         return Unusable("empty", "it was empty")
     choice = completion.choices[0]
@@ -148,9 +161,9 @@ def parse_completion(completion: Completion, form: type[Reply]) -> Usable[Reply]
 
 
 def without_thinking(text: str) -> str:
-    """`text` without the reasoning before it; nothing where the reasoning never ended.
+    """Return `text` without the reasoning before it; `""` if the reasoning has no end.
 
-    Text that begins with the JSON stays as it is, since a quotation in it may well speak of `<think>`.
+    Text that begins with `{` stays as it is, since a quotation in it may contain `<think>`.
     """
     if text.lstrip().startswith("{"):
         return text
@@ -161,17 +174,18 @@ def without_thinking(text: str) -> str:
 
 
 def strict_schema(form: type[BaseModel]) -> dict[str, object]:
-    """The JSON schema of `form` as strict mode wants it: every property required, none besides; all limits kept."""
+    """Return the JSON schema of `form` for strict mode: every property required, no others, all limits kept."""
     # The one public way to the SDK's strict schemas; no tool is called.
     return pydantic_function_tool(form)["function"].get("parameters", {})
 
 
 def strict_schema_text(form: type[BaseModel]) -> str:
-    """The same schema, to be read by a model that is not held to it."""
+    """Return the strict schema as compact JSON, for a prompt."""
     return json.dumps(strict_schema(form), ensure_ascii=False, separators=(",", ":"))
 
 
 def _validate(text: str, form: type[Reply]) -> Usable[Reply] | Unusable:
+    """Return the reply in `text` from the first `{` to the last `}`, repaired if need be, or `malformed`."""
     start, end = text.find("{"), text.rfind("}") + 1
     try:
         return Usable(form.model_validate_json(text[start:end] if start >= 0 and end > start else text), "ok")
@@ -181,7 +195,9 @@ def _validate(text: str, form: type[Reply]) -> Usable[Reply] | Unusable:
 
 
 def _repair(text: str, form: type[Reply]) -> Reply | None:
-    """The reply in `text` once its JSON is mended: quotes, commas, brackets. What the form misses is not made up."""
+    """Return the reply after repairing its JSON (quotes, commas, brackets), or `None`. Missing fields are
+    not made up.
+    """
     if len(text) > _MAX_REPAIRED:
         return None
     try:
@@ -191,6 +207,7 @@ def _repair(text: str, form: type[Reply]) -> Reply | None:
 
 
 def _describe_faults(error: ValidationError) -> str:
+    """Return the first faults of a reply as one clause, each with its field."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
     told = [f"{'.'.join(map(str, each['loc'])) or 'the reply'}: {each['msg']}" for each in found]
     return "; ".join(told[:_MAX_FAULTS_QUOTED])

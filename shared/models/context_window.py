@@ -1,4 +1,4 @@
-"""How much fits into a prompt and into a reply. Pure."""
+"""Sizes of prompts and replies within a model's context. Pure."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -19,13 +19,13 @@ _REPLYS_SHARE: Final = 4
 
 @dataclass(frozen=True)
 class ContextWindow:
-    """What fits: bytes of a prompt, the form of the reply included, and tokens of the reply."""
+    """Limits of one call: bytes of the prompt, including the schema of the reply, and tokens of the reply."""
 
     prompt: int
     reply: int
 
 
 def window_of(agent: Agent, context: int = UNKNOWN_CONTEXT) -> ContextWindow:
-    """What fits where prompt and reply share `context` tokens."""
+    """Return the limits of an agent whose prompt and reply share `context` tokens."""
     reply = min(_REPLY[agent], context // _REPLYS_SHARE)
     return ContextWindow((context - reply) * BYTES_PER_TOKEN, reply)

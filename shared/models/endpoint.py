@@ -1,7 +1,7 @@
-"""One endpoint that speaks OpenAI's Chat Completions: OpenAI itself, llama.cpp, vLLM, Ollama, a gateway.
+"""One endpoint of OpenAI's Chat Completions: OpenAI itself, llama.cpp, vLLM, Ollama, or a gateway.
 
-Built on Chat Completions because local servers ignore the Responses API's text format. The SDK's
-own retries are off: an attempt is the run's, recorded and counted there.
+Chat Completions is used because local servers ignore the text format of the Responses API. The SDK's retries are off:
+attempts are counted and recorded by the run.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ OnText = Callable[[str], None]
 
 @dataclass(frozen=True)
 class _Dialect:
-    """What an endpoint must understand: how the token limit is called, and whether the schema binds."""
+    """A variant of the request: name of the token limit, and `binding` if the schema is sent as `response_format`."""
 
     limit: Literal["max_tokens", "max_completion_tokens"]
     binding: bool
@@ -47,7 +47,7 @@ _NOT_THE_DIALECT: Final = (TOO_LONG, "content_filter")
 
 @dataclass(frozen=True)
 class Prompt:
-    """What one call says: the messages, the form of the reply, and how many tokens that may have."""
+    """Content of one call: the messages, the type of the reply, and its most tokens."""
 
     messages: Sequence[Message]
     form: type[BaseModel]
@@ -55,17 +55,19 @@ class Prompt:
 
     @property
     def said(self) -> str:
-        """The messages, as they are kept."""
+        """The messages as JSON, for the transcript."""
         return json.dumps(self.messages, ensure_ascii=False, indent=1)
 
     @property
     def text(self) -> str:
-        """All that the model has to read."""
+        """All text that the model reads, the reply's schema included."""
         return "\n".join([*(str(message.get("content")) for message in self.messages), strict_schema_text(self.form)])
 
 
 class ChatEndpoint:
-    """Calls the model `name` there. Without an `api_key` a placeholder is sent, never one from the environment."""
+    """Calls the model `name` at one endpoint. Without `api_key` a placeholder is sent, never a key from the
+    environment.
+    """
 
     def __init__(
         self,
@@ -89,13 +91,14 @@ class ChatEndpoint:
         )
 
     async def aclose(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         await self._client.close()
 
     async def complete(self, prompt: Prompt, *, hear: OnText | None = None) -> bytes:
-        """What the endpoint answers, as it came, and `hear` of it as it comes. Raises `StepError`s.
+        """Return the body of the response. `hear` is called with the reply so far while it is streamed. Raises
+        `StepError`s.
 
-        What was streamed is put together as if it had come at once; an endpoint that streams nothing answers too.
+        A streamed response is put together as if it had come at once. Endpoints that do not stream are read whole.
         """
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -106,18 +109,19 @@ class ChatEndpoint:
             raise step_error(error, model=self._name, secret=self._secret) from error
 
     def completion(self, body: bytes) -> Completion:
-        """What an answer says. Raises `Transient` for what is no chat completion."""
+        """Return the parsed body. Raises `Transient` if it is no chat completion."""
         try:
             return Completion.model_validate_json(body)
         except ValidationError as error:
             raise Transient("bad_response", f"The endpoint of {self._name} sent no chat completion.") from error
 
     def legible(self, body: bytes) -> str:
-        """An answer as it is kept: an endpoint may repeat the key that it was sent, and that is kept nowhere."""
+        """Return a body as text for the transcript, with the key masked, which an endpoint may repeat."""
         text = body.decode("utf-8", "replace")
         return text.replace(self._secret, "…") if self._secret else text
 
     async def _heard_or_not(self, prompt: Prompt, hear: OnText | None) -> bytes:
+        """Stream if `hear` is given, and fall back for good to whole responses if the endpoint refuses to stream."""
         if hear is None or not self._streams:
             return await self._in_some_dialect(prompt, None)
         try:
@@ -130,10 +134,10 @@ class ChatEndpoint:
         return body
 
     async def _in_some_dialect(self, prompt: Prompt, hear: OnText | None) -> bytes:
-        """The response in the first dialect that the endpoint takes, which is the one to begin with from then on.
+        """Return the body in the first dialect that the endpoint accepts, which later calls begin with.
 
-        A 400 costs nothing and names its reason differently everywhere, so the next dialect is simply
-        tried. What the endpoint said of the first is what a person gets to read.
+        A 400 costs nothing and has no common form, so the next dialect is tried. Raises the first dialect's error if
+        all fail.
         """
         refusals: list[BadRequestError] = []
         for index, dialect in enumerate(self._dialects):
@@ -150,6 +154,7 @@ class ChatEndpoint:
 
     async def _post(self, prompt: Prompt, dialect: _Dialect) -> bytes:
         # The raw response, because the parsed one is not checked: it may be a string, or lack its choices.
+        """Return the raw body of a whole response."""
         response = await self._client.chat.completions.with_raw_response.create(
             model=self._name,
             messages=_messages(prompt, dialect),
@@ -160,6 +165,9 @@ class ChatEndpoint:
         return response.content
 
     async def _stream(self, prompt: Prompt, dialect: _Dialect, hear: OnText) -> bytes:
+        """Return the body of a streamed response, or the raw body if the endpoint did not stream. Raises `Transient` if
+        cut off.
+        """
         creating = self._client.chat.completions.with_streaming_response.create(
             model=self._name,
             messages=_messages(prompt, dialect),
@@ -177,6 +185,9 @@ class ChatEndpoint:
                 raise Transient("bad_response", f"The endpoint of {self._name} broke off its reply.") from error
 
     async def _listen(self, lines: AsyncIterator[str], hear: OnText) -> bytes:
+        """Call `hear` with the text so far after each event; return the completion as a body. Raises `Transient` if
+        incomplete.
+        """
         heard = StreamedCompletion()
         async for line in lines:
             data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
@@ -188,6 +199,7 @@ class ChatEndpoint:
         return heard.completion().model_dump_json().encode()
 
     def _chunk(self, data: str) -> Chunk:
+        """Return one parsed event. Raises `Transient` if it is malformed."""
         try:
             return Chunk.model_validate_json(data)
         except ValidationError as error:
@@ -195,20 +207,22 @@ class ChatEndpoint:
 
 
 def _messages(prompt: Prompt, dialect: _Dialect) -> Sequence[Message]:
+    """The messages; without a binding schema, with the instruction for the reply's form."""
     return prompt.messages if dialect.binding else [*prompt.messages, user_message(schema_instruction(prompt.form))]
 
 
 def schema_instruction(form: type[BaseModel]) -> str:
-    """The request for a reply in this form, to a model that is not held to it."""
+    """The instruction to reply in this form, for a model without a binding schema."""
     return f"Reply with one JSON object of this schema and nothing else: {strict_schema_text(form)}"
 
 
 def user_message(text: str) -> Message:
-    """A message to the model."""
+    """A message of the role `user`."""
     return {"role": "user", "content": text}
 
 
 def _response_format(form: type[BaseModel]) -> ResponseFormatJSONSchema:
+    """The strict schema of the reply as `response_format`."""
     return {
         "type": "json_schema",
         "json_schema": {"name": form.__name__, "schema": strict_schema(form), "strict": True},

@@ -1,4 +1,4 @@
-"""What the SDK raised, in this project's words. Statuses and codes decide; message texts are only passed on. Pure."""
+"""Errors of the SDK as Dossier's errors. Status and code decide; texts are only passed on. Pure."""
 
 from typing import Final
 
@@ -25,7 +25,7 @@ _MAX_TOLD: Final = 300
 
 
 def step_error(error: OpenAIError, *, model: str, secret: str = "") -> StepError:
-    """Whose fault `error` is. `secret` is blotted out of what the endpoint says, which may quote it."""
+    """Return the `StepError` for `error`. `secret` is masked in the endpoint's text, which may quote it."""
     match error:
         case APITimeoutError():
             return timeout_error(model)
@@ -38,11 +38,16 @@ def step_error(error: OpenAIError, *, model: str, secret: str = "") -> StepError
 
 
 def timeout_error(model: str) -> Transient:
-    """The answer of `model` did not come in time."""
+    """Return the error of a model that did not answer in time."""
     return Transient("timeout", f"{model} did not answer in time.")
 
 
 def _status_error(error: APIStatusError, told: str) -> StepError:
+    """Return the `StepError` for an HTTP status.
+
+    402 and exhausted quotas are `Terminal`, 429 and 503 with `Retry-After` `Throttled`, 5xx, 408, 409 and 425
+    `Transient`, all others `Terminal`.
+    """
     status, names = error.status_code, {str(error.code), str(error.type)}
     wait = retry_after_s(error.response.headers)
     if status == 402 or names & _QUOTA:
@@ -61,6 +66,7 @@ def _status_error(error: APIStatusError, told: str) -> StepError:
 
 
 def _message_of(error: APIStatusError, model: str, secret: str) -> str:
+    """Return a sentence with the status, the code and the endpoint's text on one line, cut and with `secret` masked."""
     code = f", {error.code}" if error.code else ""
     said = " ".join(_body_message(error.body).split())
     said = said.replace(secret, "…") if secret else said
@@ -68,6 +74,7 @@ def _message_of(error: APIStatusError, model: str, secret: str) -> str:
 
 
 def _body_message(body: object) -> str:
+    """Return the message in an error body, `""` if there is none."""
     match body:
         case {"message": str(message)}:
             return message

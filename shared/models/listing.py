@@ -1,4 +1,4 @@
-"""Which models an endpoint has: a question that costs nothing."""
+"""The models of an endpoint, listed without cost."""
 
 import asyncio
 from typing import Final
@@ -13,7 +13,7 @@ _WITHIN_S: Final = 15.0
 
 
 async def list_models(*, api_key: str | None, base_url: str | None, model: str) -> frozenset[str]:
-    """The names of the models that this key opens. Raises `StepError`s, which speak of `model`."""
+    """Return the names of the models that this key can use. Raises `StepError`s whose texts name `model`."""
     async with create_client(api_key=api_key, base_url=base_url, timeout=Timeout(_WITHIN_S)) as endpoint:
         try:
             async with asyncio.timeout(_WITHIN_S):

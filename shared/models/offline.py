@@ -1,4 +1,4 @@
-"""The model that needs no network, no key and no model: every answer is the one by rule."""
+"""The model that needs no network and no key: every answer is the one by rule."""
 
 from typing import Final
 
@@ -10,11 +10,11 @@ OFFLINE: Final = "offline"
 
 
 class OfflineModel:
-    """Answers every `Ask` by rule, at no cost, and the same way every time."""
+    """Answers every `Ask` by rule, at no cost and deterministically."""
 
     async def answer(self, ask: Ask[Reply]) -> Answer[Reply]:
-        """The answer by rule. Not degraded: nothing better was asked for."""
+        """Return the answer by rule, not marked as degraded."""
         return Answer(ask.by_rule(), OFFLINE, Usage())
 
     async def aclose(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing."""

@@ -1,6 +1,6 @@
-"""From an `Ask` to its answer by a model behind an endpoint: the reply checked, repaired, corrected once, or replaced.
+"""Answers of a model behind an endpoint: the reply is checked, repaired, corrected once, or replaced by the rule's.
 
-Every call that may be charged for is on record, also where what came of it was of no use.
+Every call that may be charged is recorded, also if its reply could not be used.
 """
 
 import asyncio
@@ -30,11 +30,11 @@ _MAX_ECHO: Final = 2_000
 
 
 class OpenAIModel:
-    """Answers with the named model, and by rule, marked as degraded, where its reply stays unusable.
+    """Answers with the named model, and by rule, marked as degraded, if its replies stay unusable.
 
-    A reply that fails the check and cannot be repaired is corrected once, with the fault quoted to the model. A
-    refusal is not argued with. A prompt that the model has no room for is shortened once. A call that could cost more
-    than is left of the `Ask`'s budget is not made, nor is one of unknown price where there is a budget.
+    An invalid reply that cannot be repaired is corrected once, with the fault quoted to the model; a refusal is not. A
+    prompt too long for the model is shortened once. A call that could exceed the budget, or has no known price while
+    there is a budget, is not made.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class OpenAIModel:
         )
 
     async def answer(self, ask: Ask[Reply]) -> Answer[Reply]:
-        """The model's own answer, after one correction at most; else the answer by rule."""
+        """Return the model's answer, else the answer by rule. Raises `StepError` with the calls made."""
         exchange = _Exchange(self._name, self._endpoint, self._tariff, is_openai=self._is_openai)
         try:
             return await exchange.answer(ask)
@@ -64,7 +64,7 @@ class OpenAIModel:
             raise
 
     async def aclose(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         await self._endpoint.aclose()
 
 
@@ -79,7 +79,9 @@ class _Exchange:
         self.calls: list[Call] = []
 
     async def answer(self, ask: Ask[Reply]) -> Answer[Reply]:
-        """The answer, by a shorter prompt where the model has no room for the whole."""
+        """Return the answer; retry with the shorter prompt if the first is too long, then answer by rule. Raises
+        `StepError`.
+        """
         try:
             return await self._converse(ask)
         except Terminal as error:
@@ -94,7 +96,7 @@ class _Exchange:
             return self._by_rule(ask, f"{self._name} has no room for the question, not even for half of its material")
 
     async def _converse(self, ask: Ask[Reply]) -> Answer[Reply]:
-        """Ask, and correct once."""
+        """Ask, and ask once more with the fault of the reply; then answer by rule."""
         messages: list[Message] = [{"role": "system", "content": ask.system}, user_message(ask.user)]
         faults: list[Unusable] = []
         while len(faults) < _CALLS:
@@ -111,7 +113,7 @@ class _Exchange:
         return self._by_rule(ask, *self._told(faults))
 
     def _beyond(self, ask: Ask[Reply], prompt: Prompt) -> str | None:
-        """Why this call may not be made: it could cost more than is left, or nobody knows what it costs."""
+        """Return the reason why the budget does not allow this call, or `None`."""
         if ask.budget_usd is None:
             return None
         cost = self._tariff.cost(_expected(prompt), clock.now())
@@ -124,6 +126,7 @@ class _Exchange:
         return f"{what} could cost ${cost:.4f}, and ${max(0.0, left):.4f} is left of the run's limit"
 
     async def _call(self, ask: Ask[Reply], prompt: Prompt) -> tuple[Completion, Usable[Reply] | Unusable]:
+        """Make one call, record it, and return the response with the reply. Raises `StepError`."""
         began = asyncio.get_running_loop().time()
         call, body = Call(ask.agent, self._name, ask.prompt, 0, 0), b""
         expected = _expected(prompt)
@@ -145,6 +148,7 @@ class _Exchange:
         return completion, reply
 
     def _record(self, call: Call, tokens: Tokens, *, prompt: Prompt, body: bytes, began: float) -> None:
+        """Append a call with its tokens, cost, seconds, and the hashes of prompt and response in the transcript."""
         made = replace(
             call,
             input_tokens=tokens.input,
@@ -157,22 +161,25 @@ class _Exchange:
         self.calls.append(made)
 
     def _told(self, faults: list[Unusable]) -> list[str]:
+        """Return the faults of the replies as a list of one sentence; empty if there were none."""
         if not faults:
             return []
         kinds = ", then ".join(fault.reading for fault in faults)
         return [f"the reply of {self._name} could not be used ({kinds}: {faults[-1].reason})"]
 
     def _by_rule(self, ask: Ask[Reply], why: str) -> Answer[Reply]:
+        """Return the answer by rule, degraded with the reason."""
         calls = tuple(self.calls)
         return Answer(ask.by_rule(), OFFLINE, usage_of(calls), degraded=f"Made by rule, because {why}.", calls=calls)
 
 
 def _expected(prompt: Prompt) -> Tokens:
-    """What a call takes at most."""
+    """Return an upper estimate of a call's tokens."""
     return Tokens(estimate_tokens(prompt.text), prompt.max_tokens)
 
 
 def _correction(reply: str, unusable: Unusable, form: type[BaseModel]) -> list[Message]:
+    """Return the messages that quote an unusable reply, cut, and ask for a corrected one."""
     echo: list[Message] = [{"role": "assistant", "content": reply[:_MAX_ECHO]}] if reply.strip() else []
     fault = f"That reply cannot be used: {unusable.reason}. Reply again, complete and corrected."
     return [*echo, user_message(f"{fault} {schema_instruction(form)}")]

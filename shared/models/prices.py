@@ -1,7 +1,6 @@
-"""What tokens cost, and how many a text has at most.
+"""Prices of tokens from the table of `genai-prices`, which is part of the lock; nothing is fetched.
 
-Prices come from `genai-prices`' own table, which is part of the lock: nothing here reaches for the network, and
-a model that is not in the table has no price. What an endpoint of one's own charges only its operator knows.
+A model that is not in the table has no price. Prices of other endpoints have to be set.
 """
 
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ OPENAI: Final = "openai"
 
 @dataclass(frozen=True)
 class Tariff:
-    """The price of one model: what the operator says in US dollars per million tokens, else what the table says.
+    """The price of one model: `given` in US dollars per million input and output tokens, else the list price.
 
     Without either (no `provider`, or one that does not list the model), the price is unknown.
     """
@@ -28,7 +27,7 @@ class Tariff:
     given: tuple[float, float] | None = None
 
     def cost(self, tokens: Tokens, at: datetime) -> float | None:
-        """US dollars for these tokens at that time; `None`, never 0, where no price is known."""
+        """Return the US dollars of these tokens at that time, or `None`, never 0, if no price is known."""
         if self.given:
             into, out = self.given
             return round((tokens.input * into + tokens.output * out) / 1e6, 9)
@@ -38,13 +37,13 @@ class Tariff:
 
 
 def is_official(base_url: str | None) -> bool:
-    """Whether that is OpenAI itself, which is also where calls go that no address was given for."""
+    """Return True if the base URL is OpenAI's own or unset."""
     return not base_url or base_url.rstrip("/") == OPENAI_URL
 
 
 @lru_cache(maxsize=1_024)
 def _list_price(model: str, provider: str, tokens: Tokens, at: datetime) -> float | None:
-    """Of this minute. Kept, since working out one price takes a tenth of a millisecond, and each hold asks for six."""
+    """Return the list price in US dollars, or `None`. Cached: one lookup takes 0.1 ms, and each hold needs six."""
     # Read only where a price is wanted: the table takes most of a second to load.
     from genai_prices import Usage, calc_price
 
@@ -57,7 +56,7 @@ def _list_price(model: str, provider: str, tokens: Tokens, at: datetime) -> floa
 
 
 def listed_context(model: str, provider: str, at: datetime) -> int | None:
-    """How many tokens the table says that a model reads and writes together; `None` where it does not say."""
+    """Return the context window of a model in tokens after the table, or `None` if it is not listed."""
     from genai_prices import Usage, calc_price
 
     try:

@@ -1,8 +1,7 @@
-"""What a service may ask of a language model, and what it gets.
+"""The interface of language models.
 
-An `Ask` carries both ways to its answer: the prompt, for a model, and `by_rule`, the
-deterministic answer that needs none. So every model can always answer, and whoever
-asks never has to know which one did.
+An `Ask` has two ways to its answer: the prompt, for a model, and `by_rule`, a deterministic function. So every model
+can answer, and callers need not know which one did.
 """
 
 from collections.abc import Callable
@@ -18,10 +17,10 @@ Reply = TypeVar("Reply", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Ask(Generic[Reply]):
-    """One question to a model. `reply` is the form of the answer, as a JSON schema to the model and a check on it.
+    """One question to a model. `reply` is the type of the answer: a JSON schema for the model and a check of its reply.
 
-    `by_rule` returns the same form without a model. `max_tokens` bounds what the model may write, `budget_usd` what
-    all calls for the answer may cost together. `agent` and `prompt` (a version) say who asks in which words.
+    `by_rule` returns the same type without a model. `max_tokens` limits the reply, `budget_usd` the cost of all calls
+    for the answer. `agent` and `prompt` (a version) are recorded with each call.
     """
 
     system: str
@@ -40,9 +39,9 @@ class Ask(Generic[Reply]):
 
 @dataclass(frozen=True)
 class Answer(Generic[Reply]):
-    """An answer and who gave it. `degraded` says why a model's own words were not used; `None` where they were.
+    """An answer and its author. `degraded` is the reason why no model's reply was used, `None` if one was.
 
-    `calls` are all that were made for it, and `usage` is their sum.
+    `calls` are all calls made for it; `usage` is their sum.
     """
 
     value: Reply
@@ -53,12 +52,11 @@ class Answer(Generic[Reply]):
 
 
 class Model(Protocol):
-    """Whatever answers an `Ask`. Raises the `StepError`s of `shared.errors`, with the calls made, and nothing else."""
+    """Answers an `Ask`. Raises only `StepError`s, which carry the calls made."""
 
     async def answer(self, ask: Ask[Reply]) -> Answer[Reply]:
         """Answer `ask`."""
         ...
 
     async def aclose(self) -> None:
-        """Let go of connections."""
-        ...
+        """Close connections."""

@@ -1,4 +1,4 @@
-"""What the operator's settings say of each agent's model, with what is known of it. The judge's is the planner's."""
+"""Settings of each agent's model, with defaults from the price table. The judge uses the planner's model."""
 
 from shared.models.context_window import UNKNOWN_CONTEXT, Agent
 from shared.models.prices import OPENAI, Tariff, is_official, listed_context
@@ -7,18 +7,20 @@ from shared.runtime.settings import Settings
 
 
 def model_name(settings: Settings, agent: Agent) -> str:
-    """What the agent's model is called."""
+    """Name of the agent's model."""
     return settings.writer_model if agent == "writer" else settings.planner_model
 
 
 def tariff(settings: Settings, agent: Agent) -> Tariff:
-    """What the agent's model costs: listed prices are those of OpenAI itself; of others the operator has to say it."""
+    """Price of the agent's model: as set, else the list price at OpenAI itself, else unknown."""
     price = settings.writer_price if agent == "writer" else settings.planner_price
     return Tariff(model_name(settings, agent), OPENAI if is_official(settings.openai_base_url) else "", price)
 
 
 def context_tokens(settings: Settings, agent: Agent) -> int:
-    """How many tokens the agent's model reads and writes together: as was set, else as is known of it."""
+    """Tokens of the agent's model for prompt and reply together: as set, else as listed for OpenAI, else
+    `UNKNOWN_CONTEXT`.
+    """
     said = settings.writer_context if agent == "writer" else settings.planner_context
     if said or not is_official(settings.openai_base_url):
         return said or UNKNOWN_CONTEXT

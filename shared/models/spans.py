@@ -1,4 +1,4 @@
-"""Calls of a model as spans, for whoever takes the spans of what is being done. Elsewhere they cost a look."""
+"""Spans of model calls, collected in the current trace scope. Without one they cost a lookup."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -14,7 +14,7 @@ _USABLE: Final = ("ok", "repaired")
 
 
 class CallSpan:
-    """One call while it is under way."""
+    """The span of one call in progress."""
 
     def __init__(self, model: str, ask: Ask[Any], prompt: Prompt, *, is_openai: bool) -> None:
         self._model = model
@@ -25,15 +25,16 @@ class CallSpan:
         self._began = clock.now()
 
     def failed(self, code: str) -> None:
-        """It brought nothing."""
+        """End the span of a call without a response, with the code of its error."""
         self._tell({}, "", code)
 
     def answered(self, text: str, tokens: Tokens, reading: str) -> None:
-        """It brought this, of some use or of none."""
+        """End the span of a call with a response. Its error is the reading unless the reply could be used."""
         used = genai.usage_attributes(input_tokens=tokens.input, output_tokens=tokens.output)
         self._tell(used | {"dossier.reading": reading}, text, "" if reading in _USABLE else reading)
 
     def _tell(self, more: Mapping[str, Attribute], text: str, error: str) -> None:
+        """Append the span to the current scope, with prompt and reply if the scope allows content."""
         within = self._within
         if within is None or within.spans is None:
             return

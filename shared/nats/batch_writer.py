@@ -1,7 +1,7 @@
-"""Write-once fills through one place per process, so that whoever waits is written together.
+"""Write-once fills of one process, gathered into batches.
 
-Few fills go out as pipelined publishes, many as one atomic batch: one fsync for all. While a
-commit is under way the next one gathers, so the size of a batch follows the load by itself.
+Up to four fills are pipelined publishes; more are one atomic batch, which costs one fsync. While a commit is under way
+the next one gathers, so the size of a batch follows the load.
 """
 
 import asyncio
@@ -54,6 +54,8 @@ class _Ack(Struct, frozen=True):
 
 
 class _PendingFill:
+    """A fill that waits for its answer. `session` limits it to one session of the connection."""
+
     __slots__ = ("fill", "future", "session")
 
     def __init__(self, fill: Fill, future: "asyncio.Future[Filled]", session: int | None) -> None:
@@ -62,10 +64,12 @@ class _PendingFill:
         self.session = session
 
     def resolve(self, answer: Filled) -> None:
+        """Set the answer, unless there is one."""
         if not self.future.done():
             self.future.set_result(answer)
 
     def fail(self, error: Unavailable) -> None:
+        """Fail with `error`, unless there is an answer."""
         if not self.future.done():
             self.future.set_exception(error)
             self.future.exception()
@@ -78,7 +82,11 @@ _decode_ack: Final = msgspec.json.Decoder(_Ack).decode
 
 
 def parse_reply(data: bytes) -> _Reply:
-    """What a publish acknowledgement says of the slot."""
+    """Return the answer in a publish acknowledgement: `Stored`, `Full`, `Refused`, or an `Unavailable` that may be
+    retried.
+
+    A server without room gives `LogFull`, whose text says what the operator can do. Raises `msgspec.DecodeError`.
+    """
     ack = _decode_ack(data)
     if ack.error is None:
         return Stored(ack.seq)
@@ -93,7 +101,7 @@ def parse_reply(data: bytes) -> _Reply:
 
 
 def _of_this_session(waiting: Iterable[_PendingFill], session: int) -> Iterable[_PendingFill]:
-    """Those that may be written in this session; the others are told that they may not."""
+    """Yield the fills that may be written in this session; fail the others with `Unavailable`."""
     for one in waiting:
         if one.session in (None, session):
             yield one
@@ -103,7 +111,9 @@ def _of_this_session(waiting: Iterable[_PendingFill], session: int) -> Iterable[
 
 
 class BatchWriter:
-    """Fills slots of one stream. `atomic` says whether the stream takes atomic batches."""
+    """Fills slots of one stream. `atomic` is True if the stream takes atomic batches; `events` adds CloudEvents
+    headers.
+    """
 
     def __init__(self, link: Connection, stream: str, *, atomic: bool, events: bool) -> None:
         self.health = WriteHealth(stream)
@@ -115,9 +125,9 @@ class BatchWriter:
         self._successor: asyncio.Task[None] | None = None
 
     async def fill(self, fills: Sequence[Fill], *, session: int | None = None) -> list[Filled]:
-        """Write each slot that is empty; an answer for each, in order.
+        """Write each slot that is empty; return an answer for each, in order. Retries until each is answered.
 
-        With `session`, raises `Unavailable` as soon as the connection is in another one, and sends nothing in it.
+        Raises `Unavailable` once closed, and, with `session`, as soon as that session is over.
         """
         loop = asyncio.get_running_loop()
         waiting = [_PendingFill(fill, loop.create_future(), session) for fill in fills]
@@ -130,11 +140,11 @@ class BatchWriter:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing waits to be written."""
+        """True if no fill waits."""
         return not self._writing and not self._queue
 
     async def close(self) -> None:
-        """Stop writing; whoever still waits is told `Unavailable`."""
+        """Stop writing. Fills that still wait raise `Unavailable`."""
         if self._successor:
             self._successor.cancel()
             await asyncio.gather(self._successor, return_exceptions=True)
@@ -142,7 +152,9 @@ class BatchWriter:
             one.fail(Unavailable(f"Closed before {one.fill.subject} was written."))
 
     async def _write_next(self) -> None:
-        """Write what waits. What comes meanwhile is for a successor, so that nobody is kept by others' writes."""
+        """Write one batch of waiting fills. A new task writes what came meanwhile, so that no caller waits for later
+        fills.
+        """
         self._writing = True
         taken = self._take()
         try:
@@ -159,7 +171,7 @@ class BatchWriter:
                 self._successor = asyncio.create_task(self._write_next())
 
     def _take(self) -> list[_PendingFill]:
-        """The next commit: what waits, in order, but no slot twice and no more than a batch may hold."""
+        """Remove and return the fills of the next commit, in order: no subject twice, within the limits of a batch."""
         taken: list[_PendingFill] = []
         left: list[_PendingFill] = []
         subjects: set[str] = set()
@@ -175,7 +187,7 @@ class BatchWriter:
         return taken
 
     async def _commit(self, taken: list[_PendingFill]) -> None:
-        """Write until the server has answered for every one."""
+        """Write `taken` until the server has answered for each, with pauses of 0.05 to 1 s. Updates `health`."""
         tries = 0
         while taken := [one for one in taken if not one.future.done()]:
             if tries:
@@ -193,6 +205,7 @@ class BatchWriter:
                 self.health.record_refusal(trouble)
 
     async def _try(self, taken: list[_PendingFill], session: int) -> Unavailable | None:
+        """Try to write once. Sets the answers that came; returns the error if some have to be tried again."""
         if self._atomic and len(taken) > _FEW:
             answer = await self._try_batch([one.fill for one in taken], session)
             if isinstance(answer, Stored):
@@ -205,7 +218,7 @@ class BatchWriter:
         return await self._try_singly(taken, session)
 
     async def _try_batch(self, fills: Sequence[Fill], session: int) -> _Reply:
-        """All or none, in one commit; `Stored` has the sequence of the last."""
+        """Write all fills or none in one commit. `Stored` has the sequence of the last."""
         batch, last = token(), len(fills)
         try:
             for number, fill in enumerate(fills[:-1], 1):
@@ -218,9 +231,13 @@ class BatchWriter:
             return error
 
     def _batch_headers(self, batch: str, number: int) -> dict[str, str]:
+        """Headers of message `number` (from 1) of an atomic batch."""
         return {**self._headers, "Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
 
     async def _try_singly(self, taken: Iterable[_PendingFill], session: int) -> Unavailable | None:
+        """Write each fill by itself, pipelined. Sets the answers that came; returns an error if some have to be tried
+        again.
+        """
         trouble: Unavailable | None = None
         asked = [(one, await self._ask(one.fill, session)) for one in taken]
         for one, future in asked:
@@ -233,6 +250,7 @@ class BatchWriter:
         return trouble
 
     async def _ask(self, fill: Fill, session: int) -> "asyncio.Future[Incoming] | Unavailable | Refused":
+        """Send one fill; return the future of its answer, or the error."""
         try:
             return await self._link.ask(fill.subject, fill.data, self._headers, session=session)
         except TooLarge as error:
@@ -241,6 +259,7 @@ class BatchWriter:
             return error
 
     async def _answer(self, future: "asyncio.Future[Incoming]") -> _Reply:
+        """Await and parse an answer; `Unavailable` is returned, not raised."""
         try:
             reply = await future
         except Unavailable as error:

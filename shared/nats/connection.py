@@ -1,23 +1,21 @@
-"""The connection to NATS. This and `wire`, which it stands on, are the only modules that import nats.
+"""The connection to NATS. Only this module and `client` import nats.
 
-It adds what nats-py lacks: replies that end with the connection instead of never, requests with many
-replies, and waiting for NATS at start. Nothing is sent while disconnected: nats-py would keep it and send it
-later, when its sender has long given up.
+It adds to nats-py: replies that fail when the connection is lost, requests with many replies, and waiting for NATS at
+the start. Nothing is queued while disconnected: nats-py would send it later, when its sender has given up.
 """
 
 import asyncio
-import contextlib
 import logging
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from itertools import takewhile
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
 
 from shared.errors import TooLarge, Unavailable
-from shared.nats.client import Client, Encrypted, Incoming, Receive, Receiver
+from shared.nats.client import Client, Encrypted, Incoming, Receive, Receiver, Subscription, cancellable, wait_at_most
 from shared.runtime.identity import NO_IDENTITY, Identity
 
 logger = logging.getLogger(__name__)
@@ -26,49 +24,29 @@ REPLY_TIMEOUT_S: Final = 5.0
 """How long a healthy server may take to answer; a leader election takes longer and is met by trying again."""
 
 _SWEEP_S: Final = 0.5
-_DRAIN_S: Final = 2.0
 _RECONNECT_S: Final = 0.2
 _PASSWORD: Final = re.compile(r"(?<=://)[^@/]+(?=@)")
-_CANCELS: Final = 5
 _NO_VERSION: Final = (0, 0, 0)
 """What nats-py calls the version of the server that it is between two connections with."""
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
-class Subscription:
-    """Interest in a subject, until closed."""
-
-    def __init__(self, unsubscribe: Callable[[], Awaitable[None]], drain: Callable[[], Awaitable[None]]) -> None:
-        self._unsubscribe = unsubscribe
-        self._drain = drain
-
-    async def close(self) -> None:
-        """Receive no more; what is on its way is lost."""
-        with contextlib.suppress(NatsError):
-            await self._unsubscribe()
-
-    async def drain(self) -> None:
-        """Receive what the server has sent by the time that it hears of this, and no more."""
-        try:
-            async with asyncio.timeout(_DRAIN_S):
-                await self._drain()
-        except (NatsError, TimeoutError):
-            await self.close()
-
-
 class _Expected(NamedTuple):
+    """A reply that is awaited until `until` (loop time)."""
+
     receive: Receive
     future: "asyncio.Future[Incoming] | asyncio.Future[None]"
     until: float
 
     def fail(self, reason: str) -> None:
+        """Fail the reply with `Unavailable`, if it is still awaited."""
         if not self.future.done():
             self.future.set_exception(Unavailable(reason))
             self.future.exception()
 
 
 class Connection:
-    """One connection, shared by all of a process."""
+    """One connection, shared by a whole process."""
 
     def __init__(self, client: Client, servers: Sequence[str]) -> None:
         self._client = client
@@ -94,13 +72,15 @@ class Connection:
         identity: Identity = NO_IDENTITY,
         hear: Callable[[str], None] | None = None,
     ) -> "Connection":
-        """Connect, however long it takes until a server is there. `hear` is told why it was not, each time."""
+        """Connect, retrying every half second until a server accepts. `hear` is called with the reason of
+        each failure.
+        """
         encrypted = identity.ca or any(server.startswith("tls://") for server in servers)
         while True:
             link = cls(Encrypted() if encrypted else Client(), servers)
             link._hear = hear
             try:
-                await _cancellable(link._connect(name, identity))
+                await cancellable(link._connect(name, identity))
             except (OSError, NatsError, TimeoutError) as error:
                 await link._complained(error)
                 await asyncio.sleep(0.5)
@@ -108,6 +88,7 @@ class Connection:
                 return link
 
     async def _connect(self, name: str, identity: Identity) -> None:
+        """Connect once and start receiving replies. Raises `OSError`, `TimeoutError` or nats-py's error."""
         await self._client.connect(
             self._servers,
             name=name,
@@ -131,12 +112,12 @@ class Connection:
 
     @property
     def connected(self) -> bool:
-        """Whether the connection stands."""
+        """True while the connection stands and is not closed."""
         return self._up.is_set() and not self._closed
 
     @property
     def server_version(self) -> tuple[int, int, int]:
-        """Of the server that the connection is to. Raises `Unavailable` while it is to none."""
+        """Version of the connected server. Raises `Unavailable` while disconnected."""
         version = self._client.connected_server_version
         known = version.major, version.minor, version.patch
         if known == _NO_VERSION:
@@ -145,20 +126,20 @@ class Connection:
 
     @property
     def max_payload(self) -> int:
-        """Bytes that the server takes in one message, headers included."""
+        """Bytes that the server accepts in one message, headers included."""
         return self._client.max_payload
 
     @property
     def session(self) -> int:
-        """The number of the connection's session: each reconnection begins a new one."""
+        """Number of the session; each reconnection begins a new one."""
         return self.reconnects
 
     def on_reconnect(self, call: Callable[[], None]) -> None:
-        """Call this after each reconnection: the server has forgotten what it was asked."""
+        """Call `call` after each reconnection, until `forget_reconnect`."""
         self._reconnected.append(call)
 
     def forget_reconnect(self, call: Callable[[], None]) -> None:
-        """Call this no more."""
+        """Stop calling `call`. Raises `ValueError` if it is not registered."""
         self._reconnected.remove(call)
 
     async def post(
@@ -170,15 +151,19 @@ class Connection:
         reply: str = "",
         session: int | None = None,
     ) -> None:
-        """Send; whoever answers does so on `reply`, if at all. With `session`, not in any other."""
+        """Send a message without awaiting an answer; `reply` is the subject for answers.
+
+        Raises `Unavailable` after `REPLY_TIMEOUT_S` without a connection, or if `session` is over; `TooLarge` above the
+        server's limit.
+        """
         await self._send(subject, data, reply, headers, session)
 
     async def ask(
         self, subject: str, data: bytes, headers: Mapping[str, str] = _NO_HEADERS, *, session: int | None = None
     ) -> "asyncio.Future[Incoming]":
-        """Send, and return the answer to come. With `session`, not in any other.
+        """Send a request and return the future of its answer. Raises like `post`.
 
-        It fails with `Unavailable` after `REPLY_TIMEOUT_S`, and as soon as the connection goes.
+        The future fails with `Unavailable` after `REPLY_TIMEOUT_S`, and as soon as the connection is lost.
         """
         future: asyncio.Future[Incoming] = asyncio.get_running_loop().create_future()
 
@@ -196,14 +181,16 @@ class Connection:
         return future
 
     async def request(self, subject: str, data: bytes = b"") -> Incoming:
-        """Send and wait for the answer. Raises `Unavailable` where none comes or nobody listens."""
+        """Send a request and return the answer. Raises `Unavailable` if none comes or the subject has no responder."""
         reply = await (await self.ask(subject, data))
         if reply.status == 503:
             raise Unavailable(f"Nobody answers on {subject}: JetStream or its stream is not there.")
         return reply
 
     async def collect(self, subject: str, data: bytes) -> list[Incoming]:
-        """Send and gather the replies up to the status message that ends them, that one included."""
+        """Send a request and return its replies up to and including the status message that ends them. Raises like
+        `ask`.
+        """
         replies: list[Incoming] = []
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -221,14 +208,14 @@ class Connection:
         return replies
 
     async def subscribe(self, subject: str, receive: Receive) -> Subscription:
-        """Hand every message on `subject` to `receive`; also after a reconnection."""
+        """Call `receive` with every message on `subject`, also after reconnections."""
         subscription = await self._client.subscribe(  # pyright: ignore[reportUnknownMemberType]
             subject, cb=Receiver(receive)
         )
         return Subscription(subscription.unsubscribe, subscription.drain)
 
     async def listen(self, subject: str) -> AsyncGenerator[Incoming]:
-        """Every message on `subject` as it comes, until the caller stops."""
+        """Yield every message on `subject` as it comes, until the caller stops."""
         queue: asyncio.Queue[Incoming] = asyncio.Queue()
         subscription = await self.subscribe(subject, queue.put_nowait)
         try:
@@ -238,28 +225,29 @@ class Connection:
             await subscription.close()
 
     def inbox(self) -> str:
-        """A new subject to be answered on."""
+        """Return a new unique subject for replies."""
         return self._client.new_inbox()
 
     async def up(self) -> None:
-        """Wait until the connection stands. Raises `Unavailable` when it was closed for good."""
+        """Return once the connection stands. Raises `Unavailable` if it is closed."""
         if self._closed:
             raise Unavailable("The connection to NATS is closed.")
         await self._up.wait()
 
     async def close(self) -> None:
-        """Send what is waiting to be sent, and end the connection: within 4 s, whatever the other side does."""
+        """Flush and close the connection within 4 s. Awaited replies fail with `Unavailable`."""
         self._closed = True
         if self._sweeping:
             self._sweeping.cancel()
-        await _wait_at_most(1, self._client.flush())
-        await _wait_at_most(2, self._client.close())
+        await wait_at_most(1, self._client.flush())
+        await wait_at_most(2, self._client.close())
         self._drop_waiting()
         self._up.set()
 
     async def _send(
         self, subject: str, data: bytes, reply: str, headers: Mapping[str, str], session: int | None = None
     ) -> None:
+        """Publish a message, waiting up to `REPLY_TIMEOUT_S` for the connection. Raises `Unavailable` or `TooLarge`."""
         if not self._up.is_set():
             await self._up_soon()
         if self._closed:
@@ -274,6 +262,7 @@ class Connection:
             raise Unavailable(f"{subject} could not be sent: {_error_text(error)}") from error
 
     async def _up_soon(self) -> None:
+        """Return once the connection stands. Raises `Unavailable` after `REPLY_TIMEOUT_S`."""
         try:
             async with asyncio.timeout(REPLY_TIMEOUT_S):
                 await self.up()
@@ -281,13 +270,14 @@ class Connection:
             raise Unavailable(f"NATS has not been reachable for {REPLY_TIMEOUT_S:g} s.") from error
 
     def _expect(self, receive: Receive, future: "asyncio.Future[Incoming] | asyncio.Future[None]") -> str:
+        """Register an awaited reply and return its name, the last token of its subject."""
         self._count += 1
         name = str(self._count)
         self._waiting[name] = _Expected(receive, future, asyncio.get_running_loop().time() + REPLY_TIMEOUT_S)
         return name
 
     async def _sweep(self) -> None:
-        """Give up on answers that are overdue; they stand in the order in which they were asked for."""
+        """Fail overdue replies every `_SWEEP_S` seconds, until cancelled. They are in the order of their requests."""
         while True:
             await asyncio.sleep(_SWEEP_S)
             overdue = list(takewhile(self._is_overdue, self._waiting))
@@ -295,19 +285,23 @@ class Connection:
                 self._waiting.pop(name).fail(f"NATS gave no answer within {REPLY_TIMEOUT_S:g} s.")
 
     def _is_overdue(self, name: str) -> bool:
+        """Return True if the awaited reply's time is over."""
         return self._waiting[name].until <= asyncio.get_running_loop().time()
 
     def _answered(self, message: Incoming) -> None:
+        """Hand a reply to its receiver; a reply that is not awaited is dropped."""
         expected = self._waiting.get(message.subject[len(self._prefix) :])
         if expected:
             expected.receive(message)
 
     def _drop_waiting(self) -> None:
+        """Fail all awaited replies with `Unavailable`."""
         waiting, self._waiting = self._waiting, {}
         for expected in waiting.values():
             expected.fail("The connection to NATS went down before the answer.")
 
     async def _went_down(self) -> None:
+        """Log the loss of the connection, discard unsent messages and fail awaited replies."""
         if not self._closed:
             logger.warning("The connection to NATS is down; trying again.", extra={"event": "nats.down"})
             self._up.clear()
@@ -315,6 +309,7 @@ class Connection:
         self._drop_waiting()
 
     async def _came_back(self) -> None:
+        """Log the reconnection, begin a new session and call the registered callbacks."""
         logger.warning("The connection to NATS is up again.", extra={"event": "nats.up"})
         self.reconnects += 1
         self._up.set()
@@ -322,6 +317,9 @@ class Connection:
             call()
 
     async def _complained(self, error: Exception) -> None:
+        """Log an error of nats-py. While first connecting, also call `hear` and warn once; permission errors are logged
+        as errors.
+        """
         if not self._prefix and not self._said:
             logger.warning(
                 "Waiting for NATS at %s: %s",
@@ -337,41 +335,11 @@ class Connection:
             logger.error("NATS refused: %s", error, extra={"event": "nats.forbidden"})
 
 
-async def _cancellable(call: Coroutine[Any, Any, None]) -> None:
-    """Await a call of nats-py, and end it when cancelled.
-
-    `asyncio.wait_for` of Python 3.11, which nats-py connects with, loses a cancel that comes together with its result.
-    The cancel is therefore repeated until the call has ended.
-    """
-    task = asyncio.create_task(call)
-    try:
-        await asyncio.wait({task})
-    finally:
-        while not task.done():
-            task.cancel()
-            await asyncio.wait({task}, timeout=0.05)
-        error = None if task.cancelled() else task.exception()
-    if error:
-        raise error
-
-
-async def _wait_at_most(seconds: float, call: Coroutine[Any, Any, None]) -> None:
-    """Wait so long for what may fail without harm. nats-py swallows cancels on its way, so one is not enough."""
-    task = asyncio.create_task(call)
-    await asyncio.wait({task}, timeout=seconds)
-    for _ in range(_CANCELS):
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task}, timeout=0.1)
-    if task.done():
-        with contextlib.suppress(NatsError, OSError, TimeoutError, asyncio.CancelledError):
-            task.result()
-
-
 def _error_text(error: BaseException) -> str:
+    """The text of an error, else its class."""
     return str(error) or type(error).__name__
 
 
 def mask_passwords(servers: Sequence[str]) -> str:
-    """The servers, without the credentials that their URLs may have in them."""
+    """Return the servers' URLs, comma-separated, with credentials replaced by `•••`."""
     return ", ".join(_PASSWORD.sub("•••", server) for server in servers)

@@ -1,4 +1,4 @@
-"""The durable consumers that a notifier takes its work from. It makes its own: they follow from its file."""
+"""The durable consumers of a notifier. It creates its own, since they follow from its file of webhooks."""
 
 import logging
 from collections.abc import Generator, Iterable
@@ -53,7 +53,7 @@ async def ensure_consumers(link: Connection, deliveries: Log, endpoints: Iterabl
 
 
 def notices_config(last: Message | None) -> dict[str, Any]:
-    """The consumer of what happens to runs: from the last that was asked for on, else from now on."""
+    """Configuration of the consumer of run events: from the fact of the last ask on, else from now on."""
     begin: dict[str, Any] = {"deliver_policy": "new"}
     if seq := _fact_seq(last):
         begin = {"deliver_policy": "by_start_sequence", "opt_start_seq": seq}
@@ -61,15 +61,19 @@ def notices_config(last: Message | None) -> dict[str, Any]:
 
 
 def endpoint_config(endpoint: str) -> dict[str, Any]:
-    """The consumer of what an endpoint is to be told. What waits for its time takes nobody's place: no limit."""
+    """Configuration of the consumer of an endpoint's asks. In flight is unlimited: waiting deliveries block
+    no others.
+    """
     return _durable(endpoint_consumer(endpoint)) | {"filter_subject": asked_subjects(endpoint), "max_ack_pending": -1}
 
 
 def _durable(name: str) -> dict[str, Any]:
+    """Common configuration of a notifier's consumers."""
     return {"durable_name": name, "ack_policy": "explicit", "ack_wait": int(ACK_WAIT_S * _NS), "max_deliver": -1}
 
 
 def _fact_seq(last: Message | None) -> int:
+    """Sequence of the fact that an ask reports; 0 without a message or if it is unreadable."""
     try:
         record = envelope.decode_record(last.data) if last else None
     except ContractError:

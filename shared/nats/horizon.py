@@ -1,8 +1,8 @@
-"""Which first deliveries are the first.
+"""Recognition of first deliveries after the server may have forgotten some.
 
-A nats-server that is killed has forgotten its latest deliveries when it comes back, and the acknowledgements with
-them. It hands those tasks out again, each as a first delivery. All of them were stored before the server came back, so
-that a first delivery is certain to be the first where its task was stored after a write that the server took since.
+A nats-server that is killed has lost its latest deliveries and acknowledgements when it returns. It hands those tasks
+out again as first deliveries. All of them were stored before it returned, so a first delivery is certain to be the
+first if its task was stored after a write that the server has acknowledged since.
 """
 
 from collections.abc import Iterable
@@ -12,11 +12,11 @@ from shared.runtime.log import Filled, Stored
 
 
 class Horizon:
-    """The place in the stream above which no task can have been handed out before, as one process knows it.
+    """The sequence above which no task can have been handed out before, as far as this process knows.
 
-    It is the place of the first write of this process that was begun and acknowledged since the server may last have
-    forgotten anything. An acknowledgement costs no extra request, needs no permission beyond the write, and comes
-    from the stream's leader. Until there is one, nothing is fresh.
+    It is the sequence of this process's first write that began and was acknowledged since the server may last have
+    forgotten deliveries. The acknowledgement comes from the stream's leader and costs no extra request or permission.
+    Until there is one, no delivery counts as fresh.
     """
 
     def __init__(self) -> None:
@@ -25,24 +25,27 @@ class Horizon:
 
     @property
     def epoch(self) -> int:
-        """How often the server may have forgotten deliveries so far; to be read before a write begins."""
+        """Number of resets so far. Read it before a write begins."""
         return self._epoch
 
     def reset(self) -> None:
-        """The server may have forgotten deliveries: it was away, or another one leads now."""
+        """Forget the horizon: the server was away or another one leads, so it may have forgotten deliveries."""
         self._seq = None
         self._epoch += 1
 
     def advance(self, filled: Iterable[Filled], *, since: int) -> None:
-        """Take the place of a write that began in the epoch `since`. A write of an earlier epoch proves nothing."""
+        """Set the horizon, if there is none, to the first stored sequence of a write that began in epoch `since`.
+
+        A write of an earlier epoch is ignored.
+        """
         if self._seq is None and since == self._epoch:
             self._seq = next((answer.seq for answer in filled if isinstance(answer, Stored)), None)
 
     def admit(self, message: Message, deliveries: int) -> bool:
-        """Return whether this delivery is fresh, and raise the horizon to it.
+        """Return True if this delivery is certain to be the first of its task, and raise the horizon to its sequence.
 
-        First deliveries come in the order of the stream. One that is not above all before it came again, though nothing
-        was seen of a fault: a node restarted behind a connection that stands, or the consumer was made anew.
+        First deliveries come in the stream's order. A delivery that is not above all before it is therefore a repeated
+        one, even if no fault was noticed, as when a node restarts behind a standing connection.
         """
         if self._seq is None:
             return False

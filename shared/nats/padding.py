@@ -1,4 +1,4 @@
-"""Padding: empty messages by which the log gets past sequences that were given before it was truncated."""
+"""Empty messages that bring the log past sequences that were given before it was truncated."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ from shared.runtime.log import Stored
 
 
 async def append_padding(link: Connection, count: int, *, session: int) -> None:
-    """Append `count` empty messages, at most as many as a batch has. Raises `Unavailable` or `Refused`."""
+    """Append `count` empty messages in one batch, at most `BATCH`. Raises `Unavailable` or `Refused`."""
     batch, last = token(), min(count, BATCH)
     for number in range(1, last):
         await link.post(LOG_PADDING, b"", _headers(batch, number), session=session)
@@ -26,4 +26,5 @@ _COMMIT: Final = {"Nats-Batch-Commit": "1"}
 
 
 def _headers(batch: str, number: int) -> dict[str, str]:
+    """Headers of message `number` (from 1) of an atomic batch."""
     return {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}

@@ -1,7 +1,7 @@
-"""A standing pull: one order with the server for messages of a consumer, renewed as they are dealt with.
+"""A continuous pull of a consumer's messages.
 
-The order never exceeds what the taker can hold, survives reconnects, and is placed again when the server
-drops it or falls silent.
+The number of requested messages never exceeds the free places. The pull survives reconnections, and is requested again
+when the server drops it or falls silent.
 """
 
 import asyncio
@@ -13,8 +13,8 @@ from typing import Final
 import msgspec
 
 from shared.errors import Unavailable
-from shared.nats.client import Incoming
-from shared.nats.connection import Connection, Subscription
+from shared.nats.client import Incoming, Subscription
+from shared.nats.connection import Connection
 
 _EXPIRES_S: Final = 60.0
 _HEARTBEAT_S: Final = 2.0
@@ -27,7 +27,7 @@ _EXPIRED: Final = 408
 
 
 class Pull:
-    """Messages of one consumer, at most `window` of them taken and not released."""
+    """Messages of one consumer, at most `window` of them received and not released."""
 
     def __init__(self, link: Connection, stream: str, consumer: str, *, window: int) -> None:
         self._link = link
@@ -49,7 +49,7 @@ class Pull:
         self._closing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Place the order."""
+        """Subscribe and send the first pull request."""
         await self._subscribe()
         self._link.on_reconnect(self._forgotten)
         self._watch = asyncio.create_task(self._keep())
@@ -57,7 +57,7 @@ class Pull:
 
     @property
     def faults(self) -> int:
-        """How often the order had to be placed anew for another reason than running out."""
+        """Number of times that the pull had to be requested again other than by expiry."""
         return self._faults
 
     @property
@@ -66,7 +66,7 @@ class Pull:
         return self._time() - self._heard
 
     async def take(self, at_most: int = 500) -> Sequence[Incoming]:
-        """What has come, waiting for it; empty when closed, and at each fault."""
+        """Return up to `at_most` received messages; waits for at least one. Empty once closed, and at each fault."""
         faults = self._faults
         while not self._arrived and not self._closed and self._faults == faults:
             self._news.clear()
@@ -75,19 +75,19 @@ class Pull:
         return taken
 
     def take_rest(self) -> Sequence[Incoming]:
-        """What came and was never taken, once."""
+        """Return the received messages that were never taken, once."""
         left, self._arrived = self._arrived, []
         return left
 
     async def release(self, count: int) -> None:
-        """So many of the taken messages are dealt with."""
+        """Free the places of `count` taken messages and request as many more."""
         self._held -= count
         await self._order()
 
     async def close(self) -> None:
-        """Ask for no more, and return when all that was handed out by then has come. What has been taken stays taken.
+        """Request no more, and return when all messages handed out by then have arrived. Taken messages stay taken.
 
-        What were still on its way would be handed to nobody else before `ack_wait` is over.
+        Messages still on their way would be handed to no other process before `ack_wait` is over.
         """
         if self._closing is None:
             self._closed = True
@@ -96,6 +96,7 @@ class Pull:
         await asyncio.shield(self._closing)
 
     async def _end(self) -> None:
+        """Stop the watch and drain the subscription, or close it while disconnected."""
         if self._watch:
             self._link.forget_reconnect(self._forgotten)
             self._watch.cancel()
@@ -104,10 +105,12 @@ class Pull:
             await (self._subscription.drain() if self._link.connected else self._subscription.close())
 
     async def _subscribe(self) -> None:
+        """Subscribe to a new inbox, which replaces the former one."""
         self._inbox = self._link.inbox()
         self._subscription = await self._link.subscribe(self._inbox, partial(self._receive, self._inbox))
 
     def _receive(self, inbox: str, message: Incoming) -> None:
+        """Store a message, or handle a status message of the current inbox."""
         self._heard = self._time()
         code = message.status
         if code == 0:
@@ -119,6 +122,7 @@ class Pull:
             self._ended(code, message.headers)
 
     def _ended(self, code: int, headers: dict[str, str]) -> None:
+        """Handle the end of a pull request: ask again after expiry, else count a fault."""
         left = headers.get("Nats-Pending-Messages")
         self._asked = max(0, self._asked - int(left)) if left else 0
         if code == _EXPIRED:
@@ -128,6 +132,7 @@ class Pull:
             self._news.set()
 
     def _forgotten(self) -> None:
+        """Count a fault and request again: the server has forgotten the pull."""
         self._asked = 0
         self._faults += 1
         self._heard = self._time()
@@ -135,7 +140,7 @@ class Pull:
         self._due.set()
 
     async def _keep(self) -> None:
-        """Place the order again where it ran out, was dropped, or nothing is heard of it."""
+        """Request again, until cancelled, whenever the request expired, was dropped or the server is silent."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_HEARTBEAT_S / 2):
@@ -146,15 +151,18 @@ class Pull:
             await self._order()
 
     def _is_silent(self) -> bool:
+        """Return True if messages are requested and no heartbeat came for two intervals."""
         return self._asked > 0 and self.silent_s > 2 * _HEARTBEAT_S
 
     async def _stays_silent(self) -> bool:
-        """Whether it was the server that said nothing, and not this process that stood still and has yet to read."""
+        """Return True if silence continues for half an interval: it was the server, not this process, that
+        stood still.
+        """
         await asyncio.sleep(_HEARTBEAT_S / 2)
         return self._is_silent()
 
     async def _begin_anew(self) -> None:
-        """On another inbox: should the server still have the order, it ends with the interest in where it goes."""
+        """Move to a new inbox. A former request that the server still holds ends, as its inbox has no subscriber."""
         before = self._subscription
         await self._subscribe()
         if before:
@@ -162,6 +170,7 @@ class Pull:
         self._forgotten()
 
     async def _order(self) -> None:
+        """Request as many messages as places are free, in steps of `_step`; nothing while closed or disconnected."""
         free = self._window - self._held - self._asked
         if self._closed or free <= 0 or (self._asked and free < self._step):
             return

@@ -1,8 +1,8 @@
-"""Streams and consumers: what there must be, and how it comes to be.
+"""Creation of streams and consumers.
 
-The leading coordinator creates and updates; everybody else waits until it is there. No stream here
-ever allows schedules, rollups or marker TTLs: subject permissions do not bind headers, and with one of these a
-user who may write one subject can forge or wipe the others.
+The leading coordinator creates and updates them; other processes wait until they exist. No stream allows schedules,
+rollups or marker TTLs: subject permissions do not bind headers, so that a user who may write one subject could forge or
+delete others.
 """
 
 import asyncio
@@ -12,11 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.contracts.subjects import (
-    ACCESS,
-    COORDINATOR_LEAD,
-    RESEARCH,
-)
+from shared.contracts.subjects import ACCESS, COORDINATOR_LEAD, RESEARCH
 from shared.contracts.topology import Config, Limits, consumers, streams
 from shared.errors import Refused, ServerTooOld, Unavailable
 from shared.nats.connection import Connection
@@ -30,7 +26,7 @@ _CONSUMER_NOT_FOUND: Final = 10014
 
 
 async def ensure_topology(link: Connection, limits: Limits) -> None:
-    """Create what is missing and update what differs. Raises `ServerTooOld` or `Refused`."""
+    """Create or update every stream and consumer. Raises `ServerTooOld`, `Refused` or `Unavailable`."""
     check_server_version(link)
     for stream in streams(limits):
         await _ensure_stream(link, stream)
@@ -41,7 +37,7 @@ async def ensure_topology(link: Connection, limits: Limits) -> None:
 
 
 async def ensure_lead(link: Connection, limits: Limits) -> None:
-    """Create what an election needs, and nothing that exists."""
+    """Create the stream and the consumer that an election needs, if they are missing; change nothing that exists."""
     check_server_version(link)
     if not await _exists(link, f"STREAM.INFO.{RESEARCH}", _STREAM_NOT_FOUND):
         await _ensure_stream(link, streams(limits)[0])
@@ -51,14 +47,16 @@ async def ensure_lead(link: Connection, limits: Limits) -> None:
 
 
 async def ensure_access(link: Connection, limits: Limits) -> None:
-    """Create what says who may do what, where it is missing: it is needed before anybody leads."""
+    """Create the stream of access keys if it is missing. Keys are needed before a leader is elected."""
     check_server_version(link)
     if not await _exists(link, f"STREAM.INFO.{ACCESS}", _STREAM_NOT_FOUND):
         await _ensure_stream(link, next(stream for stream in streams(limits) if stream["name"] == ACCESS))
 
 
 async def wait_for_consumer(link: Connection, consumer: str, *, stream: str = RESEARCH) -> None:
-    """Return as soon as this durable consumer is there."""
+    """Return once this durable consumer exists. Logs once that it waits; retries every 0.2 s, also on
+    errors of NATS.
+    """
     said = False
     while True:
         try:
@@ -76,12 +74,12 @@ async def wait_for_consumer(link: Connection, consumer: str, *, stream: str = RE
 
 
 async def consumer_exists(link: Connection, stream: str, consumer: str) -> bool:
-    """Whether there is such a consumer, of a stream that exists."""
+    """Return True if the stream has this consumer; False also if the stream is missing."""
     return await _exists(link, f"CONSUMER.INFO.{stream}.{consumer}", _CONSUMER_NOT_FOUND)
 
 
 async def update_filter(link: Connection, stream: str, consumer: str, subjects: Sequence[str]) -> None:
-    """Have an existing consumer hand out these subjects, from where it is on; a release before may have said fewer."""
+    """Set the subjects of an existing consumer, which keeps its position. Nothing is sent if they are equal."""
     info = await request_api(link, f"CONSUMER.INFO.{stream}.{consumer}")
     if sorted(info["config"].get("filter_subjects", ())) != sorted(subjects):
         config = info["config"] | {"filter_subjects": list(subjects)}
@@ -91,7 +89,7 @@ async def update_filter(link: Connection, stream: str, consumer: str, subjects: 
 
 
 def check_server_version(link: Connection) -> None:
-    """Raise `ServerTooOld` where the server cannot do what Dossier builds on."""
+    """Raise `ServerTooOld` if the server is older than `OLDEST_SERVER`."""
     version = link.server_version
     if version < OLDEST_SERVER:
         have, need = (".".join(map(str, number)) for number in (version, OLDEST_SERVER))
@@ -101,7 +99,10 @@ def check_server_version(link: Connection) -> None:
 
 
 async def request_api(link: Connection, call: str, body: object = None) -> dict[str, Any]:
-    """The answer of JetStream's API. Raises `Refused` with its error, `Unavailable` where there is none."""
+    """Return the answer of JetStream's API to `call`, a subject below `$JS.API.`.
+
+    Raises `Refused` with its error, and `Unavailable` without an answer or for code 503.
+    """
     reply = await link.request(f"$JS.API.{call}", b"" if body is None else msgspec.json.encode(body))
     answer = msgspec.json.decode(reply.data, type=dict[str, Any])
     if error := answer.get("error"):
@@ -113,6 +114,7 @@ async def request_api(link: Connection, call: str, body: object = None) -> dict[
 
 
 async def _ensure_stream(link: Connection, stream: Config) -> None:
+    """Update a stream, or create it if it does not exist."""
     try:
         await request_api(link, f"STREAM.UPDATE.{stream['name']}", stream)
     except Refused as error:
@@ -122,6 +124,7 @@ async def _ensure_stream(link: Connection, stream: Config) -> None:
 
 
 async def _exists(link: Connection, call: str, not_found: int) -> bool:
+    """Return False if the API answers `not_found` or that the stream is missing. Raises other errors."""
     try:
         await request_api(link, call)
     except Refused as error:
@@ -132,4 +135,5 @@ async def _exists(link: Connection, call: str, not_found: int) -> bool:
 
 
 def _create_request(consumer: Config) -> Config:
+    """The API's request to create a consumer of `RESEARCH`."""
     return {"stream_name": RESEARCH, "config": consumer}

@@ -1,4 +1,6 @@
-"""Whether a stream takes writes: what NATS said last. Logged once when it begins to refuse, once when it ends."""
+"""Health of writes to a stream, from the answers of the server. Logged once when writes begin to fail and once when
+they succeed again.
+"""
 
 import asyncio
 import contextlib
@@ -18,7 +20,7 @@ _HINT: Final = "Where its disk is full, as its own log says then, make room and 
 
 
 class WriteHealth:
-    """The state of one stream, as its writers hear of it."""
+    """The health of one stream, as its writers report it."""
 
     def __init__(self, stream: str) -> None:
         self.stream = stream
@@ -32,11 +34,14 @@ class WriteHealth:
 
     @property
     def trouble(self) -> str | None:
-        """Why the stream takes nothing, for whoever can help; `None` where it does, as far as is known."""
+        """Reason why writes currently fail, for operators, or `None`. Expires 10 s after the last refusal."""
         return self._reason if self._reason and self._told and _time() - self._heard < _STALE_S else None
 
     def record_refusal(self, why: Unavailable) -> None:
-        """A write was not taken, although the server is connected."""
+        """Record that the connected server did not take a write.
+
+        Becomes `trouble`, logged once, at once for `LogFull` and after `_SILENT_S` of failures for other reasons.
+        """
         now = _time()
         if self._reason is None or (not self._told and now - self._heard >= _STALE_S):
             self._first = now
@@ -53,7 +58,7 @@ class WriteHealth:
             )
 
     def record_success(self) -> None:
-        """A write was taken."""
+        """Record that a write was taken: `trouble` ends, which is logged, and `wait` returns."""
         if self._reason is None:
             return
         if self._told:
@@ -62,7 +67,7 @@ class WriteHealth:
         self._news.set()
 
     async def wait(self) -> None:
-        """Return as soon as there is no trouble."""
+        """Return once there is no trouble."""
         while self.trouble:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_AGAIN_S):
@@ -70,4 +75,5 @@ class WriteHealth:
 
 
 def _time() -> float:
+    """The event loop's clock, in seconds."""
     return asyncio.get_running_loop().time()

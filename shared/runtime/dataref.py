@@ -1,6 +1,6 @@
-"""Facts too large for a message: their data goes to `EVIDENCE` before the fact is written, and comes back when read.
+"""Facts too large for a message: their data is stored in `EVIDENCE` before the fact, and loaded when the fact is read.
 
-What fits costs nothing: no read and no write more, and one look for the name `dataref` in its bytes.
+A fact that fits costs no extra read or write.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -21,9 +21,9 @@ _AT_ONCE: Final = envelope.MAX_TEXT_BYTES
 
 
 async def encode_fact(evidence: Evidence, slot: Slot, event: Event) -> bytes:
-    """The message that fills `slot` with `event`; what is too large for it is in `EVIDENCE` when this returns.
+    """Return the message that fills `slot` with `event`. If it is too large, its data is stored in `EVIDENCE` first.
 
-    Raises `TooLarge` for what is too large even for that, and `Refused` where `EVIDENCE` will never take it.
+    Raises `TooLarge` above `MAX_TEXT_BYTES`, and `Refused` if `EVIDENCE` will never take the data.
     """
     try:
         return envelope.encode(slot, event)
@@ -34,7 +34,7 @@ async def encode_fact(evidence: Evidence, slot: Slot, event: Event) -> bytes:
 
 
 async def load_text(evidence: Evidence, message: Message) -> Message:
-    """The message with the data that it refers to; as it is where it refers to none, or none that is there."""
+    """Return the message with the data that it refers to; unchanged if it refers to none or the text is missing."""
     sha256 = envelope.referenced_sha256(message.data)
     if sha256 is None or message.text is not None:
         return message
@@ -43,7 +43,10 @@ async def load_text(evidence: Evidence, message: Message) -> Message:
 
 
 async def load_texts(evidence: Evidence, chunk: Sequence[Message]) -> AsyncIterator[Sequence[Message]]:
-    """The whole messages of a chunk, however long `EVIDENCE` takes; at once, unless together they are too much."""
+    """Yield the messages of a chunk with their data loaded, in order; waits while NATS is unavailable.
+
+    One chunk, unless the loaded data exceeds `_AT_ONCE` bytes: then several.
+    """
     if not any(envelope.referenced_sha256(message.data) for message in chunk):
         yield chunk
         return

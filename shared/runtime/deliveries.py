@@ -1,4 +1,4 @@
-"""The story of a delivery, folded from its boxes. Whatever is to be known of it is in there."""
+"""The history of a delivery, folded from the messages of its slots."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -21,7 +21,7 @@ DeliveryState = Literal["waiting", "retrying", "delivered", "gave_up", "moot", "
 
 
 class DeliveryHistory(Struct, frozen=True):
-    """What is recorded of one delivery, by asking and, within it, by attempt; and when the newest box was filled."""
+    """The records of one delivery: asks by number, attempts by ask and number, and the time of the newest record."""
 
     delivery: Delivery
     asked: dict[int, DeliveryAsked] = {}
@@ -30,36 +30,38 @@ class DeliveryHistory(Struct, frozen=True):
 
     @property
     def ask(self) -> int:
-        """The number of the newest asking; those before it are over. 0 where there is none."""
+        """Number of the newest ask, 0 if there is none. Earlier asks are over."""
         return max(self.asked, default=0)
 
     @property
     def tries(self) -> dict[int, DeliveryTried]:
-        """The attempts after the newest asking."""
+        """Attempts after the newest ask, by number."""
         return self.tried.get(self.ask, {})
 
     @property
     def last(self) -> DeliveryTried | None:
-        """The newest attempt after the newest asking."""
+        """The newest attempt after the newest ask, or `None`."""
         return self.tries[max(self.tries)] if self.tries else None
 
     @property
     def state(self) -> DeliveryState:
-        """How it stands."""
+        """`waiting` before the first attempt, `retrying` after a failed one, else the result of the last attempt."""
         if self.last is None:
             return "waiting"
         return "retrying" if self.last.result == "failed" else self.last.result
 
     @property
     def due(self) -> datetime | None:
-        """When it is tried next; `None` where it is over."""
+        """Time of the next attempt, or `None` if the delivery is over or was not asked for."""
         if self.last:
             return self.last.due if self.last.result == "failed" else None
         return self.asked[self.ask].due if self.ask else None
 
 
 def fold_delivery(delivery: Delivery, messages: Iterable[Message]) -> DeliveryHistory:
-    """The story that these boxes tell. What cannot be read is left out: its attempt is then made again."""
+    """Return the history in these messages. Other deliveries' and unreadable records are left out; an unreadable
+    attempt is therefore made again.
+    """
     asked: dict[int, DeliveryAsked] = {}
     tried: dict[int, dict[int, DeliveryTried]] = {}
     at: datetime | None = None
@@ -79,6 +81,7 @@ def fold_delivery(delivery: Delivery, messages: Iterable[Message]) -> DeliveryHi
 
 
 def _record(message: Message) -> Record | None:
+    """Return the record of a message, or `None` if it is unreadable."""
     try:
         return envelope.decode_record(message.data)
     except ContractError:
@@ -88,7 +91,7 @@ def _record(message: Message) -> Record | None:
 async def load_histories(
     log: Log, deliveries: Iterable[Delivery], *, known: Iterable[Message] = ()
 ) -> list[DeliveryHistory]:
-    """The stories of these deliveries, at most `MAX_HISTORIES`, in their order. What is `known` is part of them."""
+    """Read the histories of at most `MAX_HISTORIES` deliveries, in their order; `known` messages are included."""
     wanted = list(deliveries)
     found = await log.last([delivery.subjects for delivery in wanted]) if wanted else {}
     boxes: dict[str, list[Message]] = {}
@@ -99,8 +102,8 @@ async def load_histories(
 
 
 def encode_delivery(subject: str, record: Record, *, source: str, time: datetime) -> Fill:
-    """The write of a box."""
+    """Return the write of a record. `subject` must be a slot of a delivery."""
     box = parse_delivery_slot(subject)
     assert box, f"{subject} is no box of a delivery"
-    data = envelope.encode_record(subject, record, run=box.delivery.run, source=source, time=time)
+    data = envelope.encode_message(subject, record, run=box.delivery.run, source=source, time=time)
     return Fill(subject, data)

@@ -1,4 +1,4 @@
-"""Who is told, as values."""
+"""Endpoints of webhooks, as values."""
 
 import base64
 from datetime import timedelta
@@ -17,7 +17,7 @@ SECRET_PREFIX: Final = "whsec_"  # noqa: S105  the prefix of every secret
 
 
 class WebhookEndpoint(Struct, frozen=True):
-    """One receiver. `keys` sign what is sent to one of kind `standard`, the newest first."""
+    """One receiver. `keys` sign messages to one of kind `standard`, the newest first."""
 
     name: str
     kind: EndpointKind
@@ -26,12 +26,12 @@ class WebhookEndpoint(Struct, frozen=True):
     keys: tuple[SecretStr, ...] = ()
 
     def secrets(self) -> list[bytes]:
-        """The keys themselves, for whoever signs."""
+        """The decoded keys, in order. Raises `ValueError` for a malformed one."""
         return [decode_secret(key.get_secret_value()) for key in self.keys]
 
 
 class Webhooks(Struct, frozen=True):
-    """All of them, the addresses inside that may be sent to, and how long before its deadline a hold is called near."""
+    """All endpoints, the private networks that may be sent to, and the time before a deadline at which it is near."""
 
     endpoints: tuple[WebhookEndpoint, ...]
     allow: tuple[Network, ...] = ()
@@ -39,7 +39,7 @@ class Webhooks(Struct, frozen=True):
 
 
 def decode_secret(secret: str) -> bytes:
-    """The key in `whsec_…`. Raises `ValueError` where there is none."""
+    """Return the bytes of a `whsec_…` secret. Raises `ValueError` for another form."""
     if not secret.startswith(SECRET_PREFIX):
         raise ValueError("It has no prefix.")
     return base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)

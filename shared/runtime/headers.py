@@ -1,4 +1,4 @@
-"""Headers of responses from outside, read by functions that never raise. Pure."""
+"""Response headers from outside, parsed without raising. Pure."""
 
 import math
 from collections.abc import Mapping
@@ -11,10 +11,10 @@ LONGEST_WAIT_S: Final = 366 * 24 * 3_600.0
 
 
 def retry_after_s(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
-    """Seconds that a response asks to wait, 0 to `LONGEST_WAIT_S`; `None` where it names no time that can be read.
+    """Return the seconds that a response asks to wait, 0 to `LONGEST_WAIT_S`, or `None` if it names no readable time.
 
-    `headers` has lower-case names or ignores case. `Retry-After-Ms` goes before `Retry-After`, which has seconds or a
-    date. A date counts from the response's own `Date`, so that the two clocks need not agree; without one, from `now`.
+    `headers` has lower-case names or ignores case. `Retry-After-Ms` takes precedence over `Retry-After`, which has
+    seconds or a date. A date counts from the response's own `Date`, else from `now`; without both it is ignored.
     """
     told = headers.get("retry-after", "")
     milliseconds = _number(headers.get("retry-after-ms", ""))
@@ -24,7 +24,7 @@ def retry_after_s(headers: Mapping[str, str], *, now: datetime | None = None) ->
 
 
 def parse_date(text: str) -> datetime | None:
-    """The date of a header, aware; `None` for what is no date."""
+    """Return the date of a header, with a zone (UTC if it names none), or `None` if it is no date."""
     try:
         date = parsedate_to_datetime(text)
     except Exception:  # the parser raises whatever its arithmetic does: OverflowError for a year of eleven digits
@@ -33,11 +33,15 @@ def parse_date(text: str) -> datetime | None:
 
 
 def _seconds_until(then: str, headers: Mapping[str, str], now: datetime | None) -> float | None:
+    """Return the seconds from the response's `Date` (else `now`) to the date `then`, or `None` if one of them is
+    missing.
+    """
     end, begin = parse_date(then), parse_date(headers.get("date", "")) or now
     return (end - begin).total_seconds() if end and begin else None
 
 
 def _number(text: str) -> float | None:
+    """Return `text` as a finite number, or `None`."""
     try:
         number = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Who this process is to NATS, and whom it believes to be NATS: paths of files, never their content."""
+"""Credentials of this process for NATS: paths of files, never their content."""
 
 import ssl
 from pathlib import Path
@@ -9,13 +9,15 @@ _SEED_OF_A_USER = "SU"
 
 
 class Identity(Struct, frozen=True):
-    """`seed` proves who we are (an nkey), `ca` proves who they are. With a `ca`, nothing is ever said in the clear."""
+    """`seed` is the file with this process's nkey, `ca` the file with the authority of the servers. A `ca` requires
+    TLS.
+    """
 
     seed: Path | None = None
     ca: Path | None = None
 
     def tls(self) -> ssl.SSLContext | None:
-        """What the server's certificate is checked with; `None` for the system's authorities."""
+        """Return the TLS context that trusts `ca` alone, or `None` without one. Raises `OSError` or `ssl.SSLError`."""
         return ssl.create_default_context(cafile=self.ca) if self.ca else None
 
 
@@ -24,7 +26,9 @@ NO_IDENTITY = Identity()
 
 
 def check_seed(path: Path) -> Path:
-    """The path of a file with the seed of a user. Raises `ValueError` for any other, silent on what is in it."""
+    """Return `path` if the file has the seed of an nkey user. Raises `ValueError`, whose text shows nothing of the
+    content.
+    """
     try:
         text = path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -35,7 +39,7 @@ def check_seed(path: Path) -> Path:
 
 
 def check_ca(path: Path) -> Path:
-    """The path of a file with certificates. Raises `ValueError` for any other."""
+    """Return `path` if the file has certificates. Raises `ValueError`."""
     try:
         ssl.create_default_context(cafile=path)
     except (OSError, ssl.SSLError) as error:
@@ -44,4 +48,5 @@ def check_ca(path: Path) -> Path:
 
 
 def _reason(error: Exception) -> str:
+    """The system's error text, else the class of the error."""
     return (isinstance(error, OSError) and error.strerror) or type(error).__name__

@@ -1,7 +1,6 @@
-"""One task in a worker's hand, taken apart. Pure but for a word in the log about what cannot be read."""
+"""One task taken by a worker, parsed. Pure, except that unreadable tasks are logged."""
 
 import logging
-from collections.abc import Callable
 from typing import Final, get_args
 
 from msgspec import Struct
@@ -20,7 +19,7 @@ from shared.contracts.facts import (
 )
 from shared.contracts.messages import Message
 from shared.contracts.subjects import RUN, Kind, Step, parse_slot
-from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
+from shared.contracts.tasks import FetchTask, Task
 from shared.errors import ContractError
 from shared.runtime.log import TaskDelivery
 from shared.runtime.retry_policy import GiveUp
@@ -29,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Job(Struct, frozen=True, eq=False):
-    """One task in hand, `since` when by the loop's clock."""
+    """One task in progress; `since` is its beginning in loop time."""
 
     delivery: TaskDelivery
     since: float
@@ -40,9 +39,9 @@ class Job(Struct, frozen=True, eq=False):
 
 
 def parse_job(delivery: TaskDelivery, message: Message, *, since: float) -> Job | None:
-    """The task taken apart; `None` for what this release cannot read.
+    """Return the job of a task, or log an error and return `None` if this release cannot read it.
 
-    That stays unacknowledged: it comes again after `ACK_WAIT_S`, perhaps to a newer worker.
+    An unreadable task stays unacknowledged: it is handed out again after `ACK_WAIT_S`, perhaps to a newer worker.
     """
     slot = parse_slot(message.subject)
     try:
@@ -58,31 +57,26 @@ def parse_job(delivery: TaskDelivery, message: Message, *, since: float) -> Job 
 
 
 def has_reference(message: Message) -> bool:
-    """Whether the data of a message is elsewhere, and not fetched yet."""
+    """Return True if the data of a message is a text in `EVIDENCE` that is not loaded yet."""
     return message.text is None and envelope.referenced_sha256(message.data) is not None
 
 
 def missing_text(message: Message) -> GiveUp:
-    """What follows from a task whose text is not to be had."""
+    """Return the failure of a task whose text is missing or damaged."""
     sha256 = envelope.referenced_sha256(message.data)
     text = f"The data of the task is the text {sha256}, which is missing from EVIDENCE or damaged there."
     return GiveUp(Failure("text_missing", text))
 
 
 def result_slots(job: Job) -> set[str]:
-    """The boxes each of which, if full, makes this job pointless."""
+    """Subjects of the slots of which each, if full, makes this job pointless: outcome, failure of the attempt, end of
+    the run.
+    """
     return {
         job.step.outcome.subject,
         job.step.attempt(job.attempt).subject,
         f"{RUN}.{job.step.run}.completed",
     }
-
-
-FAILED_OUTCOMES: Final[dict[Kind, Callable[[Failure], StepOutcome]]] = {
-    "plan": lambda error: PlanFailed(error=error),
-    "fetch": lambda error: FetchFailed(query="", error=error),
-    "synthesize": lambda error: SynthesisFailed(error=error),
-}
 
 
 _OUTCOMES: Final[dict[Kind, tuple[type, ...]]] = {
@@ -93,7 +87,9 @@ _OUTCOMES: Final[dict[Kind, tuple[type, ...]]] = {
 
 
 def check_outcome(kind: Kind, outcome: StepOutcome) -> StepOutcome:
-    """The outcome, which must be one of this kind of step: any other would park its run for ever."""
+    """Return `outcome`. Raises `TypeError` if it is not one of this kind of step, since that would block its run for
+    ever.
+    """
     if not isinstance(outcome, _OUTCOMES[kind]):
         raise TypeError(f"A {type(outcome).__name__} is no outcome of {kind}.")
     return outcome
@@ -102,12 +98,12 @@ def check_outcome(kind: Kind, outcome: StepOutcome) -> StepOutcome:
 FAILED_TYPES: Final = (PlanFailed, FetchFailed, SynthesisFailed)
 
 
-def failed_outcome(task: Task, error: Failure) -> StepOutcome:
-    """The outcome that says that a task failed."""
-    match task:
-        case PlanTask():
+def failed_outcome(kind: Kind, error: Failure, task: Task | None = None) -> StepOutcome:
+    """Return the failed outcome of a step of this kind. Without its `task`, a fetch has an empty query."""
+    match kind:
+        case "plan":
             return PlanFailed(error=error)
-        case FetchTask(query=query):
-            return FetchFailed(query=query, error=error)
-        case SynthesizeTask():
+        case "fetch":
+            return FetchFailed(query=task.query if isinstance(task, FetchTask) else "", error=error)
+        case "synthesize":
             return SynthesisFailed(error=error)

@@ -1,4 +1,4 @@
-"""What a worker lets others see while it works: told to whoever listens, kept nowhere. Nothing depends on it."""
+"""Text of a report while it is written, published as hints. It is stored nowhere, and nothing depends on it."""
 
 import asyncio
 import contextlib
@@ -26,18 +26,18 @@ _step: ContextVar[Step | None] = ContextVar("step", default=None)
 
 
 class LiveText(Struct, frozen=True):
-    """What is written of a report so far."""
+    """The text of a report so far."""
 
     text: str
 
 
 def set_current_step(step: Step) -> None:
-    """Whatever this task of the event loop says from now on is about this step."""
+    """Set the step whose text is published from this asyncio task."""
     _step.set(step)
 
 
 def parse_live_text(hint: Hint) -> LiveText | None:
-    """What a hint on `live.<run>.writing` says; `None` where it cannot be read."""
+    """Return the text in a hint on `live.<run>.writing`, or `None` if it is unreadable."""
     with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return msgspec.json.decode(hint.data, type=LiveText)
     return None
@@ -45,12 +45,15 @@ def parse_live_text(hint: Hint) -> LiveText | None:
 
 @asynccontextmanager
 async def no_live_text(_: Callable[[str], str]) -> AsyncGenerator[None]:
-    """Nobody hears anything, and nobody has to say anything."""
+    """Open nothing: yields `None`, so that no text is published."""
     yield None
 
 
 def publish_live_text(log: Log) -> OpenLiveText:
-    """To be heard on `live.<run>.writing`, a few times a second."""
+    """Return an opener of live text on `live.<run>.writing`, published at most every `_PAUSE_S` seconds.
+
+    The opener takes a function that renders the model's raw text, and yields a callback for that text so far.
+    """
 
     @asynccontextmanager
     async def opened(form: Callable[[str], str]) -> AsyncGenerator[OnText]:
@@ -65,6 +68,8 @@ def publish_live_text(log: Log) -> OpenLiveText:
 
 
 class _Publisher:
+    """Publishes the newest text of the current step."""
+
     def __init__(self, log: Log, form: Callable[[str], str]) -> None:
         self._log = log
         self._form = form
@@ -73,11 +78,15 @@ class _Publisher:
         self._news = asyncio.Event()
 
     def say(self, text: str) -> None:
-        """All of it so far."""
+        """Set the text so far, to be published next."""
         self._said = text
         self._news.set()
 
     async def tell(self) -> None:
+        """Publish the rendered text whenever it changed, cut to `_MOST` characters, until cancelled.
+
+        Returns at once if no step is set. A text that cannot be sent is dropped.
+        """
         told = ""
         while self._step:
             await self._news.wait()

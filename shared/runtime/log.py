@@ -1,5 +1,5 @@
-"""The log as the services see it: write once, read, follow, take tasks. Two implementations keep these promises,
-`jetstream.py` and `memory.py`; one state machine in the tests holds them against each other.
+"""The event log as services use it: write once, read, follow, take tasks. `jetstream.py` and `memory.py` implement it;
+one state machine in the tests compares them.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -18,13 +18,13 @@ told to an endpoint."""
 
 
 class Stored(Struct, frozen=True):
-    """The slot was empty and now holds these bytes, at `seq`."""
+    """The slot was empty and now holds these bytes, at sequence `seq`."""
 
     seq: int
 
 
 class Full(Struct, frozen=True):
-    """The slot had been filled before, by whomever; perhaps by an earlier try of the same write."""
+    """The slot had been filled before, perhaps by an earlier try of the same write. Nothing was written."""
 
 
 Filled = Stored | Full | Refused
@@ -32,10 +32,11 @@ Filled = Stored | Full | Refused
 
 
 class End(Struct, frozen=True):
-    """Where the log ends: its last message (0 when there is none), the server's time then, and when it was created.
+    """The end of the log: sequence of its last message (0 if there is none), the server's time, and the log's creation
+    time.
 
-    A message that an operator deleted is no end: whoever waited for it would wait for ever. `last` is the sequence
-    that was given last, also where that message was deleted.
+    `seq` skips messages that an operator deleted, since they can never be read. `last` is the highest sequence ever
+    given.
     """
 
     seq: int
@@ -45,7 +46,7 @@ class End(Struct, frozen=True):
 
 
 class Hint(Struct, frozen=True):
-    """What is told to whoever listens just then."""
+    """A message on core NATS: not stored, and received only by subscribers of the moment."""
 
     subject: str
     data: bytes
@@ -56,48 +57,48 @@ LogCheck = Callable[[], Awaitable[None]]
 
 
 class TaskDelivery(Protocol):
-    """One task, as it was handed to this worker."""
+    """One task as it was handed to this worker."""
 
     @property
     def message(self) -> Message:
-        """The task as it is stored."""
+        """The stored message of the task."""
         ...
 
     @property
     def deliveries(self) -> int:
-        """How often this task has been handed out, this time included, as far as the server remembers."""
+        """Number of times that the task was handed out, this one included, as far as the server remembers."""
         ...
 
     @property
     def fresh(self) -> bool:
-        """True only if no worker can have been handed this task before; False where that is not known."""
+        """True only if no worker can have been handed this task before; False also if that is not known."""
         ...
 
     async def ack(self) -> None:
-        """The task is dealt with. Sent, not confirmed: a lost ack brings the task back, and its slot is found full."""
-        ...
+        """Acknowledge the task. Sent, not confirmed: after a lost acknowledgement the task comes again, its
+        slot full.
+        """
 
     async def nak(self, *, delay_s: float = 0.0) -> None:
-        """Give the task back, to be handed out again after `delay_s`. Until then it counts as in flight."""
-        ...
+        """Give the task back, to be handed out again after `delay_s` seconds. Until then it counts as in flight."""
 
     async def renew(self) -> None:
-        """Ask for another `ack_wait`. Raises `Unavailable` unless the server confirms."""
-        ...
+        """Extend the time to acknowledge by another `ack_wait`. Raises `Unavailable` unless the server confirms."""
 
 
 class Evidence(Protocol):
-    """Frozen texts by their SHA-256."""
+    """Store of frozen texts by their SHA-256."""
 
     async def put(self, text: str) -> str:
-        """Store `text`, once for ever; its SHA-256 (hex, of the UTF-8 bytes).
+        """Store `text`, unless it is stored, and return its SHA-256 (hex, of the UTF-8 bytes).
 
-        Goes on through reconnects, and while NATS is full, until it is stored. Raises `Refused` for what never will be.
+        Retries through reconnections and while NATS is full, without limit. Raises `Refused` if NATS will never take
+        it, and `Unavailable` if the log is closed.
         """
         ...
 
     async def get(self, sha256: str) -> str | None:
-        """The text with this hash, checked against it; `None` where none is stored."""
+        """Return the text with this hash, checked against it, or `None` if none is stored."""
         ...
 
 
@@ -106,102 +107,98 @@ class Log(Evidence, Protocol):
 
     @property
     def trouble(self) -> str | None:
-        """Why NATS, although it is there, takes no writes just now, for whoever can help; `None` where it does."""
+        """Reason why writes currently fail although NATS is connected, for operators, or `None`."""
         ...
 
     async def wait_writable(self) -> None:
-        """Wait until there is no `trouble`. Whoever begins what will have to be written waits here first."""
-        ...
+        """Return once there is no `trouble`. Call it before work whose result has to be written."""
 
     @property
     def session(self) -> int:
-        """The number of the connection's session. Each reconnection begins a new one: the server may be another."""
+        """Number of the connection's session. Each reconnection begins a new one, perhaps with another server."""
         ...
 
     async def fill(self, fills: Sequence[Fill], *, session: int | None = None) -> list[Filled]:
-        """Write each slot that is empty; an answer for each, in order.
+        """Write each slot that is empty; return an answer for each, in order.
 
-        Goes on through reconnects and leader changes, and while NATS is full, until it has answered for every one.
-        Raises `Unavailable` only when closed meanwhile; with `session`, also when that session of the connection is
-        over. Nothing is sent in any other session then.
+        Retries through reconnections, leader elections and while NATS is full, until every slot is answered for. Raises
+        `Unavailable` if the log is closed meanwhile, and, with `session`, if that session is over: nothing is then sent
+        in another session.
         """
         ...
 
     async def pad(self, up_to: int, *, session: int) -> None:
-        """Append empty messages until the sequence `up_to` is given. Raises `Unavailable`, as `fill` does."""
-        ...
+        """Append empty messages until the sequence `up_to` is given. Raises `Unavailable` like `fill`."""
 
     async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] = {}) -> int:
-        """Append a contract message; its sequence.
+        """Append a contract message and return its sequence.
 
-        Raises `NoRoom` at once where NATS is full, `Unavailable` after a few seconds without an answer.
+        Raises `LogFull` at once if NATS is full, `Unavailable` after a few seconds without an answer, `Refused` if too
+        large.
         """
         ...
 
     async def last(self, subjects: Sequence[str], *, leader: bool = False) -> dict[str, Message]:
-        """The newest message of each of these subjects that has one (wildcards allowed without `leader`).
+        """Return the newest message of each of these subjects that has one, by subject. Wildcards need `leader=False`.
 
-        From any replica, which may lag; with `leader`, from the one that has acknowledged every write.
+        Reads from any replica, which may lag; with `leader`, from the one that has acknowledged every write.
         """
         ...
 
     async def newest(self, pattern: str) -> Message | None:
-        """The newest message under a subject pattern, as the stream's leader has it."""
+        """Return the newest message under a subject pattern as the stream's leader has it, or `None`."""
         ...
 
     def history(self, pattern: str, *, after: int = 0) -> AsyncIterator[Message]:
-        """What is stored under a subject pattern beyond sequence `after`, in order, to the end of the log."""
+        """Yield the messages under a subject pattern beyond sequence `after`, in order, to the end of the log."""
         ...
 
     async def first(self, pattern: str, *, after: int) -> Message | None:
-        """The first of what is stored under a subject pattern beyond sequence `after`; `None` where nothing is."""
+        """Return the first message under a subject pattern beyond sequence `after`, or `None`."""
         ...
 
     def follow(self, after: int, *, check: "LogCheck | None" = None) -> AsyncGenerator[Sequence[Message]]:
-        """Every message beyond sequence `after`, in order and without gaps, for ever, in chunks as they come.
+        """Yield every message beyond sequence `after`, in order and without gaps, for ever, in chunks as they come.
 
-        `check` is awaited before each new reader, that is at the beginning and after each interruption. Ends with
-        `Diverged` where it raises that. A reader that begins beyond the end of the log skips in silence whatever
-        comes up to its beginning, so whoever goes on from a stored place has to check it.
+        `check` is awaited before each new reader: at the beginning and after each interruption. Raises `Diverged` if it
+        does. A reader that begins beyond the end of the log silently skips messages up to its beginning, so a stored
+        position has to be checked.
         """
         ...
 
     async def at(self, seq: int, *, leader: bool = False) -> Message | None:
-        """The message at this place; `None` where there is none. With `leader`, as the stream's leader has it."""
+        """Return the message at sequence `seq`, or `None`. With `leader`, as the stream's leader has it."""
         ...
 
     async def end(self) -> End:
-        """Where the log ends now."""
+        """Return where the log ends now."""
         ...
 
     def tasks(self, consumer: Consumer, *, at_most: int) -> AbstractAsyncContextManager["Tasks"]:
-        """Take what a shared consumer hands out, never holding more than `at_most` at once."""
+        """Open the tasks of a shared consumer; at most `at_most` are held at once. They are closed on exit."""
         ...
 
     async def queue(self, consumer: Consumer) -> Queue:
-        """How the tasks of a shared consumer stand. Raises `Unavailable`, and `Refused` where there is none yet."""
+        """Return the state of a shared consumer. Raises `Unavailable`, and `Refused` if it does not exist yet."""
         ...
 
     async def hint(self, subject: str, data: bytes) -> None:
-        """Tell whoever listens; not stored, perhaps lost."""
-        ...
+        """Publish a hint to subscribers of the moment; it is not stored and may be lost."""
 
     def hints(self, pattern: str) -> AsyncGenerator[Hint]:
-        """Hints as they come."""
+        """Yield hints under a subject pattern as they come, until the caller stops."""
         ...
 
 
 class Tasks(Protocol):
-    """A standing order for tasks."""
+    """Tasks of a shared consumer, pulled continuously."""
 
     def __aiter__(self) -> AsyncIterator[Sequence[TaskDelivery]]:
-        """Chunks of tasks as they come; ends when the order is closed."""
+        """Yield chunks of tasks as they come; ends after `close`."""
         ...
 
     async def release(self, count: int = 1) -> None:
-        """So many of the taken tasks are dealt with; as many more may come."""
-        ...
+        """Free the places of `count` taken tasks, so that as many more may come."""
 
     async def close(self) -> None:
-        """Take no more."""
-        ...
+        """Take no more tasks."""

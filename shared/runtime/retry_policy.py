@@ -1,4 +1,4 @@
-"""What follows an error: a pure function of the error and of how often the step has failed."""
+"""The decision that follows an error of a step. Pure."""
 
 from msgspec import Struct
 
@@ -7,7 +7,7 @@ from shared.errors import Refused, StepError, Terminal, Throttled, TooLarge
 
 
 class RetryPolicy(Struct, frozen=True):
-    """How patient workers are."""
+    """Limits of retries: attempts of a step, deliveries without an answer, and the seconds that throttling may wait."""
 
     attempts: int = 4
     deliveries: int = 5
@@ -16,13 +16,13 @@ class RetryPolicy(Struct, frozen=True):
 
 
 class RetryInPlace(Struct, frozen=True):
-    """Wait here, keeping the place in the limit, then try again; it is no attempt of its own."""
+    """Wait `seconds` and try again within the same attempt, keeping the place in the limit."""
 
     seconds: float
 
 
 class Retry(Struct, frozen=True):
-    """Record the attempt; the coordinator issues the next one when it is due."""
+    """Record the failed attempt; the coordinator issues the next one when it is due."""
 
     error: Failure
 
@@ -37,7 +37,11 @@ RetryDecision = RetryInPlace | Retry | GiveUp
 
 
 def decide_retry(error: Exception, *, failures: int, waited_s: float, policy: RetryPolicy) -> RetryDecision:
-    """What to do about `error`, after `failures` attempts that failed before and `waited_s` spent being throttled."""
+    """Return what follows `error`, after `failures` earlier failed attempts and `waited_s` seconds of throttling.
+
+    Terminal errors give up; throttling waits in place within `longest_wait_s`; others retry until `attempts` is
+    reached.
+    """
     failure = failure_from(error)
     match error:
         case Terminal():
@@ -53,7 +57,9 @@ def decide_retry(error: Exception, *, failures: int, waited_s: float, policy: Re
 
 
 def give_up_abandoned(deliveries: int, policy: RetryPolicy) -> GiveUp | None:
-    """Give up, without trying, what has been handed out this often without a word from any worker."""
+    """Return a failure, without another try, for a task handed out `deliveries` times without an answer;
+    else `None`.
+    """
     if deliveries < policy.deliveries:
         return None
     text = f"Handed to {deliveries - 1} workers, none of which said another word; it is not tried again."
@@ -61,7 +67,7 @@ def give_up_abandoned(deliveries: int, policy: RetryPolicy) -> GiveUp | None:
 
 
 def write_failure(error: Exception) -> Failure:
-    """Why a result can never be written, as it is recorded in its place."""
+    """Return the failure that is recorded in place of a result that can never be written."""
     match error:
         case TooLarge():
             return Failure("too_large", str(error))
@@ -72,12 +78,14 @@ def write_failure(error: Exception) -> Failure:
 
 
 def failure_from(error: Exception) -> Failure:
-    """The error as it is recorded. What is no `StepError` is a defect, recorded by its class."""
+    """Return the failure for an error: code and message of a `StepError`, else code `defect` with the class
+    and text.
+    """
     if isinstance(error, StepError):
         return Failure(error.code, error.message)
     return Failure("defect", f"{type(error).__name__}: {error}"[:2_000])
 
 
 def paid_calls(error: Exception) -> tuple[Call, ...]:
-    """The model calls that were paid for before `error`."""
+    """Return the model calls that a `StepError` carries; none for other errors."""
     return tuple(call for call in error.calls if isinstance(call, Call)) if isinstance(error, StepError) else ()

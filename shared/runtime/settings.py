@@ -1,4 +1,6 @@
-"""The environment, read once. Every name begins with `DOSSIER_`; only the OpenAI ones are those of its SDK."""
+"""Settings from environment variables, read once. Names begin with `DOSSIER_`, except those of OpenAI and
+OpenTelemetry.
+"""
 
 import logging
 import os
@@ -158,11 +160,13 @@ class Settings(BaseSettings):
     @field_validator("nats_url", "hosts", "trusted_proxies", "tools", "allow_private", "mcp_pass", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
+        """Split a comma-separated text into a tuple; other values pass unchanged."""
         return tuple(part.strip() for part in value.split(",") if value) if isinstance(value, str) else value
 
     @field_validator("approval_timeout", "late_after")
     @classmethod
     def _is_duration(cls, value: str, info: ValidationInfo) -> str:
+        """Raise `ValueError` unless the value is a duration such as `2h`."""
         try:
             parse_duration_s(value, info.field_name or "")
         except InvalidMessage as error:
@@ -172,16 +176,19 @@ class Settings(BaseSettings):
     @field_validator("nats_seed")
     @classmethod
     def _is_seed(cls, value: Path | None) -> Path | None:
+        """Raise `ValueError` unless the file has the seed of an nkey user."""
         return check_seed(value) if value else None
 
     @field_validator("nats_ca")
     @classmethod
     def _is_authority(cls, value: Path | None) -> Path | None:
+        """Raise `ValueError` unless the file has certificates."""
         return check_ca(value) if value else None
 
     @field_validator("log_level")
     @classmethod
     def _is_level(cls, value: str) -> str:
+        """Raise `ValueError` unless the value is a log level of `logging`, in any case."""
         if value.upper() not in logging.getLevelNamesMapping():
             raise ValueError(f"{value!r} is no log level; DEBUG, INFO, WARNING and ERROR are.")
         return value
@@ -189,6 +196,7 @@ class Settings(BaseSettings):
     @field_validator("nats_url")
     @classmethod
     def _is_some_server(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Raise `ValueError` if no server is named or one is empty."""
         if not any(value) or not all(value):
             raise ValueError("Name at least one server, as in nats://127.0.0.1:4222.")
         return value
@@ -196,6 +204,7 @@ class Settings(BaseSettings):
     @field_validator("tools")
     @classmethod
     def _is_some_tool(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Drop repeated tools. Raises `ValueError` if none is named or one is empty."""
         if not any(value) or not all(value):
             raise ValueError("Name at least one tool, as in docs or docs,wikipedia.")
         return tuple(dict.fromkeys(value))
@@ -203,11 +212,15 @@ class Settings(BaseSettings):
     @field_validator("planner_price", "writer_price", mode="before")
     @classmethod
     def _split_price(cls, value: object) -> object:
+        """Split `0.15/0.6` into its parts; an empty text is `None`."""
         return value.split("/") if isinstance(value, str) and value else value or None
 
     @field_validator("public_url")
     @classmethod
     def _is_url(cls, value: str) -> str:
+        """Return the URL without a trailing slash. Raises `ValueError` unless it is http(s) without user, query or
+        fragment.
+        """
         if not re.fullmatch(r"https?://[^\s/?#@<>|\"]+(/[^\s?#<>|\"]*)?", value):
             raise ValueError(
                 f"{value!r} is no URL such as https://dossier.example.com, without user, query or fragment."
@@ -229,41 +242,42 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
+        """Return `None` for an empty text; other values pass unchanged."""
         return None if value == "" else value
 
     @property
     def exports_traces(self) -> bool:
-        """Whether there is somebody to export spans to."""
+        """True if a collector is set and OpenTelemetry's variables do not disable traces."""
         is_off = self.otel_disabled.strip().lower() == "true" or self.otel_traces_exporter.strip() == "none"
         return bool(self.otlp_endpoint or self.otlp_traces_endpoint) and not is_off
 
     @property
     def identity(self) -> Identity:
-        """What to show to NATS, and what to expect of it."""
+        """Files with which this process proves itself to NATS and checks NATS."""
         return Identity(self.nats_seed, self.nats_ca)
 
     @property
     def openai_key(self) -> str | None:
-        """The key itself, for whoever makes the calls."""
+        """The key of the model's endpoint in the clear, or `None`."""
         return self.openai_api_key.get_secret_value() if self.openai_api_key else None
 
     @property
     def mcp_environment(self) -> dict[str, str]:
-        """The variables that a started MCP server gets to see."""
+        """The environment variables named by `mcp_pass` that are set."""
         return {name: os.environ[name] for name in self.mcp_pass if name in os.environ}
 
     @property
     def limits(self) -> Limits:
-        """The settings that are part of the topology."""
+        """Settings that are part of the topology."""
         return Limits(replicas=self.replicas, models=self.model_limit, fetches=self.fetch_limit)
 
     @property
     def policy(self) -> RetryPolicy:
-        """How patient workers are."""
+        """Retry policy of workers."""
         return RetryPolicy(attempts=self.attempts)
 
 
 def read_secret(name: str) -> SecretStr | None:
-    """The variable that a configuration file names for a secret; `None` where it is not set."""
+    """Return the environment variable `name` as a secret, or `None` if it is unset or empty."""
     value = os.environ.get(name, "")
     return SecretStr(value) if value else None

@@ -1,8 +1,7 @@
-"""What is said to language models and what they reply, frozen in `EVIDENCE` before the fact that names it is written.
+"""Prompts and replies of model calls, stored in `EVIDENCE` before the fact that names them.
 
-A model says here what it was asked and what came back. Whoever performs tasks begins a transcript for each, and freezes
-it once the task has its result: so no call that is paid for waits on a store while its reply is still at stake, and
-a task that asks no model costs nothing.
+A model records its texts here. A worker begins a transcript for each task and stores it once the task has its result:
+no call waits for a store while its reply is at stake.
 """
 
 import logging
@@ -20,12 +19,12 @@ _TEXTS: Final[ContextVar[dict[str, str] | None]] = ContextVar("said", default=No
 
 
 def begin_transcript() -> None:
-    """Keep what is said from here on in this asyncio task, and in those that it starts; it ends with this one."""
+    """Record texts from now on in this asyncio task and in those that it starts, in place of an earlier transcript."""
     _TEXTS.set({})
 
 
 def record_text(text: str) -> str:
-    """The SHA-256 (hex) under which `text` will be frozen; empty where no transcript was begun."""
+    """Record `text` and return the SHA-256 (hex) under which it will be stored; `""` if no transcript was begun."""
     said = _TEXTS.get()
     if said is None:
         return ""
@@ -36,9 +35,9 @@ def record_text(text: str) -> str:
 
 
 async def store_texts(evidence: Evidence) -> None:
-    """Store what was said and is not stored yet, however long that takes.
+    """Store the recorded texts that are not stored yet, however long that takes.
 
-    What `EVIDENCE` will never take is let go: a result is worth more than the words that led to it.
+    A text that `EVIDENCE` refuses is logged and dropped. Raises `Unavailable` if the log is closed.
     """
     said = _TEXTS.get() or {}
     for name in list(said):

@@ -40,10 +40,11 @@ _KEY_BYTES: Final = range(24, 65)
 
 
 class InvalidWebhooks(DossierError):
-    """The file cannot be used; the text says what is wrong where, and shows no secret."""
+    """The file of webhooks cannot be used. The text names the place and the fault, and shows no secret."""
 
 
 def _as_list(value: object) -> object:
+    """Return a single text as a list of one; other values pass unchanged."""
     return [value] if isinstance(value, str) else value
 
 
@@ -51,10 +52,14 @@ _Names = Annotated[list[str], BeforeValidator(_as_list)]
 
 
 class _Table(BaseModel):
+    """Base of the file's tables: unknown keys are errors, and errors show no values."""
+
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
 class _Endpoint(_Table):
+    """The table `[endpoints.<name>]`."""
+
     kind: EndpointKind = "standard"
     url: str | None = None
     url_env: str | None = None
@@ -65,13 +70,15 @@ class _Endpoint(_Table):
 
 
 class _File(_Table):
+    """The whole file."""
+
     allow: list[str] = []
     deadline_near: str = "30m"
     endpoints: dict[str, _Endpoint] = Field(min_length=1)
 
 
 def load_webhooks(path: Path) -> Webhooks:
-    """What the file says. Raises `InvalidWebhooks` with a sentence for whoever wrote it."""
+    """Read and check the file, with its secrets. Raises `InvalidWebhooks`."""
     with _naming_file(path):
         file = _read_file(path)
         endpoints = tuple(_parse_endpoint(name, table) for name, table in file.endpoints.items())
@@ -79,12 +86,15 @@ def load_webhooks(path: Path) -> Webhooks:
 
 
 def endpoint_names(path: Path) -> list[str]:
-    """The endpoints in the file, for whoever has not their secrets. Raises `InvalidWebhooks` like `load`."""
+    """Return the names of the endpoints without reading secrets. Raises `InvalidWebhooks`."""
     with _naming_file(path):
         return list(_read_file(path).endpoints)
 
 
 def _read_file(path: Path) -> _File:
+    """Parse the file and check the endpoints' names. Raises `InvalidWebhooks`, or the error of file, TOML or
+    validation.
+    """
     file = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     if bad := next((name for name in file.endpoints if not is_token(name)), None):
         raise InvalidWebhooks(f"endpoints.{bad}: a name has 1 to 64 of A–Z, a–z, 0–9, _ and -.")
@@ -93,7 +103,7 @@ def _read_file(path: Path) -> _File:
 
 @contextmanager
 def _naming_file(path: Path) -> Generator[None]:
-    """Say of everything that is wrong which file it is in."""
+    """Turn errors of the block into `InvalidWebhooks` whose text begins with `path`."""
     try:
         yield
     except OSError as error:
@@ -109,6 +119,7 @@ def _naming_file(path: Path) -> Generator[None]:
 
 
 def _parse_endpoint(name: str, table: _Endpoint) -> WebhookEndpoint:
+    """Return the endpoint of a table. Raises `InvalidWebhooks` if secrets are missing (standard) or present (slack)."""
     where = f"endpoints.{name}"
     keys = tuple(_read_secrets(where, table))
     if table.kind == "standard" and not keys:
@@ -119,6 +130,7 @@ def _parse_endpoint(name: str, table: _Endpoint) -> WebhookEndpoint:
 
 
 def _parse_url(where: str, table: _Endpoint) -> SecretStr:
+    """Return the endpoint's URL from the one key that names it. Raises `InvalidWebhooks` if it is no http(s) URL."""
     given = [value for value in (table.url, table.url_env, table.url_file) if value is not None]
     if len(given) != 1:
         raise InvalidWebhooks(f"{where}: give exactly one of url, url_env and url_file.")
@@ -136,6 +148,9 @@ def _parse_url(where: str, table: _Endpoint) -> SecretStr:
 
 
 def _read_secrets(where: str, table: _Endpoint) -> Sequence[SecretStr]:
+    """Return the endpoint's secrets in order. Raises `InvalidWebhooks` for one that is not `whsec_` and 24
+    to 64 bytes.
+    """
     keys = [_read_secret(where, name, None) for name in table.secret_env]
     keys += [_read_secret(where, None, Path(name)) for name in table.secret_file]
     for key in keys:
@@ -151,6 +166,9 @@ def _read_secrets(where: str, table: _Endpoint) -> Sequence[SecretStr]:
 
 
 def _read_secret(where: str, variable: str | None, file: Path | None) -> SecretStr:
+    """Return the secret in `file`, stripped, else in the environment `variable`. Raises `InvalidWebhooks` if it is
+    missing.
+    """
     if file is not None:
         try:
             text = file.read_text(encoding="utf-8").strip()
@@ -164,6 +182,7 @@ def _read_secret(where: str, variable: str | None, file: Path | None) -> SecretS
 
 
 def _parse_network(text: str) -> Network:
+    """Return an address or network. Raises `InvalidWebhooks`."""
     try:
         return ip_network(text)
     except ValueError as error:
@@ -171,6 +190,7 @@ def _parse_network(text: str) -> Network:
 
 
 def _parse_near(text: str) -> timedelta:
+    """Return the duration of `deadline_near`. Raises `InvalidWebhooks`."""
     try:
         return timedelta(seconds=parse_duration_s(text))
     except InvalidMessage as error:

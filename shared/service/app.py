@@ -1,4 +1,4 @@
-"""What every service process does: log, connect, answer probes, and stop cleanly on SIGTERM."""
+"""Life of a service process: log, connect, answer probes, and stop cleanly on SIGTERM."""
 
 import asyncio
 import contextlib
@@ -37,20 +37,24 @@ UNREACHABLE: Final = "NATS is not reachable."
 
 
 def write_trouble(log: JetStreamLog) -> str | None:
-    """Why nothing can be written to this log; `None` where it can, as far as is known."""
+    """Return the reason why this log cannot be written to, as far as is known, or `None`."""
     return log.trouble if log.link.connected else UNREACHABLE
 
 
 class Server(uvicorn.Server):
-    """An HTTP server that leaves the signals to its process."""
+    """A uvicorn server that leaves signal handling to its process."""
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
+        """Install no signal handlers."""
         yield
 
 
 def run(service: str, main: Main, settings: Settings) -> None:
-    """Run a service to its end. `main` gets an event that is set when it is to stop, and what it tells of itself by."""
+    """Run a service until `main` returns. `main` gets an event that SIGTERM or SIGINT sets, and the telemetry.
+
+    Configures logging and garbage collection; exports remaining spans at the end.
+    """
     logs.configure_logging(service, settings)
     telemetry = Telemetry(service, settings)
     _tune_gc()
@@ -63,13 +67,14 @@ def run(service: str, main: Main, settings: Settings) -> None:
 
 
 def _tune_gc() -> None:
-    """Look for reference cycles seldom: facts have none, and searching through runs took a tenth of the time."""
+    """Collect reference cycles rarely: facts have none, and searching runs for them took a tenth of the time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's factory, or `None` for asyncio's own loop on Windows."""
     if sys.platform == "win32":
         return None
     import uvloop
@@ -78,6 +83,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def _run_until_signal(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Run `main` with an event that SIGTERM or SIGINT sets."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -88,7 +94,7 @@ async def _run_until_signal(main: Callable[[asyncio.Event], Awaitable[None]]) ->
 async def serve_http(
     app: ASGIApp, *, host: str, port: int, stop: asyncio.Event, trusted_proxies: Sequence[str] = ()
 ) -> None:
-    """Serve `app` until `stop`. What `X-Forwarded-…` says is believed of `trusted_proxies` alone."""
+    """Serve `app` until `stop` is set. `X-Forwarded-…` headers are trusted from `trusted_proxies` only."""
     config = uvicorn.Config(
         app,
         host=host,
@@ -111,14 +117,16 @@ async def serve_http(
 
 
 class Health:
-    """Why a process cannot work; `None` where it can. Not, until somebody knows better."""
+    """Holder of a function that returns why the process cannot work, or `None`. Until it is set, NATS counts as
+    unreachable.
+    """
 
     def __init__(self) -> None:
         self.trouble: Callable[[], str | None] = lambda: UNREACHABLE
 
 
 def probes(health: Health) -> list[Route]:
-    """`/livez`: the process runs. `/readyz`: it can also work."""
+    """Routes `/livez` (200 while the process runs) and `/readyz` (503 with the reason while it cannot work)."""
 
     async def livez(_: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -130,25 +138,25 @@ def probes(health: Health) -> list[Route]:
 
 
 async def serve_health(health: Health, metrics: Metrics, settings: Settings, stop: asyncio.Event) -> None:
-    """Answer probes, and who measures, at the health port until `stop`; nothing where there is none."""
+    """Serve probes and metrics at the health port until `stop`; return at once if the port is 0."""
     if settings.health_port:
         app = Starlette(routes=[*probes(health), metrics.route()])
         await serve_http(app, host=settings.health_host, port=settings.health_port, stop=stop)
 
 
 def readiness_response(write_trouble: str | None) -> Response:
-    """The answer of `/readyz`."""
+    """Return 503 with the reason, or 200 for `None`."""
     return PlainTextResponse(f"{write_trouble}\n", 503) if write_trouble else PlainTextResponse("ok\n")
 
 
 async def connect(settings: Settings, name: str, stop: asyncio.Event) -> JetStreamLog | None:
-    """The log, as soon as NATS is there; `None` when told to stop before."""
+    """Return the log once NATS is reachable, or `None` if `stop` is set first."""
     link = await run_until(stop, Connection.open(settings.nats_url, name=f"dossier-{name}", identity=settings.identity))
     return JetStreamLog(link) if link else None
 
 
 def run_worker(kind: Kind, settings: Settings, compose: Compose) -> None:
-    """Run the worker of a kind to its end."""
+    """Run the worker of a kind until it is stopped."""
 
     async def main(stop: asyncio.Event, telemetry: Telemetry) -> None:
         health = Health()
@@ -162,6 +170,7 @@ def run_worker(kind: Kind, settings: Settings, compose: Compose) -> None:
 async def _work(
     kind: Kind, settings: Settings, compose: Compose, stop: asyncio.Event, health: Health, telemetry: Telemetry
 ) -> None:
+    """Connect, compose the service and run its worker until `stop`; then close what `compose` opened, and the log."""
     log = await connect(settings, kind, stop)
     if log is None:
         return

@@ -1,46 +1,27 @@
-"""The workers' loop: take a task, perform it, fill exactly one box, acknowledge.
+"""The worker's loop: take a task, perform it, fill exactly one slot, acknowledge.
 
-Write first, acknowledge second: a crash between the two brings the task back, and its box is then found full.
+It writes first and acknowledges second: after a crash in between, the task comes again and its slot is found full.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
-from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.evidence import Call, Failure
-from shared.contracts.facts import (
-    INTERRUPTED,
-    AttemptFailed,
-    Fact,
-    StepOutcome,
-    calls_of,
-    with_prior_calls,
-)
-from shared.contracts.messages import Fill, Message
-from shared.contracts.subjects import LIVE_CANCELLED, Kind, Slot, Step, parse_slot
+from shared.contracts.facts import INTERRUPTED, AttemptFailed, Fact, StepOutcome, calls_of, with_prior_calls
+from shared.contracts.messages import Fill
+from shared.contracts.subjects import LIVE_CANCELLED, Kind, Slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task, with_remaining_budget
 from shared.contracts.topology import ACK_WAIT_S
 from shared.errors import DossierError, Refused, Terminal, Unavailable
 from shared.runtime import clock, dataref, live_text, transcript
-from shared.runtime.aio import retry_unavailable
-from shared.runtime.job import (
-    FAILED_OUTCOMES,
-    FAILED_TYPES,
-    Job,
-    check_outcome,
-    failed_outcome,
-    has_reference,
-    missing_text,
-    parse_job,
-    result_slots,
-)
-from shared.runtime.log import Log, TaskDelivery, Tasks
+from shared.runtime.job import FAILED_TYPES, Job, check_outcome, failed_outcome
+from shared.runtime.log import Log, Tasks
 from shared.runtime.retry_policy import (
     GiveUp,
     Retry,
@@ -52,7 +33,8 @@ from shared.runtime.retry_policy import (
     paid_calls,
     write_failure,
 )
-from shared.telemetry.attempts import AttemptObserver, AttemptRecorder, NullAttemptObserver
+from shared.service.intake import TaskIntake
+from shared.telemetry.attempts import AttemptObserver, AttemptRecorder
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +45,7 @@ _T = TypeVar("_T", PlanTask, FetchTask, SynthesizeTask)
 
 
 def require_task_type(task_type: type[_T], perform: Callable[[_T], Awaitable[StepOutcome]]) -> Perform:
-    """`perform`, for a worker: a task of another kind is refused."""
+    """Return `perform` for a worker. A task of another type raises `Terminal`."""
 
     async def checked(task: Task) -> StepOutcome:
         if not isinstance(task, task_type):
@@ -79,7 +61,7 @@ _RENEW_WITHIN_S: Final = 5.0
 """With the two above, an abort comes at the latest 27 s after the last word that the server may have heard."""
 _LAST_WORDS_S: Final = 5.0
 _REFUSED_AGAIN_S: Final = 30.0
-_NO_OBSERVER: Final = NullAttemptObserver()
+_NO_OBSERVER: Final = AttemptObserver()
 
 
 class Worker:
@@ -108,83 +90,33 @@ class Worker:
         self._paid: dict[Job, tuple[Call, ...]] = {}
         """The model calls that each job has paid for so far, to no outcome yet."""
         self._stopping = False
+        self._intake = TaskIntake(log, kind, policy, in_hand=self._in_hand)
+
+    def _in_hand(self) -> set[int]:
+        """Return the sequences of the tasks in progress."""
+        return {job.delivery.message.seq for job in self._jobs.values()}
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop`; then finish what can be finished in time and give back the rest."""
+        """Work until `stop` is set; then finish within `grace_s` seconds what can be finished and give back
+        the rest.
+        """
         async with self._log.tasks(self._kind, at_most=self._at_most) as tasks, asyncio.TaskGroup() as group:
             aides = [
                 group.create_task(aide)
                 for aide in (self._renew(), self._heed_cancels(), _close_when_stopped(stop, tasks))
             ]
             async for deliveries in tasks:
-                for delivery in await self._open(deliveries, tasks):
+                for delivery in await self._intake.open(deliveries, tasks):
                     self._start(delivery, tasks)
             await self._finish()
             for aide in aides:
                 aide.cancel()
 
     def _start(self, job: Job, tasks: Tasks) -> None:
+        """Handle a job in a task of its own."""
         task = asyncio.create_task(self._handle(job, tasks))
         self._jobs[task] = job
         task.add_done_callback(self._jobs.pop)
-
-    async def _open(self, deliveries: Sequence[TaskDelivery], tasks: Tasks) -> list[Job]:
-        """The jobs among these that are still to be done; the others are acknowledged."""
-        read = [
-            (delivery, await self._whole(delivery.message) if has_reference(delivery.message) else delivery.message)
-            for delivery in deliveries
-        ]
-        now = asyncio.get_running_loop().time()
-        jobs = [job for delivery, message in read if (job := parse_job(delivery, message, since=now))]
-        if len(jobs) < len(read):
-            ours = {job.delivery for job in jobs}
-            await self._pass_over([each for each in read if each[0] not in ours], tasks)
-        jobs = await self._not_in_hand(jobs, tasks)
-        answered = await self._answered([job for job in jobs if not job.delivery.fresh])
-        settled = [job for job in jobs if answered and result_slots(job) & answered]
-        for job in settled:
-            await job.delivery.ack()
-        await tasks.release(len(settled))
-        return [job for job in jobs if job not in settled] if settled else jobs
-
-    async def _not_in_hand(self, jobs: Sequence[Job], tasks: Tasks) -> list[Job]:
-        """Each task once. One that came again while this process stood still is in hand, and kept by what it does."""
-        in_hand = {job.delivery.message.seq for job in self._jobs.values()}
-        once = {job.delivery.message.seq: job for job in jobs if job.delivery.message.seq not in in_hand}
-        if len(once) < len(jobs):
-            await tasks.release(len(jobs) - len(once))
-        return list(once.values())
-
-    async def _whole(self, message: Message) -> Message:
-        return await retry_unavailable(lambda: dataref.load_text(self._log, message))
-
-    async def _pass_over(self, unread: Sequence[tuple[TaskDelivery, Message]], tasks: Tasks) -> None:
-        """Leave what this release cannot read to a newer worker; fail the step when none has come, or none can."""
-        for delivery, message in unread:
-            slot = parse_slot(message.subject)
-            given_up = (
-                missing_text(message)
-                if has_reference(message)
-                else give_up_abandoned(delivery.deliveries, self._policy)
-            )
-            if slot and slot.kind and given_up:
-                step = Step(slot.run, slot.kind, slot.round, slot.index)
-                fact = FAILED_OUTCOMES[slot.kind](given_up.error)
-                event = Event(fact, f"dossier/{self._kind}", clock.now())
-                await self._log.fill([Fill(step.outcome.subject, envelope.encode(step.outcome, event))])
-                await delivery.ack()
-        await tasks.release(len(unread))
-
-    async def _answered(self, jobs: Sequence[Job]) -> set[str]:
-        """Which of the boxes that would make these jobs pointless are full."""
-        subjects = {subject for job in jobs for subject in result_slots(job)}
-        while subjects:
-            try:
-                return set(await self._log.last(sorted(subjects)))
-            except Unavailable as error:
-                logger.warning("Cannot read what is done already: %s", error, extra={"event": "task.unread"})
-                await asyncio.sleep(0.5)
-        return set()
 
     async def _handle(self, job: Job, tasks: Tasks) -> None:
         """Bring one task to exactly one end: its outcome, or a failed attempt that another may follow."""
@@ -210,6 +142,7 @@ class Worker:
             await tasks.release()
 
     async def _bring_to_its_end(self, job: Job, watch: AttemptRecorder) -> None:
+        """Perform the task, record the result and acknowledge. If cancelled while stopping, record an interruption."""
         try:
             await self._log.wait_writable()
             slot, fact = await self._done(job, watch)
@@ -221,18 +154,18 @@ class Worker:
                 await self._interrupt(job, watch)
 
     async def _own_up(self, job: Job, error: Exception, watch: AttemptRecorder) -> None:
-        """After a defect of the worker itself the task comes again, and fails when others would have died on it."""
+        """Log a defect of the worker itself. The task comes again; after too many deliveries its step fails."""
         self._performing.discard(job)
         self._log_failure(job, error)
         if give_up_abandoned(job.delivery.deliveries, self._policy):
-            fact = with_prior_calls(failed_outcome(job.issued.task, failure_from(error)), self._paid[job])
+            fact = with_prior_calls(failed_outcome(self._kind, failure_from(error), job.issued.task), self._paid[job])
             watch.recorded(await self._record(job, job.step.outcome, fact))
             await job.delivery.ack()
 
     async def _done(self, job: Job, watch: AttemptRecorder) -> tuple[Slot, StepOutcome | AttemptFailed]:
-        """Perform the task, as often as it is throttled; the box to fill and what with."""
+        """Perform the task, waiting in place while throttled; return the slot to fill and the fact."""
         if given_up := give_up_abandoned(job.delivery.deliveries, self._policy):
-            return job.step.outcome, failed_outcome(job.issued.task, given_up.error)
+            return job.step.outcome, failed_outcome(self._kind, given_up.error, job.issued.task)
         waited_s, began = 0.0, asyncio.get_running_loop().time()
         while True:
             try:
@@ -254,14 +187,19 @@ class Worker:
                     fact = AttemptFailed(error=failure, duration_s=_elapsed_s(began), calls=self._paid[job])
                     return job.step.attempt(job.attempt), fact
                 case GiveUp(error=failure):
-                    return job.step.outcome, self._worked(job, failed_outcome(job.issued.task, failure), began)
+                    return job.step.outcome, self._worked(
+                        job, failed_outcome(self._kind, failure, job.issued.task), began
+                    )
 
     def _worked(self, job: Job, outcome: StepOutcome, began: float) -> StepOutcome:
-        """The outcome with all that was paid for it and the time that it took since `began`."""
+        """Return the outcome with the calls paid for before and the seconds since `began`."""
         return replace(with_prior_calls(outcome, self._paid[job]), duration_s=_elapsed_s(began))
 
     async def _record(self, job: Job, slot: Slot, fact: StepOutcome | AttemptFailed) -> StepOutcome | AttemptFailed:
-        """Write it, however long that takes; instead of what can never be written, that this is so. Returns it."""
+        """Write the fact, however long that takes, and return the fact that was written.
+
+        A fact that can never be written is replaced by a failed outcome. Raises `Unavailable` if the log is closed.
+        """
         while True:
             try:
                 await self._write(job, slot, fact)
@@ -272,11 +210,12 @@ class Worker:
                 self._log_failure(job, error)
                 if slot == job.step.outcome and isinstance(fact, FAILED_TYPES):
                     await asyncio.sleep(_REFUSED_AGAIN_S)
-                lost = failed_outcome(job.issued.task, write_failure(error))
+                lost = failed_outcome(self._kind, write_failure(error), job.issued.task)
                 slot = job.step.outcome
                 fact = replace(with_prior_calls(lost, calls_of(fact)), duration_s=fact.duration_s)
 
     async def _write(self, job: Job, slot: Slot, fact: Fact) -> None:
+        """Store the transcript, then fill the slot. Raises `Refused`, `TooLarge` or `Unavailable`."""
         await transcript.store_texts(self._log)
         event = Event(fact, f"dossier/{self._kind}", clock.now(), job.traceparent)
         data = await dataref.encode_fact(self._log, slot, event)
@@ -285,9 +224,9 @@ class Worker:
             raise filled
 
     async def _interrupt(self, job: Job, watch: AttemptRecorder) -> None:
-        """Say that this attempt was given up unfinished, so that the next follows at once and none counts as failed.
+        """Record that the attempt was interrupted, so that the next follows at once and none counts as failed.
 
-        While nothing can be written the task is handed back instead.
+        While nothing can be written, the task is handed back instead.
         """
         if self._log.trouble:
             await job.delivery.nak()
@@ -298,7 +237,9 @@ class Worker:
         await job.delivery.ack()
 
     async def _finish(self) -> None:
-        """Give the jobs in hand their grace, then interrupt those without a result; results are still written."""
+        """Wait `grace_s` seconds for the jobs in progress, then interrupt those without a result. Results are still
+        written.
+        """
         if self._jobs:
             await asyncio.wait(self._jobs, timeout=self._grace_s)
         self._stopping = True
@@ -308,7 +249,9 @@ class Worker:
             await asyncio.wait(self._jobs, timeout=_LAST_WORDS_S)
 
     async def _renew(self) -> None:
-        """Keep every job in hand from being handed to another; abort those that cannot be kept, before they are."""
+        """Extend the time of every job in progress, until cancelled. Abort jobs that cannot be extended before others
+        get them.
+        """
         kept: dict[asyncio.Task[None], float] = {}
         now = asyncio.get_running_loop().time
         pause = _RENEW_S
@@ -327,7 +270,7 @@ class Worker:
                     )
 
     async def _heed_cancels(self) -> None:
-        """Abort the jobs of a run as soon as it is said to be cancelled. Only economy: a missed hint costs work."""
+        """Abort the jobs of runs that hints report as cancelled. A missed hint costs work, not correctness."""
         async with aclosing(self._log.hints(LIVE_CANCELLED)) as hints:
             async for hint in hints:
                 for task, job in list(self._jobs.items()):
@@ -335,11 +278,12 @@ class Worker:
                         await job.delivery.ack()
 
     def _abort(self, task: asyncio.Task[None]) -> bool:
-        """Stop work on a task; not once there is a result, which is paid for and is sent until it is answered."""
+        """Cancel work on a task and return True; False once there is a result, which is still written."""
         job = self._jobs.get(task)
         return job in self._performing and task.cancel()
 
     def _log_failure(self, job: Job, error: Exception) -> None:
+        """Log the failure of an attempt; with a traceback, and without its text, if it is a defect."""
         failure = failure_from(error)
         logger.warning(
             "%s attempt %d failed (%s): %s",
@@ -353,11 +297,12 @@ class Worker:
 
 
 def _elapsed_s(began: float) -> float:
-    """Seconds since then, by the loop's clock."""
+    """Seconds since `began` in loop time, to the millisecond."""
     return round(asyncio.get_running_loop().time() - began, 3)
 
 
 async def _try_renew(job: Job) -> bool:
+    """Return False if the job's time could not be extended within 5 s."""
     try:
         async with asyncio.timeout(_RENEW_WITHIN_S):
             await job.delivery.renew()
@@ -367,5 +312,6 @@ async def _try_renew(job: Job) -> bool:
 
 
 async def _close_when_stopped(stop: asyncio.Event, tasks: Tasks) -> None:
+    """Wait for `stop`, then close the tasks."""
     await stop.wait()
     await tasks.close()

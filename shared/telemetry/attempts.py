@@ -1,8 +1,8 @@
-"""How attempts go, for whoever measures and traces: when, how often, with what result. Never what they were about."""
+"""Measures of attempts for metrics and traces: times, counts and results, never content."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -21,7 +21,7 @@ RESULTS: Final[tuple[AttemptResult, ...]] = ("succeeded", "failed", "retried", "
 
 
 class AttemptReport(Struct, frozen=True, kw_only=True):
-    """One attempt that is over."""
+    """One finished attempt."""
 
     step: Step
     attempt: int
@@ -41,40 +41,30 @@ class AttemptReport(Struct, frozen=True, kw_only=True):
 
     @property
     def queued_s(self) -> float:
-        """How long the task lay in the log before somebody began with it."""
+        """Seconds from the task's storage until the attempt began."""
         return max(0.0, (self.began - self.issued).total_seconds())
 
     @property
     def took_s(self) -> float:
-        """From its beginning until it was recorded."""
+        """Seconds from the attempt's beginning until its result was recorded."""
         return max(0.0, (self.ended - self.began).total_seconds())
 
 
-class AttemptObserver(Protocol):
-    """Hears of every attempt. Never raises, never waits."""
+class AttemptObserver:
+    """Called at the beginning and end of each attempt; this one records nothing. Subclasses must not raise or block."""
 
     def begins(self, run: str, traceparent: str | None) -> TraceScope:
-        """An attempt begins; what those who do the work get to know of whom it is for."""
-        ...
-
-    def ended(self, attempted: AttemptReport) -> None:
-        """An attempt is over."""
-        ...
-
-
-class NullAttemptObserver:
-    """Hears, and keeps it to itself."""
-
-    def begins(self, run: str, traceparent: str | None) -> TraceScope:
-        """See `AttemptObserver`."""
+        """Called when an attempt begins. Returns the scope in which its parts are traced."""
         return TraceScope(run, traceparent)
 
     def ended(self, attempted: AttemptReport) -> None:
-        """See `AttemptObserver`."""
+        """Called when an attempt is over."""
 
 
 class AttemptRecorder:
-    """One attempt while it is under way. Made in the asyncio task that performs it."""
+    """Records one attempt in progress. Create it in the asyncio task that performs the attempt: it sets the trace
+    scope.
+    """
 
     def __init__(self, job: Job, observer: AttemptObserver) -> None:
         self._job = job
@@ -88,7 +78,7 @@ class AttemptRecorder:
         self.throttled = 0
 
     def recorded(self, fact: Fact) -> None:
-        """This is what came of it."""
+        """Derive result, code and calls from the fact that ends the attempt."""
         self._calls = calls_of(fact)
         if isinstance(fact, AttemptFailed):
             self._code = fact.error.code
@@ -99,7 +89,7 @@ class AttemptRecorder:
             self._result = "succeeded"
 
     def over(self, paid: Sequence[Call]) -> None:
-        """Say how it went. `paid` are the calls of one that nothing was recorded of."""
+        """Report the attempt to the observer. `paid` are its calls if no fact was recorded."""
         job = self._job
         attempted = AttemptReport(
             step=job.step,
@@ -119,7 +109,7 @@ class AttemptRecorder:
 
 
 def attempt_span(attempted: AttemptReport) -> Span:
-    """The attempt as a span, with its parts."""
+    """Return the attempt as a span, with the spans of its parts as children."""
     step = attempted.step
     return Span(
         name=f"process task.{step.kind}",
@@ -140,7 +130,7 @@ def attempt_span(attempted: AttemptReport) -> Span:
 
 
 def messaging_attributes(operation: Literal["send", "process"], step: Step, attempt: int) -> dict[str, Attribute]:
-    """The attributes of a span that is about a task."""
+    """Return the messaging attributes of a span of a task."""
     subject = step.task(attempt).subject
     return {
         "messaging.system": "nats",

@@ -1,4 +1,4 @@
-"""OpenTelemetry's names for calls of language models. They are in development and have moved; here they stand once."""
+"""OpenTelemetry's names for calls of language models, in one place: they are in development and change."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,14 +11,14 @@ RUN_ID: Final = "gen_ai.conversation.id"
 
 
 def workflow_span(name: str) -> tuple[str, dict[str, Attribute]]:
-    """Name and attributes of the span that is a whole run."""
+    """Return name and attributes of the span of a whole run."""
     return f"invoke_workflow {name}", {"gen_ai.operation.name": "invoke_workflow", "gen_ai.workflow.name": name}
 
 
 def chat_span(
     *, run: str, agent: str, model: str, is_openai: bool, max_tokens: int, prompt: str = ""
 ) -> tuple[str, dict[str, Attribute]]:
-    """Name and attributes of the span that is one call. `prompt` is the version of the words, not the words."""
+    """Return name and attributes of the span of one call. `prompt` is the version of the prompt, not its text."""
     return f"chat {model}", {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai" if is_openai else "openai_compatible",
@@ -32,16 +32,17 @@ def chat_span(
 
 
 def usage_attributes(*, input_tokens: int, output_tokens: int) -> dict[str, Attribute]:
-    """What the call took."""
+    """Return the attributes of a call's tokens."""
     return {"gen_ai.usage.input_tokens": input_tokens, "gen_ai.usage.output_tokens": output_tokens}
 
 
 def content_attributes(asked: Sequence[Mapping[str, object]], replied: str) -> dict[str, Attribute]:
-    """What was said to the model and by it, for who has asked for that."""
+    """Return prompt and reply as attributes, for exports with content. An empty reply is left out."""
     told = {"gen_ai.input.messages": _messages([(str(one["role"]), str(one.get("content"))) for one in asked])}
     return {**told, "gen_ai.output.messages": _messages([("assistant", replied)])} if replied else {**told}
 
 
 def _messages(said: Sequence[tuple[str, str]]) -> str:
+    """Return messages of role and text as JSON in OpenTelemetry's form."""
     messages = [{"role": role, "parts": [{"type": "text", "content": text}]} for role, text in said]
     return json.dumps(messages, ensure_ascii=False)

@@ -1,7 +1,7 @@
-"""What a process says: lines for people on a terminal, JSON for machines elsewhere, on standard error.
+"""Log lines on standard error: text on a terminal, JSON elsewhere.
 
-Whoever logs gives a code, `extra={"event": …}`, and a `run_id` where that does not follow from the work at hand. Of
-exceptions only types and places are said, and the words of our own: others' may quote what was read, or a secret.
+Each record has a code, `extra={"event": …}`, and a `run_id` unless it follows from the current work. Of exceptions only
+types, places and Dossier's own texts are logged: other texts may quote what was read, or a secret.
 """
 
 import json
@@ -23,7 +23,9 @@ _VERBOSE_LOGGERS: Final = ("httpcore2", "httpx2", "mcp", "openai", "urllib3")
 
 
 def configure_logging(service: str, settings: Settings) -> None:
-    """Have everything that this process logs, its libraries too, written as the operator wants it."""
+    """Configure the root logger after the settings, replacing its handlers. Libraries that log content are set to
+    WARNING.
+    """
     is_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(service) if is_json else TextFormatter(_TEXT))
@@ -34,10 +36,10 @@ def configure_logging(service: str, settings: Settings) -> None:
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people, and below it what led to an exception."""
+    """A line of text, and the exception below it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as text."""
+        """Return the record as text."""
         record.message = record.getMessage()
         record.asctime = self.formatTime(record)
         return "\n".join([self.formatMessage(record), *_exception_lines(record)])
@@ -51,7 +53,7 @@ class JsonFormatter(logging.Formatter):
         self._service = service
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as JSON, without the fields that have nothing in them."""
+        """Return the record as JSON without empty fields."""
         within = CURRENT_SCOPE.get()
         trace = traces.parse_traceparent(within.traceparent) if within else None
         said = {
@@ -69,7 +71,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def _exception_lines(record: logging.LogRecord) -> Iterator[str]:
-    """The exception of a record and those that it came from, last first: type and places of each."""
+    """Yield type and traceback of a record's exception and of its causes, last first."""
     error = record.exc_info[1] if record.exc_info else None
     while error is not None:
         yield f"{type(error).__name__}{f': {error}' if isinstance(error, DossierError) else ''}"

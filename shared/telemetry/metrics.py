@@ -1,6 +1,6 @@
-"""What a process measures, for Prometheus. To count costs a microsecond; what has to be looked up is, when asked for.
+"""Prometheus metrics of a process. Counting costs a microsecond; values that need a query are refreshed when scraped.
 
-No label ever has a run, a person or a text in it: their values are few, and known.
+Labels have few, known values: never a run, a person or a text.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ disable_created_metrics()
 
 
 class Metrics:
-    """The registry of one process, and what is to be looked up before it is read."""
+    """The registry of one process, and the refreshes that run before it is read."""
 
     def __init__(self, service: str) -> None:
         self.registry = CollectorRegistry()
@@ -51,35 +51,36 @@ class Metrics:
         about.labels(service, version("dossier")).set(1)
 
     def add(self, collector: Collector, look: Refresh | None = None) -> None:
-        """Have this read as well, after `look`."""
+        """Register a collector, and `look` to be awaited before each scrape."""
         self.registry.register(collector)
         if look:
             self._looks.append(look)
 
     async def answer(self, request: Request) -> Response:
-        """Everything, in the form that is asked for. What cannot be looked up in time is left out."""
+        """Return all metrics in the format that the request accepts. A refresh that takes over 3 s is cut off."""
         await asyncio.gather(*(self._looked(look) for look in self._looks))
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(self.registry), headers={"Content-Type": content_type})
 
     async def _looked(self, look: Refresh) -> None:
+        """Await one refresh for at most `_LOOK_UP_WITHIN_S` seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LOOK_UP_WITHIN_S):
                 await look()
 
     def route(self) -> Route:
-        """`/metrics`."""
+        """The route `/metrics`."""
         return Route("/metrics", self.answer)
 
 
 class LogCollector:
-    """How a process gets on with NATS."""
+    """Metrics of the connection to NATS."""
 
     def __init__(self, log: JetStreamLog) -> None:
         self._log = log
 
     def collect(self) -> Iterable[Metric]:
-        """See `Collector`."""
+        """Yield connection state, reconnects, and failures and fullness by stream."""
         link = self._log.link
         yield GaugeMetricFamily("dossier_nats_connected", "Whether NATS is reachable.", float(link.connected))
         yield CounterMetricFamily("dossier_nats_reconnects", "How often the connection came back.", link.reconnects)
@@ -93,7 +94,7 @@ class LogCollector:
 
 
 class AttemptMetrics:
-    """What a worker measures of its attempts, and of the model calls in them."""
+    """Metrics of a worker's attempts and of their model calls."""
 
     def __init__(self, metrics: Metrics, kind: Kind) -> None:
         self._kind: Kind = kind
@@ -105,11 +106,14 @@ class AttemptMetrics:
         metrics.add(self)
 
     def began(self) -> None:
-        """One more is under way."""
+        """Count an attempt as in progress."""
         self._under_way += 1
 
     def ended(self, attempted: AttemptReport) -> None:
-        """One is over."""
+        """Count a finished attempt: result, code, durations, redelivery, throttling and calls.
+
+        Beyond 100 codes, new ones count as `other`. Queue time is measured for first deliveries only.
+        """
         self._under_way -= 1
         self._results[attempted.result] += 1
         self._duration.observe(attempted.took_s)
@@ -125,7 +129,7 @@ class AttemptMetrics:
             self._calls.add(call)
 
     def collect(self) -> Iterable[Metric]:
-        """See `Collector`."""
+        """Yield the metrics of attempts, all labelled with the kind."""
         yield self._by("dossier_attempts", "Attempts that are over, by result.", "result", self._results)
         yield self._by("dossier_attempt_errors", "Attempts that went wrong, by code.", "code", self._codes)
         about = "From the beginning of an attempt until it is recorded."
@@ -144,6 +148,7 @@ class AttemptMetrics:
         yield gauge
 
     def _by(self, name: str, about: str, label: str, counts: Mapping[str, int]) -> Metric:
+        """Return a counter with one further label."""
         family = CounterMetricFamily(name, about, labels=["kind", label])
         for value, count in counts.items():
             family.add_metric([self._kind, value], count)
@@ -151,17 +156,19 @@ class AttemptMetrics:
 
 
 class _DurationHistogram:
-    """A histogram without locks, a fifth of the cost: whoever observes and whoever reads are of one thread."""
+    """A histogram without locks, at a fifth of the cost. Use it from one thread only."""
 
     def __init__(self) -> None:
         self._counts = [0] * (len(_STEP_S) + 1)
         self._sum = 0.0
 
     def observe(self, seconds: float) -> None:
+        """Count a duration in seconds."""
         self._counts[bisect_left(_STEP_S, seconds)] += 1
         self._sum += seconds
 
     def family(self, name: str, about: str, kind: Kind) -> Metric:
+        """Return the histogram as a metric with the label `kind`."""
         bounds = [*(str(float(bound)) for bound in _STEP_S), "+Inf"]
         buckets = list(zip(bounds, map(float, accumulate(self._counts)), strict=True))
         family = HistogramMetricFamily(name, about, labels=["kind"])
@@ -170,7 +177,7 @@ class _DurationHistogram:
 
 
 class _CallMetrics:
-    """Calls of language models, also those that were paid for and brought nothing."""
+    """Metrics of model calls, also of paid calls without a usable reply."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         by = ["agent", "model"]
@@ -187,6 +194,7 @@ class _CallMetrics:
         )
 
     def add(self, call: Call) -> None:
+        """Count a call: reading, tokens, duration, and cost or missing price."""
         who = call.agent, call.model
         self._count.labels(*who, call.reading).inc()
         self._tokens.labels(*who, "input").inc(call.input_tokens)

@@ -1,6 +1,6 @@
-"""Spans for OpenTelemetry, sent by OTLP over HTTP. Endpoint, headers, sampling, limits: its own `OTEL_…` variables.
+"""Export of spans by OTLP over HTTP, configured by OpenTelemetry's own `OTEL_…` variables.
 
-Nothing is registered globally: libraries that would trace their calls, and with them what is in those, find nobody.
+Nothing is registered globally, so that libraries which trace their calls, and the content in them, find no tracer.
 """
 
 import logging
@@ -42,7 +42,9 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class OtlpTracer:
-    """Exports from a thread of its own, in batches. Used from one thread only, that of the event loop."""
+    """`Tracer` that exports in batches from a thread of its own. Call it from one thread only, that of the
+    event loop.
+    """
 
     def __init__(self, service: str, version: str, *, content: bool) -> None:
         ours = Resource.create(
@@ -57,7 +59,7 @@ class OtlpTracer:
         self._tracer = self._provider.get_tracer("dossier", version)
 
     def tell(self, run: str, traceparent: str | None, *spans: Span) -> None:
-        """See `Tracer`. A run matters more than its trace, so a defect in here is logged and that is all."""
+        """Export spans of a run; see `Tracer.tell`. Errors are logged and the spans are lost."""
         trace = traces.parse_traceparent(traceparent)
         if trace is None or not spans:
             return
@@ -67,6 +69,9 @@ class OtlpTracer:
             logger.exception("Spans of %s are lost", run, extra={"event": "traces.lost", "run_id": run})
 
     def _tell_all(self, run: str, trace: traces.Trace, spans: Sequence[Span]) -> None:
+        """Export spans below the run's own span. The run's span is below the request's span, if the request had a
+        trace.
+        """
         root = traces.run_span_id(trace.trace_id, run)
         is_made = trace.span_id == root
         is_sampled = self._samples(trace) if is_made else trace.is_sampled
@@ -76,7 +81,7 @@ class OtlpTracer:
             self._tell(span, trace, above if span.id == root else below)
 
     def close(self) -> None:
-        """See `Tracer`. The exporter's own patience is longer than that of whoever stops this process."""
+        """Export what is left within 3 s, else log a warning. The exporter's own time limit is longer."""
         flushing = threading.Thread(target=self._provider.shutdown, name="flush-traces", daemon=True)
         flushing.start()
         flushing.join(_FLUSH_S)
@@ -86,7 +91,7 @@ class OtlpTracer:
             )
 
     def _tell(self, span: Span, trace: traces.Trace, context: Context) -> None:
-        """The span first and then its parts, so that what is lost of them is never the span alone."""
+        """Export a span and then its children, so that a loss never leaves children without their parent's record."""
         self._ids.take(trace.trace_id, span.id)
         told = self._tracer.start_span(
             span.name,
@@ -103,33 +108,38 @@ class OtlpTracer:
             self._tell(part, trace, below)
 
     def _samples(self, trace: traces.Trace) -> bool:
-        """Whether the sampler wants a trace that begins here; the same in every process, as it goes by the id."""
+        """Return True if the sampler selects a trace that begins here; it goes by the id, equally in every process."""
         result = self._provider.sampler.should_sample(Context(), int(trace.trace_id, 16), "run")
         return result.decision.is_sampled()
 
 
 class _Ids(RandomIdGenerator):
-    """Gives the next span the ids that were taken for it."""
+    """An id generator that gives the next span preset ids."""
 
     def __init__(self) -> None:
         self._trace, self._span = "", ""
 
     def take(self, trace_id: str, span_id: str) -> None:
+        """Set the ids of the next span; an empty span id stands for a random one."""
         self._trace, self._span = trace_id, span_id
 
     def generate_trace_id(self) -> int:
+        """Return the preset trace id."""
         return int(self._trace, 16)
 
     def generate_span_id(self) -> int:
+        """Return the preset span id, or a random one."""
         return int(self._span, 16) if self._span else super().generate_span_id()
 
 
 def _context(trace_id: str, span_id: str, is_sampled: bool) -> Context:
+    """Return a context whose current span is a remote one."""
     flags = TraceFlags(TraceFlags.SAMPLED if is_sampled else TraceFlags.DEFAULT)
     place = SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=flags)
     return set_span_in_context(NonRecordingSpan(place), Context())
 
 
 def _nanoseconds(moment: datetime) -> int:
+    """Return the nanoseconds from 1970 to `moment`, exactly."""
     since = moment - _EPOCH
     return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1_000

@@ -1,7 +1,7 @@
-"""Traces, as far as everybody needs to know of them: what a span is, and who takes it.
+"""Spans and tracers, independent of OpenTelemetry.
 
-A span is written whole, when it is over: no wait keeps one open, and a process that dies leaves no half of one. What
-speaks OpenTelemetry is `otlp.py`, which is not even imported unless traces are exported.
+A span is written whole when it is over, so that no wait keeps one open and a process that dies leaves no half of one.
+`otlp.py` speaks OpenTelemetry and is imported only if traces are exported.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,9 @@ Attribute = str | int | float | bool
 
 
 class Span(Struct, frozen=True, kw_only=True):
-    """What took a while. `error` is the code of what went wrong, never a text; `id` 16 hex digits, or any."""
+    """A finished operation. `error` is the code of its failure, never a text; `id` 16 hex digits, or empty for a random
+    one.
+    """
 
     name: str
     kind: Literal["internal", "consumer", "producer", "client"]
@@ -28,27 +30,25 @@ class Span(Struct, frozen=True, kw_only=True):
 
 
 class Tracer(Protocol):
-    """Takes spans and exports them, some time. Never raises, never waits."""
+    """Exports spans in the background. Implementations must not raise or block."""
 
     @property
     def content(self) -> bool:
-        """Whether prompts and replies may be exported as well."""
+        """True if prompts and replies may be exported."""
         ...
 
     def tell(self, run: str, traceparent: str | None, *spans: Span) -> None:
-        """Export spans of a run, below the run's own span; that one below what its publisher named, if anything.
+        """Export spans of a run below the run's own span, which is below the request's span, if the request named one.
 
-        Nothing where the run has no trace, or nobody records it.
+        Nothing is exported if the run has no valid trace or is not sampled.
         """
-        ...
 
     def close(self) -> None:
-        """Export what is left, within a few seconds."""
-        ...
+        """Export the remaining spans, within a few seconds."""
 
 
 class TraceScope(Struct, eq=False):
-    """What is being done for which run, for whoever is called to do a part of it."""
+    """The run that is worked on, and the list that collects spans of the parts."""
 
     run: str
     traceparent: str | None = None

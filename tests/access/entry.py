@@ -59,7 +59,7 @@ async def revoked(log: Log, key: str) -> None:
 
 async def written(log: Log, subject: str, fact: AccessFact) -> None:
     """Any fact in its box."""
-    await log.fill([Fill(subject, envelope.encode_access(subject, fact, source="test", time=clock.now()))])
+    await log.fill([Fill(subject, envelope.encode_message(subject, fact, source="test", time=clock.now()))])
 
 
 def shown(key: str) -> dict[str, str]:

@@ -141,7 +141,6 @@ def filled(path: str) -> str:
 
 
 async def test_every_route_of_the_application_is_in_the_table_and_every_row_is_a_route(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         assert {(method, path) for method, path in routes_of(house.app) if method != "HEAD"} == set(house.rights)
 
@@ -162,7 +161,6 @@ async def test_a_coordinator_with_a_route_without_a_right_does_not_start(
 
 
 async def test_what_is_mounted_has_to_be_listed_too(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         house.app.mount("/pictures", PlainTextResponse("ok"))
         with pytest.raises(UndeclaredRoute, match=r"GET /pictures/\{path:path\}"):
@@ -171,7 +169,6 @@ async def test_what_is_mounted_has_to_be_listed_too(tmp_path: Path):
 
 
 async def test_nobody_gets_past_a_route_that_takes_somebody_without_a_key(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         for (method, path), need in house.rights.items():
             answer = await house.http.request(method, filled(path), content=b"{not json")
@@ -184,7 +181,6 @@ async def test_nobody_gets_past_a_route_that_takes_somebody_without_a_key(tmp_pa
 
 @pytest.mark.parametrize("role", ROLES)
 async def test_each_role_passes_where_the_table_lets_it_and_nowhere_else(tmp_path: Path, role: Role):
-
     async with a_house(tmp_path) as house:
         who = await house.key(role)
         for (method, path), need in house.rights.items():
@@ -203,14 +199,12 @@ async def test_each_role_passes_where_the_table_lets_it_and_nowhere_else(tmp_pat
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/nothing"), ("DELETE", "/v1/runs"), ("GET", "/v1/runs/a/b/c")])
 async def test_what_is_no_route_is_nobodys_business_without_a_key(tmp_path: Path, method: str, path: str):
-
     async with a_house(tmp_path) as house:
         is_refused(await house.http.request(method, path), 401, "unauthenticated")
         assert (await house.http.request(method, path, headers=SHOWN)).status_code in (404, 405)
 
 
 async def test_a_scope_narrows_a_key(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         who = await house.key("operator", scopes=("ask",))
         await house.ask(who)
@@ -218,7 +212,6 @@ async def test_a_scope_narrows_a_key(tmp_path: Path):
 
 
 async def test_the_description_says_that_it_takes_a_key(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         described = (await house.http.get("/openapi.json", headers=SHOWN)).json()
         assert described["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
@@ -226,7 +219,6 @@ async def test_the_description_says_that_it_takes_a_key(tmp_path: Path):
 
 
 async def test_no_route_that_does_something_takes_a_session_without_its_token(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         await house.sign_in(await created(house.log, "ann"))
         unsafe = [(method, path) for (method, path), need in house.rights.items() if method != "GET" and need != ANYONE]
@@ -240,7 +232,6 @@ async def test_no_route_that_does_something_takes_a_session_without_its_token(tm
 
 
 async def test_every_key_that_opens_nothing_is_refused_in_the_same_words(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         gone = await created(house.log, "ann")
         assert (await house.http.get("/v1/runs", headers=shown(gone))).status_code == 200
@@ -265,7 +256,6 @@ async def test_every_key_that_opens_nothing_is_refused_in_the_same_words(tmp_pat
 
 
 async def test_the_token_of_the_folder_opens_everything_and_only_where_there_is_one(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         assert (await house.http.get("/v1/runs", headers=SHOWN)).status_code == 200
         is_refused(
@@ -276,7 +266,6 @@ async def test_the_token_of_the_folder_opens_everything_and_only_where_there_is_
 
 
 async def test_a_revoked_key_is_refused_as_soon_as_that_is_read(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         key = await created(house.log, "ann")
         assert (await house.http.get("/v1/runs", headers=shown(key))).status_code == 200
@@ -335,7 +324,6 @@ async def test_keys_of_a_stream_that_was_deleted_open_nothing(tmp_path: Path, mo
 
 
 async def test_whoever_guesses_is_slowed_down_and_nobody_who_was_there_before(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         known = await house.key(name="bob")
         assert (await house.http.get("/v1/runs", headers=known)).status_code == 200
@@ -353,7 +341,6 @@ async def test_whoever_guesses_is_slowed_down_and_nobody_who_was_there_before(tm
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8400", "10.0.0.1:8400", ""])
 async def test_a_page_that_had_its_own_name_point_here_reaches_nothing(tmp_path: Path, host: str):
-
     async with a_house(tmp_path) as house:
         for path in ("/v1/runs", "/sign-in"):
             is_refused(await house.http.get(path, headers=SHOWN | {"Host": host}), 421, "unknown_host")
@@ -375,7 +362,6 @@ ANSWERS = {
 async def test_every_answer_keeps_browsers_from_what_they_should_not_do(
     tmp_path: Path, method: str, path: str, headers: Mapping[str, str]
 ):
-
     async with a_house(tmp_path) as house:
         answer = await house.http.request(method, path, headers=headers)
         policy = answer.headers["Content-Security-Policy"]
@@ -391,7 +377,6 @@ async def test_every_answer_keeps_browsers_from_what_they_should_not_do(
 
 
 async def test_the_page_has_nothing_inline(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         hostile = {"next": '/"><script>alert(1)</script>', "ticket": '"><b onclick="x">'}
         html = (await house.http.get("/sign-in", params=hostile)).text
@@ -403,7 +388,6 @@ async def test_the_page_has_nothing_inline(tmp_path: Path):
 
 
 async def test_a_key_becomes_a_session_that_no_script_and_no_other_site_can_use(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         answer = await house.sign_in(await created(house.log, "ann"), next="/v1/runs?limit=1")
         assert (answer.status_code, answer.headers["Location"]) == (303, "/v1/runs?limit=1")
@@ -415,7 +399,6 @@ async def test_a_key_becomes_a_session_that_no_script_and_no_other_site_can_use(
 
 
 async def test_over_tls_the_cookie_is_secure_and_no_other_host_can_set_it(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         key = await created(house.log, "ann")
         house.http.base_url = "https://localhost"
@@ -429,7 +412,6 @@ async def test_over_tls_the_cookie_is_secure_and_no_other_host_can_set_it(tmp_pa
 
 
 async def test_a_key_is_not_taken_over_a_network_in_the_clear(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         key = await created(house.log, "ann")
         house.access.entry = AccessSettings(TOKEN, ("dossier.example",))
@@ -440,7 +422,6 @@ async def test_a_key_is_not_taken_over_a_network_in_the_clear(tmp_path: Path):
 
 
 async def test_a_wrong_key_is_told_on_the_page_and_slowed_down(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         answers = [await house.sign_in("dsr_wrong") for _ in range(25)]
         assert {answer.status_code for answer in answers} == {401, 429}
@@ -450,14 +431,12 @@ async def test_a_wrong_key_is_told_on_the_page_and_slowed_down(tmp_path: Path):
 
 @pytest.mark.parametrize("target", ["//evil.example", "https://evil.example", "/\\evil.example", "/a\nb", "evil", ""])
 async def test_after_signing_in_one_stays_on_this_site(tmp_path: Path, target: str):
-
     async with a_house(tmp_path) as house:
         answer = await house.sign_in(await created(house.log, "ann"), next=target)
         assert answer.headers["Location"] == "/"
 
 
 async def test_whoever_wants_a_page_and_is_not_known_is_sent_to_sign_in(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         answer = await house.http.get("/runs/r1?tab=evidence", headers={"Accept": "text/html,*/*"})
         assert (answer.status_code, answer.headers["Location"]) == (303, "/sign-in?next=%2Fruns%2Fr1%3Ftab%3Devidence")
@@ -465,7 +444,6 @@ async def test_whoever_wants_a_page_and_is_not_known_is_sent_to_sign_in(tmp_path
 
 
 async def test_a_session_ends_with_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-
     monkeypatch.setattr("services.coordinator.access.access._FRESH_S", 0.0)
     async with a_house(tmp_path) as house:
         key = await created(house.log, "ann")
@@ -476,7 +454,6 @@ async def test_a_session_ends_with_its_key(tmp_path: Path, monkeypatch: pytest.M
 
 
 async def test_a_session_ends_when_the_token_of_the_folder_is_replaced(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         assert (await house.sign_in(TOKEN)).status_code == 303
         assert (await house.http.get("/v1/runs")).status_code == 200
@@ -496,7 +473,6 @@ async def test_a_session_outlives_its_coordinator(tmp_path: Path):
 
 
 async def test_signing_out_makes_the_browser_forget(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         await house.sign_in(await created(house.log, "ann"))
         answer = await house.http.post("/sign-out", data={"csrf": await house.csrf()}, headers=SITE)
@@ -505,7 +481,6 @@ async def test_signing_out_makes_the_browser_forget(tmp_path: Path):
 
 
 async def test_a_session_changes_something_only_with_its_token_in_a_header_or_a_field(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         await house.sign_in(await created(house.log, "ann"))
         token = await house.csrf()
@@ -540,7 +515,6 @@ async def test_a_form_that_was_read_for_its_token_can_be_read_again(tmp_path: Pa
     [{"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}],
 )
 async def test_another_site_changes_nothing_even_with_the_token(tmp_path: Path, headers: Mapping[str, str]):
-
     async with a_house(tmp_path) as house:
         key = await created(house.log, "ann")
         await house.sign_in(key)
@@ -550,7 +524,6 @@ async def test_another_site_changes_nothing_even_with_the_token(tmp_path: Path, 
 
 
 async def test_a_key_in_the_header_needs_no_token_beside_a_session(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         key = await created(house.log, "ann")
         await house.sign_in(key)
@@ -567,7 +540,6 @@ async def link(house: House, who: Mapping[str, str], **body: object) -> str:
 
 
 async def test_a_link_signs_in_once_and_only_by_a_click(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         path = await link(house, SHOWN, by="zoe")
         for _ in range(3):
@@ -588,7 +560,6 @@ async def test_a_link_signs_in_once_and_only_by_a_click(tmp_path: Path):
 
 
 async def test_a_link_of_a_key_signs_in_as_that_key_and_by_no_other_name(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         path = await link(house, await house.key("viewer", "ann"), by="zoe")
         await house.http.post("/sign-in", data={"ticket": path.partition("ticket=")[2]}, headers=SITE)
@@ -601,7 +572,6 @@ async def test_a_link_of_a_key_signs_in_as_that_key_and_by_no_other_name(tmp_pat
 
 
 async def test_what_a_key_does_is_done_in_its_name_and_says_how_it_is_known(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         ann, bob = await created(house.log, "ann", "requester"), await created(house.log, "bob", "approver")
         run_id = await house.held(shown(ann))
@@ -620,7 +590,6 @@ async def test_what_a_key_does_is_done_in_its_name_and_says_how_it_is_known(tmp_
 
 
 async def test_a_key_speaks_for_nobody_else(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         ann = await house.key(name="ann")
         answer = await house.http.post("/v1/runs", json={"q": "?", "requested_by": "bob"}, headers=ann)
@@ -633,7 +602,6 @@ async def test_a_key_speaks_for_nobody_else(tmp_path: Path):
 
 
 async def test_with_the_token_of_the_folder_any_name_may_be_given(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         run_id = await house.held(SHOWN, requested_by="zoe")
         decision = (await house.approve(run_id, SHOWN, by="yan")).json()["decision"]
@@ -643,7 +611,6 @@ async def test_with_the_token_of_the_folder_any_name_may_be_given(tmp_path: Path
 
 
 async def test_a_requester_cancels_what_is_theirs_and_nothing_else(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         ann, bob = await house.key("requester", "ann"), await house.key("requester", "bob")
         cleo, another = await house.key("approver", "cleo"), await house.key("requester", "Ann")
@@ -660,7 +627,6 @@ async def test_a_requester_cancels_what_is_theirs_and_nothing_else(tmp_path: Pat
 
 
 async def test_whoever_decides_faster_than_anybody_reads_is_slowed_down(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         who = await house.key("approver")
         answers = [await house.approve("nobody", who) for _ in range(130)]
@@ -672,7 +638,6 @@ async def test_whoever_decides_faster_than_anybody_reads_is_slowed_down(tmp_path
 
 
 async def test_with_four_eyes_whoever_asked_is_refused_and_somebody_else_is_not(tmp_path: Path):
-
     async with a_house(tmp_path, rules=ApprovalRules(four_eyes=True)) as house:
         ann, bob = await house.key(name="ann"), await house.key("approver", "bob")
         run_id = await house.held(ann)
@@ -684,7 +649,6 @@ async def test_with_four_eyes_whoever_asked_is_refused_and_somebody_else_is_not(
 
 
 async def test_a_quorum_of_two_decides_when_the_second_has_approved(tmp_path: Path):
-
     async with a_house(tmp_path, rules=ApprovalRules(quorum=2)) as house:
         ann, bob, cleo = [await house.key("approver", name) for name in ("ann", "bob", "cleo")]
         run_id = await house.held(ann)
@@ -701,7 +665,6 @@ async def test_a_quorum_of_two_decides_when_the_second_has_approved(tmp_path: Pa
 
 
 async def test_where_people_have_to_approve_a_request_cannot_approve_itself(tmp_path: Path):
-
     async with a_house(tmp_path, rules=ApprovalRules(quorum=2)) as house:
         who = await house.key()
         answer = await house.http.post("/v1/runs", json={"q": "?", "approval": "auto"}, headers=who)
@@ -709,7 +672,6 @@ async def test_where_people_have_to_approve_a_request_cannot_approve_itself(tmp_
 
 
 async def test_a_fork_is_asked_for_by_whoever_forks_and_not_by_whoever_asked_before(tmp_path: Path):
-
     async with a_house(tmp_path, rules=ApprovalRules(four_eyes=True)) as house:
         ann, bob, cleo = await house.key(name="ann"), await house.key(name="bob"), await house.key(name="cleo")
         run_id = await house.held(ann)
@@ -725,7 +687,6 @@ async def test_a_fork_is_asked_for_by_whoever_forks_and_not_by_whoever_asked_bef
 
 
 async def test_where_people_have_to_approve_a_fork_cannot_approve_itself(tmp_path: Path):
-
     async with a_house(tmp_path, rules=ApprovalRules(quorum=2)) as house:
         who = await house.key()
         run_id = await house.held(who)
@@ -742,7 +703,6 @@ async def test_where_people_have_to_approve_a_fork_cannot_approve_itself(tmp_pat
 
 
 async def test_a_box_of_access_that_holds_nonsense_keeps_nobody_else_out(tmp_path: Path):
-
     async with a_house(tmp_path) as house:
         await house.log.fill([Fill(key_revoked("x"), b"\xff"), Fill("access.key.y.created", b"{}")])
         assert (await house.http.get("/v1/runs", headers=await house.key())).status_code == 200

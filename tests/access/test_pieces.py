@@ -56,7 +56,7 @@ def test_what_is_no_key_is_none(text: str):
 
 
 def message(subject: str, fact: AccessFact | bytes, seq: int = 1) -> Message:
-    data = fact if isinstance(fact, bytes) else envelope.encode_access(subject, fact, source="test", time=NOW)
+    data = fact if isinstance(fact, bytes) else envelope.encode_message(subject, fact, source="test", time=NOW)
     return Message(subject, seq, NOW, data)
 
 
@@ -101,7 +101,7 @@ def test_whatever_is_in_the_box_of_a_revocation_revokes(data: bytes):
         message("access.key.abc123.renewed", MADE),
         message(
             key_created("abc123"),
-            envelope.encode_access("x", MADE, source="t", time=NOW).replace(b'"approver"', b'"emperor"'),
+            envelope.encode_message("x", MADE, source="t", time=NOW).replace(b'"approver"', b'"emperor"'),
         ),
     ],
 )

@@ -9,10 +9,10 @@ import httpx2
 import msgspec
 import pytest
 
-from services.cli.commands import review
-from services.cli.commands.follow import Follower, fold
+from services.cli.commands import decide, runs
 from services.cli.render.progress import moment
 from services.cli.shell.api import Api, Away, Refused
+from services.cli.shell.follow import Follower, fold
 from services.cli.shell.refusal import FAILED, MISUSED, Refusal
 from services.cli.shell.terminal import Terminal
 from services.coordinator.http.presenters import run_view as view
@@ -156,7 +156,7 @@ def show(api):
         (problem(409, "decided", winner="of decided"), "Because of decided. (decided)", FAILED),
         (problem(422, "invalid_field"), "Because of invalid_field. (invalid_field)", MISUSED),
         (httpx2.Response(500, text="<html>"), "The API gave no reason. (unknown)", FAILED),
-        (httpx2.Response(200, json={}), "does not speak as this release does", FAILED),
+        (httpx2.Response(200, json={}), "does not fit this release", FAILED),
     ],
 )
 def test_every_error_is_one_sentence_and_an_exit_code(answer, sentence, code):
@@ -183,7 +183,7 @@ def run_view(*facts):
 
 
 def approving(*exclude):
-    return lambda api: review.rule(api, Terminal(), "approve", RUN, comment="Fine.", exclude=exclude)
+    return lambda api: decide.approve(api, Terminal(), RUN, comment="Fine.", exclude=exclude)
 
 
 TWO = (accepted(), planned("a"), found(0, SOURCE, OTHER), hold(of="e" * 64))
@@ -218,7 +218,7 @@ def test_an_approval_of_which_more_are_needed_is_said_to_be_one(capsys):
     two = (*TWO[:-1], (slot, msgspec.structs.replace(opened, quorum=2)))
     server = Server(run_view(*two), run_view(*two, (Slot(RUN, "vote", 1, voter="0" * 32), vote)))
     with_api(server, approving(), key=keys.format_key("abc123", "0" * 64))
-    assert "Approved, as 1 of 2 who have to" in capsys.readouterr().err
+    assert "Approved (1 of 2 approvals)" in capsys.readouterr().err
 
 
 def test_a_run_that_is_not_on_hold_cannot_be_approved_unseen():
@@ -231,14 +231,14 @@ def test_a_run_that_is_not_on_hold_cannot_be_approved_unseen():
 @pytest.mark.parametrize("prefix", ["f", ""])
 def test_an_exclusion_names_one_source(prefix):
     server = Server(run_view(*TWO))
-    with pytest.raises(Refusal, match="hash that begins so") as refused:
+    with pytest.raises(Refusal, match="whose hash begins with it") as refused:
         with_api(server, approving(prefix))
     assert refused.value.code == MISUSED
     assert len(server.asked) == 1
 
 
 def revising(**more):
-    return lambda api: review.revise(api, Terminal(), RUN, "No, more on dogs.", **more)
+    return lambda api: decide.revise(api, Terminal(), RUN, "No, more on dogs.", **more)
 
 
 def test_a_revision_sends_the_words_and_names_sub_queries_by_number_or_by_name():
@@ -264,7 +264,7 @@ def test_a_sub_query_that_is_not_there_cannot_be_dropped(drop):
 def test_an_approval_says_a_limit_only_where_somebody_gave_one():
     for most, expected in ((None, False), (1.5, True)):
         server = Server(run_view(*TWO), run_view(*TWO, approved()))
-        with_api(server, lambda api, most=most: review.rule(api, Terminal(), "approve", RUN, comment="", max_cost=most))
+        with_api(server, lambda api, most=most: decide.approve(api, Terminal(), RUN, comment="", max_cost=most))
         assert ("max_cost_usd" in json.loads(server.asked[1].content)) is expected
 
 
@@ -274,7 +274,7 @@ def test_a_report_that_is_too_large_for_its_message_is_shown_all_the_same(capsys
     page = EventPage(run_id=RUN, events=list(events(*WHOLE[:-1], ended)))
     report = httpx2.Response(200, text="# What do cats do?\n\nCats purr. [1]\n")
     server = Server(run_view(*WHOLE[:-1], ended), httpx2.Response(200, text=page.model_dump_json()), report)
-    with_api(server, lambda api: review.show(api, Terminal(), RUN, as_json=False))
+    with_api(server, lambda api: runs.show(api, Terminal(), RUN, as_json=False))
     assert server.asked[2].url.path == f"/v1/runs/{RUN}/report"
     assert "Cats purr. [1]" in capsys.readouterr().out
 
@@ -296,7 +296,7 @@ def held_until(deadline):
 
 
 def extend(more):
-    return lambda api: review.extend(api, Terminal(), RUN, more, comment="At lunch.")
+    return lambda api: decide.extend(api, Terminal(), RUN, more, comment="At lunch.")
 
 
 def test_an_extension_is_counted_from_the_deadline_that_there_is(capsys):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.cli.commands.keyring import KeyStore, Wanted, create, revoke
+from services.cli.commands.keys import KeyRequest, KeyStore, create, revoke
 from services.cli.shell.refusal import MISUSED, Refusal
 from services.cli.shell.terminal import Terminal
 from shared.domain import keys
@@ -15,8 +15,8 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = keys.format_key("abc123", "0" * 64)
 
 
-def wanted(name: str = "ann", role: str = "approver", scopes: tuple[str, ...] = (), expires: str = "90d") -> Wanted:
-    return Wanted(name, role, scopes, expires)
+def wanted(name: str = "ann", role: str = "approver", scopes: tuple[str, ...] = (), expires: str = "90d") -> KeyRequest:
+    return KeyRequest(name, role, scopes, expires)
 
 
 def test_a_key_has_an_end_and_is_kept_as_its_hash_alone():
@@ -45,13 +45,13 @@ def test_people_and_machines_can_be_named(name: str):
         (wanted("x" * 101), "cannot name a key"),
         (wanted(role="emperor"), "--role emperor"),
         (wanted(scopes=("fly",)), "--scope fly"),
-        (wanted(scopes=("operate",)), "takes the role operator"),
+        (wanted(scopes=("operate",)), "needs the role operator"),
         (wanted(expires="0s"), "--expires"),
         (wanted(expires="367d"), "--expires"),
         (wanted(expires="never"), "--expires"),
     ],
 )
-def test_what_makes_no_key_is_refused_by_name(unfit: Wanted, says: str):
+def test_what_makes_no_key_is_refused_by_name(unfit: KeyRequest, says: str):
     with pytest.raises(Refusal, match=says) as refused:
         unfit.fact("abc123", KEY, NOW)
     assert refused.value.code == MISUSED

@@ -4,9 +4,9 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from services.cli.commands.follow import advance, fold
 from services.cli.render.pages import evidence, run_page, shortened
-from services.cli.render.progress import Step, on_hold, steps
+from services.cli.render.progress import Line, on_hold, progress
+from services.cli.shell.follow import advance, fold
 from shared.contracts.evidence import Estimate, Failure, Passage, Skipped, Source
 from shared.contracts.subjects import Step as Work
 from tests.cli.api_events import FETCHED, HELD, events
@@ -38,7 +38,7 @@ from tests.coordinator.story import (
 
 
 def told(*facts) -> list[tuple[str, str]]:
-    return [(step.state, step.name) for step in steps(given(*facts).run)]
+    return [(step.state, step.name) for step in progress(given(*facts).run)]
 
 
 def printed(renderable) -> str:
@@ -60,13 +60,13 @@ def test_a_step_waits_until_it_is_asked_for_and_then_works():
 
 def test_a_step_that_is_tried_again_says_why():
     run = given(accepted(), issued(PLAN, 1), attempt_failed(PLAN, 1), issued(PLAN, 2)).run
-    assert steps(run) == [Step("works", "plan", "", "attempt 2, after: It went boom.")]
+    assert progress(run) == [Line("works", "plan", "", "attempt 2, after: It went boom.")]
 
 
 def test_each_sub_query_says_what_it_brought_or_why_nothing():
-    assert steps(given(*FETCHED).run)[1:] == [
-        Step("done", "fetch", "cats", "1 source"),
-        Step("failed", "fetch", "dogs", "It went boom."),
+    assert progress(given(*FETCHED).run)[1:] == [
+        Line("done", "fetch", "cats", "1 source"),
+        Line("failed", "fetch", "dogs", "It went boom."),
     ]
 
 
@@ -79,7 +79,7 @@ def test_a_hold_is_the_last_step_until_it_is_decided():
 
 
 def test_a_report_says_who_wrote_it_and_from_how_much():
-    assert steps(given(*HELD, approved(), written(), completed()).run)[-1] == Step(
+    assert progress(given(*HELD, approved(), written(), completed()).run)[-1] == Line(
         "done", "report", "1 citation of 1 source", "by offline"
     )
 
@@ -106,14 +106,14 @@ def test_rounds_follow_each_other():
 
 def test_the_events_of_the_api_make_the_run_that_the_coordinator_has():
     facts = (*HELD, approved(), written(), completed())
-    assert steps(fold(RUN, events(*facts))) == steps(given(*facts).run)
+    assert progress(fold(RUN, events(*facts))) == progress(given(*facts).run)
 
 
 def test_an_event_of_a_newer_release_parks_the_run_and_is_told():
     [event] = events(accepted())
     newer = event.model_copy(update={"slot": "hold.1", "type": "hold.opened.v9", "data": {"type": "hold.opened.v9"}})
     run = advance(fold(RUN, [event]), newer)
-    assert steps(run)[-1] == Step("failed", "parked", "hold.opened.v9 is not a type that this release knows.")
+    assert progress(run)[-1] == Line("failed", "parked", "hold.opened.v9 is not a type that this release knows.")
 
 
 @pytest.mark.parametrize("slot", ["amendment.1", "decision.1"])
@@ -188,14 +188,20 @@ def test_the_evidence_says_what_was_excluded():
 def test_a_passage_is_cut_after_a_whole_word():
     assert shortened("one\n  two   three", 100) == "one two three"
     assert shortened("one two three", 9) == "one two …"
-    assert shortened("onetwothree", 3) == "one …"
+    assert shortened("abcd efgh ijkl", 11) == "abcd efgh …"
+
+
+@pytest.mark.parametrize("limit", [2, 3, 5, 9, 12])
+def test_a_shortened_text_is_no_longer_than_its_limit(limit: int):
+    for text in ("onetwothreefour", "one two three four", "one twothreefour"):
+        assert len(shortened(text, limit)) <= limit
 
 
 ABOUT = Estimate("m-writer", 1_000, 6_000, 0.5)
 
 
 def costs(*facts) -> list[str]:
-    return [f"{step.name}: {step.text}, {step.detail}" for step in steps(given(*facts).run)]
+    return [f"{step.name}: {step.text}, {step.detail}" for step in progress(given(*facts).run)]
 
 
 def test_what_a_reviewer_added_is_followed_like_what_was_planned():
@@ -207,7 +213,7 @@ def test_a_hold_says_what_the_report_may_cost_and_when_that_is_too_much():
     held = (*FETCHED[1:], hold(estimate=ABOUT))
     assert "estimate: $0.5000 at most to write the report, nothing spent yet" in costs(accepted(), *held)
     [line] = [line for line in costs(accepted(max_cost_usd=0.4), *held) if "estimate" in line]
-    assert line.endswith("nothing spent yet of at most $0.4000; approving takes a higher --max-cost")
+    assert line.endswith("nothing spent yet of at most $0.4000; approval needs a higher --max-cost")
     [line] = [line for line in costs(accepted(max_cost_usd=0.6), *held) if "estimate" in line]
     assert "--max-cost" not in line
 

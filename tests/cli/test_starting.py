@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from services.cli.commands.up import docs, model, panel
 from services.cli.shell import settings
 from services.cli.shell.folder import Folder, Running
 from services.cli.shell.refusal import MISUSED, Refusal
@@ -18,8 +19,7 @@ from services.cli.shell.settings import CliSettings
 from services.cli.shell.setup import Setup
 from services.cli.supervisor import nats_server, ports
 from services.cli.supervisor.children import LONGEST_PAUSE_S, pause_s
-from services.cli.supervisor.logs import LogFile, Notice, notice
-from services.cli.supervisor.starting import docs, model, panel
+from services.cli.supervisor.logs import LogFile, Notice, parse_notice
 from shared.api import local_token
 from shared.nats.connection import mask_passwords
 from tests.harness.ports import free_port
@@ -58,26 +58,26 @@ def test_nats_takes_the_configuration(tmp_path):
 
 def test_the_usual_port_is_taken_when_it_is_free():
     port = free_port()
-    assert ports.choose(None, usual=port, what="NATS") == port
+    assert ports.choose(None, usual=port, user="NATS") == port
 
 
 def test_another_port_is_found_when_the_usual_one_is_not_free():
     with listening() as taken:
-        chosen = ports.choose(None, usual=taken, what="NATS")
+        chosen = ports.choose(None, usual=taken, user="NATS")
     assert chosen != taken
     assert chosen < 32_768
 
 
 def test_two_things_that_are_to_be_started_do_not_get_the_same_port():
     with listening() as one, listening() as other:
-        assert ports.choose(None, usual=one, what="NATS") != ports.choose(None, usual=other, what="the API")
+        assert ports.choose(None, usual=one, user="NATS") != ports.choose(None, usual=other, user="the API")
 
 
 def test_a_port_that_is_asked_for_is_given_or_refused():
     port = free_port()
-    assert ports.choose(port, usual=1, what="NATS") == port
+    assert ports.choose(port, usual=1, user="NATS") == port
     with listening() as taken, pytest.raises(Refusal, match=f"{taken}, wanted for the API, is not free") as refused:
-        ports.choose(taken, usual=port, what="the API")
+        ports.choose(taken, usual=port, user="the API")
     assert refused.value.code == MISUSED
 
 
@@ -141,7 +141,7 @@ def test_services_write_for_people_into_their_files_unless_machines_are_to_read_
     ],
 )
 def test_a_person_sees_warnings_and_errors_and_nothing_else(line, expected):
-    assert notice("x", line) == (Notice("x", *expected) if expected else None)
+    assert parse_notice("x", line) == (Notice("x", *expected) if expected else None)
 
 
 def test_a_log_begins_anew_with_each_start_and_when_it_is_full_and_the_one_before_is_kept(tmp_path):

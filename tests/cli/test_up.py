@@ -258,7 +258,7 @@ def test_a_signal_stops_everything_in_good_order(dossier, up):
     assert dossier.state is None
     done = dossier("runs")
     assert done.returncode == 1
-    assert f"Nothing runs in {dossier.folder}. To start it: dossier up" in done.stderr
+    assert f"No Dossier runs in {dossier.folder}. To start it: dossier up" in done.stderr
 
 
 def test_nothing_outlives_a_supervisor_that_is_killed_and_the_folder_is_free_when_all_is_gone(tmp_path):
@@ -274,7 +274,7 @@ def test_nothing_outlives_a_supervisor_that_is_killed_and_the_folder_is_free_whe
         lock = wait_until(lambda: Lock.take(tmp_path / "up.lock"))
         assert not alive(children)
         lock.release()
-        assert "Nothing runs" in dossier("runs").stderr
+        assert "No Dossier runs" in dossier("runs").stderr
 
 
 def test_a_question_where_nothing_runs_leaves_nothing_running_and_its_run_can_be_taken_up_later(tmp_path, docs):

@@ -12,7 +12,7 @@ from shared.contracts.access import AccessFact, KeyCreated, KeyRevoked, SecretSe
 from shared.contracts.facts import DecisionApproved
 from shared.contracts.subjects import ACCESS_SECRET, ACCESS_SUBJECTS, Slot, key_created, key_revoked
 from shared.errors import Unreadable
-from shared.runtime.memory import matches_subject
+from shared.runtime.memory_tasks import matches_subject
 from tests.contracts.test_golden import says
 
 FOLDER = Path(__file__).parent / "golden" / "v1" / "access"
@@ -43,7 +43,7 @@ def stored(name: str) -> bytes:
 def test_what_a_release_wrote_is_still_read_and_still_said(name: str):
     subject, fact = WRITTEN[name]
     assert envelope.decode_access(stored(name)) == fact
-    written = envelope.encode_access(subject, fact, source="dossier/golden", time=AT)
+    written = envelope.encode_message(subject, fact, source="dossier/golden", time=AT)
     assert says(msgspec.json.decode(written), msgspec.json.decode(stored(name)))
 
 

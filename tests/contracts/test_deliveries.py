@@ -62,7 +62,7 @@ deliveries = st.builds(Delivery, tokens, tokens, events)
 
 
 def encoded(subject: str, record: Record) -> bytes:
-    return envelope.encode_record(subject, record, run="golden", source="dossier/golden", time=AT)
+    return envelope.encode_message(subject, record, run="golden", source="dossier/golden", time=AT)
 
 
 def named(file: Path) -> str:

@@ -93,7 +93,7 @@ def test_a_message_is_a_cloudevent_whose_id_is_its_slot():
 
 def test_a_refusal_is_a_cloudevent_of_no_run():
     refusal = RequestRefused(seq=7, subject="research.requested", run_id=None, field="q", error=Failure("c", "m"))
-    stored = msgspec.json.decode(envelope.encode_refusal("research.invalid.7", refusal, source="s", time=AT))
+    stored = msgspec.json.decode(envelope.encode_message("research.invalid.7", refusal, source="s", time=AT))
     assert (stored["id"], stored["type"], "subject" in stored) == ("research.invalid.7", "request.refused.v1", False)
     assert stored["data"]["error"] == {"code": "c", "message": "m"}
 

@@ -435,7 +435,7 @@ def test_this_release_still_says_all_that_an_earlier_one_said(file: Path):
 
 
 def test_a_refusal_still_says_all_that_it_said():
-    written = envelope.encode_refusal("research.invalid.7", REFUSED, source="dossier/golden", time=AT)
+    written = envelope.encode_message("research.invalid.7", REFUSED, source="dossier/golden", time=AT)
     assert says(msgspec.json.decode(written), msgspec.json.decode(stored(GOLDEN / "v1" / "request.refused.json")))
 
 

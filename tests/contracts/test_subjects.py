@@ -8,7 +8,7 @@ from hypothesis import example, given
 
 from shared.contracts import subjects
 from shared.contracts.subjects import COMPLETED_SLOTS, KINDS, RESEARCH_SUBJECTS, Slot, SlotName, Step, parse_slot
-from shared.runtime.memory import matches_subject
+from shared.runtime.memory_tasks import matches_subject
 
 runs = st.from_regex(subjects.TOKEN, fullmatch=True)
 numbers = st.integers(0, 10_000)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from shared.runtime.log import Filled, LogCheck
 from shared.runtime.memory import MemoryLog
 from tests.access.entry import SHOWN, URL, entered
 from tests.coordinator.story import OTHER, SOURCE, report
-from tests.dossier import Dossier, coordinating, run, working
+from tests.dossier import Dossier, coordinating, working
 from tests.harness.waiting import PATIENCE_S
 
 QUESTION = "What do cats do?"
@@ -97,38 +97,34 @@ class User:
 Story = Callable[[User], Awaitable[None]]
 
 
-def tell(
+@asynccontextmanager
+async def using(
     data: Path,
-    story: Story,
     *,
     log: MemoryLog | None = None,
     digest_required: bool = False,
     writer: WriterPricing | None = None,
     rounds: int = 5,
-) -> None:
+) -> AsyncGenerator[User]:
     """A story over a coordinator, its workers and its API."""
-
-    async def all_of_it() -> None:
-        memory, workers = log or MemoryLog(), Workers()
-        performs = dict.fromkeys(("plan", "fetch", "synthesize"), workers.perform)
-        defaults = Defaults(digest_required=digest_required, writer=writer, rounds=rounds)
-        async with (
-            coordinating(memory, data, defaults=defaults) as dossier,
-            working(memory, performs),
-            entered() as access,
-        ):
-            app = application(
-                memory,
-                dossier.coordinator,
-                access,
-                unready=lambda: memory.trouble or dossier.coordinator.trouble,
-            )
-            transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
-            async with httpx2.AsyncClient(transport=transport, base_url=URL, headers=SHOWN) as http:
-                await story(User(http, dossier, workers))
-                workers.may_fetch.set()
-
-    run(all_of_it)
+    memory, workers = log or MemoryLog(), Workers()
+    performs = dict.fromkeys(("plan", "fetch", "synthesize"), workers.perform)
+    defaults = Defaults(digest_required=digest_required, writer=writer, rounds=rounds)
+    async with (
+        coordinating(memory, data, defaults=defaults) as dossier,
+        working(memory, performs),
+        entered() as access,
+    ):
+        app = application(
+            memory,
+            dossier.coordinator,
+            access,
+            unready=lambda: memory.trouble or dossier.coordinator.trouble,
+        )
+        transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx2.AsyncClient(transport=transport, base_url=URL, headers=SHOWN) as http:
+            yield User(http, dossier, workers)
+            workers.may_fetch.set()
 
 
 def is_problem(response: httpx2.Response, status: int, code: str, **more: str) -> dict[str, Any]:
@@ -147,8 +143,8 @@ def is_problem(response: httpx2.Response, status: int, code: str, **more: str) -
 # Asking
 
 
-def test_a_question_is_taken_and_says_where_its_run_is(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_a_question_is_taken_and_says_where_its_run_is(tmp_path: Path):
+    async with using(tmp_path) as user:
         answer = await user.post("/v1/runs", {"q": QUESTION})
         assert answer.status_code == 202
         body = answer.json()
@@ -158,11 +154,9 @@ def test_a_question_is_taken_and_says_where_its_run_is(tmp_path: Path):
         assert (await user.dossier.log.at(body["sequence"])).subject == ASKED
         assert (await user.get(body["location"], **{SEQUENCE: answer.headers[SEQUENCE]})).json()["q"] == QUESTION
 
-    tell(tmp_path, story)
 
-
-def test_all_that_is_asked_for_reaches_the_run(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_all_that_is_asked_for_reaches_the_run(tmp_path: Path):
+    async with using(tmp_path) as user:
         asked = {
             "q": QUESTION,
             "approval_timeout": "90m",
@@ -183,12 +177,10 @@ def test_all_that_is_asked_for_reaches_the_run(tmp_path: Path):
             }.items()
         )
 
-    tell(tmp_path, story)
-
 
 @pytest.mark.parametrize("key", ["order-66", "order 66", "r17", "ä", "x" * 200])
-def test_the_same_key_and_content_is_the_same_run(tmp_path: Path, key: str):
-    async def story(user: User) -> None:
+async def test_the_same_key_and_content_is_the_same_run(tmp_path: Path, key: str):
+    async with using(tmp_path) as user:
         headers = {"Idempotency-Key": key.encode()}
         answers = [await user.http.post("/v1/runs", json={"q": QUESTION}, headers=headers) for _ in range(2)]
         await user.dossier.until(answers[0].json()["run_id"], "hold")
@@ -199,27 +191,21 @@ def test_the_same_key_and_content_is_the_same_run(tmp_path: Path, key: str):
         assert len((await user.get("/v1/runs")).json()["runs"]) == 1
         assert user.dossier.stored("research.invalid") == []
 
-    tell(tmp_path, story)
 
-
-def test_a_key_that_can_be_a_run_id_is_the_run_id(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_a_key_that_can_be_a_run_id_is_the_run_id(tmp_path: Path):
+    async with using(tmp_path) as user:
         answer = await user.post("/v1/runs", {"q": QUESTION}, **{"Idempotency-Key": "order-66"})
         assert answer.headers["Location"] == "/v1/runs/order-66"
 
-    tell(tmp_path, story)
 
-
-def test_the_same_key_for_other_content_is_refused(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_the_same_key_for_other_content_is_refused(tmp_path: Path):
+    async with using(tmp_path) as user:
         key = {"Idempotency-Key": "order-66"}
         await user.post("/v1/runs", {"q": QUESTION}, **key)
         await user.dossier.until("order-66", "hold")
         again = await user.post("/v1/runs", {"q": "And dogs?"}, **key)
         is_problem(again, 422, "idempotency_key_reused", run_id="order-66")
         assert (await user.get("/v1/runs/order-66")).json()["q"] == QUESTION
-
-    tell(tmp_path, story)
 
 
 REFUSED_REQUESTS = [
@@ -240,13 +226,11 @@ REFUSED_REQUESTS = [
 
 
 @pytest.mark.parametrize(("body", "field"), REFUSED_REQUESTS)
-def test_a_question_is_refused_by_field(tmp_path: Path, body: object, field: str):
-    async def story(user: User) -> None:
+async def test_a_question_is_refused_by_field(tmp_path: Path, body: object, field: str):
+    async with using(tmp_path) as user:
         problem = is_problem(await user.post("/v1/runs", body), 422, "invalid_field", field=field)
         assert problem["detail"].startswith(f"{field}: ")
         assert user.dossier.log.messages[1:] == []
-
-    tell(tmp_path, story)
 
 
 @pytest.mark.parametrize(
@@ -254,20 +238,18 @@ def test_a_question_is_refused_by_field(tmp_path: Path, body: object, field: str
     [b"", b"{", b"[]", b"\xff", b'{"q": "\\ud800"}', b'{"q": "x", "\\ud800": 1}', b'{"q": ' + b"[" * 100_000],
     ids=["empty", "cut", "list", "bytes", "half a character", "half a character as a name", "deep"],
 )
-def test_a_body_that_is_no_request_is_the_senders_fault(tmp_path: Path, body: bytes):
-    async def story(user: User) -> None:
+async def test_a_body_that_is_no_request_is_the_senders_fault(tmp_path: Path, body: bytes):
+    async with using(tmp_path) as user:
         answer = await user.http.post("/v1/runs", content=body, headers={"Content-Type": "application/json"})
         assert answer.status_code in (400, 422), answer.text
         assert answer.headers["Content-Type"] == PROBLEM
-
-    tell(tmp_path, story)
 
 
 # Reading
 
 
-def test_a_list_is_of_the_newest_first_and_goes_on_where_it_ended(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_a_list_is_of_the_newest_first_and_goes_on_where_it_ended(tmp_path: Path):
+    async with using(tmp_path) as user:
         ids = [await user.held(f"Question {number}?") for number in range(5)]
         listed: list[str] = []
         cursor = ""
@@ -278,11 +260,9 @@ def test_a_list_is_of_the_newest_first_and_goes_on_where_it_ended(tmp_path: Path
             cursor = page["next"]
         assert listed == ids[::-1]
 
-    tell(tmp_path, story)
 
-
-def test_a_list_can_be_of_some_statuses_and_some_words(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_a_list_can_be_of_some_statuses_and_some_words(tmp_path: Path):
+    async with using(tmp_path) as user:
         held = await user.held("100% of cats_and dogs?")
         reported = await user.reported("Plants?")
         rejected = await user.held("Plants, again?")
@@ -304,19 +284,15 @@ def test_a_list_can_be_of_some_statuses_and_some_words(tmp_path: Path):
         assert await listed("text=0_ of") == []
         assert await listed("text=%25%25") == []
 
-    tell(tmp_path, story)
-
 
 @pytest.mark.parametrize("query", ["status=done", "limit=0", "limit=201", "cursor=x", "cursor=-1", f"text={'x' * 201}"])
-def test_a_list_of_what_cannot_be_is_refused(tmp_path: Path, query: str):
-    async def story(user: User) -> None:
+async def test_a_list_of_what_cannot_be_is_refused(tmp_path: Path, query: str):
+    async with using(tmp_path) as user:
         is_problem(await user.get(f"/v1/runs?{query}"), 422, "invalid_field", field=query.partition("=")[0])
 
-    tell(tmp_path, story)
 
-
-def test_a_run_on_hold_shows_what_there_is_to_decide(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_a_run_on_hold_shows_what_there_is_to_decide(tmp_path: Path):
+    async with using(tmp_path) as user:
         run_id = await user.held(requested_by="ann")
         shown = (await user.get(f"/v1/runs/{run_id}")).json()
         expected = {"run_id": run_id, "status": "hold", "q": QUESTION, "requested_by": "ann", "round": 1}
@@ -331,11 +307,9 @@ def test_a_run_on_hold_shows_what_there_is_to_decide(tmp_path: Path):
             [{"text": SOURCE.passages[0].text, "start": 0}],
         )
 
-    tell(tmp_path, story)
 
-
-def test_the_events_of_a_run_are_its_stored_facts_in_order(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_the_events_of_a_run_are_its_stored_facts_in_order(tmp_path: Path):
+    async with using(tmp_path) as user:
         run_id = await user.reported()
         events = (await user.get(f"/v1/runs/{run_id}/events")).json()["events"]
         slots = [event["slot"] for event in events]
@@ -346,8 +320,6 @@ def test_the_events_of_a_run_are_its_stored_facts_in_order(tmp_path: Path):
         later = (await user.get(f"/v1/runs/{run_id}/events", **{"Last-Event-ID": str(events[4]["sequence"])})).json()
         assert later["events"] == events[5:]
 
-    tell(tmp_path, story)
-
 
 def sent(text: str) -> list[dict[str, str]]:
     """Server-sent events, each by its fields; comments left out."""
@@ -355,8 +327,8 @@ def sent(text: str) -> list[dict[str, str]]:
     return [dict(line.split(": ", 1) for line in block.split("\n")) for block in blocks]
 
 
-def test_the_events_of_a_run_come_as_they_happen_until_its_end(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_the_events_of_a_run_come_as_they_happen_until_its_end(tmp_path: Path):
+    async with using(tmp_path) as user:
         user.workers.may_fetch.clear()
         run_id = (await user.post("/v1/runs", {"q": QUESTION, "approval": "auto"})).json()["run_id"]
         await user.dossier.until(run_id, "fetching")
@@ -373,11 +345,9 @@ def test_the_events_of_a_run_come_as_they_happen_until_its_end(tmp_path: Path):
         assert [event["id"] for event in sent(answer.text)] == [str(event["sequence"]) for event in stored]
         assert [event["event"] for event in sent(answer.text)] == [event["type"] for event in stored]
 
-    tell(tmp_path, story)
 
-
-def test_a_reader_that_comes_back_hears_only_what_it_has_not_heard(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_a_reader_that_comes_back_hears_only_what_it_has_not_heard(tmp_path: Path):
+    async with using(tmp_path) as user:
         run_id = await user.held()
         stored = (await user.get(f"/v1/runs/{run_id}/events")).json()["events"]
         last = str(stored[-2]["sequence"])
@@ -389,12 +359,10 @@ def test_a_reader_that_comes_back_hears_only_what_it_has_not_heard(tmp_path: Pat
         assert events[0]["id"] == str(stored[-1]["sequence"])
         assert [event["event"] for event in events] == ["hold.opened.v1", "run.completed.v1"]
 
-    tell(tmp_path, story)
-
 
 @pytest.mark.parametrize("beyond", [0, 1_000])
-def test_a_reader_that_has_read_the_end_is_answered_at_once_and_need_not_come_back(tmp_path: Path, beyond: int):
-    async def story(user: User) -> None:
+async def test_a_reader_that_has_read_the_end_is_answered_at_once_and_need_not_come_back(tmp_path: Path, beyond: int):
+    async with using(tmp_path) as user:
         run_id = await user.reported()
         end = (await user.get(f"/v1/runs/{run_id}/events")).json()["events"][-1]["sequence"] + beyond
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(end)}
@@ -404,11 +372,9 @@ def test_a_reader_that_has_read_the_end_is_answered_at_once_and_need_not_come_ba
             fold = user.dossier.coordinator.fold
             assert [sent async for sent in event_stream(user.dossier.log, fold, run_id, after=end)] == []
 
-    tell(tmp_path, story)
 
-
-def test_a_report_is_markdown_or_json_as_asked(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_a_report_is_markdown_or_json_as_asked(tmp_path: Path):
+    async with using(tmp_path) as user:
         run_id = await user.reported()
         text = await user.get(f"/v1/runs/{run_id}/report")
         assert text.headers["Content-Type"] == "text/markdown; charset=utf-8"
@@ -420,11 +386,9 @@ def test_a_report_is_markdown_or_json_as_asked(tmp_path: Path):
         assert claim["citations"] == [{"sha256": SOURCE.sha256, "quote": "Cats purr.", "start": 0}]
         assert whole["digest"] == (await user.get(f"/v1/runs/{run_id}")).json()["digest"]
 
-    tell(tmp_path, story)
 
-
-def test_a_run_without_a_report_says_how_it_stands(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_a_run_without_a_report_says_how_it_stands(tmp_path: Path):
+    async with using(tmp_path) as user:
         run_id = await user.held()
         is_problem(await user.get(f"/v1/runs/{run_id}/report"), 409, "no_report", run_id=run_id, state="hold")
         await user.approve(run_id, decision="reject", comment="Too thin.")
@@ -432,14 +396,12 @@ def test_a_run_without_a_report_says_how_it_stands(tmp_path: Path):
         problem = is_problem(await user.get(f"/v1/runs/{run_id}/report"), 409, "no_report", state="rejected")
         assert "Too thin." in problem["detail"]
 
-    tell(tmp_path, story)
-
 
 # Deciding
 
 
-def test_an_approval_is_taken_and_the_report_written(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_an_approval_is_taken_and_the_report_written(tmp_path: Path):
+    async with using(tmp_path) as user:
         run_id = await user.held()
         answer = await user.approve(run_id, comment="Good.", exclude=[OTHER.sha256])
         assert answer.status_code == 200
@@ -457,32 +419,26 @@ def test_an_approval_is_taken_and_the_report_written(tmp_path: Path):
         assert [source["excluded"] for source in shown["findings"][0]["sources"]] == [False, True]
         await user.dossier.until(run_id, "reported")
 
-    tell(tmp_path, story)
 
-
-def test_a_rejection_ends_the_run(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_a_rejection_ends_the_run(tmp_path: Path):
+    async with using(tmp_path) as user:
         run_id = await user.held()
         assert (await user.approve(run_id, decision="reject")).json()["decision"]["decision"] == "rejected"
         await user.dossier.until(run_id, "rejected")
 
-    tell(tmp_path, story)
-
 
 @pytest.mark.parametrize("form", ["{}", '"{}"', 'W/"{}"', ' "{}" '])
-def test_a_decision_that_names_the_right_digest_is_taken(tmp_path: Path, form: str):
-    async def story(user: User) -> None:
+async def test_a_decision_that_names_the_right_digest_is_taken(tmp_path: Path, form: str):
+    async with using(tmp_path, digest_required=True) as user:
         run_id = await user.held()
         digest = (await user.get(f"/v1/runs/{run_id}")).json()["digest"]
         body = {"decision": "approve", "by": "ada"}
         answer = await user.post(f"/v1/runs/{run_id}/approvals", body, **{"If-Match": form.format(digest)})
         assert answer.status_code == 200
 
-    tell(tmp_path, story, digest_required=True)
 
-
-def test_a_decision_on_other_evidence_is_refused(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_a_decision_on_other_evidence_is_refused(tmp_path: Path):
+    async with using(tmp_path) as user:
         run_id = await user.held()
         path, body = f"/v1/runs/{run_id}/approvals", {"decision": "approve"}
         by_header = await user.post(path, body, **{"If-Match": '"e"'})
@@ -490,19 +446,15 @@ def test_a_decision_on_other_evidence_is_refused(tmp_path: Path):
         is_problem(await user.approve(run_id, digest="e" * 64), 412, "stale_digest")
         await user.dossier.until(run_id, "hold")
 
-    tell(tmp_path, story)
 
-
-def test_where_digests_are_required_a_decision_without_one_is_refused(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_where_digests_are_required_a_decision_without_one_is_refused(tmp_path: Path):
+    async with using(tmp_path, digest_required=True) as user:
         run_id = await user.held()
         is_problem(await user.approve(run_id), 428, "digest_required", run_id=run_id, field="digest")
 
-    tell(tmp_path, story, digest_required=True)
 
-
-def test_a_decision_before_the_hold_is_refused_and_leaves_no_trace(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_a_decision_before_the_hold_is_refused_and_leaves_no_trace(tmp_path: Path):
+    async with using(tmp_path) as user:
         user.workers.may_fetch.clear()
         run_id = (await user.post("/v1/runs", {"q": QUESTION})).json()["run_id"]
         await user.dossier.until(run_id, "fetching")
@@ -512,11 +464,9 @@ def test_a_decision_before_the_hold_is_refused_and_leaves_no_trace(tmp_path: Pat
         await user.dossier.until(run_id, "hold")
         assert (await user.approve(run_id)).status_code == 200
 
-    tell(tmp_path, story)
 
-
-def test_of_many_decisions_at_once_one_is_taken_and_all_others_learn_which(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_of_many_decisions_at_once_one_is_taken_and_all_others_learn_which(tmp_path: Path):
+    async with using(tmp_path) as user:
         run_id = await user.held()
         answers = await asyncio.gather(*(user.approve(run_id, by=f"user-{number}") for number in range(8)))
         [taken] = [answer for answer in answers if answer.status_code == 200]
@@ -525,8 +475,6 @@ def test_of_many_decisions_at_once_one_is_taken_and_all_others_learn_which(tmp_p
                 problem = is_problem(answer, 409, "decided", run_id=run_id)
                 assert problem["winner"].startswith(f"approved by {taken.json()['decision']['by']} at ")
         await user.dossier.until(run_id, "reported")
-
-    tell(tmp_path, story)
 
 
 class Forgetful(MemoryLog):
@@ -538,51 +486,42 @@ class Forgetful(MemoryLog):
         return await super().fill(fills, session=session)
 
 
-def test_a_decision_whose_answer_was_lost_is_not_told_that_it_lost_to_itself(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_a_decision_whose_answer_was_lost_is_not_told_that_it_lost_to_itself(tmp_path: Path):
+    async with using(tmp_path, log=Forgetful()) as user:
         run_id = await user.held()
         answer = await user.approve(run_id)
         assert answer.status_code == 200
         assert answer.json()["decision"]["by"] == "ada"
 
-    tell(tmp_path, story, log=Forgetful())
 
-
-def test_a_decision_over_http_loses_to_an_earlier_one_over_nats(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_a_decision_over_http_loses_to_an_earlier_one_over_nats(tmp_path: Path):
+    async with using(tmp_path) as user:
         run_id = await user.held()
         await user.dossier.say("reject", run_id)
         await user.dossier.until(run_id, "rejected")
         problem = is_problem(await user.approve(run_id), 409, "decided", run_id=run_id, state="rejected")
         assert problem["winner"].startswith("rejected by ada at ")
 
-    tell(tmp_path, story)
+
+async def test_a_decision_is_in_time_by_the_clock_of_the_log_whatever_a_coordinators_own_says(tmp_path: Path):
+    log = MemoryLog(now=lambda: clock.now() - timedelta(hours=1))
+    performs = dict.fromkeys(("plan", "fetch", "synthesize"), Workers().perform)
+    async with coordinating(log, tmp_path, name="leader") as leader, working(log, performs):
+        run_id = await leader.ask(QUESTION, approval_timeout="10m")
+        await leader.until(run_id, "hold")
+        async with coordinating(log, tmp_path, name="follower") as follower:
+            await follower.until(run_id, "hold")
+            desk = Approvals(log, follower.coordinator, digest_required=False)
+            refusal, _ = await desk.submit("approve", Ruling(run_id=run_id, by="ada"), local_principal())
+            assert refusal is None
 
 
-def test_a_decision_is_in_time_by_the_clock_of_the_log_whatever_a_coordinators_own_says(tmp_path: Path):
-    async def story() -> None:
-        log = MemoryLog(now=lambda: clock.now() - timedelta(hours=1))
-        performs = dict.fromkeys(("plan", "fetch", "synthesize"), Workers().perform)
-        async with coordinating(log, tmp_path, name="leader") as leader, working(log, performs):
-            run_id = await leader.ask(QUESTION, approval_timeout="10m")
-            await leader.until(run_id, "hold")
-            async with coordinating(log, tmp_path, name="follower") as follower:
-                await follower.until(run_id, "hold")
-                desk = Approvals(log, follower.coordinator, digest_required=False)
-                refusal, _ = await desk.submit("approve", Ruling(run_id=run_id, by="ada"), local_principal())
-                assert refusal is None
-
-    run(story)
-
-
-def test_a_decision_after_the_deadline_is_refused_and_told_that_it_expired(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_a_decision_after_the_deadline_is_refused_and_told_that_it_expired(tmp_path: Path):
+    async with using(tmp_path) as user:
         run_id = await user.held(approval_timeout="1s")
         await user.dossier.until(run_id, "expired")
         problem = is_problem(await user.approve(run_id), 409, "decided", run_id=run_id, state="expired")
         assert problem["winner"].startswith("expired by deadline at ")
-
-    tell(tmp_path, story)
 
 
 REFUSED_DECISIONS = [
@@ -610,20 +549,18 @@ REFUSED_DECISIONS = [
 
 
 @pytest.mark.parametrize(("body", "code", "field"), REFUSED_DECISIONS)
-def test_a_decision_is_refused_by_field(tmp_path: Path, body: object, code: str, field: str):
-    async def story(user: User) -> None:
+async def test_a_decision_is_refused_by_field(tmp_path: Path, body: object, code: str, field: str):
+    async with using(tmp_path) as user:
         run_id = await user.held()
         is_problem(await user.post(f"/v1/runs/{run_id}/approvals", body), 422, code, field=field)
         await user.dossier.until(run_id, "hold")
-
-    tell(tmp_path, story)
 
 
 # Sending back
 
 
-def test_a_revision_is_answered_with_the_next_round_and_keeps_what_was_found(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_a_revision_is_answered_with_the_next_round_and_keeps_what_was_found(tmp_path: Path):
+    async with using(tmp_path) as user:
         run_id = await user.held()
         body = {"feedback": "No, not enough on birds.", "queries_add": ["birds"], "queries_drop": ["dogs"]}
         answer = await user.approve(run_id, decision="revise", **body)
@@ -643,11 +580,9 @@ def test_a_revision_is_answered_with_the_next_round_and_keeps_what_was_found(tmp
         [write] = [task for task in user.workers.performed if isinstance(task, SynthesizeTask)]
         assert [finding.query for finding in write.findings] == ["cats", "wolves", "birds"]
 
-    tell(tmp_path, story)
 
-
-def test_of_a_revision_and_many_other_decisions_at_once_one_is_taken_and_all_others_learn_which(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_of_a_revision_and_many_other_decisions_at_once_one_is_taken_and_all_others_learn_which(tmp_path: Path):
+    async with using(tmp_path) as user:
         run_id = await user.held()
         verbs = ["approve", "reject", "revise"] * 3
         said = [{"decision": verb} | ({"feedback": "More."} if verb == "revise" else {}) for verb in verbs]
@@ -661,11 +596,9 @@ def test_of_a_revision_and_many_other_decisions_at_once_one_is_taken_and_all_oth
         facts = user.dossier.facts(run_id)
         assert type(facts["decision.1"]).__name__ == f"Decision{won.title()}"
 
-    tell(tmp_path, story)
 
-
-def test_the_last_round_is_not_sent_back(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_the_last_round_is_not_sent_back(tmp_path: Path):
+    async with using(tmp_path, rounds=1) as user:
         run_id = await user.held()
         problem = is_problem(
             await user.approve(run_id, decision="revise", feedback="More."), 409, "last_round", run_id=run_id
@@ -673,16 +606,14 @@ def test_the_last_round_is_not_sent_back(tmp_path: Path):
         assert "approve or reject" in problem["detail"]
         assert (await user.approve(run_id)).status_code == 200
 
-    tell(tmp_path, story, rounds=1)
-
 
 # Cost
 
 WRITER = WriterPricing("m-writer", 6_000, lambda into, out: 0.5)
 
 
-def test_a_run_shows_what_it_cost_and_who_and_what_it_may_cost_yet(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_a_run_shows_what_it_cost_and_who_and_what_it_may_cost_yet(tmp_path: Path):
+    async with using(tmp_path, writer=WRITER) as user:
         view = (await user.get(f"/v1/runs/{await user.held(max_cost_usd=1)}")).json()
         spent = {
             "calls": 1,
@@ -696,12 +627,10 @@ def test_a_run_shows_what_it_cost_and_who_and_what_it_may_cost_yet(tmp_path: Pat
         assert (view["max_cost_usd"], view["over_budget"]) == (1.0, False)
         assert view["estimate"].items() >= {"model": "m-writer", "output_tokens": 6_000, "cost_usd": 0.5}.items()
 
-    tell(tmp_path, story, writer=WRITER)
-
 
 @pytest.mark.parametrize("approval", ["required", "auto"])
-def test_a_run_at_its_limit_holds_until_an_approval_raises_it(tmp_path: Path, approval: str):
-    async def story(user: User) -> None:
+async def test_a_run_at_its_limit_holds_until_an_approval_raises_it(tmp_path: Path, approval: str):
+    async with using(tmp_path, writer=WRITER) as user:
         run_id = await user.held(max_cost_usd=0.5, approval=approval)
         assert (await user.get(f"/v1/runs/{run_id}")).json()["over_budget"] is True
         problem = is_problem(await user.approve(run_id), 409, "over_budget", run_id=run_id, field="max_cost_usd")
@@ -711,11 +640,9 @@ def test_a_run_at_its_limit_holds_until_an_approval_raises_it(tmp_path: Path, ap
         [write] = [task for task in user.workers.performed if isinstance(task, SynthesizeTask)]
         assert write.budget_usd == 0.5
 
-    tell(tmp_path, story, writer=WRITER)
 
-
-def test_a_hold_is_given_more_time_and_shows_who_gave_it(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_a_hold_is_given_more_time_and_shows_who_gave_it(tmp_path: Path):
+    async with using(tmp_path) as user:
         run_id = await user.held()
         before = (await user.get(f"/v1/runs/{run_id}")).json()
         later = datetime.fromisoformat(before["deadline"]) + timedelta(hours=2)
@@ -731,8 +658,6 @@ def test_a_hold_is_given_more_time_and_shows_who_gave_it(tmp_path: Path):
         assert datetime.fromisoformat(shown.json()["deadline"]) == later
         assert (await user.get("/v1/runs")).json()["runs"][0]["deadline"] == shown.json()["deadline"]
 
-    tell(tmp_path, story)
-
 
 @pytest.mark.parametrize(
     ("body", "status", "code"),
@@ -745,30 +670,26 @@ def test_a_hold_is_given_more_time_and_shows_who_gave_it(tmp_path: Path):
         ({"deadline": "2999-01-01T00:00:00Z", "digest": "0" * 64}, 412, "stale_digest"),
     ],
 )
-def test_an_extension_is_refused_by_name(tmp_path: Path, body: Mapping[str, str], status: int, code: str):
-    async def story(user: User) -> None:
+async def test_an_extension_is_refused_by_name(tmp_path: Path, body: Mapping[str, str], status: int, code: str):
+    async with using(tmp_path) as user:
         run_id = await user.held()
         answer = await user.post(f"/v1/runs/{run_id}/extension", body)
         assert (answer.status_code, answer.json()["code"]) == (status, code)
         assert (await user.get(f"/v1/runs/{run_id}")).json()["extensions"] == []
 
-    tell(tmp_path, story)
 
-
-def test_an_extension_after_a_decision_is_told_who_won(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_an_extension_after_a_decision_is_told_who_won(tmp_path: Path):
+    async with using(tmp_path) as user:
         run_id = await user.held()
         await user.approve(run_id)
         answer = await user.post(f"/v1/runs/{run_id}/extension", {"deadline": "2999-01-01T00:00:00Z"})
         assert (answer.status_code, answer.json()["code"]) == (409, "decided")
         assert answer.json()["winner"].startswith("approved by ada")
 
-    tell(tmp_path, story)
-
 
 @pytest.mark.parametrize("body", [None, {}, {"by": "ada", "comment": "Not now."}])
-def test_a_cancel_ends_the_run_at_once(tmp_path: Path, body: Mapping[str, str] | None):
-    async def story(user: User) -> None:
+async def test_a_cancel_ends_the_run_at_once(tmp_path: Path, body: Mapping[str, str] | None):
+    async with using(tmp_path) as user:
         user.workers.may_fetch.clear()
         run_id = (await user.post("/v1/runs", {"q": QUESTION})).json()["run_id"]
         await user.dossier.until(run_id, "fetching")
@@ -781,16 +702,12 @@ def test_a_cancel_ends_the_run_at_once(tmp_path: Path, body: Mapping[str, str] |
         problem = is_problem(again, 409, "decided", state="cancelled")
         assert problem["winner"].startswith("cancelled by ")
 
-    tell(tmp_path, story)
 
-
-def test_a_cancel_after_the_report_is_told_who_won(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_a_cancel_after_the_report_is_told_who_won(tmp_path: Path):
+    async with using(tmp_path) as user:
         run_id = await user.reported()
         problem = is_problem(await user.post(f"/v1/runs/{run_id}/cancel"), 409, "decided", state="reported")
         assert problem["winner"].startswith("approved by auto at ")
-
-    tell(tmp_path, story)
 
 
 # Saying no
@@ -811,23 +728,19 @@ ERRORS = {
 
 
 @pytest.mark.parametrize(("method", "path", "body", "status", "code"), ERRORS.values(), ids=ERRORS.keys())
-def test_every_error_is_a_problem_and_carries_a_sequence(
+async def test_every_error_is_a_problem_and_carries_a_sequence(
     tmp_path: Path, method: str, path: str, body: object, status: int, code: str
 ):
-    async def story(user: User) -> None:
+    async with using(tmp_path) as user:
         answer = await user.http.request(method, path, json=body)
         is_problem(answer, status, code)
         assert int(answer.headers[SEQUENCE]) >= 0
 
-    tell(tmp_path, story)
 
-
-def test_a_method_that_is_not_allowed_says_which_are(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_a_method_that_is_not_allowed_says_which_are(tmp_path: Path):
+    async with using(tmp_path) as user:
         answer = await user.http.delete("/v1/runs")
         assert {method.strip() for method in answer.headers["Allow"].split(",")} >= {"GET"}
-
-    tell(tmp_path, story)
 
 
 class Gone(MemoryLog):
@@ -837,19 +750,17 @@ class Gone(MemoryLog):
         raise Unavailable("NATS gave no answer.")
 
 
-def test_a_question_that_nats_did_not_take_may_be_repeated_under_the_same_id(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_a_question_that_nats_did_not_take_may_be_repeated_under_the_same_id(tmp_path: Path):
+    async with using(tmp_path, log=Gone()) as user:
         answer = await user.post("/v1/runs", {"q": QUESTION}, **{"Idempotency-Key": "order-66"})
         problem = is_problem(answer, 503, "nats_unavailable", run_id="order-66")
         assert "repeat" in problem["detail"]
 
-    tell(tmp_path, story, log=Gone())
 
-
-def test_a_full_log_takes_no_question_and_no_decision_says_what_to_do_and_takes_them_later(tmp_path: Path):
+async def test_a_full_log_takes_no_question_and_no_decision_says_what_to_do_and_takes_them_later(tmp_path: Path):
     log = MemoryLog()
 
-    async def story(user: User) -> None:
+    async with using(tmp_path, log=log) as user:
         run_id = await user.held()
         log.is_full("NATS has no room in RESEARCH; raise max_bytes.")
         asked = await user.post("/v1/runs", {"q": QUESTION}, **{"Idempotency-Key": "order-66"})
@@ -863,8 +774,6 @@ def test_a_full_log_takes_no_question_and_no_decision_says_what_to_do_and_takes_
         assert (await user.http.get("/readyz")).status_code == 200
         assert (await user.approve(run_id)).status_code == 200
 
-    tell(tmp_path, story, log=log)
-
 
 class Stuck(MemoryLog):
     """A log that finds out that it is full while it writes."""
@@ -875,13 +784,13 @@ class Stuck(MemoryLog):
         return await super().fill(fills, session=session)
 
 
-def test_a_decision_that_finds_the_log_full_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_a_decision_that_finds_the_log_full_does_not_wait_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("services.coordinator.engine.approvals._ANSWER_WITHIN_S", 0.05)
 
-    async def story(user: User) -> None:
+    async with using(tmp_path, log=Stuck()) as user:
         is_problem(await user.approve(await user.held()), 507, "log_full")
-
-    tell(tmp_path, story, log=Stuck())
 
 
 class Broken(MemoryLog):
@@ -891,20 +800,16 @@ class Broken(MemoryLog):
         raise ZeroDivisionError("of all things")
 
 
-def test_a_defect_is_a_problem_that_gives_nothing_away(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_a_defect_is_a_problem_that_gives_nothing_away(tmp_path: Path):
+    async with using(tmp_path, log=Broken()) as user:
         answer = await user.post("/v1/runs", {"q": QUESTION})
         problem = is_problem(answer, 500, "defect")
         assert "of all things" not in problem["detail"]
 
-    tell(tmp_path, story, log=Broken())
 
-
-def test_also_a_defect_carries_a_sequence(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_also_a_defect_carries_a_sequence(tmp_path: Path):
+    async with using(tmp_path, log=Broken()) as user:
         assert SEQUENCE in (await user.post("/v1/runs", {"q": QUESTION})).headers
-
-    tell(tmp_path, story, log=Broken())
 
 
 # Sequences
@@ -920,59 +825,47 @@ class Late(MemoryLog):
                 yield chunk
 
 
-def test_whoever_names_a_sequence_reads_what_was_written_there(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_whoever_names_a_sequence_reads_what_was_written_there(tmp_path: Path):
+    async with using(tmp_path, log=Late()) as user:
         for number in range(5):
             asked = await user.post("/v1/runs", {"q": f"Question {number}?"})
             since = {SEQUENCE: asked.headers[SEQUENCE]}
             listed = (await user.get("/v1/runs?limit=1", **since)).json()["runs"]
             assert [one["run_id"] for one in listed] == [asked.json()["run_id"]]
 
-    tell(tmp_path, story, log=Late())
 
-
-def test_the_answer_to_a_question_leads_to_its_run(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_the_answer_to_a_question_leads_to_its_run(tmp_path: Path):
+    async with using(tmp_path, log=Late()) as user:
         asked = await user.post("/v1/runs", {"q": QUESTION})
         shown = await user.get(asked.headers["Location"], **{SEQUENCE: asked.headers[SEQUENCE]})
         assert shown.json()["q"] == QUESTION
 
-    tell(tmp_path, story, log=Late())
 
-
-def test_the_answer_to_an_approval_names_a_sequence_that_includes_it(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_the_answer_to_an_approval_names_a_sequence_that_includes_it(tmp_path: Path):
+    async with using(tmp_path, log=Late()) as user:
         run_id = await user.held()
         taken = await user.approve(run_id)
         shown = await user.get(f"/v1/runs/{run_id}", **{SEQUENCE: taken.headers[SEQUENCE]})
         assert shown.json()["decision"] is not None
 
-    tell(tmp_path, story, log=Late())
 
-
-def test_the_answer_to_a_cancel_names_a_sequence_that_includes_it(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_the_answer_to_a_cancel_names_a_sequence_that_includes_it(tmp_path: Path):
+    async with using(tmp_path, log=Late()) as user:
         run_id = await user.held()
         taken = await user.post(f"/v1/runs/{run_id}/cancel")
         shown = await user.get(f"/v1/runs/{run_id}", **{SEQUENCE: taken.headers[SEQUENCE]})
         assert shown.json()["status"] == "cancelled"
 
-    tell(tmp_path, story, log=Late())
-
 
 @pytest.mark.parametrize("since", ["-1", "x"])
-def test_a_sequence_that_is_none_is_refused(tmp_path: Path, since: str):
-    async def story(user: User) -> None:
+async def test_a_sequence_that_is_none_is_refused(tmp_path: Path, since: str):
+    async with using(tmp_path) as user:
         is_problem(await user.get("/v1/runs", **{SEQUENCE: since}), 422, "invalid_field")
 
-    tell(tmp_path, story)
 
-
-def test_the_probes_say_whether_it_runs_and_can_work(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_the_probes_say_whether_it_runs_and_can_work(tmp_path: Path):
+    async with using(tmp_path) as user:
         run_id = await user.held()
         assert run_id
         assert (await user.get("/livez")).status_code == 200
         assert (await user.get("/readyz")).status_code == 200
-
-    tell(tmp_path, story)

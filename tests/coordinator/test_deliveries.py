@@ -1,6 +1,7 @@
 """What others were told, as the API shows it: the newest first, how each stands, and sent again on demand."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from shared.runtime import clock
 from shared.runtime.deliveries import MAX_ASKS, encode_delivery
 from shared.runtime.memory import MemoryLog
 from tests.access.entry import SHOWN, URL, entered
-from tests.dossier import coordinating, run
+from tests.dossier import coordinating
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 DELIVERED = DeliveryTried(result="delivered", status=200)
@@ -47,26 +48,20 @@ class User:
         return await self._http.post(f"/v1/deliveries/{delivery_id}/resend", json=body)
 
 
-def tell(data: Path, story: Callable[[User], Awaitable[None]]) -> None:
-    async def whole() -> None:
-        research, deliveries = MemoryLog(), MemoryLog()
-        async with coordinating(research, data) as dossier, entered() as access:
-            app = application(
-                research,
-                dossier.coordinator,
-                access,
-                unready=lambda: None,
-                deliveries=deliveries,
-            )
-            transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
-            async with httpx2.AsyncClient(transport=transport, base_url=URL, headers=SHOWN) as http:
-                await story(User(http, deliveries))
-
-    run(whole)
+@asynccontextmanager
+async def using(
+    data: Path,
+) -> AsyncGenerator[User]:
+    research, deliveries = MemoryLog(), MemoryLog()
+    async with coordinating(research, data) as dossier, entered() as access:
+        app = application(research, dossier.coordinator, access, unready=lambda: None, deliveries=deliveries)
+        transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx2.AsyncClient(transport=transport, base_url=URL, headers=SHOWN) as http:
+            yield User(http, deliveries)
 
 
-def test_a_delivery_says_how_it_stands_and_what_was_tried(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_a_delivery_says_how_it_stands_and_what_was_tried(tmp_path: Path):
+    async with using(tmp_path) as user:
         await user.asked("ops.r1.hold-1", FAILED, DELIVERED)
         [delivery] = (await user.get())["deliveries"]
         assert delivery == {
@@ -85,8 +80,6 @@ def test_a_delivery_says_how_it_stands_and_what_was_tried(tmp_path: Path):
             ],
         }
 
-    tell(tmp_path, story)
-
 
 @pytest.mark.parametrize(
     ("tried", "state", "due"),
@@ -99,18 +92,16 @@ def test_a_delivery_says_how_it_stands_and_what_was_tried(tmp_path: Path):
         ([DeliveryTried(result="disabled", status=410)], "disabled", False),
     ],
 )
-def test_the_state_is_that_of_the_last_attempt(tmp_path: Path, tried: list[DeliveryTried], state: str, due: bool):
-    async def story(user: User) -> None:
+async def test_the_state_is_that_of_the_last_attempt(tmp_path: Path, tried: list[DeliveryTried], state: str, due: bool):
+    async with using(tmp_path) as user:
         await user.asked("ops.r1.ended", *tried)
         await user.asked("ops.r2.ended", DELIVERED if state != "delivered" else FAILED)
         [delivery] = (await user.get(state=state))["deliveries"]
         assert (delivery["delivery_id"], delivery["due"] is not None) == ("ops.r1.ended", due)
 
-    tell(tmp_path, story)
 
-
-def test_the_newest_are_first_and_filters_narrow(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_the_newest_are_first_and_filters_narrow(tmp_path: Path):
+    async with using(tmp_path) as user:
         for name in ("ops.r1.hold-1", "team.r1.hold-1", "ops.r1.near-1", "ops.r1.ended", "ops.r2.ended"):
             await user.asked(name, DELIVERED)
         assert await user.ids() == ["ops.r2.ended", "ops.r1.ended", "ops.r1.near-1", "team.r1.hold-1", "ops.r1.hold-1"]
@@ -122,12 +113,10 @@ def test_the_newest_are_first_and_filters_narrow(tmp_path: Path):
         ]
         assert await user.ids(endpoint="nobody") == []
 
-    tell(tmp_path, story)
-
 
 @pytest.mark.parametrize("limit", [1, 7, 200])
-def test_pages_have_everything_once_however_much_lies_between(tmp_path: Path, limit: int):
-    async def story(user: User) -> None:
+async def test_pages_have_everything_once_however_much_lies_between(tmp_path: Path, limit: int):
+    async with using(tmp_path) as user:
         every = []
         for number in range(40):
             name = f"ops.run{number}.ended"
@@ -146,11 +135,9 @@ def test_pages_have_everything_once_however_much_lies_between(tmp_path: Path, li
             query["cursor"] = page["next"]
         assert found == every[::-1]
 
-    tell(tmp_path, story)
 
-
-def test_a_delivery_is_sent_again_under_its_id(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_a_delivery_is_sent_again_under_its_id(tmp_path: Path):
+    async with using(tmp_path) as user:
         before = clock.now()
         delivery = await user.asked("ops.r1.ended", DeliveryTried(result="gave_up"))
         answer = await user.resend(delivery.id, {"by": "ann"})
@@ -161,8 +148,6 @@ def test_a_delivery_is_sent_again_under_its_id(tmp_path: Path):
         assert (await user.get())["deliveries"] == [body]
         [message] = [each for each in user.log.messages if each.subject == delivery.asked(2)]
         assert b'"by":"ann"' in message.data
-
-    tell(tmp_path, story)
 
 
 @pytest.mark.parametrize(
@@ -176,19 +161,17 @@ def test_a_delivery_is_sent_again_under_its_id(tmp_path: Path):
         ("ops.>.ended", 422, "invalid_field"),
     ],
 )
-def test_what_cannot_be_sent_again_says_why(tmp_path: Path, delivery_id: str, status: int, code: str):
-    async def story(user: User) -> None:
+async def test_what_cannot_be_sent_again_says_why(tmp_path: Path, delivery_id: str, status: int, code: str):
+    async with using(tmp_path) as user:
         await user.asked("ops.r1.ended")
         for ask in range(1, MAX_ASKS + 1):
             await user.asked("ops.r2.ended", DELIVERED, ask=ask)
         answer = await user.resend(delivery_id)
         assert (answer.status_code, answer.json()["code"]) == (status, code)
 
-    tell(tmp_path, story)
 
-
-def test_asked_twice_at_once_it_is_sent_again_once(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_asked_twice_at_once_it_is_sent_again_once(tmp_path: Path):
+    async with using(tmp_path) as user:
         delivery = await user.asked("ops.r1.ended", DELIVERED)
         assert (await user.resend(delivery.id)).status_code == 202
         again = await user.resend(delivery.id)
@@ -198,15 +181,11 @@ def test_asked_twice_at_once_it_is_sent_again_once(tmp_path: Path):
             delivery.asked(2),
         ]
 
-    tell(tmp_path, story)
-
 
 @pytest.mark.parametrize(
     "query", ["endpoint=*", "run_id=a.b", "event=run.started", "state=late", "limit=0", "cursor=x"]
 )
-def test_a_filter_that_is_none_is_refused(tmp_path: Path, query: str):
-    async def story(user: User) -> None:
+async def test_a_filter_that_is_none_is_refused(tmp_path: Path, query: str):
+    async with using(tmp_path) as user:
         answer = await user._http.get(f"/v1/deliveries?{query}")
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
-
-    tell(tmp_path, story)

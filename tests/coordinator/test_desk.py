@@ -23,7 +23,6 @@ from shared.runtime.memory import MemoryLog
 from tests.coordinator.story import OTHER, RUN, Told, accepted, found, hold, planned, revised
 from tests.coordinator.test_loop import WELL
 from tests.dossier import coordinating, working
-from tests.dossier import run as run_story
 from tests.waiting import wait_until
 
 FIRST = (accepted(), planned("cats"), found(0), hold(deadline=clock.now().replace(year=2999)))
@@ -68,17 +67,14 @@ async def sent_back_while_behind(told: tuple[Told, ...], data: Path, revision: R
     return run
 
 
-def test_a_revision_waits_for_the_evidence_that_it_names_to_be_folded(tmp_path: Path):
-    async def story() -> None:
-        for number, told in enumerate((FIRST, SECOND, THIRD), 1):
-            revision = Revision(
-                run_id=RUN, by="ada", feedback="More.", queries_drop=("cats",), exclude=(told[2][1].sources[0].sha256,)
-            )
-            run = await sent_back_while_behind(told, tmp_path / str(number), revision)
-            assert run
-            assert run.round == number + 1
-
-    run_story(story)
+async def test_a_revision_waits_for_the_evidence_that_it_names_to_be_folded(tmp_path: Path):
+    for number, told in enumerate((FIRST, SECOND, THIRD), 1):
+        revision = Revision(
+            run_id=RUN, by="ada", feedback="More.", queries_drop=("cats",), exclude=(told[2][1].sources[0].sha256,)
+        )
+        run = await sent_back_while_behind(told, tmp_path / str(number), revision)
+        assert run
+        assert run.round == number + 1
 
 
 class Cut(MemoryLog):
@@ -94,17 +90,14 @@ class Cut(MemoryLog):
         return found
 
 
-def test_a_decision_on_a_hold_that_was_lost_meanwhile_is_not_written(tmp_path: Path):
-    async def story() -> None:
-        log = Cut()
-        async with coordinating(log, tmp_path) as it, working(log, WELL):
-            await it.ask("What do cats do?", run_id="cats")
-            await it.until("cats", "hold")
-            log.cuts = True
-            desk = Approvals(log, it.coordinator, digest_required=False)
-            with pytest.raises(Unavailable):
-                await desk.submit("approve", Ruling(run_id="cats", by="ada"), local_principal())
-            await wait_until(lambda: "hold.1" in it.facts("cats"), within_s=15)
-            assert not [path for path in it.facts("cats") if path.startswith("decision")]
-
-    run_story(story, within_s=30)
+async def test_a_decision_on_a_hold_that_was_lost_meanwhile_is_not_written(tmp_path: Path):
+    log = Cut()
+    async with coordinating(log, tmp_path) as it, working(log, WELL):
+        await it.ask("What do cats do?", run_id="cats")
+        await it.until("cats", "hold")
+        log.cuts = True
+        desk = Approvals(log, it.coordinator, digest_required=False)
+        with pytest.raises(Unavailable):
+            await desk.submit("approve", Ruling(run_id="cats", by="ada"), local_principal())
+        await wait_until(lambda: "hold.1" in it.facts("cats"), within_s=15)
+        assert not [path for path in it.facts("cats") if path.startswith("decision")]

@@ -1,7 +1,7 @@
 """More time to decide: it counts if it was said in time, whatever happens in which order."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from itertools import permutations
@@ -48,7 +48,10 @@ from tests.coordinator.story import (
     stored,
 )
 from tests.dossier import nothing_to_set_up
-from tests.simulation.loop import BEGAN, moment, virtual
+from tests.virtual import START as BEGAN
+from tests.virtual import now
+
+pytestmark = pytest.mark.virtual_time
 
 HELD = (accepted(), planned("cats"), found(0), hold())
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -201,38 +204,29 @@ class Office:
         return refusal.message if refusal else f"until {(run.current.deadline - BEGAN).total_seconds():g}"
 
 
-def at_the_desk(
-    folder: Path, story: Callable[[Office], Awaitable[None]], log_of: type[MemoryLog] = MemoryLog, *, hold_s: float = 10
-) -> None:
-    """Tell it in virtual time, of a run that is held from the beginning on for ten seconds."""
-
-    @asynccontextmanager
-    async def opened() -> AsyncGenerator[Office]:
-        loop = asyncio.get_running_loop()
-        log = log_of(now=lambda: moment(loop.time()))
-        for slot, fact in (*HELD[:3], hold(deadline=BEGAN + timedelta(seconds=hold_s))):
-            await MemoryLog.fill(log, [Fill(slot.subject, envelope.encode(slot, Event(fact, "test", BEGAN)))])
-        projection = Projection(folder / "projection.db")
-        coordinator = Coordinator(log, projection, defaults=Defaults(), set_up=nothing_to_set_up)
-        running = asyncio.create_task(coordinator.run())
-        await asyncio.sleep(0.1)
-        try:
-            yield Office(log, coordinator)
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-            projection.close()
-
-    async def telling() -> None:
-        async with opened() as office:
-            await story(office)
-
-    with virtual("extending") as loop:
-        loop.run_until_complete(telling())
+@asynccontextmanager
+async def at_the_desk(
+    folder: Path, log_of: type[MemoryLog] = MemoryLog, *, hold_s: float = 10
+) -> AsyncGenerator[Office]:
+    """A run that is held from the beginning on for so long."""
+    log = log_of(now=now)
+    for slot, fact in (*HELD[:3], hold(deadline=BEGAN + timedelta(seconds=hold_s))):
+        await MemoryLog.fill(log, [Fill(slot.subject, envelope.encode(slot, Event(fact, "test", BEGAN)))])
+    projection = Projection(folder / "projection.db")
+    coordinator = Coordinator(log, projection, defaults=Defaults(), set_up=nothing_to_set_up)
+    running = asyncio.create_task(coordinator.run())
+    await asyncio.sleep(0.1)
+    try:
+        yield Office(log, coordinator)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        projection.close()
 
 
-def test_a_hold_outlives_its_first_deadline_and_expires_at_the_second(tmp_path: Path):
-    async def story(office: Office) -> None:
+async def test_a_hold_outlives_its_first_deadline_and_expires_at_the_second(tmp_path: Path):
+
+    async with at_the_desk(tmp_path) as office:
         await asyncio.sleep(5)
         assert await office.extend(20) == "until 20"
         await asyncio.sleep(10)
@@ -240,28 +234,25 @@ def test_a_hold_outlives_its_first_deadline_and_expires_at_the_second(tmp_path: 
         await asyncio.sleep(6)
         assert office.run.status == "expired"
 
-    at_the_desk(tmp_path, story)
 
+async def test_who_comes_after_the_deadline_is_told_that_it_expired(tmp_path: Path):
 
-def test_who_comes_after_the_deadline_is_told_that_it_expired(tmp_path: Path):
-    async def story(office: Office) -> None:
+    async with at_the_desk(tmp_path) as office:
         await asyncio.sleep(12)
         assert "expired by deadline" in await office.extend(20)
         assert not office.run.current.extensions
 
-    at_the_desk(tmp_path, story)
 
+async def test_who_comes_after_a_decision_is_told_whose_it_was(tmp_path: Path):
 
-def test_who_comes_after_a_decision_is_told_whose_it_was(tmp_path: Path):
-    async def story(office: Office) -> None:
+    async with at_the_desk(tmp_path) as office:
         await office.desk.submit("approve", Ruling(run_id=RUN, by="ann"), local_principal())
         assert "approved by ann" in await office.extend(20)
 
-    at_the_desk(tmp_path, story)
 
+async def test_of_two_at_once_both_are_told_until_when_it_waits_in_truth(tmp_path: Path):
 
-def test_of_two_at_once_both_are_told_until_when_it_waits_in_truth(tmp_path: Path):
-    async def story(office: Office) -> None:
+    async with at_the_desk(tmp_path) as office:
         told = await asyncio.gather(office.extend(20, by="ann"), office.extend(30, by="rob"), office.extend(30))
         assert set(told) <= {"until 20", "until 30"}
         assert office.run.current.deadline in (None, BEGAN + timedelta(seconds=30))
@@ -269,8 +260,6 @@ def test_of_two_at_once_both_are_told_until_when_it_waits_in_truth(tmp_path: Pat
         assert office.run.status == "hold"
         assert office.run.current.deadline == BEGAN + timedelta(seconds=30)
         assert len(office.run.current.extensions) == 2
-
-    at_the_desk(tmp_path, story)
 
 
 class Slow(MemoryLog):
@@ -282,14 +271,13 @@ class Slow(MemoryLog):
         return await super().fill(fills, session=session)
 
 
-def test_an_extension_that_is_stored_too_late_is_told_as_refused(tmp_path: Path):
-    async def story(office: Office) -> None:
+async def test_an_extension_that_is_stored_too_late_is_told_as_refused(tmp_path: Path):
+
+    async with at_the_desk(tmp_path, Slow) as office:
         await asyncio.sleep(8)
         assert "expired by deadline" in await office.extend(20)
         assert office.run.status == "expired"
         assert office.run.current.deadline == BEGAN + timedelta(seconds=10)
-
-    at_the_desk(tmp_path, story, Slow)
 
 
 class Forgetful(MemoryLog):
@@ -305,41 +293,36 @@ class Forgetful(MemoryLog):
         return filled
 
 
-def test_a_call_that_is_repeated_because_nothing_was_heard_extends_once(tmp_path: Path):
-    async def story(office: Office) -> None:
+async def test_a_call_that_is_repeated_because_nothing_was_heard_extends_once(tmp_path: Path):
+
+    async with at_the_desk(tmp_path, Forgetful, hold_s=600) as office:
         asked = office.extend(3_600)
         with pytest.raises(desk_module.Unavailable):
             await asked
         assert await office.extend(3_600) == "until 3600"
         assert len(office.run.current.extensions) == 1
 
-    at_the_desk(tmp_path, story, Forgetful, hold_s=600)
 
+async def test_a_coordinator_that_is_behind_knows_all_the_same_how_long_the_hold_waits(tmp_path: Path):
 
-def test_a_coordinator_that_is_behind_knows_all_the_same_how_long_the_hold_waits(tmp_path: Path):
-    async def story() -> None:
-        loop = asyncio.get_running_loop()
-        log = MemoryLog(now=lambda: moment(loop.time()))
-        projection = Projection(tmp_path / "projection.db")
-        coordinator = Coordinator(log, projection, defaults=Defaults(), set_up=nothing_to_set_up)
-        for slot, fact in (*HELD[:3], hold(deadline=BEGAN + timedelta(seconds=10))):
-            await log.fill([Fill(slot.subject, envelope.encode(slot, Event(fact, "test", BEGAN)))])
-        await coordinator.restore()
-        coordinator.fold.take(log.messages)
-        for number in (1, 2):
-            slot, fact = extended(number, BEGAN + timedelta(seconds=10 + 10 * number))
-            await log.fill([Fill(slot.subject, envelope.encode(slot, Event(fact, "test", BEGAN)))])
-        await asyncio.sleep(25)
-        office = Office(log, coordinator)
-        assert await office.extend(40) == "until 40"
-        refusal, run = await office.desk.submit("approve", Ruling(run_id=RUN, by="ann"), local_principal())
-        assert refusal is None
-        assert run
-        assert run.status == "writing"
-        projection.close()
-
-    with virtual("behind") as loop:
-        loop.run_until_complete(story())
+    log = MemoryLog(now=now)
+    projection = Projection(tmp_path / "projection.db")
+    coordinator = Coordinator(log, projection, defaults=Defaults(), set_up=nothing_to_set_up)
+    for slot, fact in (*HELD[:3], hold(deadline=BEGAN + timedelta(seconds=10))):
+        await log.fill([Fill(slot.subject, envelope.encode(slot, Event(fact, "test", BEGAN)))])
+    await coordinator.restore()
+    coordinator.fold.take(log.messages)
+    for number in (1, 2):
+        slot, fact = extended(number, BEGAN + timedelta(seconds=10 + 10 * number))
+        await log.fill([Fill(slot.subject, envelope.encode(slot, Event(fact, "test", BEGAN)))])
+    await asyncio.sleep(25)
+    office = Office(log, coordinator)
+    assert await office.extend(40) == "until 40"
+    refusal, run = await office.desk.submit("approve", Ruling(run_id=RUN, by="ann"), local_principal())
+    assert refusal is None
+    assert run
+    assert run.status == "writing"
+    projection.close()
 
 
 def test_a_list_by_deadline_follows_extensions_and_sorts_nothing(tmp_path: Path):

@@ -92,7 +92,7 @@ def refusal(seq: int, refused: int, code: str = "invalid_field") -> Message:
     why = RequestRefused(
         seq=refused, subject="research.requested", run_id="r7", field="q", error=Failure(code, "q: no.")
     )
-    data = envelope.encode_refusal(f"research.invalid.{refused}", why, source="s", time=START)
+    data = envelope.encode_message(f"research.invalid.{refused}", why, source="s", time=START)
     return Message(f"research.invalid.{refused}", seq, START, data)
 
 

@@ -1,7 +1,8 @@
 """Forks in the coordinator's loop: copied once, whoever dies between two copies, however many coordinate."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -18,7 +19,7 @@ from shared.runtime.log import Filled
 from shared.runtime.memory import MemoryLog
 from shared.service.worker import Perform
 from tests.coordinator.story import SOURCE, report
-from tests.dossier import Dossier, coordinating, run, working
+from tests.dossier import Dossier, coordinating, working
 
 QUESTION = "What do cats do?"
 
@@ -51,13 +52,11 @@ class Workers:
 Story = Callable[[Dossier, Workers], Awaitable[None]]
 
 
-def tell(data: Path, story: Story, *, log: MemoryLog | None = None) -> None:
-    async def all_of_it() -> None:
-        memory, workers = log or MemoryLog(), Workers()
-        async with coordinating(memory, data) as it, working(memory, workers.all_kinds):
-            await story(it, workers)
-
-    run(all_of_it)
+@asynccontextmanager
+async def forked(data: Path, *, log: MemoryLog | None = None) -> AsyncGenerator[tuple[Dossier, Workers]]:
+    memory, workers = log or MemoryLog(), Workers()
+    async with coordinating(memory, data) as it, working(memory, workers.all_kinds):
+        yield it, workers
 
 
 async def fork(it: Dossier, new: str, source: str, **wish: object) -> None:
@@ -69,8 +68,8 @@ def original(fact: Fact) -> Fact:
     return replace(fact, copied_from="", duration_s=None)
 
 
-def test_a_failed_fetch_alone_is_performed_again_and_the_old_run_is_left_as_it_is(tmp_path: Path):
-    async def story(it: Dossier, workers: Workers) -> None:
+async def test_a_failed_fetch_alone_is_performed_again_and_the_old_run_is_left_as_it_is(tmp_path: Path):
+    async with forked(tmp_path) as (it, workers):
         workers.broken = {"dogs"}
         await it.ask(QUESTION, run_id="old")
         await it.until("old", "hold")
@@ -88,11 +87,9 @@ def test_a_failed_fetch_alone_is_performed_again_and_the_old_run_is_left_as_it_i
         assert replace(original(facts["plan.1"]), usage=copied["plan.1"].usage) == original(copied["plan.1"])
         assert held.usage() == Usage()
 
-    tell(tmp_path, story)
 
-
-def test_a_failed_report_alone_is_written_again_after_a_fresh_decision(tmp_path: Path):
-    async def story(it: Dossier, workers: Workers) -> None:
+async def test_a_failed_report_alone_is_written_again_after_a_fresh_decision(tmp_path: Path):
+    async with forked(tmp_path) as (it, workers):
         workers.broken = {"synthesize"}
         await it.ask(QUESTION, run_id="old", approval="auto")
         await it.until("old", "failed")
@@ -104,11 +101,9 @@ def test_a_failed_report_alone_is_written_again_after_a_fresh_decision(tmp_path:
         await it.until("new", "reported")
         assert workers.performed == ["synthesize"]
 
-    tell(tmp_path, story)
 
-
-def test_the_same_fork_twice_is_one_run_and_a_refused_one_says_why(tmp_path: Path):
-    async def story(it: Dossier, workers: Workers) -> None:
+async def test_the_same_fork_twice_is_one_run_and_a_refused_one_says_why(tmp_path: Path):
+    async with forked(tmp_path) as (it, _):
         await it.ask(QUESTION, run_id="old")
         await it.until("old", "hold")
         for _ in range(2):
@@ -120,20 +115,15 @@ def test_the_same_fork_twice_is_one_run_and_a_refused_one_says_why(tmp_path: Pat
         await it.until("last", "hold")
         assert [b'"unknown_run"' in data for data in it.stored("research.invalid.")] == [True, True]
 
-    tell(tmp_path, story)
 
-
-def test_a_fork_may_follow_the_request_of_its_source_at_once(tmp_path: Path):
-    async def story() -> None:
-        log, workers = MemoryLog(), Workers()
-        it = Dossier(log, None)
-        await it.ask(QUESTION, run_id="old")
-        await fork(it, "new", "old")
-        async with coordinating(log, tmp_path) as it, working(log, workers.all_kinds):
-            await it.until("new", "hold")
-            assert it.stored("research.invalid.") == []
-
-    run(story)
+async def test_a_fork_may_follow_the_request_of_its_source_at_once(tmp_path: Path):
+    log, workers = MemoryLog(), Workers()
+    it = Dossier(log, None)
+    await it.ask(QUESTION, run_id="old")
+    await fork(it, "new", "old")
+    async with coordinating(log, tmp_path) as it, working(log, workers.all_kinds):
+        await it.until("new", "hold")
+        assert it.stored("research.invalid.") == []
 
 
 class Dying(MemoryLog):
@@ -151,53 +141,47 @@ class Dying(MemoryLog):
         return await super().fill(fills, session=session)
 
 
-def test_a_coordinator_that_dies_between_two_copies_is_taken_over_from(tmp_path: Path):
-    async def story() -> None:
-        log, workers = Dying(), Workers()
-        async with working(log, workers.all_kinds):
-            async with coordinating(log, tmp_path) as it:
-                await it.ask(QUESTION, run_id="old")
-                await it.until("old", "hold")
-                workers.performed.clear()
-                await fork(it, "new", "old", **{"from": "synthesize"})
-                await log.died.wait()
-                assert "fetch.1.0" not in it.facts("new")
-            async with coordinating(log, tmp_path, name="another") as it:
-                held = await it.until("new", "hold")
-                assert workers.performed == []
-                assert {original(box.fact) for box in held.current.fetches.values()} == {
-                    original(box.fact) for box in (await it.until("old", "hold")).current.fetches.values()
-                }
-
-    run(story)
+async def test_a_coordinator_that_dies_between_two_copies_is_taken_over_from(tmp_path: Path):
+    log, workers = Dying(), Workers()
+    async with working(log, workers.all_kinds):
+        async with coordinating(log, tmp_path) as it:
+            await it.ask(QUESTION, run_id="old")
+            await it.until("old", "hold")
+            workers.performed.clear()
+            await fork(it, "new", "old", **{"from": "synthesize"})
+            await log.died.wait()
+            assert "fetch.1.0" not in it.facts("new")
+        async with coordinating(log, tmp_path, name="another") as it:
+            held = await it.until("new", "hold")
+            assert workers.performed == []
+            assert {original(box.fact) for box in held.current.fetches.values()} == {
+                original(box.fact) for box in (await it.until("old", "hold")).current.fetches.values()
+            }
 
 
-def test_two_coordinators_copy_once(tmp_path: Path):
-    async def story() -> None:
-        log, workers = MemoryLog(), Workers()
-        async with (
-            working(log, workers.all_kinds),
-            coordinating(log, tmp_path, name="one") as one,
-            coordinating(log, tmp_path, name="two") as two,
-        ):
-            await one.ask(QUESTION, run_id="old")
-            await one.until("old", "hold")
-            await two.until("old", "hold")
-            for each in (one, two):
-                each.coordinator._elected(True)
-            for n in range(20):
-                await fork(one, f"new-{n}", "old", **{"from": "synthesize"})
-            for n in range(20):
-                assert await one.until(f"new-{n}", "hold") == await two.until(f"new-{n}", "hold")
-            subjects = [message.subject for message in log.messages if message.subject.startswith("research.run.")]
-            assert len(subjects) == len(set(subjects))
-            assert workers.performed == ["plan", "cats", "dogs", "birds"]
-
-    run(story)
+async def test_two_coordinators_copy_once(tmp_path: Path):
+    log, workers = MemoryLog(), Workers()
+    async with (
+        working(log, workers.all_kinds),
+        coordinating(log, tmp_path, name="one") as one,
+        coordinating(log, tmp_path, name="two") as two,
+    ):
+        await one.ask(QUESTION, run_id="old")
+        await one.until("old", "hold")
+        await two.until("old", "hold")
+        for each in (one, two):
+            each.coordinator._elected(True)
+        for n in range(20):
+            await fork(one, f"new-{n}", "old", **{"from": "synthesize"})
+        for n in range(20):
+            assert await one.until(f"new-{n}", "hold") == await two.until(f"new-{n}", "hold")
+        subjects = [message.subject for message in log.messages if message.subject.startswith("research.run.")]
+        assert len(subjects) == len(set(subjects))
+        assert workers.performed == ["plan", "cats", "dogs", "birds"]
 
 
-def test_a_fork_is_folded_without_the_run_that_it_forks(tmp_path: Path):
-    async def story(it: Dossier, workers: Workers) -> None:
+async def test_a_fork_is_folded_without_the_run_that_it_forks(tmp_path: Path):
+    async with forked(tmp_path) as (it, _):
         await it.ask(QUESTION, run_id="old")
         await it.until("old", "hold")
         await fork(it, "new", "old", **{"from": "synthesize"})
@@ -209,11 +193,9 @@ def test_a_fork_is_folded_without_the_run_that_it_forks(tmp_path: Path):
         async with coordinating(alone, tmp_path, name="alone") as other:
             assert (await other.until("new", "hold")).current.hold.fact == held.current.hold.fact
 
-    tell(tmp_path, story)
 
-
-def test_every_copy_names_a_fact_that_is_stored(tmp_path: Path):
-    async def story(it: Dossier, workers: Workers) -> None:
+async def test_every_copy_names_a_fact_that_is_stored(tmp_path: Path):
+    async with forked(tmp_path) as (it, _):
         await it.ask(QUESTION, run_id="old")
         await it.until("old", "hold")
         await fork(it, "new", "old", **{"from": "synthesize"})
@@ -222,5 +204,3 @@ def test_every_copy_names_a_fact_that_is_stored(tmp_path: Path):
             origin = it.facts("new")[path].copied_from
             [message] = (await it.log.last([origin])).values()
             assert original(envelope.decode(message.data).fact) == original(it.facts("old")[path])
-
-    tell(tmp_path, story)

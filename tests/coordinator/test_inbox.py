@@ -19,7 +19,7 @@ from shared.runtime import clock
 from shared.runtime.memory import MemoryLog
 from tests.coordinator.story import stored
 from tests.coordinator.test_loop import WELL
-from tests.dossier import coordinating, run, working
+from tests.dossier import coordinating, working
 from tests.harness.waiting import PATIENCE_S
 
 HERE = Checkpoint("now", 1, "0" * 64)
@@ -95,7 +95,7 @@ def test_a_new_start_finds_what_was_left(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("in_memory", "looks"), [(3, 1_000), (100, 2)], ids=["beyond memory", "beyond one look"])
-def test_a_long_queue_is_answered_and_no_deadline_overtakes_a_decision_in_it(
+async def test_a_long_queue_is_answered_and_no_deadline_overtakes_a_decision_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: int, looks: int
 ):
     monkeypatch.setattr(pending, "IN_MEMORY", in_memory)
@@ -105,36 +105,29 @@ def test_a_long_queue_is_answered_and_no_deadline_overtakes_a_decision_in_it(
     def now() -> datetime:
         return clock.now() + later
 
-    async def story() -> None:
-        nonlocal later
-        log = MemoryLog(now=now)
-        async with coordinating(log, tmp_path) as it, working(log, WELL):
-            await it.ask("Why?", run_id="held", approval_timeout="1h")
-            await it.until("held", "hold")
-        queued = [await it.ask("Why?", run_id=f"run-{n}", approval="auto") for n in range(20)]
-        await it.say("approve", "held")
-        later = timedelta(hours=2)
-        async with coordinating(log, tmp_path) as it, working(log, WELL):
-            for each in (*queued, "held"):
-                await it.until(each, "reported")
-
-    run(story)
+    log = MemoryLog(now=now)
+    async with coordinating(log, tmp_path) as it, working(log, WELL):
+        await it.ask("Why?", run_id="held", approval_timeout="1h")
+        await it.until("held", "hold")
+    queued = [await it.ask("Why?", run_id=f"run-{n}", approval="auto") for n in range(20)]
+    await it.say("approve", "held")
+    later = timedelta(hours=2)
+    async with coordinating(log, tmp_path) as it, working(log, WELL):
+        for each in (*queued, "held"):
+            await it.until(each, "reported")
 
 
-def test_a_follower_keeps_no_request_that_was_made_before(tmp_path: Path):
-    async def story() -> None:
-        log = MemoryLog()
-        async with coordinating(log, tmp_path, name="leader") as leader, working(log, WELL):
-            await leader.ask("Why?", run_id="asked")
-            await leader.until("asked", "hold")
-            async with coordinating(log, tmp_path, name="follower") as follower:
-                for _ in range(5):
-                    await leader.ask("Why?", run_id="asked")
-                await follower.coordinator.folded(len(log.messages), within_s=PATIENCE_S)
-                assert not follower.coordinator.leads
-                assert not follower.coordinator.fold.inbox
-
-    run(story)
+async def test_a_follower_keeps_no_request_that_was_made_before(tmp_path: Path):
+    log = MemoryLog()
+    async with coordinating(log, tmp_path, name="leader") as leader, working(log, WELL):
+        await leader.ask("Why?", run_id="asked")
+        await leader.until("asked", "hold")
+        async with coordinating(log, tmp_path, name="follower") as follower:
+            for _ in range(5):
+                await leader.ask("Why?", run_id="asked")
+            await follower.coordinator.folded(len(log.messages), within_s=PATIENCE_S)
+            assert not follower.coordinator.leads
+            assert not follower.coordinator.fold.inbox
 
 
 def nameless(seq: int) -> Message:

@@ -58,7 +58,6 @@ from tests.coordinator.story import (
     written,
 )
 from tests.dossier import coordinating
-from tests.dossier import run as run_story
 from tests.harness.waiting import PATIENCE_S
 from tests.waiting import wait_until
 
@@ -485,17 +484,14 @@ STRANGE = {
 
 
 @pytest.mark.parametrize("subject", STRANGE.values(), ids=STRANGE.keys())
-def test_the_coordinator_outlives_what_strangers_write(tmp_path: Path, subject: str):
+async def test_the_coordinator_outlives_what_strangers_write(tmp_path: Path, subject: str):
     """Whoever may publish there, by permission or for want of one, must not be able to stop all runs."""
 
-    async def story() -> None:
-        async with coordinating(MemoryLog(), tmp_path) as it:
-            await it.log.fill([Fill(subject, b"{}")])
-            await it.coordinator.folded((await it.log.end()).seq, within_s=PATIENCE_S)
-            it.coordinator.saved.select(RunFilter(), limit=1)  # saves what is folded
-            await it.until(await it.ask("What do cats do?", run_id="cats"), "planning")
-
-    run_story(story)
+    async with coordinating(MemoryLog(), tmp_path) as it:
+        await it.log.fill([Fill(subject, b"{}")])
+        await it.coordinator.folded((await it.log.end()).seq, within_s=PATIENCE_S)
+        it.coordinator.saved.select(RunFilter(), limit=1)  # saves what is folded
+        await it.until(await it.ask("What do cats do?", run_id="cats"), "planning")
 
 
 @pytest.mark.parametrize(
@@ -503,10 +499,7 @@ def test_the_coordinator_outlives_what_strangers_write(tmp_path: Path, subject: 
     [{"q": "x", "y" * 250_000: 1}, {"q": "x", "approval": "y" * 250_000}, {"q": "x", "tools": ["\\" * 120_000]}],
     ids=["field", "value", "value that grows when it is quoted"],
 )
-def test_a_refusal_fits_into_the_log_whatever_is_refused(tmp_path: Path, content: object):
-    async def story() -> None:
-        async with coordinating(MemoryLog(), tmp_path) as it:
-            seq = await it.log.publish(REQUESTED, msgspec.json.encode(content))
-            await wait_until(lambda: it.stored(f"{INVALID}.{seq}"))
-
-    run_story(story)
+async def test_a_refusal_fits_into_the_log_whatever_is_refused(tmp_path: Path, content: object):
+    async with coordinating(MemoryLog(), tmp_path) as it:
+        seq = await it.log.publish(REQUESTED, msgspec.json.encode(content))
+        await wait_until(lambda: it.stored(f"{INVALID}.{seq}"))

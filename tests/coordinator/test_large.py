@@ -19,7 +19,7 @@ from shared.domain.run import digest
 from shared.runtime.memory import MemoryLog
 from shared.service.worker import Perform
 from tests.access.entry import SHOWN, URL, entered
-from tests.dossier import coordinating, run, working
+from tests.dossier import coordinating, working
 from tests.waiting import wait_until
 
 CALL = Call("planner", "m-planner", "plan.v1", 100, 10, 0.25, 1.5)
@@ -60,22 +60,19 @@ def no_message_over_the_limit(log: MemoryLog) -> Iterator[None]:
     assert max(len(message.data) for message in log.messages) <= MAX_BYTES
 
 
-def test_findings_and_the_task_that_carries_them_may_be_larger_than_a_message(tmp_path: Path):
-    async def story() -> None:
-        log, work = MemoryLog(), Large(finding=300_000)
-        with no_message_over_the_limit(log):
-            async with coordinating(log, tmp_path) as it, working(log, work.performs):
-                await it.ask("What do cats do?", run_id="cats")
-                held = await it.until("cats", "hold")
-                assert held.current.hold.fact.digest == digest(held) == digest_of_stored(log, "cats")
-                await it.say("approve", "cats", digest=digest(held))
-                ended = await it.until("cats", "reported")
-                assert [len(one.sources[0].passages[0].text) > 300_000 for one in ended.findings()] == [True, True]
-                assert work.tasks[-1].findings == ended.findings()
-                async with coordinating(log, tmp_path, name="rebuilt") as other:
-                    assert await other.until("cats", "reported") == ended
-
-    run(story)
+async def test_findings_and_the_task_that_carries_them_may_be_larger_than_a_message(tmp_path: Path):
+    log, work = MemoryLog(), Large(finding=300_000)
+    with no_message_over_the_limit(log):
+        async with coordinating(log, tmp_path) as it, working(log, work.performs):
+            await it.ask("What do cats do?", run_id="cats")
+            held = await it.until("cats", "hold")
+            assert held.current.hold.fact.digest == digest(held) == digest_of_stored(log, "cats")
+            await it.say("approve", "cats", digest=digest(held))
+            ended = await it.until("cats", "reported")
+            assert [len(one.sources[0].passages[0].text) > 300_000 for one in ended.findings()] == [True, True]
+            assert work.tasks[-1].findings == ended.findings()
+            async with coordinating(log, tmp_path, name="rebuilt") as other:
+                assert await other.until("cats", "reported") == ended
 
 
 def digest_of_stored(log: MemoryLog, run_id: str) -> str:
@@ -89,24 +86,21 @@ def digest_of_stored(log: MemoryLog, run_id: str) -> str:
     return sha256("".join(sorted(lines)).encode()).hexdigest()
 
 
-def test_a_report_that_is_too_large_for_its_message_is_named_by_it(tmp_path: Path):
-    async def story() -> None:
-        log, work = MemoryLog(), Large(report=1_000_000)
-        with no_message_over_the_limit(log):
-            async with coordinating(log, tmp_path) as it, working(log, work.performs):
-                await it.ask("What do cats do?", run_id="cats", approval="auto")
-                ended = (await it.until("cats", "reported")).completed.fact
-                assert (ended.ok, ended.report) == (True, None)
-                report = await log.get(ended.report_sha256)
-                assert report.startswith("# What do cats do?")
-                assert len(report) > 1_000_000
-                async with entered() as access:
-                    app = application(log, it.coordinator, access, unready=lambda: None)
-                    transport = httpx2.ASGITransport(app)
-                    async with httpx2.AsyncClient(transport=transport, base_url=URL, headers=SHOWN) as http:
-                        assert (await http.get("/v1/runs/cats/report")).text == report
-
-    run(story)
+async def test_a_report_that_is_too_large_for_its_message_is_named_by_it(tmp_path: Path):
+    log, work = MemoryLog(), Large(report=1_000_000)
+    with no_message_over_the_limit(log):
+        async with coordinating(log, tmp_path) as it, working(log, work.performs):
+            await it.ask("What do cats do?", run_id="cats", approval="auto")
+            ended = (await it.until("cats", "reported")).completed.fact
+            assert (ended.ok, ended.report) == (True, None)
+            report = await log.get(ended.report_sha256)
+            assert report.startswith("# What do cats do?")
+            assert len(report) > 1_000_000
+            async with entered() as access:
+                app = application(log, it.coordinator, access, unready=lambda: None)
+                transport = httpx2.ASGITransport(app)
+                async with httpx2.AsyncClient(transport=transport, base_url=URL, headers=SHOWN) as http:
+                    assert (await http.get("/v1/runs/cats/report")).text == report
 
 
 @pytest.mark.parametrize(
@@ -118,56 +112,47 @@ def test_a_report_that_is_too_large_for_its_message_is_named_by_it(tmp_path: Pat
     ],
     ids=["task", "synthesis", "report"],
 )
-def test_above_its_bound_a_run_fails_by_name(tmp_path: Path, work: Large, reason: str):
-    async def story() -> None:
-        log = MemoryLog()
-        async with coordinating(log, tmp_path) as it, working(log, work.performs):
-            await it.ask("What do cats do? " * 100, run_id="cats", approval="auto")
-            await it.ask("And dogs?", run_id="dogs")
-            failed = await it.until("cats", "failed")
-            ended = failed.completed.fact
-            assert reason in ended.reason
-            assert (ended.usage, ended.agents) == (failed.usage(), {"planner": usage_of((CALL,))})
-            await it.until("dogs", "hold")
-
-    run(story)
+async def test_above_its_bound_a_run_fails_by_name(tmp_path: Path, work: Large, reason: str):
+    log = MemoryLog()
+    async with coordinating(log, tmp_path) as it, working(log, work.performs):
+        await it.ask("What do cats do? " * 100, run_id="cats", approval="auto")
+        await it.ask("And dogs?", run_id="dogs")
+        failed = await it.until("cats", "failed")
+        ended = failed.completed.fact
+        assert reason in ended.reason
+        assert (ended.usage, ended.agents) == (failed.usage(), {"planner": usage_of((CALL,))})
+        await it.until("dogs", "hold")
 
 
-def test_a_text_that_is_gone_fails_its_step_and_no_other(tmp_path: Path):
-    async def story() -> None:
-        log, work = MemoryLog(), Large(finding=300_000)
-        async with coordinating(log, tmp_path) as it, working(log, work.performs):
-            for name in ("cats", "dogs"):
-                await it.ask(f"What do {name} do?", run_id=name)
-                await it.until(name, "hold")
-        subject = Slot("cats", "fetch", 1, 0).subject
-        lost = envelope.referenced_sha256((await log.last([subject]))[subject].data)
-        del log._texts[lost]
-        async with coordinating(log, tmp_path, name="rebuilt") as other:
-            cats, dogs = await other.until("cats", "hold"), await other.until("dogs", "hold")
-            assert "EVIDENCE does not have" in cats.findings()[0].failure.message
-            assert lost in cats.findings()[0].failure.message
-            assert cats.findings()[1].sources
-            assert all(finding.sources for finding in dogs.findings())
-
-    run(story)
+async def test_a_text_that_is_gone_fails_its_step_and_no_other(tmp_path: Path):
+    log, work = MemoryLog(), Large(finding=300_000)
+    async with coordinating(log, tmp_path) as it, working(log, work.performs):
+        for name in ("cats", "dogs"):
+            await it.ask(f"What do {name} do?", run_id=name)
+            await it.until(name, "hold")
+    subject = Slot("cats", "fetch", 1, 0).subject
+    lost = envelope.referenced_sha256((await log.last([subject]))[subject].data)
+    del log._texts[lost]
+    async with coordinating(log, tmp_path, name="rebuilt") as other:
+        cats, dogs = await other.until("cats", "hold"), await other.until("dogs", "hold")
+        assert "EVIDENCE does not have" in cats.findings()[0].failure.message
+        assert lost in cats.findings()[0].failure.message
+        assert cats.findings()[1].sources
+        assert all(finding.sources for finding in dogs.findings())
 
 
-def test_a_heavy_run_leaves_memory_as_soon_as_it_is_saved(tmp_path: Path):
-    async def story() -> None:
-        log, work = MemoryLog(), Large(finding=1_000_000)
-        async with coordinating(log, tmp_path) as it, working(log, work.performs):
-            await it.ask("What do cats do?", run_id="cats")
-            await it.until("cats", "hold")
-            await wait_until(lambda: not it.coordinator.fold.unsaved)
-            assert "cats" not in it.coordinator.fold._runs
-            await it.say("approve", "cats")
-            await it.until("cats", "reported")
-
-    run(story)
+async def test_a_heavy_run_leaves_memory_as_soon_as_it_is_saved(tmp_path: Path):
+    log, work = MemoryLog(), Large(finding=1_000_000)
+    async with coordinating(log, tmp_path) as it, working(log, work.performs):
+        await it.ask("What do cats do?", run_id="cats")
+        await it.until("cats", "hold")
+        await wait_until(lambda: not it.coordinator.fold.unsaved)
+        assert "cats" not in it.coordinator.fold._runs
+        await it.say("approve", "cats")
+        await it.until("cats", "reported")
 
 
-def test_what_evidence_has_no_room_for_holds_up_no_other_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_what_evidence_has_no_room_for_holds_up_no_other_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     class NoTexts(MemoryLog):
         """Takes facts, and for a while no texts."""
 
@@ -180,15 +165,12 @@ def test_what_evidence_has_no_room_for_holds_up_no_other_run(tmp_path: Path, mon
     monkeypatch.setattr("services.coordinator.engine.writer._PUT_TEXT_S", 0.05)
     monkeypatch.setattr("services.coordinator.engine.leader._NO_ROOM_AGAIN_S", 0.1)
 
-    async def story() -> None:
-        log, work = NoTexts(), Large(finding=200_000)
-        async with coordinating(log, tmp_path) as it, working(log, work.performs):
-            await it.ask("What do cats do?", run_id="cats", approval="auto")
-            await it.until("cats", "writing")
-            await it.ask("And dogs?", run_id="dogs")
-            await it.until("dogs", "hold")
-            assert "task.synthesize.1.0.1" not in it.facts("cats")
-            log.takes = True
-            await it.until("cats", "reported")
-
-    run(story)
+    log, work = NoTexts(), Large(finding=200_000)
+    async with coordinating(log, tmp_path) as it, working(log, work.performs):
+        await it.ask("What do cats do?", run_id="cats", approval="auto")
+        await it.until("cats", "writing")
+        await it.ask("And dogs?", run_id="dogs")
+        await it.until("dogs", "hold")
+        assert "task.synthesize.1.0.1" not in it.facts("cats")
+        log.takes = True
+        await it.until("cats", "reported")

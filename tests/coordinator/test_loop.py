@@ -1,8 +1,8 @@
 """The coordinator over the log in memory: nothing lost, nothing twice, whoever dies."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -32,8 +32,9 @@ from shared.runtime.log import LogCheck
 from shared.runtime.memory import MemoryLog
 from shared.service.worker import Perform
 from tests.coordinator.story import SOURCE, report
-from tests.dossier import Dossier, coordinating, nothing_to_set_up, run, working
+from tests.dossier import Dossier, coordinating, nothing_to_set_up, working
 from tests.harness.waiting import PATIENCE_S
+from tests.virtual import now
 from tests.waiting import wait_until
 
 
@@ -49,41 +50,38 @@ async def perform(task: Task) -> StepOutcome:
 
 
 WELL: dict[Kind, Perform] = {"plan": perform, "fetch": perform, "synthesize": perform}
-Story = Callable[[Dossier], Awaitable[None]]
+pytestmark = pytest.mark.virtual_time
 
 
-def tell(tmp_path: Path, story: Story, performs: dict[Kind, Perform] = WELL) -> None:
-    async def all_of_it() -> None:
-        log = MemoryLog()
-        async with coordinating(log, tmp_path) as it, working(log, performs):
-            await story(it)
-
-    run(all_of_it)
+@asynccontextmanager
+async def dossier(tmp_path: Path, performs: dict[Kind, Perform] = WELL) -> AsyncGenerator[Dossier]:
+    log = MemoryLog(now=now)
+    async with coordinating(log, tmp_path) as it, working(log, performs):
+        yield it
 
 
 def refusals(it: Dossier) -> list[str]:
     return [msgspec.json.decode(data)["data"]["error"]["code"] for data in it.stored("research.invalid.")]
 
 
-def test_an_approval_that_comes_before_anything_happened_is_not_lost(tmp_path: Path):
-    async def story() -> None:
-        log = MemoryLog()
-        it = Dossier(log, None)
-        await it.ask("What do cats do?", run_id="cats")
-        await it.say("approve", "cats")
-        async with coordinating(log, tmp_path) as it, working(log, WELL):
-            await it.until("cats", "reported")
-            assert refusals(it) == []
-
-    run(story)
+async def test_an_approval_that_comes_before_anything_happened_is_not_lost(tmp_path: Path):
+    log = MemoryLog(now=now)
+    it = Dossier(log, None)
+    await it.ask("What do cats do?", run_id="cats")
+    await it.say("approve", "cats")
+    async with coordinating(log, tmp_path) as it, working(log, WELL):
+        await it.until("cats", "reported")
+        assert refusals(it) == []
 
 
 @pytest.mark.parametrize(
     ("first", "second", "outcome"),
     [("approve", "reject", "reported"), ("reject", "approve", "rejected"), ("cancel", "approve", "cancelled")],
 )
-def test_of_two_decisions_the_first_wins_and_the_second_is_told(tmp_path: Path, first: str, second: str, outcome: str):
-    async def story(it: Dossier) -> None:
+async def test_of_two_decisions_the_first_wins_and_the_second_is_told(
+    tmp_path: Path, first: str, second: str, outcome: str
+):
+    async with dossier(tmp_path) as it:
         await it.ask("What do cats do?", run_id="cats")
         await it.until("cats", "hold")
         await it.say(first, "cats")
@@ -93,22 +91,18 @@ def test_of_two_decisions_the_first_wins_and_the_second_is_told(tmp_path: Path, 
         await it.until("dogs", "hold")
         assert refusals(it) == ["decided"]
 
-    tell(tmp_path, story)
 
-
-def test_a_decision_said_twice_is_one_decision(tmp_path: Path):
-    async def story(it: Dossier) -> None:
+async def test_a_decision_said_twice_is_one_decision(tmp_path: Path):
+    async with dossier(tmp_path) as it:
         await it.ask("What do cats do?", run_id="cats")
         await it.until("cats", "hold")
         await it.say("approve", "cats")
         await it.until("cats", "reported")
         assert len([path for path in it.facts("cats") if path.startswith("decision")]) == 1
 
-    tell(tmp_path, story)
 
-
-def test_the_deadline_passes_by_itself(tmp_path: Path):
-    async def story(it: Dossier) -> None:
+async def test_the_deadline_passes_by_itself(tmp_path: Path):
+    async with dossier(tmp_path) as it:
         await it.ask("What do cats do?", run_id="cats", approval_timeout="1s")
         ended = await it.until("cats", "expired")
         assert isinstance(it.facts("cats")["decision.1"], DecisionExpired)
@@ -118,29 +112,24 @@ def test_the_deadline_passes_by_itself(tmp_path: Path):
         await it.until("dogs", "hold")
         assert refusals(it) == ["decided"]
 
-    tell(tmp_path, story)
 
-
-def test_an_approval_in_time_wins_although_everybody_was_away_at_the_deadline(tmp_path: Path):
-    async def story() -> None:
-        log = MemoryLog()
-        async with coordinating(log, tmp_path) as it, working(log, WELL):
-            await it.ask("What do cats do?", run_id="cats", approval_timeout="1s")
-            await it.until("cats", "hold")
-        await it.say("approve", "cats")
-        await asyncio.sleep(1.2)
-        async with coordinating(log, tmp_path) as it, working(log, WELL):
-            await it.until("cats", "reported")
-            assert isinstance(it.facts("cats")["decision.1"], DecisionApproved)
-
-    run(story)
+async def test_an_approval_in_time_wins_although_everybody_was_away_at_the_deadline(tmp_path: Path):
+    log = MemoryLog(now=now)
+    async with coordinating(log, tmp_path) as it, working(log, WELL):
+        await it.ask("What do cats do?", run_id="cats", approval_timeout="1s")
+        await it.until("cats", "hold")
+    await it.say("approve", "cats")
+    await asyncio.sleep(1.2)
+    async with coordinating(log, tmp_path) as it, working(log, WELL):
+        await it.until("cats", "reported")
+        assert isinstance(it.facts("cats")["decision.1"], DecisionApproved)
 
 
 class Lagging(MemoryLog):
     """A log whose reader can be held up."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(now=now)
         self.flows = asyncio.Event()
         self.flows.set()
 
@@ -151,23 +140,20 @@ class Lagging(MemoryLog):
                 yield chunk
 
 
-def test_an_approval_in_time_wins_although_it_is_read_after_the_deadline(tmp_path: Path):
-    async def story() -> None:
-        log = Lagging()
-        async with coordinating(log, tmp_path) as it, working(log, WELL):
-            await it.ask("What do cats do?", run_id="cats", approval_timeout="1s")
-            await it.until("cats", "hold")
-            log.flows.clear()
-            await it.say("approve", "cats")
-            await asyncio.sleep(1.3)
-            assert "decision.1" not in it.facts("cats")
-            log.flows.set()
-            await it.until("cats", "reported")
-
-    run(story)
+async def test_an_approval_in_time_wins_although_it_is_read_after_the_deadline(tmp_path: Path):
+    log = Lagging()
+    async with coordinating(log, tmp_path) as it, working(log, WELL):
+        await it.ask("What do cats do?", run_id="cats", approval_timeout="1s")
+        await it.until("cats", "hold")
+        log.flows.clear()
+        await it.say("approve", "cats")
+        await asyncio.sleep(1.3)
+        assert "decision.1" not in it.facts("cats")
+        log.flows.set()
+        await it.until("cats", "reported")
 
 
-def test_a_failed_attempt_is_tried_again_when_it_is_due(tmp_path: Path):
+async def test_a_failed_attempt_is_tried_again_when_it_is_due(tmp_path: Path):
     tried: list[Task] = []
 
     async def fails_once(task: Task) -> StepOutcome:
@@ -176,43 +162,36 @@ def test_a_failed_attempt_is_tried_again_when_it_is_due(tmp_path: Path):
             raise Transient("reset", "The connection was reset.")
         return await perform(task)
 
-    async def story(it: Dossier) -> None:
+    async with dossier(tmp_path, WELL | {"plan": fails_once}) as it:
         await it.ask("What do cats do?", run_id="cats", approval="auto")
         await it.until("cats", "reported")
         facts = it.facts("cats")
         assert facts["attempt.plan.1.0.1"].error == Failure("reset", "The connection was reset.")
         assert isinstance(facts["task.plan.1.0.2"], TaskIssued)
 
-    tell(tmp_path, story, WELL | {"plan": fails_once})
+
+async def test_a_coordinator_that_comes_back_goes_on_from_its_checkpoint(tmp_path: Path):
+    log = MemoryLog(now=now)
+    async with coordinating(log, tmp_path) as it, working(log, WELL):
+        await it.ask("What do cats do?", run_id="cats")
+        held = await it.until("cats", "hold")
+    assert _checkpoint(tmp_path) == len(log.messages)
+    async with coordinating(log, tmp_path) as it, working(log, WELL):
+        await it.say("reject", "cats")
+        ended = await it.until("cats", "rejected")
+        assert ended.rounds[1].fetches == held.rounds[1].fetches
 
 
-def test_a_coordinator_that_comes_back_goes_on_from_its_checkpoint(tmp_path: Path):
-    async def story() -> None:
-        log = MemoryLog()
-        async with coordinating(log, tmp_path) as it, working(log, WELL):
-            await it.ask("What do cats do?", run_id="cats")
-            held = await it.until("cats", "hold")
-        assert _checkpoint(tmp_path) == len(log.messages)
-        async with coordinating(log, tmp_path) as it, working(log, WELL):
-            await it.say("reject", "cats")
-            ended = await it.until("cats", "rejected")
-            assert ended.rounds[1].fetches == held.rounds[1].fetches
-
-    run(story)
-
-
-def test_a_damaged_projection_is_made_again(tmp_path: Path):
+async def test_a_damaged_projection_is_made_again(tmp_path: Path):
     (tmp_path / "projection.db").write_bytes(b"not a database, " * 1_000)
 
-    async def story(it: Dossier) -> None:
+    async with dossier(tmp_path) as it:
         await it.ask("What do cats do?", run_id="cats")
         await it.until("cats", "hold")
 
-    tell(tmp_path, story)
 
-
-def test_an_older_coordinator_lets_a_run_rest_in_which_a_newer_one_has_filled_a_box_of_its_own(tmp_path: Path):
-    async def story(it: Dossier) -> None:
+async def test_an_older_coordinator_lets_a_run_rest_in_which_a_newer_one_has_filled_a_box_of_its_own(tmp_path: Path):
+    async with dossier(tmp_path) as it:
         await it.ask("What do cats do?", run_id="cats")
         await it.until("cats", "hold")
         await it.log.fill([Fill("research.run.cats.amendment.1", b"{}")])
@@ -220,69 +199,58 @@ def test_an_older_coordinator_lets_a_run_rest_in_which_a_newer_one_has_filled_a_
         await it.ask("What do dogs do?", run_id="dogs")
         await it.until("dogs", "hold")
 
-    tell(tmp_path, story)
-
 
 @pytest.mark.parametrize("damage", ["another log", "another fold", "ahead of the log"])
-def test_a_projection_that_does_not_fit_is_rebuilt(tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch):
-    async def story() -> None:
-        log = MemoryLog()
-        async with coordinating(log, tmp_path) as it, working(log, WELL):
-            for name in ("cats", "dogs"):
-                await it.ask("What do they do?", run_id=name)
-                await it.until(name, "hold")
-        if damage == "another fold":
-            monkeypatch.setattr("services.coordinator.engine.projection.FOLD_VERSION", FOLD_VERSION + 1)
-        else:
-            other = MemoryLog()
-            if damage == "ahead of the log":
-                other._created = log._created
-            log = other
-        async with coordinating(log, tmp_path) as it, working(log, WELL):
-            await it.ask("What do they do?", run_id="birds")
-            await it.until("birds", "hold")
-            known = {each.id for each in it.coordinator.saved.select(RunFilter(), limit=10)}
-            assert known == ({"cats", "dogs", "birds"} if damage == "another fold" else {"birds"})
-
-    run(story)
+async def test_a_projection_that_does_not_fit_is_rebuilt(tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch):
+    log = MemoryLog(now=now)
+    async with coordinating(log, tmp_path) as it, working(log, WELL):
+        for name in ("cats", "dogs"):
+            await it.ask("What do they do?", run_id=name)
+            await it.until(name, "hold")
+    if damage == "another fold":
+        monkeypatch.setattr("services.coordinator.engine.projection.FOLD_VERSION", FOLD_VERSION + 1)
+    else:
+        other = MemoryLog(now=now)
+        if damage == "ahead of the log":
+            other._created = log._created
+        log = other
+    async with coordinating(log, tmp_path) as it, working(log, WELL):
+        await it.ask("What do they do?", run_id="birds")
+        await it.until("birds", "hold")
+        known = {each.id for each in it.coordinator.saved.select(RunFilter(), limit=10)}
+        assert known == ({"cats", "dogs", "birds"} if damage == "another fold" else {"birds"})
 
 
-def test_a_coordinator_that_does_not_lead_loses_nothing_when_it_has_to(tmp_path: Path):
-    async def story() -> None:
-        log = MemoryLog()
-        async with working(log, WELL):
-            leading = coordinating(log, tmp_path, name="first")
-            first = await leading.__aenter__()
-            await first.ask("What do cats do?", run_id="cats")
-            await first.until("cats", "hold")
-            async with coordinating(log, tmp_path, name="second") as second:
-                await second.until("cats", "hold")
-                assert not second.coordinator.leads
-                await leading.__aexit__(None, None, None)
-                await second.say("approve", "cats")
-                await second.ask("And dogs?", run_id="dogs", approval="auto")
-                await second.until("cats", "reported")
-                await second.until("dogs", "reported")
-
-    run(story)
+async def test_a_coordinator_that_does_not_lead_loses_nothing_when_it_has_to(tmp_path: Path):
+    log = MemoryLog(now=now)
+    async with working(log, WELL):
+        leading = coordinating(log, tmp_path, name="first")
+        first = await leading.__aenter__()
+        await first.ask("What do cats do?", run_id="cats")
+        await first.until("cats", "hold")
+        async with coordinating(log, tmp_path, name="second") as second:
+            await second.until("cats", "hold")
+            assert not second.coordinator.leads
+            await leading.__aexit__(None, None, None)
+            await second.say("approve", "cats")
+            await second.ask("And dogs?", run_id="dogs", approval="auto")
+            await second.until("cats", "reported")
+            await second.until("dogs", "reported")
 
 
-def test_what_the_leader_left_unanswered_is_answered_by_the_next(tmp_path: Path):
+async def test_what_the_leader_left_unanswered_is_answered_by_the_next(tmp_path: Path):
     """A follower folds past contract messages that it may not answer; it must remember them."""
 
-    async def story() -> None:
-        log = MemoryLog()
-        async with coordinating(log, tmp_path, name="follower") as follower:
-            # The leadership is held by nobody who answers.
-            async with log.tasks("lead", at_most=1):
-                pass
-            await _lose_leadership(log, follower)
-            await follower.ask("What do cats do?", run_id="cats", approval="auto")
-            await follower.coordinator.folded(len(log.messages), within_s=PATIENCE_S)
-        async with coordinating(log, tmp_path, name="follower") as again, working(log, WELL):
-            await again.until("cats", "reported")
-
-    run(story)
+    log = MemoryLog(now=now)
+    async with coordinating(log, tmp_path, name="follower") as follower:
+        # The leadership is held by nobody who answers.
+        async with log.tasks("lead", at_most=1):
+            pass
+        await _lose_leadership(log, follower)
+        await follower.ask("What do cats do?", run_id="cats", approval="auto")
+        await follower.coordinator.folded(len(log.messages), within_s=PATIENCE_S)
+    async with coordinating(log, tmp_path, name="follower") as again, working(log, WELL):
+        await again.until("cats", "reported")
 
 
 async def _lose_leadership(log: MemoryLog, it: Dossier) -> None:
@@ -290,8 +258,8 @@ async def _lose_leadership(log: MemoryLog, it: Dossier) -> None:
     it.coordinator._elected(False)
 
 
-def test_runs_do_not_wait_for_each_other(tmp_path: Path):
-    async def story(it: Dossier) -> None:
+async def test_runs_do_not_wait_for_each_other(tmp_path: Path):
+    async with dossier(tmp_path) as it:
         names = [f"run-{number}" for number in range(100)]
         for name in names:
             await it.ask("What do cats do?", run_id=name, approval="auto")
@@ -300,11 +268,9 @@ def test_runs_do_not_wait_for_each_other(tmp_path: Path):
         completed = [fact for name in names for fact in it.facts(name).values() if isinstance(fact, RunCompleted)]
         assert len(completed) == 100
 
-    tell(tmp_path, story)
 
-
-def test_an_excluded_source_is_not_in_the_report(tmp_path: Path):
-    async def story(it: Dossier) -> None:
+async def test_an_excluded_source_is_not_in_the_report(tmp_path: Path):
+    async with dossier(tmp_path) as it:
         await it.ask("What do cats do?", run_id="cats")
         held = await it.until("cats", "hold")
         await it.say("approve", "cats", exclude=[SOURCE.sha256], digest=held.current.hold.fact.digest)
@@ -313,18 +279,14 @@ def test_an_excluded_source_is_not_in_the_report(tmp_path: Path):
         assert refusals(it) == ["nothing_left"]
         assert isinstance(it.facts("cats")["decision.1"], DecisionRejected)
 
-    tell(tmp_path, story)
 
-
-def test_a_look_at_the_list_of_runs_does_not_let_a_deadline_pass_unseen(tmp_path: Path):
-    async def story(it: Dossier) -> None:
+async def test_a_look_at_the_list_of_runs_does_not_let_a_deadline_pass_unseen(tmp_path: Path):
+    async with dossier(tmp_path) as it:
         await it.ask("What do cats do?", run_id="cats", approval_timeout="1s")
         await it.until("cats", "hold")
         await wait_until(lambda: it.coordinator.fold.next_wake)
         it.coordinator.saved.select(RunFilter(), limit=10)
         await it.until("cats", "expired")
-
-    tell(tmp_path, story)
 
 
 class Counting(Coordinator):
@@ -337,19 +299,16 @@ class Counting(Coordinator):
         await super()._turn(chunk)
 
 
-def test_a_coordinator_with_nothing_to_do_rests(tmp_path: Path):
-    async def story() -> None:
-        projection = Projection(tmp_path / "projection.db")
-        coordinator = Counting(MemoryLog(), projection, defaults=Defaults(), set_up=nothing_to_set_up)
-        running = asyncio.create_task(coordinator.run())
-        await wait_until(lambda: coordinator.leads and not coordinator.fold.unsaved)
-        await asyncio.sleep(0.5)
-        assert coordinator.turns < 20
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        projection.close()
-
-    run(story)
+async def test_a_coordinator_with_nothing_to_do_rests(tmp_path: Path):
+    projection = Projection(tmp_path / "projection.db")
+    coordinator = Counting(MemoryLog(now=now), projection, defaults=Defaults(), set_up=nothing_to_set_up)
+    running = asyncio.create_task(coordinator.run())
+    await wait_until(lambda: coordinator.leads and not coordinator.fold.unsaved)
+    await asyncio.sleep(0.5)
+    assert coordinator.turns < 20
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    projection.close()
 
 
 def _checkpoint(data: Path) -> int:

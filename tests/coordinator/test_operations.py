@@ -1,6 +1,7 @@
 """The API for whoever wonders what went wrong, and does it over."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from shared.errors import Terminal, Unavailable
 from shared.runtime.memory import MemoryLog
 from tests.access.entry import SHOWN as SHOWN_KEY
 from tests.access.entry import URL, entered
-from tests.coordinator.test_api import QUESTION, Story, User, Workers, is_problem
-from tests.dossier import coordinating, run, working
+from tests.coordinator.test_api import QUESTION, User, Workers, is_problem
+from tests.dossier import coordinating, working
 from tests.harness.waiting import PATIENCE_S
 
 
@@ -34,24 +35,20 @@ class Failing(Workers):
         return await super().perform(task)
 
 
-def tell(data: Path, story: Story, *, log: MemoryLog | None = None, expected: Expectations | None = None) -> None:
-    async def all_of_it() -> None:
-        memory, workers = log or MemoryLog(), Failing()
-        performs = dict.fromkeys(("plan", "fetch", "synthesize"), workers.perform)
-        async with coordinating(memory, data) as dossier, working(memory, performs), entered() as access:
-            app = application(
-                memory,
-                dossier.coordinator,
-                access,
-                unready=lambda: None,
-                expected=expected or Expectations(),
-            )
-            transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
-            async with httpx2.AsyncClient(transport=transport, base_url=URL, headers=SHOWN_KEY) as http:
-                await story(User(http, dossier, workers))
-                workers.may_fetch.set()
-
-    run(all_of_it)
+@asynccontextmanager
+async def using(
+    data: Path, *, log: MemoryLog | None = None, expected: Expectations | None = None
+) -> AsyncGenerator[User]:
+    memory, workers = log or MemoryLog(), Failing()
+    performs = dict.fromkeys(("plan", "fetch", "synthesize"), workers.perform)
+    async with coordinating(memory, data) as dossier, working(memory, performs), entered() as access:
+        app = application(
+            memory, dossier.coordinator, access, unready=lambda: None, expected=expected or Expectations()
+        )
+        transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx2.AsyncClient(transport=transport, base_url=URL, headers=SHOWN_KEY) as http:
+            yield User(http, dossier, workers)
+            workers.may_fetch.set()
 
 
 async def failed(user: User, *broken: str, q: str = QUESTION) -> str:
@@ -73,8 +70,8 @@ async def listed(user: User, query: str = "") -> list[dict[str, Any]]:
 # Failures
 
 
-def test_a_failed_step_is_listed_with_its_input_attempts_and_error(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_a_failed_step_is_listed_with_its_input_attempts_and_error(tmp_path: Path):
+    async with using(tmp_path) as user:
         run_id = await failed(user, "plan")
         [one] = await listed(user)
         assert (one["kind"], one["run_id"], one["round"], one["index"]) == ("plan", run_id, 1, 0)
@@ -82,11 +79,9 @@ def test_a_failed_step_is_listed_with_its_input_attempts_and_error(tmp_path: Pat
         assert one["input"]["q"] == QUESTION
         assert [(each["attempt"], each["error"]["code"]) for each in one["attempts"]] == [(1, "broken")]
 
-    tell(tmp_path, story)
 
-
-def test_a_refused_message_is_listed_with_what_it_said_cut_at_a_bound(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_a_refused_message_is_listed_with_what_it_said_cut_at_a_bound(tmp_path: Path):
+    async with using(tmp_path) as user:
         log = user.dossier.log
         long = b'{"q": "' + b"x" * 20_000 + b'"}'
         seqs = [await log.publish(REQUESTED, long), await log.publish(REQUESTED, b"\xff{")]
@@ -99,11 +94,9 @@ def test_a_refused_message_is_listed_with_what_it_said_cut_at_a_bound(tmp_path: 
         assert second["content"] == "\N{REPLACEMENT CHARACTER}{"
         assert (third["run_id"], third["error"]["code"]) == ("nobody", "unknown_run")
 
-    tell(tmp_path, story)
 
-
-def test_failures_come_in_pages_and_by_filter(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_failures_come_in_pages_and_by_filter(tmp_path: Path):
+    async with using(tmp_path) as user:
         plans = [await failed(user, "plan", q=f"Question {n}?") for n in range(3)]
         report = await failed(user, "synthesize")
         got: list[str] = []
@@ -121,22 +114,18 @@ def test_failures_come_in_pages_and_by_filter(tmp_path: Path):
         assert await listed(user, "since=2100-01-01T00:00:00Z") == []
         assert [one["run_id"] for one in (await user.get("/v1/runs?code=broken&status=failed")).json()["runs"]] == got
 
-    tell(tmp_path, story)
-
 
 @pytest.mark.parametrize("query", ["kind=nothing", "cursor=x", "limit=0", "since=yesterday", "run=a.b"])
-def test_a_filter_that_cannot_be_is_refused_by_name(tmp_path: Path, query: str):
-    async def story(user: User) -> None:
+async def test_a_filter_that_cannot_be_is_refused_by_name(tmp_path: Path, query: str):
+    async with using(tmp_path) as user:
         is_problem(await user.get(f"/v1/failures?{query}"), 422, "invalid_field")
-
-    tell(tmp_path, story)
 
 
 # Why
 
 
-def test_why_says_what_a_run_waits_for(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_why_says_what_a_run_waits_for(tmp_path: Path):
+    async with using(tmp_path) as user:
         user.workers.may_fetch.clear()
         run_id = (await user.post("/v1/runs", {"q": QUESTION})).json()["run_id"]
         await user.dossier.until(run_id, "fetching")
@@ -156,15 +145,13 @@ def test_why_says_what_a_run_waits_for(tmp_path: Path):
         await user.dossier.until(run_id, "reported")
         assert (await user.get(f"/v1/runs/{run_id}/why")).json()["code"] == "ended"
 
-    tell(tmp_path, story)
 
-
-def test_why_answers_also_when_nats_does_not(tmp_path: Path):
+async def test_why_answers_also_when_nats_does_not(tmp_path: Path):
     class Deaf(MemoryLog):
         async def queue(self, consumer: Any) -> Any:
             raise Unavailable("No answer.")
 
-    async def story(user: User) -> None:
+    async with using(tmp_path, log=Deaf()) as user:
         user.workers.may_fetch.clear()
         run_id = (await user.post("/v1/runs", {"q": QUESTION})).json()["run_id"]
         await user.dossier.until(run_id, "fetching")
@@ -172,25 +159,21 @@ def test_why_answers_also_when_nats_does_not(tmp_path: Path):
         assert said["queue"] is None
         assert said["text"]
 
-    tell(tmp_path, story, log=Deaf())
 
-
-def test_why_of_a_run_that_nobody_knows_says_whether_it_was_refused(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_why_of_a_run_that_nobody_knows_says_whether_it_was_refused(tmp_path: Path):
+    async with using(tmp_path) as user:
         is_problem(await user.get("/v1/runs/nobody/why"), 404, "unknown_run")
         await user.dossier.log.publish(APPROVED, b'{"run_id": "nobody", "by": "ann"}')
         await user.dossier.coordinator.folded(len(user.dossier.log.messages) + 1, within_s=PATIENCE_S)
         problem = is_problem(await user.get("/v1/runs/nobody/why"), 404, "unknown_run")
         assert "refused" in problem["detail"]
 
-    tell(tmp_path, story)
-
 
 # Late
 
 
-def test_late_runs_are_listed_and_those_on_hold_are_not(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_late_runs_are_listed_and_those_on_hold_are_not(tmp_path: Path):
+    async with using(tmp_path, expected=Expectations(late_after=timedelta())) as user:
         held = await user.held()
         user.workers.may_fetch.clear()
         stuck = (await user.post("/v1/runs", {"q": QUESTION})).json()["run_id"]
@@ -203,25 +186,21 @@ def test_late_runs_are_listed_and_those_on_hold_are_not(tmp_path: Path):
         assert (await user.get(f"/v1/runs/{held}")).json()["late"] is None
         assert (await user.get(f"/v1/runs/{stuck}/why")).json()["late"]
 
-    tell(tmp_path, story, expected=Expectations(late_after=timedelta()))
 
-
-def test_no_run_is_late_at_once(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_no_run_is_late_at_once(tmp_path: Path):
+    async with using(tmp_path) as user:
         user.workers.may_fetch.clear()
         stuck = (await user.post("/v1/runs", {"q": QUESTION})).json()["run_id"]
         await user.dossier.until(stuck, "fetching")
         assert (await user.get("/v1/runs?late=true")).json()["runs"] == []
         assert (await user.get(f"/v1/runs/{stuck}")).json()["late"] is None
 
-    tell(tmp_path, story)
-
 
 # Forks
 
 
-def test_a_fork_is_taken_and_says_what_it_reuses(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_a_fork_is_taken_and_says_what_it_reuses(tmp_path: Path):
+    async with using(tmp_path) as user:
         old = await failed(user, "synthesize")
         answer = await user.post(f"/v1/runs/{old}/fork", {"approval": "auto"}, **{"Idempotency-Key": "again"})
         assert answer.status_code == 202, answer.text
@@ -236,8 +215,6 @@ def test_a_fork_is_taken_and_says_what_it_reuses(tmp_path: Path):
         other = await user.post(f"/v1/runs/{old}/fork", {"from": "plan"}, **{"Idempotency-Key": "again"})
         is_problem(other, 422, "idempotency_key_reused")
 
-    tell(tmp_path, story)
-
 
 @pytest.mark.parametrize(
     ("body", "status", "code", "field"),
@@ -249,21 +226,17 @@ def test_a_fork_is_taken_and_says_what_it_reuses(tmp_path: Path):
         ({"from": "synthesize", "tools": ["docs"]}, 422, "unfit_edit", "tools"),
     ],
 )
-def test_a_fork_is_refused_by_field(tmp_path: Path, body: Mapping[str, Any], status: int, code: str, field: str):
-    async def story(user: User) -> None:
+async def test_a_fork_is_refused_by_field(tmp_path: Path, body: Mapping[str, Any], status: int, code: str, field: str):
+    async with using(tmp_path) as user:
         old = await failed(user, "plan")
         problem = is_problem(await user.post(f"/v1/runs/{old}/fork", body), status, code, field=field)
         assert "fork." not in problem["detail"]
         assert len((await user.get("/v1/runs")).json()["runs"]) == 1
 
-    tell(tmp_path, story)
 
-
-def test_a_fork_of_an_unknown_run_is_404(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_a_fork_of_an_unknown_run_is_404(tmp_path: Path):
+    async with using(tmp_path) as user:
         is_problem(await user.post("/v1/runs/nobody/fork"), 404, "unknown_run", run_id="nobody")
-
-    tell(tmp_path, story)
 
 
 async def forks(user: User, key: str = "", **body: object) -> dict[str, Any]:
@@ -272,8 +245,8 @@ async def forks(user: User, key: str = "", **body: object) -> dict[str, Any]:
     return answer.json()
 
 
-def test_many_are_forked_once_for_each_key_after_a_look_at_what_would_be(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_many_are_forked_once_for_each_key_after_a_look_at_what_would_be(tmp_path: Path):
+    async with using(tmp_path) as user:
         reported = await user.reported()
         old = [await failed(user, "plan", q=f"Question {n}?") for n in range(5)]
         dry = await forks(user, status=["failed"], code="broken", dry_run=True)
@@ -299,11 +272,9 @@ def test_many_are_forked_once_for_each_key_after_a_look_at_what_would_be(tmp_pat
         assert len((await user.get("/v1/runs")).json()["runs"]) == 11
         assert reported not in made
 
-    tell(tmp_path, story)
 
-
-def test_what_a_call_forked_is_not_forked_by_repeating_it_when_it_failed_again(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_what_a_call_forked_is_not_forked_by_repeating_it_when_it_failed_again(tmp_path: Path):
+    async with using(tmp_path) as user:
         await failed(user, "plan")
         user.workers.broken = frozenset({"plan"})
         [first] = (await forks(user, "k", status=["failed"]))["forks"]
@@ -312,19 +283,15 @@ def test_what_a_call_forked_is_not_forked_by_repeating_it_when_it_failed_again(t
         assert [one["result"] for one in again["forks"]] == ["refused", "already"]
         assert len((await user.get("/v1/runs")).json()["runs"]) == 2
 
-    tell(tmp_path, story)
 
-
-def test_what_cannot_be_forked_from_there_is_said_and_the_others_are(tmp_path: Path):
-    async def story(user: User) -> None:
+async def test_what_cannot_be_forked_from_there_is_said_and_the_others_are(tmp_path: Path):
+    async with using(tmp_path) as user:
         no_plan, no_report = await failed(user, "plan"), await failed(user, "synthesize")
         rows = {one["run_id"]: one for one in (await forks(user, "k", status=["failed"], **{"from": "fetch"}))["forks"]}
         assert (rows[no_plan]["result"], rows[no_plan]["error"]["code"]) == ("refused", "not_that_far")
         assert rows[no_plan]["fork_id"] is None
         assert rows[no_report]["result"] == "forked"
         await user.dossier.until(rows[no_report]["fork_id"], "reported")
-
-    tell(tmp_path, story)
 
 
 @pytest.mark.parametrize(
@@ -336,9 +303,7 @@ def test_what_cannot_be_forked_from_there_is_said_and_the_others_are(tmp_path: P
         ({"status": ["failed"], "q": "One for all?"}, "k", "q"),
     ],
 )
-def test_a_bulk_fork_is_refused_by_field(tmp_path: Path, body: Mapping[str, Any], key: str, field: str):
-    async def story(user: User) -> None:
+async def test_a_bulk_fork_is_refused_by_field(tmp_path: Path, body: Mapping[str, Any], key: str, field: str):
+    async with using(tmp_path) as user:
         headers = {"Idempotency-Key": key} if key else {}
         is_problem(await user.post("/v1/forks", body, **headers), 422, "invalid_field", field=field)
-
-    tell(tmp_path, story)

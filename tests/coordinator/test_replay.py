@@ -25,8 +25,11 @@ from shared.runtime.memory import MemoryLog
 from tests.contracts.golden_log import GoldenLog, facts
 from tests.contracts.record import STORIES, record
 from tests.coordinator.story import SOURCE, report
-from tests.dossier import Dossier, coordinating, run, working
+from tests.dossier import Dossier, coordinating, working
+from tests.virtual import now
 from tests.waiting import wait_until
+
+pytestmark = pytest.mark.virtual_time
 
 # Histories
 
@@ -132,7 +135,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def deployed(folder: Path) -> AsyncGenerator[Dossier]:
     """A run in each stage, one between two attempts, and one that has ended."""
-    log = MemoryLog()
+    log = MemoryLog(now=now)
     async with coordinating(log, folder) as it, working(log, dict.fromkeys(KINDS, Stages().perform)):
         for stage in STAGES:
             await it.ask(f"A run that is {stage}?", run_id=stage, approval="auto" if stage == "writing" else "required")
@@ -158,13 +161,10 @@ def differing(of: upgrade.Checked) -> set[str]:
 
 
 @pytest.mark.usefixtures("patient")
-def test_the_release_that_wrote_the_runs_differs_nowhere(tmp_path: Path):
-    async def story() -> None:
-        async with deployed(tmp_path) as it:
-            found = await upgrade.check_open_runs(it.log)
-            assert (found.open, found.same, found.different, found.differences) == (5, 5, 0, [])
-
-    run(story)
+async def test_the_release_that_wrote_the_runs_differs_nowhere(tmp_path: Path):
+    async with deployed(tmp_path) as it:
+        found = await upgrade.check_open_runs(it.log)
+        assert (found.open, found.same, found.different, found.differences) == (5, 5, 0, [])
 
 
 @pytest.mark.usefixtures("patient")
@@ -176,45 +176,36 @@ def test_the_release_that_wrote_the_runs_differs_nowhere(tmp_path: Path):
     ],
     ids=["digest", "task"],
 )
-def test_a_planted_change_is_named_for_exactly_the_runs_that_it_touches(
+async def test_a_planted_change_is_named_for_exactly_the_runs_that_it_touches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object, runs: set[str]
 ):
-    async def story() -> None:
-        async with deployed(tmp_path) as it:
-            pass
-        monkeypatch.setattr(owed_module, name, value)
-        found = await upgrade.check_open_runs(it.log)
-        assert differing(found) == runs
-        assert found.different == len(runs)
-
-    run(story)
+    async with deployed(tmp_path) as it:
+        pass
+    monkeypatch.setattr(owed_module, name, value)
+    found = await upgrade.check_open_runs(it.log)
+    assert differing(found) == runs
+    assert found.different == len(runs)
 
 
 @pytest.mark.usefixtures("patient")
-def test_a_fact_of_a_newer_release_is_named_since_this_one_parks_its_run(tmp_path: Path):
-    async def story() -> None:
-        async with deployed(tmp_path) as it:
-            slot = Slot("hold", "decision", 1)
-            fact = DecisionApproved(by="ada", via="api", digest="d" * 64)
-            known = envelope.encode(slot, Event(fact, "newer", clock.now()))
-            await it.log.fill([Fill(slot.subject, known.replace(b"decision.approved.v1", b"decision.approved.v9"))])
-        found = await upgrade.check_open_runs(it.log)
-        assert differing(found) == {"hold"}
-        assert "parks the run" in found.differences[0].what
-
-    run(story)
+async def test_a_fact_of_a_newer_release_is_named_since_this_one_parks_its_run(tmp_path: Path):
+    async with deployed(tmp_path) as it:
+        slot = Slot("hold", "decision", 1)
+        fact = DecisionApproved(by="ada", via="api", digest="d" * 64)
+        known = envelope.encode(slot, Event(fact, "newer", clock.now()))
+        await it.log.fill([Fill(slot.subject, known.replace(b"decision.approved.v1", b"decision.approved.v9"))])
+    found = await upgrade.check_open_runs(it.log)
+    assert differing(found) == {"hold"}
+    assert "parks the run" in found.differences[0].what
 
 
-def test_a_run_on_which_this_release_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_a_run_on_which_this_release_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def failing(run: object) -> str:
         raise RuntimeError("planted")
 
-    async def story() -> None:
-        async with deployed(tmp_path) as it:
-            pass
-        monkeypatch.setattr(owed_module, "digest", failing)
-        found = await upgrade.check_open_runs(it.log)
-        assert differing(found) == {"hold", "writing"}
-        assert "this release fails on the run, RuntimeError: planted" in found.differences[0].what
-
-    run(story)
+    async with deployed(tmp_path) as it:
+        pass
+    monkeypatch.setattr(owed_module, "digest", failing)
+    found = await upgrade.check_open_runs(it.log)
+    assert differing(found) == {"hold", "writing"}
+    assert "this release fails on the run, RuntimeError: planted" in found.differences[0].what

@@ -46,7 +46,7 @@ from tests.coordinator.story import (
     stored,
     written,
 )
-from tests.dossier import Dossier, coordinating, performers, working
+from tests.dossier import coordinating, performers, working
 from tests.harness.waiting import PATIENCE_S
 
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -194,15 +194,11 @@ class Server(MemoryLog):
         return Queue(waiting=1, in_flight=2, limit=5, redelivered=0, asking=0, handed_out=0)
 
 
-def test_figures_are_looked_up_once_for_many_who_ask_and_left_out_where_nats_does_not_say(tmp_path: Path):
-    async def story() -> None:
-        log = Server()
-        async with coordinating(log, tmp_path) as it:
-            run = await it.ask("What?")
-            await it.until(run, "planning")
-            await seen(log, it)
-
-    async def seen(log: Server, it: Dossier) -> None:
+async def test_figures_are_looked_up_once_for_many_who_ask_and_left_out_where_nats_does_not_say(tmp_path: Path):
+    log = Server()
+    async with coordinating(log, tmp_path) as it:
+        run = await it.ask("What?")
+        await it.until(run, "planning")
         figures = Gauges(log, it.coordinator, tmp_path / "projection.db", late_after=timedelta(minutes=5))
         await asyncio.gather(*(figures.look() for _ in range(9)))
         assert log.asked == 3
@@ -217,8 +213,6 @@ def test_figures_are_looked_up_once_for_many_who_ask_and_left_out_where_nats_doe
         assert "dossier_queue_tasks_waiting" not in left
         assert {"dossier_leader", "dossier_runs"} <= left
 
-    asyncio.run(story())
-
 
 class Forgetful(MemoryLog):
     """A log whose server stores every decision, and whose answer is lost: what is tried again finds its box full."""
@@ -228,28 +222,25 @@ class Forgetful(MemoryLog):
         return [Full() if ".decision." in fill.subject else one for fill, one in zip(fills, filled, strict=True)]
 
 
-@pytest.mark.parametrize("log", [MemoryLog, Forgetful])
-def test_of_several_coordinators_exactly_one_tells_of_each_fact(tmp_path: Path, log: type[MemoryLog]):
+@pytest.mark.parametrize("log_of", [MemoryLog, Forgetful])
+async def test_of_several_coordinators_exactly_one_tells_of_each_fact(tmp_path: Path, log_of: type[MemoryLog]):
     heard: list[str] = []
 
     def observe(_: Run, it: Recorded) -> None:
         heard.append(it.slot.path)
 
-    async def story(log: MemoryLog) -> None:
-        performs = performers(log, tmp_path / "docs", tmp_path)
-        async with (
-            coordinating(log, tmp_path, observe=observe) as it,
-            coordinating(log, tmp_path, name="other", observe=observe),
-            working(log, performs),
-        ):
-            run = await it.ask("What raises a tide?")
-            await it.until(run, "hold")
-            await it.say("approve", run)
-            await it.until(run, "reported")
-
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "tides.md").write_text("# Tides\n\nThe Moon pulls the oceans and so raises a tide.\n")
-    asyncio.run(asyncio.wait_for(story(log()), 20))
+    log = log_of()
+    async with (
+        coordinating(log, tmp_path, observe=observe) as it,
+        coordinating(log, tmp_path, name="other", observe=observe),
+        working(log, performers(log, tmp_path / "docs", tmp_path)),
+    ):
+        run = await it.ask("What raises a tide?")
+        await it.until(run, "hold")
+        await it.say("approve", run)
+        await it.until(run, "reported")
     assert len(heard) == len(set(heard))
     assert {"accepted", "task.plan.1.0.1", "hold.1", "decision.1", "completed"} <= set(heard)
 

@@ -25,7 +25,6 @@ from shared.nats.connection import Connection
 from shared.nats.jetstream import JetStreamLog
 from shared.runtime import dataref
 from tests.coordinator.test_loop import WELL
-from tests.dossier import run as told
 from tests.dossier import working
 from tests.nats_server import NatsServer
 from tests.waiting import wait_until
@@ -176,80 +175,65 @@ def troubles_of(coordinator: Coordinator, heard: set[str]) -> "asyncio.Task[None
     return asyncio.create_task(listen())
 
 
-def test_under_coordinators_that_stay_up(tmp_path: Path):
-    async def story() -> None:
-        async with (
-            scene(tmp_path) as it,
-            coordinating(it.server, tmp_path / "1.db") as first,
-            coordinating(it.server, tmp_path / "2.db"),
-        ):
-            copy, given, end = await a_tail_is_lost(it)
-            heard = set[str]()
-            listening = troubles_of(first, heard)
-            await it.set_back(copy)
-            await it.ask(10)
-            runs = await it.ended()
-            assert not given & set(runs.values())
-            await wait_until(lambda: first.trouble is None and first.fold.seq > end, within_s=WITHIN_S)
-            listening.cancel()
-            assert any("it ends at" in reason and f"was read up to {end}" in reason for reason in heard), heard
-            it.asked = set()
-            await it.ask(3)
-            assert all(run == f"r{seq}" and seq > end for seq, run in (await it.ended()).items())
-
-    told(story, within_s=WITHIN_S)
+async def test_under_coordinators_that_stay_up(tmp_path: Path):
+    async with (
+        scene(tmp_path) as it,
+        coordinating(it.server, tmp_path / "1.db") as first,
+        coordinating(it.server, tmp_path / "2.db"),
+    ):
+        copy, given, end = await a_tail_is_lost(it)
+        heard = set[str]()
+        listening = troubles_of(first, heard)
+        await it.set_back(copy)
+        await it.ask(10)
+        runs = await it.ended()
+        assert not given & set(runs.values())
+        await wait_until(lambda: first.trouble is None and first.fold.seq > end, within_s=WITHIN_S)
+        listening.cancel()
+        assert any("it ends at" in reason and f"was read up to {end}" in reason for reason in heard), heard
+        it.asked = set()
+        await it.ask(3)
+        assert all(run == f"r{seq}" and seq > end for seq, run in (await it.ended()).items())
 
 
-def test_when_it_has_grown_past_its_old_end_before_they_connect(tmp_path: Path):
-    async def story() -> None:
-        async with scene(tmp_path) as it, coordinating(it.server, tmp_path / "1.db"):
-            copy, given, end = await a_tail_is_lost(it, lost=1)
-            await it.set_back(copy, grown=end)
-            assert max(it.asked) > end
-            assert not given & set((await it.ended()).values())
-
-    told(story, within_s=WITHIN_S)
+async def test_when_it_has_grown_past_its_old_end_before_they_connect(tmp_path: Path):
+    async with scene(tmp_path) as it, coordinating(it.server, tmp_path / "1.db"):
+        copy, given, end = await a_tail_is_lost(it, lost=1)
+        await it.set_back(copy, grown=end)
+        assert max(it.asked) > end
+        assert not given & set((await it.ended()).values())
 
 
 @pytest.mark.parametrize("grown", [0, 60])
-def test_while_the_coordinator_is_away(tmp_path: Path, grown: int):
-    async def story() -> None:
-        async with scene(tmp_path) as it:
-            async with coordinating(it.server, tmp_path / "1.db") as before:
-                copy, given, end = await a_tail_is_lost(it, lost=1)
-                await before.folded(end, within_s=5)
-            await it.set_back(copy, grown=grown)
-            await it.ask(3)
-            async with coordinating(it.server, tmp_path / "1.db"):
-                assert not given & set((await it.ended()).values())
-
-    told(story, within_s=WITHIN_S)
+async def test_while_the_coordinator_is_away(tmp_path: Path, grown: int):
+    async with scene(tmp_path) as it:
+        async with coordinating(it.server, tmp_path / "1.db") as before:
+            copy, given, end = await a_tail_is_lost(it, lost=1)
+            await before.folded(end, within_s=5)
+        await it.set_back(copy, grown=grown)
+        await it.ask(3)
+        async with coordinating(it.server, tmp_path / "1.db"):
+            assert not given & set((await it.ended()).values())
 
 
-def test_while_one_coordinator_is_away_and_another_comes_with_nothing(tmp_path: Path):
-    async def story() -> None:
-        async with scene(tmp_path) as it:
-            async with coordinating(it.server, tmp_path / "1.db") as before:
-                copy, _, end = await a_tail_is_lost(it)
-                await before.folded(end, within_s=5)
-            await it.set_back(copy)
-            await it.ask(10)
-            async with coordinating(it.server, tmp_path / "2.db") as new, coordinating(it.server, tmp_path / "1.db"):
-                await it.ended()
-                await wait_until(lambda: new.fold.seq > end and not new.fold.inbox, within_s=WITHIN_S)
-                assert len([m async for m in it.log.history(f"{LOG_TRUNCATED}.*")]) == 1
-
-    told(story, within_s=WITHIN_S)
+async def test_while_one_coordinator_is_away_and_another_comes_with_nothing(tmp_path: Path):
+    async with scene(tmp_path) as it:
+        async with coordinating(it.server, tmp_path / "1.db") as before:
+            copy, _, end = await a_tail_is_lost(it)
+            await before.folded(end, within_s=5)
+        await it.set_back(copy)
+        await it.ask(10)
+        async with coordinating(it.server, tmp_path / "2.db") as new, coordinating(it.server, tmp_path / "1.db"):
+            await it.ended()
+            await wait_until(lambda: new.fold.seq > end and not new.fold.inbox, within_s=WITHIN_S)
+            assert len([m async for m in it.log.history(f"{LOG_TRUNCATED}.*")]) == 1
 
 
-def test_without_any_projection(tmp_path: Path):
-    async def story() -> None:
-        async with scene(tmp_path) as it:
-            async with coordinating(it.server, tmp_path / "1.db"):
-                copy, _, _ = await a_tail_is_lost(it)
-            await it.set_back(copy)
-            await it.ask(3)
-            async with coordinating(it.server, tmp_path / "new.db"):
-                await it.ended()
-
-    told(story, within_s=WITHIN_S)
+async def test_without_any_projection(tmp_path: Path):
+    async with scene(tmp_path) as it:
+        async with coordinating(it.server, tmp_path / "1.db"):
+            copy, _, _ = await a_tail_is_lost(it)
+        await it.set_back(copy)
+        await it.ask(3)
+        async with coordinating(it.server, tmp_path / "new.db"):
+            await it.ended()

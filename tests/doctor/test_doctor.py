@@ -15,38 +15,45 @@ from typing import Any
 import pytest
 from llmock.pytest_plugin import LLMock
 
-from services.cli.doctor import store, work
-from services.cli.doctor.doctor import examine, tell
-from services.cli.doctor.finding import Finding, findings
-from services.cli.doctor.patient import Patient
-from services.cli.doctor.permissions import permissions
-from services.cli.doctor.whoami import whoami
+from services.cli.doctor import nats as checks
+from services.cli.doctor import work
+from services.cli.doctor.doctor import examine, examine_nats, run_checks, show
+from services.cli.doctor.target import Target
+from services.cli.doctor.whoami import permissions, whoami
 from services.cli.lockdown import config
 from services.cli.shell.folder import Folder
 from services.cli.shell.terminal import Terminal
-from shared.contracts.topology import Limits, streams
+from services.fetcher.check import check_page_rules, check_tools
+from shared.contracts.topology import Limits
 from shared.nats import topology
 from shared.nats.connection import Connection
 from shared.runtime import clock
 from shared.runtime.identity import NO_IDENTITY
 from shared.runtime.settings import Settings
+from shared.service.check import CheckResult
 from tests.harness.children import Child
 from tests.harness.locked import Locked, run_dossier
 from tests.harness.ports import free_port
 from tests.harness.server import NatsServer
 from tests.harness.waiting import PATIENCE_S, wait_until
 
-Found = dict[str, Finding]
+Found = dict[str, CheckResult]
 
 
-def by_check(found: list[Finding]) -> Found:
+def by_check(found: list[CheckResult]) -> Found:
     """Each by what was looked at; the least well where there are several."""
     order = ("ok", "warning", "fault")
     return {one.check: one for one in sorted(found, key=lambda one: order.index(one.state))}
 
 
-def examined(patient: Patient, settings: Settings | None = None) -> Found:
-    return by_check(asyncio.run(examine(patient, settings or Settings())))
+def examined(target: Target) -> Found:
+    """Results of the checks of NATS."""
+    return by_check(asyncio.run(examine_nats(target, Settings())))
+
+
+def examined_whole(target: Target) -> Found:
+    """Results of all checks."""
+    return by_check(asyncio.run(examine(target, Settings())))
 
 
 @pytest.fixture(autouse=True)
@@ -60,8 +67,8 @@ def _untouched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOSSIER_DATA", str(tmp_path / "data"))
 
 
-def patient(url: str, tmp_path: Path, **more: Any) -> Patient:
-    return Patient((url,), NO_IDENTITY, Folder(tmp_path / "data"), **more)
+def target(url: str, tmp_path: Path, **more: Any) -> Target:
+    return Target((url,), NO_IDENTITY, Folder(tmp_path / "data"), **more)
 
 
 def test_a_dossier_that_is_well_has_no_fault_and_says_what_is_not_locked(tmp_path: Path):
@@ -88,8 +95,8 @@ def test_a_dossier_that_is_well_has_no_fault_and_says_what_is_not_locked(tmp_pat
 
 
 def test_an_embedded_nats_syncs_always_as_its_configuration_says(nats: NatsServer, tmp_path: Path):
-    assert examined(patient(nats.url, tmp_path, embedded="sync_interval: always"))["sync mode"].state == "ok"
-    assert examined(patient(nats.url, tmp_path, embedded="sync_interval: 2m"))["sync mode"].state == "warning"
+    assert examined(target(nats.url, tmp_path, embedded="sync_interval: always"))["sync mode"].state == "ok"
+    assert examined(target(nats.url, tmp_path, embedded="sync_interval: 2m"))["sync mode"].state == "warning"
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +108,7 @@ def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
 
 
 def test_a_nats_without_streams_is_told_to_await_its_coordinator(nats: NatsServer, tmp_path: Path):
-    found = examined(patient(nats.url, tmp_path))["streams"]
+    found = examined(target(nats.url, tmp_path))["streams"]
     assert (found.state, "RESEARCH" in found.found) == ("warning", True)
     assert "coordinator" in found.do
 
@@ -110,7 +117,7 @@ def test_where_no_nats_answers_that_is_the_fault_and_the_rest_is_still_looked_at
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("services.cli.shell.connecting.CONNECT_S", 0.5)
-    found = examined(patient("nats://127.0.0.1:9", tmp_path))
+    found = examined_whole(target("nats://127.0.0.1:9", tmp_path))
     assert found["NATS"].state == "fault"
     assert "Connect call failed" in found["NATS"].found
     assert found["data folder"].state == "ok"
@@ -147,7 +154,7 @@ def test_a_server_that_is_too_old_or_takes_too_small_messages_is_a_fault(
 ):
     monkeypatch.setattr("shared.nats.connection.REPLY_WITHIN_S", 0.2)
     with speaking({"version": "2.10.29", "max_payload": 65_536, "headers": True, "server_id": "S"}) as url:
-        found = examined(patient(url, tmp_path))
+        found = examined(target(url, tmp_path))
     assert found["server version"].state == "fault"
     assert "2.10.29" in found["server version"].found
     assert found["max_payload"].state == "fault"
@@ -161,7 +168,7 @@ def test_a_clock_that_differs_is_told_of(
 ):
     now = clock.now
     monkeypatch.setattr(clock, "now", lambda: now() + timedelta(seconds=seconds))
-    assert examined(patient(nats.url, tmp_path))["clock"].state == state
+    assert examined(target(nats.url, tmp_path))["clock"].state == state
 
 
 # Locked down
@@ -181,42 +188,15 @@ async def set_up(locked: Locked) -> None:
     await link.close()
 
 
-@pytest.fixture
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Silence is soon taken for a no."""
-    monkeypatch.setattr("shared.nats.connection.REPLY_WITHIN_S", 1.0)
-
-
-@pytest.mark.usefixtures("_impatient")
 @pytest.mark.parametrize("user", ["coordinator", "planner", "requester", "operator"])
 def test_each_user_of_a_locked_nats_is_found_to_do_its_own_work_and_no_more(locked: Locked, tmp_path: Path, user: str):
-    found = examined(Patient(locked.urls, locked.identity(user), Folder(tmp_path / "data")))
+    found = examined_whole(Target(locked.urls, locked.identity(user), Folder(tmp_path / "data")))
     assert (found["permissions"].state, user in found["permissions"].found) == ("ok", True), found["permissions"]
     assert found["sync mode"].state == "ok"
     assert found["nkey"].state == "ok"
     assert {one.state for one in found.values()} == {"ok"}, found
 
 
-@pytest.mark.usefixtures("_impatient")
-def test_trying_what_a_user_may_do_does_none_of_it(locked: Locked):
-    async def story() -> None:
-        operator = await Connection.open(locked.urls, name="test", identity=locked.identity("operator"))
-
-        async def state() -> list[dict[str, Any]]:
-            names = [str(stream["name"]) for stream in streams(Limits())]
-            infos = [await topology.request_api(operator, f"STREAM.INFO.{name}") for name in names]
-            return [{"config": info["config"], **info["state"]} for info in infos]
-
-        before = await state()
-        for user in ("coordinator", "planner", "notifier", "requester"):
-            await tried(locked, user)
-        assert await state() == before
-        await operator.close()
-
-    asyncio.run(story())
-
-
-@pytest.mark.usefixtures("_impatient")
 def test_a_list_that_lets_a_user_do_too_much_or_too_little_is_a_fault(tmp_path: Path):
     locked = Locked(tmp_path, 1)
     accounts = locked.folder / "nats" / config.ACCOUNTS
@@ -230,16 +210,19 @@ def test_a_list_that_lets_a_user_do_too_much_or_too_little_is_a_fault(tmp_path: 
     with locked:
         asyncio.run(set_up(locked))
         found = asyncio.run(tried(locked, "planner"))
-    told = {one.found for one in found if one.state == "fault"}
-    assert told == {
-        "planner may write research.run.*.decision.*, which is not its work.",
-        "planner is not answered on research.run.*.attempt.plan.*.*.*.",
-    }
+    assert [(one.state, one.found) for one in found] == [
+        (
+            "fault",
+            "planner may use research.run.*.decision.*, which is not its work. "
+            "planner may not use research.run.*.attempt.plan.*.*.*, which its work needs.",
+        )
+    ]
+    assert "dossier nats init" in found[0].do
 
 
-async def tried(locked: Locked, user: str) -> Sequence[Finding]:
+async def tried(locked: Locked, user: str) -> Sequence[CheckResult]:
     link = await Connection.open(locked.urls, name="test", identity=locked.identity(user))
-    found = await permissions(link, await whoami(link))
+    found = await permissions(await whoami(link))
     await link.close()
     return found
 
@@ -255,7 +238,7 @@ def test_a_key_that_others_can_read_is_told_of(locked: Locked, tmp_path: Path):
 
 @pytest.mark.parametrize(("used", "state"), [(10, "ok"), (85, "warning"), (97, "fault")])
 def test_an_account_that_fills_up_is_told_of(used: int, state: str):
-    assert store.filled("store", used, 100).state == state
+    assert checks.fullness("store", used, 100).state == state
 
 
 # What the services work with
@@ -292,10 +275,10 @@ def test_a_folder_that_cannot_be_written_is_a_fault(tmp_path: Path):
 
 
 def test_tools_that_are_not_there_or_do_not_answer_are_faults(tmp_path: Path):
-    found = asyncio.run(work.tools(Settings(tools=("nosuch",))))
+    found = asyncio.run(check_tools(Settings(tools=("nosuch",))))
     assert [(one.state, "nosuch" in one.found) for one in found] == [("fault", True)]
     settings = Settings(tools=("docs", "searxng"), searxng_url="http://127.0.0.1:9")
-    assert [(one.check, one.state) for one in asyncio.run(work.tools(settings))] == [
+    assert [(one.check, one.state) for one in asyncio.run(check_tools(settings))] == [
         ("tool docs", "ok"),
         ("tool searxng", "fault"),
     ]
@@ -307,8 +290,20 @@ def test_tools_that_are_not_there_or_do_not_answer_are_faults(tmp_path: Path):
 )
 def test_a_guard_that_lets_pages_be_read_from_inside_is_told_of(allowed: tuple[str, ...], state: str):
     settings = Settings(tools=("docs", "searxng"), searxng_url="http://127.0.0.1:9", allow_private=allowed)
-    [found] = work.guard(settings)
+    found = check_page_rules(settings)
     assert found.state == state
+
+
+def test_a_fetcher_that_cannot_start_is_a_fault_and_one_that_can_reports_its_own(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DOSSIER_TOOLS", "nosuch")
+    assert [(one.check, one.state) for one in asyncio.run(work.fetcher())] == [
+        ("tools", "fault"),
+        ("pages' guard", "ok"),
+    ]
+    monkeypatch.setenv("DOSSIER_SOURCES", "many")
+    [found] = asyncio.run(work.fetcher())
+    assert (found.check, found.state) == ("fetcher", "fault")
+    assert "services.fetcher --check" in found.do
 
 
 def test_a_file_of_webhooks_that_cannot_be_used_is_a_fault(tmp_path: Path):
@@ -319,19 +314,19 @@ def test_a_file_of_webhooks_that_cannot_be_used_is_a_fault(tmp_path: Path):
 
 
 def test_a_check_that_breaks_is_a_fault_and_keeps_no_other_from_being_made():
-    async def broken() -> list[Finding]:
+    async def broken() -> list[CheckResult]:
         raise RuntimeError("broken")
 
-    async def well() -> list[Finding]:
-        return [Finding("well", "ok", "well")]
+    async def well() -> list[CheckResult]:
+        return [CheckResult("well", "ok", "well")]
 
-    found = asyncio.run(findings([("broken", broken), ("well", well)]))
+    found = asyncio.run(run_checks({"broken": broken, "well": well}))
     assert [(one.check, one.state) for one in found] == [("broken", "fault"), ("well", "ok")]
 
 
 def test_a_fault_ends_the_command_with_1_and_no_control_character_reaches_the_terminal(
     capsys: pytest.CaptureFixture[str],
 ):
-    assert not tell([Finding("NATS", "fault", "\x1b[31mred", "do")], Terminal(), as_json=False)
+    assert not show([CheckResult("NATS", "fault", "\x1b[31mred", "do")], Terminal(), as_json=False)
     assert "\x1b[31mred" not in capsys.readouterr().out
-    assert tell([Finding("NATS", "warning", "so-so", "do")], Terminal(), as_json=False)
+    assert show([CheckResult("NATS", "warning", "so-so", "do")], Terminal(), as_json=False)

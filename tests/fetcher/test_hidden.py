@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.fetcher.sandbox.hidden import colour, declarations, hides, told
+from services.fetcher.documents.hidden import colour, declarations, hides, told
 from services.fetcher.sandbox.html_page import read_html
 from tests.fetcher.reading import SENTENCE, article
 

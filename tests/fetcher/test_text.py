@@ -1,12 +1,16 @@
 """Files made readable: what a person sees of them, in whole sentences, and nothing that is hidden."""
 
 from textwrap import dedent
+from time import perf_counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.fetcher.documents.text import Document, decode, read_document
+
+_LINEAR_S = 20
+"""Far more than linear time needs, and far less than quadratic time does."""
 
 
 def read(name: str, text: str) -> Document:
@@ -84,7 +88,7 @@ def test_markdown_shows_words_without_marks_and_code_as_it_is():
         """,
     ).text
     assert text == (
-        "Some bold and soft words, a link, an image and `a*b*c` in code.\n\n"
+        "Some bold and soft words, a link, an image\nand `a*b*c` in code.\n\n"
         "Quoted words.\n\n"
         "    def f(*args, **kwargs):\n        return args  # *not* bold\n\n"
         "| a | b |\n| 1 | 2 |"
@@ -142,11 +146,31 @@ def test_html_shows_the_visible_words_of_the_main_content_alone():
   y</pre><p>a<br>b &amp; c</p><table><tr><td>1<td>2</table></main>
         <footer>Imprint</footer></body></html>""",
     ).text
-    assert text == f"Title\n\n{body.strip()}\n\n- one\n\n- two\n\n    x = 1\n      y\n\na\nb & c\n\n1 | 2"
+    assert text == f"Title\n\n{body.strip()}\n\n- one\n- two\n\n    x = 1\n      y\n\na\nb & c\n\n| 1 | 2 |"
 
 
-def test_html_that_never_ends_its_tags_is_read_in_linear_time():
-    assert read_document("a.html", b"<a " * 20_000 + b"<!--" * 20_000) is not None
+@pytest.mark.parametrize("residue", ["<a ", "<!--", "<p", "<div>", "</b>", "&#", "<b><p>"])
+def test_html_that_never_ends_its_tags_keeps_the_words_before_and_is_read_in_linear_time(residue: str):
+    started = perf_counter()
+    assert read("a.html", "<p>Words.</p>" + residue * 20_000).text.startswith("Words.")
+    assert perf_counter() - started < _LINEAR_S
+
+
+@pytest.mark.parametrize("residue", ["[", "*a **b ", "> ", "`", "- ", "> - ", "- \n", "![[", "<a", "a | b\n|-\n", "_"])
+def test_markdown_that_never_ends_its_marks_keeps_the_words_before_and_is_read_in_linear_time(residue: str):
+    started = perf_counter()
+    assert read("a.md", "Words.\n\n" + residue * 5_000).text.startswith("Words.")
+    assert perf_counter() - started < _LINEAR_S
+
+
+def test_items_keep_their_number_and_stand_below_each_other():
+    text = read("a.md", "To do:\n\n3. first\n4. second\n\n   its second paragraph\n\n   - inner\n\nDone.").text
+    assert text == "To do:\n\n3. first\n4. second\n\nits second paragraph\n\n- inner\n\nDone."
+
+
+def test_html_within_markdown_shows_what_a_browser_would():
+    hidden = "<div style='display:none'>\n\nHidden.\n\n</div>"
+    assert read("a.md", f"Shown.\n\n{hidden}\n\n<details>Also shown.</details>").text == "Shown.\n\nAlso shown."
 
 
 @pytest.mark.parametrize(

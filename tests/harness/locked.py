@@ -12,7 +12,7 @@ from typing import Any, Self
 from rich.console import Console
 
 from services.cli.lockdown.config import MONITOR_OFFSET
-from services.cli.lockdown.init import Wanted, init
+from services.cli.lockdown.init import Layout, init
 from services.cli.shell.terminal import Terminal
 from shared.runtime.identity import Identity
 from tests.harness import programs
@@ -47,7 +47,7 @@ class Locked:
     def __init__(self, folder: Path, nodes: int) -> None:
         self.folder = folder / "locked"
         base = free_row(nodes)
-        self.said = initialized(Wanted(self.folder, nodes=nodes, port=base))
+        self.said = initialized(Layout(self.folder, nodes=nodes, port=base))
         names = [f"n{n}" for n in range(1, nodes + 1)] if nodes > 1 else ["node"]
         self.nodes = [Node(self.folder, name, base + n) for n, name in enumerate(names)]
         self.urls = [f"tls://127.0.0.1:{base + n}" for n in range(nodes)]
@@ -110,7 +110,7 @@ class Locked:
         return "\n".join(f"=== {child.name}\n{child.said()[-6_000:]}" for child in children if child.log.exists())
 
 
-def initialized(wanted: Wanted) -> str:
+def initialized(wanted: Layout) -> str:
     """What `dossier nats init` says, done in this process."""
     terminal = Terminal()
     terminal.err = Console(file=StringIO(), width=200)

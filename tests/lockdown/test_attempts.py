@@ -17,7 +17,7 @@ from tests.lockdown.people import NAMES, People
 
 WORKERS = frozenset({"planner", "fetcher", "synthesizer"})
 COORDINATOR = frozenset({"coordinator"})
-NOBODY: frozenset[str] = frozenset()
+NO_IDENTITY: frozenset[str] = frozenset()
 _number = count(1)
 
 
@@ -58,8 +58,8 @@ WRITES = [
     Write("delivery.ops.w{n}.ended.asked.2", COORDINATOR, "DELIVERIES"),
     Write("delivery.ops.w{n}.ended.tried.1.1", frozenset({"notifier"}), "DELIVERIES"),
     Write("access.secret", COORDINATOR, "ACCESS"),
-    Write("access.key.k{n}.created", NOBODY, "ACCESS"),
-    Write("access.key.k{n}.revoked", NOBODY, "ACCESS"),
+    Write("access.key.k{n}.created", NO_IDENTITY, "ACCESS"),
+    Write("access.key.k{n}.revoked", NO_IDENTITY, "ACCESS"),
 ]
 
 
@@ -263,7 +263,7 @@ class Call(NamedTuple):
 
     call: str
     body: object = b""
-    may: frozenset[str] = NOBODY
+    may: frozenset[str] = NO_IDENTITY
 
 
 def consumer(name: str, **more: object) -> dict[str, object]:
@@ -402,7 +402,7 @@ def test_nobody_takes_or_acknowledges_what_is_anothers_to_do(people: People, str
     people.say("coordinator", FEEDS[name].format(n=next(_number)))
     wait_until(lambda: people.info(stream, name)["num_pending"] > 0)
     handed = people.info(stream, name)["delivered"]["consumer_seq"]
-    may_take = {owner, "operator"} | (COORDINATOR if stream == "RESEARCH" else NOBODY)
+    may_take = {owner, "operator"} | (COORDINATOR if stream == "RESEARCH" else NO_IDENTITY)
     for who in set(NAMES) - may_take:
         assert people.say(who, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}", {"batch": 1}).denied, who
     reply = people.take(owner, stream, name)
@@ -431,11 +431,11 @@ HEARD = {
     "research.completed": frozenset({"subscriber"}),
     "research.invalid.*": frozenset({"subscriber"}),
     "live.*.cancelled": WORKERS,
-    "research.run.*.hold.*": NOBODY,
-    "research.requested": NOBODY,
-    "evidence.>": NOBODY,
-    "access.>": NOBODY,
-    ">": NOBODY,
+    "research.run.*.hold.*": NO_IDENTITY,
+    "research.requested": NO_IDENTITY,
+    "evidence.>": NO_IDENTITY,
+    "access.>": NO_IDENTITY,
+    ">": NO_IDENTITY,
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 
 from services.cli.lockdown import nkey
-from services.cli.lockdown.init import Wanted
+from services.cli.lockdown.init import Layout
 from services.cli.lockdown.permissions import ACCOUNT_INFO, USERS, User
 from services.cli.shell.refusal import Refusal
 from tests.harness.environment import nats_server
@@ -26,9 +26,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def elsewhere(folder: Path) -> Wanted:
+def elsewhere(folder: Path) -> Layout:
     hosts = tuple(f"nats-{n}.example.com" for n in (1, 2, 3))
-    return Wanted(folder, nodes=3, hosts=hosts, at=PurePath("/etc/dossier"), store="20GB")
+    return Layout(folder, nodes=3, hosts=hosts, at=PurePath("/etc/dossier"), store="20GB")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -51,7 +51,7 @@ def test_what_is_secret_is_its_owners_alone(folder: Path):
 def test_the_configuration_has_public_keys_and_no_seed(folder: Path):
     accounts = (folder / "nats" / "accounts.conf").read_text()
     for seed in folder.glob("keys/*"):
-        assert nkey.public(seed.read_text()) in accounts
+        assert nkey.public_key(seed.read_text()) in accounts
         assert seed.read_text().strip() not in accounts
 
 
@@ -84,7 +84,7 @@ def test_the_command_takes_all_of_it(tmp_path: Path):
 
 
 def test_one_certificate_may_be_for_all_names_of_a_domain(tmp_path: Path):
-    initialized(Wanted(tmp_path, hosts=("*.nats.svc.cluster.local",)))
+    initialized(Layout(tmp_path, hosts=("*.nats.svc.cluster.local",)))
     certificate = x509.load_pem_x509_certificate((tmp_path / "tls" / "node.pem").read_bytes())
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["*.nats.svc.cluster.local"]
@@ -109,10 +109,10 @@ def test_a_node_can_be_certified_while_the_authoritys_key_is_there_and_not_witho
         (folder / "tls" / name).unlink()
     key = (folder / "tls" / "ca.key").rename(tmp_path / "ca.key")
     with pytest.raises(Refusal, match=r"takes tls/ca\.key"):
-        initialized(Wanted(folder))
+        initialized(Layout(folder))
     assert not (folder / "tls" / "node.key").exists()
     key.rename(folder / "tls" / "ca.key")
-    initialized(Wanted(folder))
+    initialized(Layout(folder))
     assert (folder / "tls" / "node.pem").exists()
 
 
@@ -120,8 +120,8 @@ def test_a_key_that_is_none_is_neither_used_nor_overwritten(tmp_path: Path):
     folder = tmp_path / "locked"
     (folder / "keys").mkdir(parents=True)
     (folder / "keys" / "planner.nk").write_text("a secret that is no key")
-    with pytest.raises(Refusal, match=r"keys/planner\.nk exists and is no seed") as refused:
-        initialized(Wanted(folder))
+    with pytest.raises(Refusal, match=r"keys/planner\.nk is not the seed") as refused:
+        initialized(Layout(folder))
     assert "a secret" not in str(refused.value)
     assert (folder / "keys" / "planner.nk").read_text() == "a secret that is no key"
 
@@ -129,15 +129,15 @@ def test_a_key_that_is_none_is_neither_used_nor_overwritten(tmp_path: Path):
 @pytest.mark.parametrize(
     ("wanted", "says"),
     [
-        (Wanted(Path("f"), nodes=2), "one, or three"),
-        (Wanted(Path("f"), nodes=3, hosts=("a", "b")), "name all 3 nodes"),
-        (Wanted(Path("f"), hosts=('a"; }',)), "no host name"),
-        (Wanted(Path("f"), nodes=3, hosts=("*.a", "b", "c")), "one of its own"),
-        (Wanted(Path("f"), store="much"), "no size"),
+        (Layout(Path("f"), nodes=2), "1 or 3"),
+        (Layout(Path("f"), nodes=3, hosts=("a", "b")), "name all 3 nodes"),
+        (Layout(Path("f"), hosts=('a"; }',)), "not a host name"),
+        (Layout(Path("f"), nodes=3, hosts=("*.a", "b", "c")), "one of its own"),
+        (Layout(Path("f"), store="much"), "not a size"),
     ],
     ids=["two-nodes", "too-few-hosts", "bad-host", "a-star-among-three", "bad-size"],
 )
-def test_what_cannot_be_set_up_is_refused_before_anything_is_written(wanted: Wanted, says: str):
+def test_what_cannot_be_set_up_is_refused_before_anything_is_written(wanted: Layout, says: str):
     with pytest.raises(Refusal, match=says):
         wanted.servers()
 

@@ -30,7 +30,7 @@ from shared.nats.delivery_consumers import ACK_WAIT_S
 from shared.runtime.deliveries import DeliveryHistory, encode_delivery, load_histories
 from shared.runtime.endpoints import WebhookEndpoint, Webhooks
 from shared.runtime.memory import MemoryLog
-from tests.notifier.virtual import now
+from tests.virtual import now
 
 SECRET = f"whsec_{base64.b64encode(bytes(range(32))).decode()}"
 OK = Answer(status=200)

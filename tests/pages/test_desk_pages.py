@@ -12,13 +12,13 @@ from shared.contracts.facts import DecisionApproved, DecisionRevised, FetchFaile
 from shared.contracts.tasks import FetchTask, SynthesizeTask, Task
 from shared.domain.approval import ApprovalRules
 from tests.coordinator.story import OTHER, SOURCE, TEXT
-from tests.pages.visitor import SITE, Page, Stage, tell
+from tests.pages.visitor import SITE, Page, staged
 
 QUESTION = "What do cats do?"
 
 
-def test_a_question_that_is_asked_leads_to_its_run(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_a_question_that_is_asked_leads_to_its_run(tmp_path: Path):
+    async with staged(tmp_path) as stage:
         ada = await stage.visitor()
         page = await ada.send(await ada.open("/"), "/ask", q=QUESTION, approval_timeout="3h", max_cost_usd="0.50")
         assert page.one("h1").text == QUESTION
@@ -30,11 +30,9 @@ def test_a_question_that_is_asked_leads_to_its_run(tmp_path: Path):
         assert (asked.requested_by, asked.approval_timeout_s, asked.max_cost_usd) == ("ada", 10_800.0, 0.5)
         assert asked.auth.startswith("session:")
 
-    tell(tmp_path, story)
 
-
-def test_a_form_that_is_sent_twice_asks_once_and_a_changed_one_asks_again(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_a_form_that_is_sent_twice_asks_once_and_a_changed_one_asks_again(tmp_path: Path):
+    async with staged(tmp_path) as stage:
         ada = await stage.visitor()
         page = await ada.open("/")
         places = []
@@ -43,16 +41,14 @@ def test_a_form_that_is_sent_twice_asks_once_and_a_changed_one_asks_again(tmp_pa
             places.append(ada.path)
         assert places[0] == places[1] != places[2]
 
-    tell(tmp_path, story)
-
 
 @pytest.mark.parametrize(
     ("fields", "said"), [({"approval_timeout": "soon"}, "approval_timeout"), ({"max_cost_usd": "much"}, "max_cost_usd")]
 )
-def test_a_question_that_cannot_be_taken_is_still_there_beside_the_reason(
+async def test_a_question_that_cannot_be_taken_is_still_there_beside_the_reason(
     tmp_path: Path, fields: dict[str, str], said: str
 ):
-    async def story(stage: Stage) -> None:
+    async with staged(tmp_path) as stage:
         ada = await stage.visitor()
         page = await ada.send(await ada.open("/"), "/ask", q=QUESTION, **fields)
         assert ada.status == 422
@@ -61,11 +57,9 @@ def test_a_question_that_cannot_be_taken_is_still_there_beside_the_reason(
         assert page.one("input", name=said)["value"] == fields[said]
         assert "open" in page.one("details", id="ask").attributes
 
-    tell(tmp_path, story)
 
-
-def test_the_inbox_has_what_waits_with_the_least_time_left_first(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_the_inbox_has_what_waits_with_the_least_time_left_first(tmp_path: Path):
+    async with staged(tmp_path) as stage:
         late = await stage.held("Later?", approval_timeout="3h", requested_by="bob")
         soon = await stage.held("Sooner?", approval_timeout="10m")
         ada = await stage.visitor()
@@ -81,11 +75,9 @@ def test_the_inbox_has_what_waits_with_the_least_time_left_first(tmp_path: Path)
         assert "2 h 59 min left" in said
         assert page.one("span", data_count="waiting").text == "2"
 
-    tell(tmp_path, story)
 
-
-def test_tabs_search_and_filters_narrow_what_is_listed(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_tabs_search_and_filters_narrow_what_is_listed(tmp_path: Path):
+    async with staged(tmp_path) as stage:
         held = await stage.held("About cats?")
         done = await stage.dossier.ask("About dogs?", approval="auto")
         await stage.dossier.until(done, "reported")
@@ -109,17 +101,15 @@ def test_tabs_search_and_filters_narrow_what_is_listed(tmp_path: Path):
         await ada.open("/", show="nothing")
         assert ada.status == 422
 
-    tell(tmp_path, story)
-
 
 def failing(task: Task) -> SynthesisFailed | None:
     return SynthesisFailed(error=Failure("broken", "It broke.")) if isinstance(task, SynthesizeTask) else None
 
 
-def test_older_runs_are_on_pages_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_older_runs_are_on_pages_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("services.coordinator.web.lists.MAX_OTHERS", 2)
 
-    async def story(stage: Stage) -> None:
+    async with staged(tmp_path) as stage:
         runs = [await stage.dossier.ask(f"{n}?", approval="auto") for n in range(5)]
         for run in runs:
             await stage.dossier.until(run, "reported")
@@ -132,10 +122,8 @@ def test_older_runs_are_on_pages_of_their_own(tmp_path: Path, monkeypatch: pytes
             path = next((link["href"] for link in page.all("a") if link.text == "Older runs"), "")
         assert seen == runs[::-1]
 
-    tell(tmp_path, story)
 
-
-def test_the_evidence_is_shown_as_the_writer_gets_it_with_what_was_stripped_and_what_failed(tmp_path: Path):
+async def test_the_evidence_is_shown_as_the_writer_gets_it_with_what_was_stripped_and_what_failed(tmp_path: Path):
     stripped = msgspec.structs.replace(SOURCE, stripped=("3 invisible characters",), published="2025-05-01")
 
     def some(task: Task) -> FetchFound | FetchFailed | None:
@@ -147,7 +135,7 @@ def test_the_evidence_is_shown_as_the_writer_gets_it_with_what_was_stripped_and_
             case _:
                 return None
 
-    async def story(stage: Stage) -> None:
+    async with staged(tmp_path) as stage:
         stage.workers.outcome = some
         run_id = await stage.held()
         page = await (await stage.visitor()).open(f"/runs/{run_id}")
@@ -158,11 +146,9 @@ def test_the_evidence_is_shown_as_the_writer_gets_it_with_what_was_stripped_and_
         assert "2 of 2 sources go to the writer; 1 sub-query found nothing." in page.text
         assert {box["value"] for box in page.all("input", name="keep")} == {SOURCE.sha256, OTHER.sha256}
 
-    tell(tmp_path, story)
 
-
-def test_an_approval_without_a_source_keeps_it_from_the_writer_and_records_who_why_and_on_what(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_an_approval_without_a_source_keeps_it_from_the_writer_and_records_who_why_and_on_what(tmp_path: Path):
+    async with staged(tmp_path) as stage:
         run_id = await stage.held()
         ada = await stage.visitor()
         page = await ada.open(f"/runs/{run_id}")
@@ -186,11 +172,9 @@ def test_an_approval_without_a_source_keeps_it_from_the_writer_and_records_who_w
         assert all(said in record for said in ("approved", "ada", "Plants are beside it.", digest, "1 source"))
         assert f"signed in with the key {fact.auth.partition(':')[2]}" in record
 
-    tell(tmp_path, story)
 
-
-def test_a_rejection_ends_the_run_whatever_is_ticked(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_a_rejection_ends_the_run_whatever_is_ticked(tmp_path: Path):
+    async with staged(tmp_path) as stage:
         run_id = await stage.held()
         ada = await stage.visitor()
         page = await ada.send(
@@ -201,11 +185,9 @@ def test_a_rejection_ends_the_run_whatever_is_ticked(tmp_path: Path):
         assert run.completed
         assert run.completed.fact.reason == "Thin."
 
-    tell(tmp_path, story)
 
-
-def test_what_is_sent_back_says_what_is_missing_what_to_add_and_what_to_drop(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_what_is_sent_back_says_what_is_missing_what_to_add_and_what_to_drop(tmp_path: Path):
+    async with staged(tmp_path) as stage:
         run_id = await stage.held()
         ada = await stage.visitor()
         page = await ada.send(
@@ -232,11 +214,9 @@ def test_what_is_sent_back_says_what_is_missing_what_to_add_and_what_to_drop(tmp
         assert "dropped" in page.one("article", id="finding-2")["class"]
         assert {box["value"] for box in page.all("input", name="drop")} == {"cats", "wolves", "lions", "tigers"}
 
-    tell(tmp_path, story)
 
-
-def test_what_was_typed_and_ticked_stays_where_a_decision_is_refused_on_the_same_evidence(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_what_was_typed_and_ticked_stays_where_a_decision_is_refused_on_the_same_evidence(tmp_path: Path):
+    async with staged(tmp_path) as stage:
         run_id = await stage.held()
         ada = await stage.visitor()
         page = await ada.send(
@@ -256,11 +236,9 @@ def test_what_was_typed_and_ticked_stays_where_a_decision_is_refused_on_the_same
         }
         assert "1 of 2 sources go to the writer" in page.text
 
-    tell(tmp_path, story)
 
-
-def test_a_decision_on_other_evidence_decides_nothing_and_asks_again_with_all_ticked(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_a_decision_on_other_evidence_decides_nothing_and_asks_again_with_all_ticked(tmp_path: Path):
+    async with staged(tmp_path) as stage:
         run_id = await stage.held()
         ada = await stage.visitor()
         old = await ada.open(f"/runs/{run_id}")
@@ -276,11 +254,9 @@ def test_a_decision_on_other_evidence_decides_nothing_and_asks_again_with_all_ti
         await ada.send(page, f"/runs/{run_id}/decide", decision="approve")
         await stage.dossier.until(run_id, "reported")
 
-    tell(tmp_path, story)
 
-
-def test_a_form_without_a_digest_decides_nothing(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_a_form_without_a_digest_decides_nothing(tmp_path: Path):
+    async with staged(tmp_path) as stage:
         run_id = await stage.held()
         ada = await stage.visitor()
         page = await ada.send(
@@ -290,11 +266,9 @@ def test_a_form_without_a_digest_decides_nothing(tmp_path: Path):
         assert "did not say which evidence" in page.notice
         assert (await stage.dossier.until(run_id, "hold")).current.decision is None
 
-    tell(tmp_path, story)
 
-
-def test_who_comes_second_is_told_who_was_first(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_who_comes_second_is_told_who_was_first(tmp_path: Path):
+    async with staged(tmp_path) as stage:
         run_id = await stage.held()
         ada, bob = await stage.visitor("ada"), await stage.visitor("bob")
         pages = [(who, await who.open(f"/runs/{run_id}")) for who in (ada, bob)]
@@ -307,11 +281,9 @@ def test_who_comes_second_is_told_who_was_first(tmp_path: Path):
         lost = decided[[who.name for who, _ in pages].index(second)]
         assert f"You were not the first: this run is rejected by {first}" in lost.notice
 
-    tell(tmp_path, story)
 
-
-def test_the_deadline_that_was_first_is_named_as_well(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_the_deadline_that_was_first_is_named_as_well(tmp_path: Path):
+    async with staged(tmp_path) as stage:
         run_id = await stage.held(approval_timeout="1s")
         ada = await stage.visitor()
         page = await ada.open(f"/runs/{run_id}")
@@ -320,11 +292,9 @@ def test_the_deadline_that_was_first_is_named_as_well(tmp_path: Path):
         assert ada.status == 409
         assert "expired" in page.notice
 
-    tell(tmp_path, story)
 
-
-def test_more_time_is_given_from_the_deadline_on_that_is_shown_and_once_however_often_it_is_sent(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_more_time_is_given_from_the_deadline_on_that_is_shown_and_once_however_often_it_is_sent(tmp_path: Path):
+    async with staged(tmp_path) as stage:
         run_id = await stage.held(approval_timeout="1h")
         before = (await stage.dossier.until(run_id, "hold")).current.deadline
         ada = await stage.visitor()
@@ -343,11 +313,9 @@ def test_more_time_is_given_from_the_deadline_on_that_is_shown_and_once_however_
         assert "more:" in page.notice
         assert "open" in page.one("details", id="extend").attributes
 
-    tell(tmp_path, story)
 
-
-def test_several_runs_are_decided_at_once_each_on_the_evidence_that_was_shown(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_several_runs_are_decided_at_once_each_on_the_evidence_that_was_shown(tmp_path: Path):
+    async with staged(tmp_path) as stage:
         runs = [await stage.held(f"{n}?") for n in range(3)]
         ada = await stage.visitor()
         page = await ada.open("/")
@@ -369,11 +337,9 @@ def test_several_runs_are_decided_at_once_each_on_the_evidence_that_was_shown(tm
         assert page.notice == "Rejected: 1 run."
         assert not page.all("li", class_="row")
 
-    tell(tmp_path, story)
 
-
-def test_a_run_is_cancelled_and_forked_from_its_page(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_a_run_is_cancelled_and_forked_from_its_page(tmp_path: Path):
+    async with staged(tmp_path) as stage:
         run_id = await stage.held()
         ada = await stage.visitor()
         page = await ada.send(await ada.open(f"/runs/{run_id}"), f"/runs/{run_id}/cancel", comment="Wrong question.")
@@ -385,14 +351,12 @@ def test_a_run_is_cancelled_and_forked_from_its_page(tmp_path: Path):
         assert page.one("h1").text == QUESTION
         assert f"forked from {run_id}" in page.text
 
-    tell(tmp_path, story)
 
-
-def test_who_may_not_do_something_sees_no_form_for_it(tmp_path: Path):
+async def test_who_may_not_do_something_sees_no_form_for_it(tmp_path: Path):
     actions = {"viewer": set(), "requester": {"ask", "cancel"}, "approver": {"ask", "cancel", "decide"}}
     actions["operator"] = actions["approver"] | {"fork"}
 
-    async def story(stage: Stage) -> None:
+    async with staged(tmp_path) as stage:
         run_id = await stage.held()
         for role, may in actions.items():
             who = await stage.visitor(role, role)  # type: ignore[arg-type]
@@ -402,11 +366,9 @@ def test_who_may_not_do_something_sees_no_form_for_it(tmp_path: Path):
             assert bool(pages[0].all("input", name="run")) == ("decide" in may)
             assert bool(pages[1].all("input", name="keep")) == ("decide" in may)
 
-    tell(tmp_path, story)
 
-
-def test_whose_approval_would_not_count_is_told_before_and_a_vote_is_shown_as_one(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_whose_approval_would_not_count_is_told_before_and_a_vote_is_shown_as_one(tmp_path: Path):
+    async with staged(tmp_path, rules=ApprovalRules(quorum=2, four_eyes=True)) as stage:
         ada, bob, cleo = [await stage.visitor(name) for name in ("ada", "bob", "cleo")]
         await ada.send(await ada.open("/"), "/ask", q=QUESTION)
         run_id = ada.path.rpartition("/")[2]
@@ -420,23 +382,19 @@ def test_whose_approval_would_not_count_is_told_before_and_a_vote_is_shown_as_on
         await cleo.send(page, f"/runs/{run_id}/decide", decision="approve")
         await stage.dossier.until(run_id, "reported")
 
-    tell(tmp_path, story, rules=ApprovalRules(quorum=2, four_eyes=True))
 
-
-def test_the_last_round_is_not_sent_back(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_the_last_round_is_not_sent_back(tmp_path: Path):
+    async with staged(tmp_path, rounds=1) as stage:
         run_id = await stage.held()
         page = await (await stage.visitor()).open(f"/runs/{run_id}")
         assert not page.all("button", value="revise")
 
-    tell(tmp_path, story, rounds=1)
 
-
-def test_a_citation_opens_the_frozen_text_at_its_quote(tmp_path: Path):
+async def test_a_citation_opens_the_frozen_text_at_its_quote(tmp_path: Path):
     text = "Dogs bark. " * 400 + "Cats purr." + " Dogs bark." * 400
     place = text.index("Cats")
 
-    async def story(stage: Stage) -> None:
+    async with staged(tmp_path) as stage:
         sha256 = await stage.log.put(text)
         source = Source(sha256, "Animals", "docs/animals.md", "docs", (Passage(text[place : place + 10], place),))
         stage.workers.found = (source,)
@@ -450,11 +408,9 @@ def test_a_citation_opens_the_frozen_text_at_its_quote(tmp_path: Path):
         await ada.open(f"/runs/{run_id}/evidence/{'0' * 64}")
         assert ada.status == 404
 
-    tell(tmp_path, story)
 
-
-def test_the_report_is_a_page_with_citations_and_a_file_in_four_forms(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_the_report_is_a_page_with_citations_and_a_file_in_four_forms(tmp_path: Path):
+    async with staged(tmp_path) as stage:
         run_id = await stage.dossier.ask(QUESTION, approval="auto")
         await stage.dossier.until(run_id, "reported")
         ada = await stage.visitor()
@@ -475,22 +431,18 @@ def test_the_report_is_a_page_with_citations_and_a_file_in_four_forms(tmp_path: 
         assert "Cats purr." in Page(files["html"].text).text
         assert files["pdf"].content.startswith(b"%PDF-")
 
-    tell(tmp_path, story)
 
-
-def test_a_run_without_a_report_has_no_files(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_a_run_without_a_report_has_no_files(tmp_path: Path):
+    async with staged(tmp_path) as stage:
         run_id = await stage.held()
         ada = await stage.visitor()
         page = await ada.open(f"/runs/{run_id}/report.pdf")
         assert ada.status == 409
         assert "has no report" in page.text
 
-    tell(tmp_path, story)
 
-
-def test_a_step_that_failed_shows_its_error_and_what_it_was_given(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_a_step_that_failed_shows_its_error_and_what_it_was_given(tmp_path: Path):
+    async with staged(tmp_path) as stage:
         stage.workers.outcome = failing
         run_id = await stage.dossier.ask(QUESTION, approval="auto")
         await stage.dossier.until(run_id, "failed")
@@ -501,11 +453,9 @@ def test_a_step_that_failed_shows_its_error_and_what_it_was_given(tmp_path: Path
         assert SOURCE.title in step.text
         assert "cats" in page.one("details", id="step-plan-1").text
 
-    tell(tmp_path, story)
 
-
-def test_problems_are_pages_for_people_and_details_for_programs(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_problems_are_pages_for_people_and_details_for_programs(tmp_path: Path):
+    async with staged(tmp_path) as stage:
         ada = await stage.visitor()
         page = await ada.open("/runs/nothing")
         assert (ada.status, page.one("h1").text) == (404, "There is nothing here")
@@ -517,11 +467,9 @@ def test_problems_are_pages_for_people_and_details_for_programs(tmp_path: Path):
         page = await (await stage.visitor("vic", "viewer")).open("/nowhere")
         assert page.one("h1").text == "There is nothing here"
 
-    tell(tmp_path, story)
 
-
-def test_a_form_without_the_sessions_token_or_from_another_site_does_nothing(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_a_form_without_the_sessions_token_or_from_another_site_does_nothing(tmp_path: Path):
+    async with staged(tmp_path) as stage:
         run_id = await stage.held()
         ada = await stage.visitor()
         page = await ada.open(f"/runs/{run_id}")
@@ -533,11 +481,9 @@ def test_a_form_without_the_sessions_token_or_from_another_site_does_nothing(tmp
             assert (await ada.http.post(path, data=fields, headers=other)).status_code == 403
         assert (await stage.dossier.until(run_id, "hold")).completed is None
 
-    tell(tmp_path, story)
 
-
-def test_who_is_not_signed_in_is_asked_to_and_then_gets_what_they_wanted(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_who_is_not_signed_in_is_asked_to_and_then_gets_what_they_wanted(tmp_path: Path):
+    async with staged(tmp_path) as stage:
         answer = await stage.stranger().get("/runs/r1?at=3", headers=SITE)
         assert answer.status_code == 303
         assert answer.headers["Location"] == "/sign-in?next=%2Fruns%2Fr1%3Fat%3D3"
@@ -547,11 +493,9 @@ def test_who_is_not_signed_in_is_asked_to_and_then_gets_what_they_wanted(tmp_pat
         assert sent.status_code == 401
         assert Page(sent.text).one("a", class_="button")["href"] == "/sign-in"
 
-    tell(tmp_path, story)
 
-
-def test_files_beside_the_pages_are_kept_for_ever_under_a_name_of_their_content(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_files_beside_the_pages_are_kept_for_ever_under_a_name_of_their_content(tmp_path: Path):
+    async with staged(tmp_path) as stage:
         stranger = stage.stranger()
         page = Page((await stranger.get("/sign-in")).text)
         style = page.one("link", rel="stylesheet")["href"]
@@ -563,11 +507,9 @@ def test_files_beside_the_pages_are_kept_for_ever_under_a_name_of_their_content(
         other = await stranger.get(f"/static/other/{style.rpartition('/')[2]}")
         assert (other.status_code, other.headers["Cache-Control"]) == (200, "no-cache")
 
-    tell(tmp_path, story)
 
-
-def test_no_page_has_anything_inline_or_from_elsewhere(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_no_page_has_anything_inline_or_from_elsewhere(tmp_path: Path):
+    async with staged(tmp_path) as stage:
         run_id = await stage.dossier.ask(QUESTION, approval="auto")
         await stage.dossier.until(run_id, "reported")
         held = await stage.held()
@@ -583,5 +525,3 @@ def test_no_page_has_anything_inline_or_from_elsewhere(tmp_path: Path):
                 if each.tag == "script":
                     assert each["src"].startswith("/static/")
                     assert not each.text.strip()
-
-    tell(tmp_path, story)

@@ -2,7 +2,6 @@
 
 import re
 import unicodedata
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,7 @@ from shared.contracts.evidence import (
 from shared.contracts.facts import FetchFailed, FetchFound, PlanMade, StepOutcome, SynthesisWritten
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.contracts.visible import name_invisible
-from tests.pages.visitor import Page, Stage, tell
+from tests.pages.visitor import Page, Stage, staged
 
 HOSTILE = (
     "</textarea></title></script><script>alert(1)</script><img src=x onerror=alert(2)>\" onmouseover=\"alert(3)' x='"
@@ -133,17 +132,11 @@ def shape(page: Page) -> list[tuple[str, list[str]]]:
     return [(each.tag, sorted(each.attributes)) for each in page.elements]
 
 
-def test_hostile_text_changes_nothing_of_any_page_but_its_text(tmp_path: Path):
+async def test_hostile_text_changes_nothing_of_any_page_but_its_text(tmp_path: Path):
     made: dict[str, dict[str, Page]] = {}
-
-    def telling(text: str) -> Callable[[Stage], object]:
-        async def story(stage: Stage) -> None:
-            made[text] = await pages_with(stage, text)
-
-        return story
-
     for text, folder in ((MARK, "calm"), (HOSTILE, "hostile")):
-        tell(tmp_path / folder, telling(text))  # type: ignore[arg-type]
+        async with staged(tmp_path / folder) as stage:
+            made[text] = await pages_with(stage, text)
     for name, calm in made[MARK].items():
         hostile = made[HOSTILE][name]
         assert shape(hostile) == shape(calm), name

@@ -31,7 +31,7 @@ from tests.access.entry import SHOWN
 from tests.coordinator.story import START, accepted, fold, found, hold, planned, stored
 from tests.harness.ports import free_port
 from tests.harness.waiting import PATIENCE_S
-from tests.pages.visitor import Stage, tell
+from tests.pages.visitor import Stage, staged
 from tests.waiting import wait_until
 
 PAGES = 200
@@ -46,8 +46,8 @@ def held_runs(count: int) -> list[Run]:
     return [msgspec.structs.replace(one, id=f"run-{n}") for n in range(count)]
 
 
-def test_an_inbox_of_a_thousand_runs_is_made_in_a_fifth_of_a_second(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_an_inbox_of_a_thousand_runs_is_made_in_a_fifth_of_a_second(tmp_path: Path):
+    async with staged(tmp_path) as stage:
         runs = [(each, None) for each in held_runs(RUNS)]
         stage.dossier.coordinator.saved.save(runs, Checkpoint("", 0, ""), unanswered=(), answered=())
         ada = await stage.visitor()
@@ -60,8 +60,6 @@ def test_an_inbox_of_a_thousand_runs_is_made_in_a_fifth_of_a_second(tmp_path: Pa
             took.append(time.process_time() - began)
             assert page.text.count('<li class="row') == RUNS
         assert min(took) < WITHIN_S, took
-
-    tell(tmp_path, story)
 
 
 class Counting(MemoryLog):
@@ -154,7 +152,7 @@ async def ended(stage: Stage, run_id: str) -> None:
     await stage.log.fill([Fill(slot.subject, envelope.encode(slot, Event(fact, "test", clock.now())))])
 
 
-def test_two_hundred_open_pages_cost_one_read_of_the_log_and_no_more_lists_than_one_page(
+async def test_two_hundred_open_pages_cost_one_read_of_the_log_and_no_more_lists_than_one_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     log, made, make = Counting(), list[ListQuery](), Lists._make
@@ -165,23 +163,23 @@ def test_two_hundred_open_pages_cost_one_read_of_the_log_and_no_more_lists_than_
 
     monkeypatch.setattr(Lists, "_make", counted)
 
-    async def story(stage: Stage) -> None:
-        async with looked_at(stage, PAGES, "/inbox/live?seen=100000", "/inbox/rows?show=all") as pages:
-            before, began = log.reads.copy(), time.monotonic()
-            for n in range(20):
-                await ended(stage, f"run-{n}")
-            await wait_until(lambda: all("run-19" in page.shown for page in pages))
-            await ended(stage, "run-20")
-            await wait_until(lambda: all("run-20" in page.shown for page in pages))
-            assert log.reads == before
-            assert log.reads["follow"] == 1
-            assert 1 <= len(made) <= time.monotonic() - began + 1
+    async with (
+        staged(tmp_path, log=log) as stage,
+        looked_at(stage, PAGES, "/inbox/live?seen=100000", "/inbox/rows?show=all") as pages,
+    ):
+        before, began = log.reads.copy(), time.monotonic()
+        for n in range(20):
+            await ended(stage, f"run-{n}")
+        await wait_until(lambda: all("run-19" in page.shown for page in pages))
+        await ended(stage, "run-20")
+        await wait_until(lambda: all("run-20" in page.shown for page in pages))
+        assert log.reads == before
+        assert log.reads["follow"] == 1
+        assert 1 <= len(made) <= time.monotonic() - began + 1
 
-    tell(tmp_path, story, log=log)
 
-
-def test_a_page_hears_of_its_own_run_alone_and_at_once_where_it_is_behind(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_a_page_hears_of_its_own_run_alone_and_at_once_where_it_is_behind(tmp_path: Path):
+    async with staged(tmp_path) as stage:
         mine, other = await stage.held("Mine?"), await stage.held("Other?")
         seen = len(stage.log.messages)
         async with (
@@ -196,11 +194,9 @@ def test_a_page_hears_of_its_own_run_alone_and_at_once_where_it_is_behind(tmp_pa
             await stage.dossier.say("reject", mine)
             await wait_until(lambda: page.changes and behind.changes > 1 and "rejected" in page.shown)
 
-    tell(tmp_path, story)
 
-
-def test_what_is_being_written_is_told_to_the_pages_of_that_run_with_nothing_hidden_in_it(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_what_is_being_written_is_told_to_the_pages_of_that_run_with_nothing_hidden_in_it(tmp_path: Path):
+    async with staged(tmp_path) as stage:
         mine, other = await stage.held("Mine?"), await stage.held("Other?")
         async with (
             looked_at(stage, 1, f"/runs/{mine}/live?seen=1000", "/") as [page],
@@ -212,18 +208,14 @@ def test_what_is_being_written_is_told_to_the_pages_of_that_run_with_nothing_hid
             assert page.heard == [{"text": "The Moon⟨U+202E⟩ <b>"}]
             assert not another.heard
 
-    tell(tmp_path, story)
 
-
-def test_a_hub_that_nobody_listens_to_listens_to_nothing(tmp_path: Path):
-    async def story(stage: Stage) -> None:
+async def test_a_hub_that_nobody_listens_to_listens_to_nothing(tmp_path: Path):
+    async with staged(tmp_path) as stage:
         fold = stage.dossier.coordinator.fold
         assert not fold.listeners
         async with looked_at(stage, 3, "/inbox/live", "/inbox/rows"):
             assert len(fold.listeners) == 1
         await wait_until(lambda: not fold.listeners)
-
-    tell(tmp_path, story)
 
 
 def test_what_is_in_brief_is_what_the_run_says(tmp_path: Path):

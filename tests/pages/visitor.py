@@ -1,6 +1,7 @@
 """A coordinator with its pages, and somebody who reads them without a script."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from shared.domain.decisions import Defaults
 from shared.runtime.memory import MemoryLog
 from tests.access.entry import URL, created, entered
 from tests.coordinator.story import OTHER, SOURCE, report
-from tests.dossier import Dossier, coordinating, run, working
+from tests.dossier import Dossier, coordinating, working
 
 SITE = {"Sec-Fetch-Site": "same-origin", "Origin": URL, "Accept": "text/html"}
 VOID = {"meta", "link", "input", "img", "br", "rect", "path"}
@@ -208,36 +209,26 @@ class Stage:
             await client.aclose()
 
 
-Story = Callable[[Stage], Awaitable[None]]
-
-
-def tell(
+@asynccontextmanager
+async def staged(
     data: Path,
-    story: Story,
     *,
     rules: ApprovalRules = ANY_APPROVAL,
     defaults: Defaults | None = None,
     rounds: int = 5,
     log: MemoryLog | None = None,
-) -> None:
-    """A story over a coordinator with its pages and its workers."""
-
-    async def told() -> None:
-        await _told(log or MemoryLog())
-
-    async def _told(log: MemoryLog) -> None:
-        keys, workers = MemoryLog(), Workers()
-        performs = dict.fromkeys(("plan", "fetch", "synthesize"), workers.perform)
-        async with (
-            coordinating(log, data, defaults=defaults or Defaults(rules=rules, rounds=rounds)) as dossier,
-            working(log, performs),
-            entered(keys) as access,
-        ):
-            app = application(log, dossier.coordinator, access, unready=lambda: None)
-            stage = Stage(dossier, app, keys, log, workers)
-            try:
-                await story(stage)
-            finally:
-                await stage.close()
-
-    run(told, within_s=60)
+) -> AsyncGenerator[Stage]:
+    """A coordinator with its pages and its workers, over logs in memory."""
+    log, keys, workers = log or MemoryLog(), MemoryLog(), Workers()
+    performs = dict.fromkeys(("plan", "fetch", "synthesize"), workers.perform)
+    async with (
+        coordinating(log, data, defaults=defaults or Defaults(rules=rules, rounds=rounds)) as dossier,
+        working(log, performs),
+        entered(keys) as access,
+    ):
+        app = application(log, dossier.coordinator, access, unready=lambda: None)
+        stage = Stage(dossier, app, keys, log, workers)
+        try:
+            yield stage
+        finally:
+            await stage.close()

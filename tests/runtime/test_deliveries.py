@@ -16,7 +16,6 @@ FIRST, SECOND = (Delivery("ops", "r1", event).asked(1) for event in ("hold-1", "
 
 
 async def test_another_stream_is_a_log_of_its_own(url: str):
-
     async with opened(url) as log:
         other = log.beside(DELIVERIES)
         assert await other.fill([Fill(FIRST, b"a"), Fill(SECOND, b"b")]) == [Stored(1), Stored(2)]
@@ -49,7 +48,6 @@ async def comes_back_late(log: JetStreamLog | MemoryLog) -> None:
 
 
 async def test_what_is_given_back_for_a_while_holds_up_nothing_and_comes_back(url: str):
-
     async with opened(url) as log:
         config = {
             "durable_name": endpoint_consumer("ops"),
@@ -63,7 +61,6 @@ async def test_what_is_given_back_for_a_while_holds_up_nothing_and_comes_back(ur
 
 
 async def test_in_memory_too():
-
     log = MemoryLog()
     log.add_consumer(endpoint_consumer("ops"), asked_subjects("ops"), max_ack_pending=100, ack_wait_s=30)
     async with asyncio.timeout(PATIENCE_S):

@@ -7,7 +7,6 @@ from tests.runtime.real import opened
 
 
 async def test_a_deleted_message_is_no_end(url: str):
-
     async with opened(url) as log:
         await log.fill([Fill(f"research.run.r1.plan.{round_}", b"x") for round_ in (1, 2, 3)])
         await topology.request_api(log.link, f"STREAM.MSG.DELETE.{RESEARCH}", {"seq": 3})
@@ -17,7 +16,6 @@ async def test_a_deleted_message_is_no_end(url: str):
 
 
 async def test_a_purged_log_ends_where_it_begins(url: str):
-
     async with opened(url) as log:
         await log.fill([Fill("research.run.r1.plan.1", b"x")])
         await topology.request_api(log.link, f"STREAM.PURGE.{RESEARCH}")

@@ -19,7 +19,6 @@ from tests.waiting import wait_until
 
 
 async def test_every_fill_is_answered_across_a_kill_and_nothing_is_stored_twice(server: NatsServer):
-
     async with opened(server.url) as log:
         answers: dict[str, Filled] = {}
 
@@ -43,7 +42,6 @@ async def test_every_fill_is_answered_across_a_kill_and_nothing_is_stored_twice(
 
 
 async def test_following_goes_on_across_a_kill_without_gap_or_repetition(server: NatsServer):
-
     async with opened(server.url) as log:
         heard = Heard()
 
@@ -63,7 +61,7 @@ async def test_following_goes_on_across_a_kill_without_gap_or_repetition(server:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers are expected within a moment."""
-    monkeypatch.setattr(connection, "REPLY_WITHIN_S", 0.2)
+    monkeypatch.setattr(connection, "REPLY_TIMEOUT_S", 0.2)
 
 
 Ask = Callable[[JetStreamLog], Awaitable[object]]
@@ -83,7 +81,6 @@ NEEDS_AN_ANSWER: dict[str, Ask] = {
 async def test_whoever_asks_a_server_that_is_gone_is_told_so(
     server: NatsServer, ask: Callable[[JetStreamLog], Awaitable[object]]
 ):
-
     async with opened(server.url) as log:
         server.kill()
         await wait_until(lambda: not log.link.connected)
@@ -108,7 +105,6 @@ async def test_a_task_that_cannot_be_renewed_is_known_not_to_be(server: NatsServ
 
 
 async def test_a_log_that_is_closed_writes_nothing_and_says_so(url: str):
-
     async with opened(url) as log:
         await log.close()
         async with asyncio.timeout(PATIENCE_S):
@@ -120,7 +116,6 @@ async def test_a_log_that_is_closed_writes_nothing_and_says_so(url: str):
 
 
 async def test_the_leader_knows_every_write_that_was_answered(url: str):
-
     async with opened(url) as log:
         subjects = ["research.run.r1.accepted", "research.run.r1.hold.1", "research.run.r1.completed"]
         assert await log.last(subjects, leader=True) == {}
@@ -133,7 +128,6 @@ async def test_the_leader_knows_every_write_that_was_answered(url: str):
 
 
 async def test_every_place_in_the_log_can_be_read(url: str):
-
     async with opened(url) as log:
         await log.fill([Fill("research.run.r1.accepted", b"one")])
         async with asyncio.timeout(PATIENCE_S):
@@ -145,7 +139,6 @@ async def test_every_place_in_the_log_can_be_read(url: str):
 
 @pytest.mark.parametrize("value", ["404", "503", "100", "no number"])
 async def test_a_header_that_a_publisher_calls_status_is_no_status_of_the_server(url: str, value: str):
-
     async with opened(url) as log:
         await log.publish("research.requested", b"one", {"Status": value})
         await log.publish("research.requested", b"two")
@@ -158,7 +151,6 @@ async def test_a_header_that_a_publisher_calls_status_is_no_status_of_the_server
 
 
 async def test_following_from_beyond_the_end_hears_what_is_written_there(url: str):
-
     async with opened(url) as log:
         await log.publish("research.requested", b"one")
         heard = Heard()
@@ -169,7 +161,6 @@ async def test_following_from_beyond_the_end_hears_what_is_written_there(url: st
 
 
 async def test_what_is_larger_than_any_message_may_be_is_refused_and_holds_up_nothing_else(url: str):
-
     async with opened(url) as log:
         async with asyncio.timeout(PATIENCE_S):
             too_large = Fill("research.run.r1.accepted", bytes(1024 * 1024 + 1))
@@ -179,7 +170,6 @@ async def test_what_is_larger_than_any_message_may_be_is_refused_and_holds_up_no
 
 
 async def test_what_was_not_sent_when_the_connection_went_down_is_not_sent_to_the_next_server(server: NatsServer):
-
     async with opened(server.url) as log:
         await log.link._client._send_command(b"PUB research.requested 1\r\nx\r\n")
         await killed_and_restarted(server)

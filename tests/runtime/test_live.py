@@ -11,7 +11,6 @@ from tests.waiting import wait_until
 
 
 async def test_what_is_written_so_far_is_told_of_its_run_a_few_times_a_second():
-
     log, heard = MemoryLog(), list[tuple[str, str]]()
 
     async def listen() -> None:

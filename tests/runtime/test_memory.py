@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.contracts.messages import Fill
-from shared.runtime.memory import MemoryLog, matches_subject
+from shared.runtime.memory import MemoryLog
+from shared.runtime.memory_tasks import matches_subject
 from tests.waiting import wait_until
 
 
@@ -47,7 +48,6 @@ async def test_messages_are_stored_at_the_time_of_the_clock_it_is_given():
 
 
 async def test_a_hint_reaches_all_who_listen_and_nobody_later():
-
     log = MemoryLog()
     heard: list[list[str]] = [[], [], []]
 
@@ -71,7 +71,6 @@ async def test_a_hint_reaches_all_who_listen_and_nobody_later():
 
 
 async def test_two_who_share_a_consumer_never_get_the_same_task():
-
     log = MemoryLog()
     await log.fill([Fill(f"research.run.r{number}.task.plan.1.0.1", b"x") for number in range(4)])
     async with log.tasks("plan", at_most=2) as ours, log.tasks("plan", at_most=2) as theirs:
@@ -80,7 +79,6 @@ async def test_two_who_share_a_consumer_never_get_the_same_task():
 
 
 async def test_the_tasks_end_when_the_order_is_closed():
-
     log = MemoryLog()
     async with log.tasks("plan", at_most=2) as tasks:
         closing = asyncio.get_running_loop().call_soon(asyncio.ensure_future, tasks.close())

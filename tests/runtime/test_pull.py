@@ -93,7 +93,6 @@ async def test_a_server_that_stood_still_hands_out_no_more_than_the_window(
 
 
 async def test_a_standing_pull_never_holds_more_than_its_window(url: str):
-
     async with opened(url, Limits(fetches=100)) as log:
         await log.fill(fetches(30))
         window = Window(log, 5)
@@ -104,7 +103,6 @@ async def test_a_standing_pull_never_holds_more_than_its_window(url: str):
 
 
 async def test_a_standing_pull_keeps_to_its_window_when_the_server_comes_back(server: NatsServer):
-
     async with opened(server.url, Limits(fetches=100)) as log:
         window = Window(log, 5)
         async with window.open():
@@ -159,7 +157,6 @@ class Gate:
 
 
 async def test_a_standing_pull_keeps_to_its_window_when_only_the_connection_was_cut(server: NatsServer):
-
     gate = Gate(server.port)
     async with asyncio.timeout(PATIENCE_S), opened(await gate.start(), Limits(fetches=100)) as log:
         window = Window(log, 5)
@@ -173,7 +170,6 @@ async def test_a_standing_pull_keeps_to_its_window_when_only_the_connection_was_
 
 
 async def test_a_worker_that_stops_gives_back_what_it_never_looked_at(url: str):
-
     async with opened(url) as log:
         await log.fill(fetches(1))
         async with log.tasks("fetch", at_most=5) as tasks:
@@ -186,7 +182,6 @@ async def test_a_worker_that_stops_gives_back_what_it_never_looked_at(url: str):
 
 
 async def test_a_worker_that_stops_gives_back_what_was_on_its_way_to_it(server: NatsServer):
-
     gate = Gate(server.port)
     async with asyncio.timeout(PATIENCE_S), opened(server.url) as outside, opened(await gate.start()) as log:
         async with log.tasks("fetch", at_most=5) as tasks, beside(drained(tasks)):

@@ -7,13 +7,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
+from shared.contracts import topology
 from shared.contracts.envelope import Event
 from shared.contracts.facts import PlanMade, TaskIssued
 from shared.contracts.messages import Fill
 from shared.contracts.subjects import Step
 from shared.contracts.tasks import PlanTask
 from shared.contracts.topology import Limits
-from shared.nats import topology
 from shared.nats.client import Incoming
 from shared.nats.connection import Connection
 from shared.nats.horizon import Horizon

@@ -43,7 +43,6 @@ async def limit(log: JetStreamLog, stream: str, room: int) -> None:
 
 
 async def test_a_full_stream_is_waited_for_by_fills_and_told_to_publishers(url: str, caplog: pytest.LogCaptureFixture):
-
     with caplog.at_level(logging.WARNING):
         async with opened(url) as log:
             assert log.trouble is None
@@ -71,7 +70,6 @@ async def test_a_full_stream_is_waited_for_by_fills_and_told_to_publishers(url: 
 
 
 async def test_a_full_evidence_store_is_waited_for(url: str):
-
     async with opened(url) as log:
         await log.put("a")
         await limit(log, "EVIDENCE", 10)
@@ -102,7 +100,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 async def test_an_election_is_no_trouble_but_lasting_silence_is(clock: Clock):
-
     room = WriteHealth("RESEARCH")
     room.record_refusal(Unavailable("no leader"))
     clock.time += 4
@@ -117,7 +114,6 @@ async def test_an_election_is_no_trouble_but_lasting_silence_is(clock: Clock):
 
 
 async def test_what_was_refused_long_ago_is_not_held_against_it(clock: Clock):
-
     room = WriteHealth("RESEARCH")
     room.record_refusal(LogFull("full"))
     assert room.trouble == "full"

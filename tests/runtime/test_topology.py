@@ -43,7 +43,6 @@ FORBIDDEN = {
     ["research.requested", "research.run.r1.accepted", f"evidence.{'0' * 64}.0", key_created("k1"), "access.secret"],
 )
 async def test_no_stream_takes_headers_that_reach_beyond_their_subject(url: str, subject: str, headers: dict[str, str]):
-
     async with opened(url) as log:
         with pytest.raises((Refused, Unavailable), match=r"\((10111|10188|10166)\)"):
             await log.publish(subject, b"x", headers)
@@ -74,7 +73,6 @@ async def everything_that_is_set_up(log: JetStreamLog) -> list[object]:
 
 
 async def test_setting_up_again_changes_nothing(url: str):
-
     async with opened(url) as log:
         await log.fill([Fill("research.run.r1.accepted", b"x")])
         before = await everything_that_is_set_up(log)
@@ -86,7 +84,6 @@ async def test_setting_up_again_changes_nothing(url: str):
 
 
 async def test_other_limits_change_the_consumers_that_are_there(url: str):
-
     async with opened(url, Limits(models=2, fetches=3)) as log:
         await topology.ensure_topology(log.link, Limits(models=7, fetches=1))
         call = f"CONSUMER.INFO.{RESEARCH}."
@@ -111,7 +108,6 @@ async def test_texts_of_an_earlier_release_are_kept_and_from_then_on_written_onc
 
 
 async def test_an_election_can_begin_before_all_else_is_set_up(url: str):
-
     log = JetStreamLog(await Connection.open([url], name="test"))
     await topology.ensure_lead(log.link, Limits())
     await log.fill([Fill("research.lead", b"{}")])
@@ -124,7 +120,6 @@ async def test_an_election_can_begin_before_all_else_is_set_up(url: str):
 
 
 async def test_what_says_who_may_do_what_can_be_there_before_all_else_and_is_followed_like_the_log(url: str):
-
     link = await Connection.open([url], name="test")
     await topology.ensure_access(link, Limits())
     access = JetStreamLog(link, ACCESS)
@@ -142,7 +137,6 @@ async def test_what_says_who_may_do_what_can_be_there_before_all_else_and_is_fol
 
 
 async def test_a_completion_is_heard_once_and_kept(url: str):
-
     async with opened(url) as log:
         heard = Heard()
         await heard.listen(log, COMPLETED)
@@ -153,7 +147,6 @@ async def test_a_completion_is_heard_once_and_kept(url: str):
 
 
 async def test_completions_of_one_atomic_batch_are_each_heard_once(url: str):
-
     async with opened(url) as log:
         heard = Heard()
         await heard.listen(log, COMPLETED)
@@ -164,7 +157,6 @@ async def test_completions_of_one_atomic_batch_are_each_heard_once(url: str):
 
 
 async def test_a_completion_that_comes_second_is_not_heard(url: str):
-
     async with opened(url) as log:
         heard = Heard()
         await heard.listen(log, COMPLETED)

@@ -36,6 +36,8 @@ from tests.harness.waiting import PATIENCE_S
 from tests.runtime.witness import Witness
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.virtual_time
+
 MADE = PlanMade(queries=("a", "b"), planner="offline")
 PLAN = Step("r1", "plan", 1)
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

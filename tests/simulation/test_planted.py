@@ -25,6 +25,7 @@ from shared.domain.run import Entry, Recorded, Round, Run
 from shared.nats.horizon import Horizon
 from shared.runtime import clock
 from shared.service import worker
+from shared.service.intake import TaskIntake
 from shared.service.worker import Job, Worker
 from tests.simulation.telling import first_broken
 
@@ -137,18 +138,18 @@ def never_read_whether_it_is_done(patch: pytest.MonkeyPatch) -> None:
     async def unread(self: Worker, jobs: Sequence[Job]) -> set[str]:
         return set()
 
-    patch.setattr(Worker, "_answered", unread)
+    patch.setattr(TaskIntake, "_answered", unread)
 
 
 def take_a_young_first_delivery_for_fresh(patch: pytest.MonkeyPatch) -> None:
     def is_young(self: Horizon, message: Message, deliveries: int) -> bool:
         return deliveries == 1 and abs((clock.now() - message.time).total_seconds()) < 1.0
 
-    patch.setattr(Horizon, "admits", is_young)
+    patch.setattr(Horizon, "admit", is_young)
 
 
 def keep_the_horizon_over_a_restart_of_the_server(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Horizon, "forgotten", lambda self: None)
+    patch.setattr(Horizon, "reset", lambda self: None)
 
 
 def never_let_go(patch: pytest.MonkeyPatch) -> None:

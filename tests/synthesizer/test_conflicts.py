@@ -7,10 +7,10 @@ from services.synthesizer.citations import report
 from services.synthesizer.conflicts import contradictions, differing
 from services.synthesizer.extract import extract
 from services.synthesizer.schema import WriterReply
-from services.synthesizer.sentences import sentences
 from shared.contracts.evidence import Citation, Conflict, Finding, Passage, Report, Source
 from shared.contracts.markdown import markdown
 from shared.contracts.tasks import SynthesizeTask
+from shared.text.sentences import sentences
 
 ONE = "The Moon circles the planet Earth once in about 27 days."
 OTHER = "The Moon circles the planet Earth once in about 29 days."

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from services.synthesizer.citations import report
 from services.synthesizer.extract import ELSEWHERE, PAGE, extract
 from services.synthesizer.ranking import leans, standing
-from services.synthesizer.terms import alike, held, shingles, terms
 from shared.contracts.evidence import Finding, Passage, Source
 from shared.contracts.tasks import SynthesizeTask
 from shared.contracts.visible import visible_line
@@ -216,12 +215,6 @@ def test_a_sentence_that_needs_its_document_is_worth_less(worse):
     assert standing(worse) < standing("The tasks of a group are awaited.") == 1.0
 
 
-def test_terms_forget_who_does_it_and_keep_names_that_are_no_words():
-    assert set(terms("handlers handled")) == set(terms("to handle it")) == set(terms("handling"))
-    assert set(terms("gathered")) == set(terms("gather"))
-    assert set(terms('"except*" and __exit__')) == {"except*", "__exit__"}
-
-
 def test_a_page_that_is_half_empty_is_filled_from_the_sources_that_it_quotes_and_from_no_others():
     groups, loops = source("\n\n".join(ABOUT_GROUPS), "Task groups"), source("\n\n".join(ABOUT_LOOPS), "Loops")
     beside = "A task may be shielded from the cancellation of those that wait for it."
@@ -232,14 +225,6 @@ def test_a_page_that_is_half_empty_is_filled_from_the_sources_that_it_quotes_and
     assert beside not in [
         text for _, texts in extracted("What is a task group?", task_group=(groups, loops)) for text in texts
     ]
-
-
-def test_terms_forget_endings_and_know_the_parts_of_names():
-    assert set(terms("asyncio.TaskGroup")) == {"asyncio", "taskgroup", "task", "group"}
-    assert set(terms("Cancels tasks of the group")) == set(terms("cancelling a task's groups")) - {"s"}
-    assert held(shingles("a b c d"), shingles("a b c d e f")) == 1.0
-    assert held(shingles("a b c d"), shingles("d c b a")) == 0.0
-    assert alike({1, 2, 3}, {2, 3, 4}) == 0.5
 
 
 def test_what_means_little_outside_its_document_is_not_told_even_if_there_is_nothing_else():

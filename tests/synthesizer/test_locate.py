@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.synthesizer.locate import MIN_NEARLY, locate, same_said
-from services.synthesizer.terms import listed
 from shared.contracts.evidence import Citation, Passage, Source
+from shared.text.words import word_list
 
 TEXT = (
     "Background. The server keeps connections open for 30 seconds, and does not retry a request that Nginx refused. "
@@ -91,7 +91,7 @@ def test_the_best_of_several_places_is_taken():
     assert found.quote.startswith("Requests that fail are written")
 
 
-WORDS = st.sampled_from(listed("the a not may 30 90 Nginx process written log of to from fails failed quickly “ -"))
+WORDS = st.sampled_from(word_list("the a not may 30 90 Nginx process written log of to from fails failed quickly “ -"))
 
 
 @given(st.lists(WORDS, min_size=12, max_size=40), st.lists(WORDS, min_size=12, max_size=40))

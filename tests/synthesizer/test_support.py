@@ -5,9 +5,9 @@ import pytest
 from services.fetcher.documents.language_reference import LanguageReference
 from services.synthesizer.entities import names
 from services.synthesizer.numbers import bears, numbers
-from services.synthesizer.sentences import sentences
 from services.synthesizer.support import Verdict, by_rule, judged, weighed
 from shared.contracts.evidence import Citation, Claim
+from shared.text.sentences import sentences
 
 
 @pytest.mark.parametrize(

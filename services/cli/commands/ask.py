@@ -1,24 +1,26 @@
-"""`dossier ask`: from a question to its report, before one's eyes."""
+"""`dossier ask`: ask a question, follow its run, review the evidence, print the report."""
 
 import asyncio
-from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
-from msgspec import Struct
+import typer
 
-from services.cli.commands.decide import Reviewer
-from services.cli.commands.follow import Follower
-from services.cli.commands.request import Inquiry
+from services.cli.commands.review import Reviewer
 from services.cli.render.progress import on_hold
 from services.cli.render.screen import Screen
+from services.cli.shell import settings
 from services.cli.shell.api import Api
+from services.cli.shell.command import command
 from services.cli.shell.folder import Running
+from services.cli.shell.follow import Follower
+from services.cli.shell.options import ApiUrl, Data, Docs, Json, MaxCost, Nats
 from services.cli.shell.refusal import MISUSED, Refusal
+from services.cli.shell.request import Submission
 from services.cli.shell.setup import Setup
 from services.cli.shell.terminal import Terminal, user_name
-from services.cli.supervisor.supervisor import found, supervised
+from services.cli.supervisor.supervisor import running_in, supervised
 from shared.contracts import envelope
 from shared.contracts.facts import RunCompleted
 from shared.contracts.requests import Request, check_request
@@ -26,152 +28,155 @@ from shared.domain.run import Run
 from shared.errors import InvalidMessage
 from shared.runtime import clock
 
-_HEARD_WITHIN_S: Final = 2.0
-"""After the API has said that a run ended: how long its message may take before it is read from the log."""
+_OTHER_SOURCE_S: Final = 2.0
+"""Wait for the end of a run over NATS once the API has reported it, and the other way round."""
+
+app = typer.Typer()
 
 
-class Question(Struct, frozen=True):
-    """What to ask, and how: of the Dossier `elsewhere`, else of the one in the folder of `setup`, running or not.
+@command(app.command())
+async def ask(
+    terminal: Terminal,
+    question: Annotated[str, typer.Argument(metavar="QUESTION", show_default=False, help="The question.")],
+    docs: Docs = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Approve the evidence without asking.")] = False,
+    as_json: Json = False,
+    approval_timeout: Annotated[str | None, typer.Option(help="How long to wait for a decision, as in 2h.")] = None,
+    max_cost: MaxCost = None,
+    data: Data = None,
+    nats: Nats = None,
+    api: ApiUrl = None,
+) -> bool:
+    """Ask a question, review the evidence, print the report. Starts Dossier for this time if none runs.
 
-    `options` are what the next command needs to mean the same Dossier.
+    Exits with 0 if there is a report, with 1 if there is none.
     """
-
-    q: str
-    setup: Setup
-    approval_timeout: str | None = None
-    max_cost_usd: float | None = None
-    yes: bool = False
-    as_json: bool = False
-    elsewhere: Running | None = None
-    options: str = ""
-    key: Callable[[Running], str | None] = lambda _: None
-    """What to show to the API of that Dossier."""
-
-    def request(self, run_id: str) -> Request:
-        """The contract message. Raises `Refusal` for what cannot be asked."""
-        request = Request(
-            q=self.q,
-            run_id=run_id,
-            approval_timeout=self.approval_timeout,
-            max_cost_usd=self.max_cost_usd,
-            requested_by=user_name(),
-        )
-        try:
-            check_request(request)
-        except InvalidMessage as error:
-            raise Refusal(str(error), code=MISUSED) from error
-        return request
+    known = settings.read()
+    setup = settings.setup(known, data=data, nats=nats, docs=docs)
+    session = _Session(terminal, setup, options=settings.options(data=data, api=api))
+    request = _request(question, approval_timeout, max_cost)
+    async with AsyncExitStack() as stack:
+        running = settings.elsewhere(known, data=data, nats=nats, api=api) or await session.running(stack)
+        client = await stack.enter_async_context(Api.open(running.api, known.key(running, setup.folder)))
+        submission = await stack.enter_async_context(Submission.open(running.nats, request, setup.identity))
+        message = await session.completion(client, submission, request, yes=yes)
+        return await session.print_result(message, client, as_json=as_json)
 
 
-class Asking:
-    """One question on its way."""
+def _request(question: str, approval_timeout: str | None, max_cost: float | None) -> Request:
+    """The request, with a new run id. Raises `Refusal` for a value that the contract does not allow."""
+    request = Request(
+        q=question,
+        run_id=clock.uuid7(),
+        approval_timeout=approval_timeout,
+        max_cost_usd=max_cost,
+        requested_by=user_name(),
+    )
+    try:
+        check_request(request)
+    except InvalidMessage as error:
+        raise Refusal(str(error), code=MISUSED) from error
+    return request
 
-    def __init__(self, question: Question, terminal: Terminal) -> None:
-        self._question = question
+
+class _Session:
+    """One `dossier ask` at the terminal. `options` select the same Dossier in further commands."""
+
+    def __init__(self, terminal: Terminal, setup: Setup, *, options: str) -> None:
         self._terminal = terminal
         self._screen = Screen(terminal)
-        self._own = False
+        self._setup = setup
+        self._options = options
+        self._is_own = False
+        self._is_end_shown = False
 
-    async def ask(self) -> bool:
-        """Ask, follow, have it decided, and give the report; whether there is one."""
-        request = self._question.request(clock.uuid7())
-        async with AsyncExitStack() as stack:
-            running = await self._somewhere(stack)
-            api = await stack.enter_async_context(Api.open(running.api, self._question.key(running)))
-            inquiry = await stack.enter_async_context(
-                Inquiry.open(running.nats, request, self._question.setup.identity)
-            )
-            seq = await self._publish(api, inquiry, request)
-            self._terminal.say(self._heading(request))
-            follower = Follower(api, inquiry.run_id, since=seq, changed=self._screen.changed)
-            stack.push_async_callback(follower.close)
-            try:
-                message = await self._completion(inquiry, follower, api)
-            except asyncio.CancelledError:
-                self._leave(follower.run)
-                raise
-            return await self._give(message, api, told=follower.run.completed is not None)
+    async def running(self, stack: AsyncExitStack) -> Running:
+        """The Dossier that runs in the folder, else one that is started now and stopped with the stack.
 
-    async def _publish(self, api: Api, inquiry: Inquiry, request: Request) -> int:
-        """Ask; the request's place in the log. With a key over HTTP, so that it is known who asks."""
-        if not api.has_own_key:
-            return await inquiry.publish()
-        seq = await api.ask(request)
-        inquiry.published(seq)
-        return seq
-
-    async def _somewhere(self, stack: AsyncExitStack) -> Running:
-        """A Dossier that answers: the one that was named, the one that runs here, or one of our own."""
-        question = self._question
-        if question.elsewhere:
-            return question.elsewhere
-        if running := await found(question.setup.folder):
-            if question.setup.docs:
-                raise Refusal(
-                    f"Dossier runs in {question.setup.folder.path} already and searches its own documents; "
-                    "leave out --docs, or stop it first.",
-                    code=MISUSED,
-                )
+        Raises `Refusal` if one runs and `--docs` is given, and if none can be started.
+        """
+        folder = self._setup.folder
+        if running := await running_in(folder):
+            if self._setup.docs:
+                text = f"Dossier runs in {folder.path} already and searches its own documents; leave out --docs."
+                raise Refusal(text, code=MISUSED)
             return running
-        self._own = True
-        supervisor = await stack.enter_async_context(supervised(question.setup, lambda _: None))
+        self._is_own = True
+        supervisor = await stack.enter_async_context(supervised(self._setup, lambda _: None))
         with self._screen.busy(lambda: f"Starting Dossier, waiting for {supervisor.missing}"):
             await supervisor.start()
         return supervisor.running
 
-    async def _completion(self, inquiry: Inquiry, follower: Follower, api: Api) -> bytes:
-        """The message that ends the run, however it is heard of: from NATS, or from the API and then the log."""
-        reviewer = Reviewer(
-            api,
-            self._terminal,
-            yes=self._question.yes,
-            approve_with=f"dossier approve{self._question.options}",
-        )
-        seeing = asyncio.create_task(self._see(follower, reviewer))
-        try:
-            await asyncio.wait({seeing, inquiry.completion, inquiry.refusal}, return_when=asyncio.FIRST_COMPLETED)
-            if inquiry.refusal.done():
-                raise Refusal(inquiry.refusal.result())
-            await asyncio.wait({seeing}, timeout=_HEARD_WITHIN_S)
-        finally:
-            seeing.cancel()
-            await asyncio.wait({seeing})
-        if not seeing.cancelled():
-            seeing.result()
-        await asyncio.wait({inquiry.completion}, timeout=_HEARD_WITHIN_S)
-        return inquiry.completion.result() if inquiry.completion.done() else await inquiry.stored_completion()
+    async def completion(self, api: Api, submission: Submission, request: Request, *, yes: bool) -> bytes:
+        """Publish the request, show the run, and have each hold decided. Return the message on `research.completed`.
 
-    async def _see(self, follower: Follower, reviewer: Reviewer) -> None:
-        """Show the run until it ends, with a stop at each hold."""
+        On cancellation the way back to the run is printed. Raises `Refusal` if the request is refused.
+        """
+        seq = await self._publish(api, submission, request)
+        self._terminal.say(f"{request.q.strip()}\n{submission.run_id}")
+        follower = Follower(api, submission.run_id, since=seq, changed=self._screen.changed)
+        reviewer = Reviewer(api, self._terminal, yes=yes, approve_with=f"dossier approve{self._options}")
+        try:
+            message = await self._until_completed(submission, follower, reviewer)
+        except asyncio.CancelledError:
+            self._print_way_back(follower.run)
+            raise
+        finally:
+            await follower.close()
+        self._is_end_shown = follower.run.completed is not None
+        return message
+
+    async def _publish(self, api: Api, submission: Submission, request: Request) -> int:
+        """Publish the request and return its sequence. A key of its own takes HTTP, which records its name."""
+        if not api.has_own_key:
+            return await submission.publish()
+        seq = await api.ask(request)
+        submission.set_sequence(seq)
+        return seq
+
+    async def _until_completed(self, submission: Submission, follower: Follower, reviewer: Reviewer) -> bytes:
+        """The message on `research.completed`: from NATS, or from the log after the API has reported the end."""
+        showing = asyncio.create_task(self._show(follower, reviewer))
+        try:
+            ends = {showing, submission.completion, submission.refusal}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if submission.refusal.done():
+                raise Refusal(submission.refusal.result())
+            await asyncio.wait({showing}, timeout=_OTHER_SOURCE_S)
+        finally:
+            showing.cancel()
+            await asyncio.wait({showing})
+        if not showing.cancelled():
+            showing.result()
+        await asyncio.wait({submission.completion}, timeout=_OTHER_SOURCE_S)
+        return submission.completion.result() if submission.completion.done() else await submission.stored_completion()
+
+    async def _show(self, follower: Follower, reviewer: Reviewer) -> None:
+        """Show the run until it has ended, and have each hold decided. Raises `Refused` if the API refuses."""
         while not follower.run.completed:
             with self._screen.following(lambda: follower.run, lambda: follower.away):
                 run = await follower.until(on_hold)
             if on_hold(run):
                 await reviewer.decide(follower)
 
-    async def _give(self, message: bytes, api: Api, *, told: bool) -> bool:
-        """Put out what was asked for; whether the run ended well."""
-        inbound = envelope.unwrap(envelope.HEADERS, message)
-        ended = msgspec.json.decode(inbound.data, type=RunCompleted)
-        if self._question.as_json:
+    async def print_result(self, message: bytes, api: Api, *, as_json: bool) -> bool:
+        """Print the completion as JSON, or the report. Return False if the run ended without a report."""
+        ended = msgspec.json.decode(envelope.unwrap(envelope.HEADERS, message).data, type=RunCompleted)
+        if as_json:
             self._terminal.write(message)
         elif ended.report or ended.report_sha256:
             self._terminal.say("")
-            self._terminal.give(ended.report or await api.report(ended.run_id))
-        if not ended.ok and not told:
+            self._terminal.print_report(ended.report or await api.report(ended.run_id))
+        if not ended.ok and not self._is_end_shown:
             self._terminal.say(f"The run ended without a report, {ended.outcome}: {ended.reason}")
         return ended.ok
 
-    def _leave(self, run: Run) -> None:
-        """Say where the run is, to somebody who leaves before its end."""
-        options = self._question.options
-        what = "is safe on hold" if on_hold(run) else "is safe"
-        if not self._own:
-            self._terminal.say(f"\nThe run goes on without this terminal. To see it: dossier watch{options} {run.id}")
+    def _print_way_back(self, run: Run) -> None:
+        """Print where the unfinished run is, and the commands that show it or decide on it."""
+        if not self._is_own:
+            text = f"The run goes on without this terminal. To see it: dossier watch{self._options} {run.id}"
+            self._terminal.say(f"\n{text}")
             return
-        then = "approve" if on_hold(run) else "watch"
-        self._terminal.say(f"\nRun {run.id} {what} in {self._question.setup.folder.path}.")
-        self._terminal.say(f"To go on: dossier up{options}, then: dossier {then}{options} {run.id}")
-
-    def _heading(self, request: Request) -> str:
-        return f"{request.q.strip()}\n{request.run_id}"
+        state, then = ("is safe on hold", "approve") if on_hold(run) else ("is safe", "watch")
+        self._terminal.say(f"\nRun {run.id} {state} in {self._setup.folder.path}.")
+        self._terminal.say(f"To go on: dossier up{self._options}, then: dossier {then}{self._options} {run.id}")

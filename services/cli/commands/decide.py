@@ -1,136 +1,131 @@
-"""A run on hold before a person: the evidence, the question, the decision."""
+"""`dossier approve`, `reject`, `revise` and `extend`: decisions on runs that are on hold."""
 
-import asyncio
-from typing import Final, Literal
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Annotated, Final
 
-from msgspec import Struct
+import typer
 
-from services.cli.commands.follow import Follower
-from services.cli.commands.review import costing
 from services.cli.render import pages
-from services.cli.render.progress import on_hold
-from services.cli.shell.api import Api, Away, Refused
+from services.cli.render.progress import moment, short
+from services.cli.shell.api import Api, Verdict
+from services.cli.shell.command import api_command
+from services.cli.shell.options import Comment, Exclude, MaxCost, RunId
+from services.cli.shell.refusal import FAILED, MISUSED, Refusal
 from services.cli.shell.terminal import Terminal, user_name
-from shared.contracts.facts import DecisionExpired
-from shared.domain.budget import over_budget
-from shared.domain.run import Run
+from shared.api.schemas import RunView
+from shared.contracts.requests import parse_duration_s
+from shared.errors import InvalidMessage
 
-_DECIDE: Final = "Approve this evidence, and have the report written, or send it back (r) for more? [y/n/r] "
-_WHY: Final = "Why not? (optional) "
-_MORE: Final = "What is missing, or too much? "
-_LIMIT: Final = "What may the run cost in all, in US dollars? "
-_ASK_AGAIN: Final = ("over_budget", "last_round", "invalid_field")
-"""Codes of refusals after which the person can still say something else."""
-_AGAIN_S: Final = 0.5
+app = typer.Typer()
+_RESULTS: Final[dict[Verdict, str]] = {"approve": "Approved", "reject": "Rejected", "revise": "Sent back"}
 
 
-class Ruling(Struct, frozen=True):
-    """What a person says to the evidence, and why; of what is sent back, `feedback` says what for."""
-
-    verb: Literal["approve", "reject", "revise"]
-    comment: str = ""
-    feedback: str = ""
-    max_cost_usd: float | None = None
-
-    @property
-    def more(self) -> dict[str, object]:
-        """The fields of the decision that not every decision has."""
-        return costing(self.max_cost_usd) | ({"feedback": self.feedback} if self.verb == "revise" else {})
+@api_command(app.command())
+async def approve(
+    api: Api, terminal: Terminal, run: RunId, comment: Comment = "", exclude: Exclude = None, max_cost: MaxCost = None
+) -> None:
+    """Approve the evidence of a run on hold: the report is then written from it."""
+    fields = {"comment": comment} | cost_limit(max_cost)
+    await _decide(api, terminal, "approve", await _run_on_hold(api, run), exclude or (), fields)
 
 
-class Reviewer:
-    """Brings a run on hold to its decision: by asking, by `--yes`, or by waiting for somebody else's."""
-
-    def __init__(self, api: Api, terminal: Terminal, *, yes: bool, approve_with: str) -> None:
-        self._api = api
-        self._terminal = terminal
-        self._yes = yes
-        self._approve_with = approve_with
-
-    async def decide(self, follower: Follower) -> None:
-        """Return when the run is decided, by whomever."""
-        run = follower.run
-        while _on_the_same_hold(run, follower.run):
-            ruling = await self._ruling(run, follower)
-            if ruling and await self._taken(run, ruling):
-                break
-            if (ruling is None or self._yes) and _on_the_same_hold(run, follower.run):
-                self._terminal.say(f"To approve: {self._approve_with} {run.id}")
-                break
-        await follower.until(lambda now: not _on_the_same_hold(run, now))
-
-    async def _ruling(self, run: Run, follower: Follower) -> Ruling | None:
-        """What is decided here on `run` as it is shown; `None` for nothing."""
-        if self._yes:
-            return Ruling("approve")
-        if not self._terminal.interactive:
-            return None
-        self._terminal.err.print("", pages.evidence(run), "", sep="\n")
-        answering = asyncio.create_task(self._answer(run))
-        elsewhere = asyncio.create_task(follower.until(lambda now: not _on_the_same_hold(run, now)))
-        try:
-            await asyncio.wait({answering, elsewhere}, return_when=asyncio.FIRST_COMPLETED)
-            if answering.done():
-                return answering.result()
-        finally:
-            for task in (answering, elsewhere):
-                task.cancel()
-            await asyncio.wait({answering, elsewhere})
-        self._terminal.say(f"\n{_overtaken(follower.run)}")
-        return None
-
-    async def _answer(self, run: Run) -> Ruling | None:
-        while (answer := await self._terminal.ask(_DECIDE)) is not None:
-            match answer.lower():
-                case "y" | "yes" if over_budget(run):
-                    if most := _dollars(await self._terminal.ask(_LIMIT)):
-                        return Ruling("approve", max_cost_usd=most)
-                case "y" | "yes":
-                    return Ruling("approve")
-                case "n" | "no":
-                    return Ruling("reject", await self._terminal.ask(_WHY) or "")
-                case "r" | "revise":
-                    if feedback := await self._terminal.ask(_MORE):
-                        return Ruling("revise", feedback=feedback)
-                case _:
-                    pass
-        self._terminal.say("")
-        return None
-
-    async def _taken(self, run: Run, ruling: Ruling) -> bool:
-        """Send the decision on what was shown; whether there is one now. Somebody else's that was first is told."""
-        digest = run.current.hold.fact.digest if run.current.hold else None
-        while True:
-            try:
-                await self._api.rule(
-                    ruling.verb, run.id, by=user_name(), comment=ruling.comment, digest=digest, more=ruling.more
-                )
-                return True
-            except Away:
-                await asyncio.sleep(_AGAIN_S)
-            except Refused as refused:
-                if refused.problem.status < 500:
-                    self._terminal.say(str(refused))
-                    return refused.problem.code not in _ASK_AGAIN
-                await asyncio.sleep(_AGAIN_S)
+@api_command(app.command())
+async def revise(
+    api: Api,
+    terminal: Terminal,
+    run: RunId,
+    feedback: Annotated[str, typer.Argument(metavar="FEEDBACK", help="What the next round should find.")],
+    add: Annotated[
+        list[str] | None, typer.Option(metavar="QUERY", help="Further sub-query for the next round.")
+    ] = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(metavar="QUERY", help="Leave out the findings of this sub-query; number or text."),
+    ] = None,
+    exclude: Exclude = None,
+    max_cost: MaxCost = None,
+) -> None:
+    """Send the evidence of a run on hold back for another round, with feedback. Findings are kept."""
+    view = await _run_on_hold(api, run)
+    dropped = [_dropped_query(view, query) for query in drop or ()]
+    fields = {"feedback": feedback, "queries_add": add or [], "queries_drop": dropped} | cost_limit(max_cost)
+    await _decide(api, terminal, "revise", view, exclude or (), fields)
+    terminal.say(f"Round {view.round + 1} keeps the findings. To follow it: dossier watch {run}")
 
 
-def _on_the_same_hold(run: Run, now: Run) -> bool:
-    """Whether `run`, on hold when it was shown, still is, and in no later round."""
-    return on_hold(now) and now.round == run.round
+@api_command(app.command())
+async def reject(api: Api, terminal: Terminal, run: RunId, comment: Comment = "") -> None:
+    """Reject the evidence of a run on hold: it ends without a report."""
+    await _decide(api, terminal, "reject", await _run_on_hold(api, run), (), {"comment": comment})
 
 
-def _dollars(answer: str | None) -> float | None:
+@api_command(app.command())
+async def extend(
+    api: Api,
+    terminal: Terminal,
+    run: RunId,
+    more: Annotated[str, typer.Argument(metavar="DURATION", help="Time to add to the deadline, as in 2h or 3d.")],
+    comment: Comment = "",
+) -> None:
+    """Extend the deadline of a run on hold."""
+    view = await _run_on_hold(api, run)
+    assert view.deadline
     try:
-        return float((answer or "").lstrip("$"))
-    except ValueError:
-        return None
+        deadline = view.deadline + timedelta(seconds=parse_duration_s(more, "DURATION"))
+    except (InvalidMessage, OverflowError) as error:
+        raise Refusal(str(error), code=MISUSED) from error
+    extended = await api.extend(run, deadline, by=user_name(), comment=comment)
+    terminal.say(f"Extended: {view.q}\nThe deadline is {moment(extended.deadline or deadline)}.")
 
 
-def _overtaken(run: Run) -> str:
-    """Why there is nothing to answer any more."""
-    if run.completed and run.current.decision is None:
-        return "The run has ended."
-    if run.current.decision and isinstance(run.current.decision.fact, DecisionExpired):
-        return "The time to decide is over."
-    return "The run was decided elsewhere."
+def cost_limit(usd: float | None) -> dict[str, object]:
+    """The field of a decision that limits the cost of the run; no field for `None`."""
+    return {} if usd is None else {"max_cost_usd": usd}
+
+
+async def _run_on_hold(api: Api, run_id: str) -> RunView:
+    """The run, with the digest of its evidence. Raises `Refusal` if it is not on hold."""
+    run, _ = await api.run(run_id)
+    if run.digest is None:
+        raise Refusal(f"Run {run_id} is not on hold; it is {run.status}.", code=FAILED)
+    return run
+
+
+async def _decide(
+    api: Api, terminal: Terminal, verdict: Verdict, run: RunView, exclude: Sequence[str], fields: Mapping[str, object]
+) -> None:
+    """Send the decision on the evidence that `run` shows, and print it. `exclude` are prefixes of source hashes."""
+    hashes = [_source_hash(run, prefix) for prefix in exclude]
+    decided = await api.decide(
+        verdict, run.run_id, by=user_name(), digest=run.digest, fields={"exclude": hashes, **fields}
+    )
+    excluded = f", {len(hashes)} excluded" if hashes else ""
+    size = pages.evidence_size(run.sources, run.queries, origins=run.origins)
+    terminal.say(f"{_result(verdict, decided)}: {run.q}\n{size}{excluded}, digest {short(run.digest)}")
+
+
+def _result(verdict: Verdict, run: RunView) -> str:
+    """The decision in a word, or for an approval short of the quorum the number of approvals so far."""
+    if verdict == "approve" and run.decision is None and run.votes:
+        return f"Approved ({len(run.votes)} of {run.quorum} approvals)"
+    return _RESULTS[verdict]
+
+
+def _dropped_query(run: RunView, query: str) -> str:
+    """The text of the sub-query with this number in the evidence, from 1, or with this text. Raises `Refusal`."""
+    if query.isascii() and query.isdigit() and 1 <= int(query) <= len(run.findings):
+        return run.findings[int(query) - 1].query
+    if query in run.plan:
+        return query
+    raise Refusal(f"--drop {query}: run {run.run_id} has no sub-query with this number or text.", code=MISUSED)
+
+
+def _source_hash(run: RunView, prefix: str) -> str:
+    """The hash of the one source of the run that begins with `prefix`. Raises `Refusal` for none or several."""
+    known = {source.sha256 for finding in run.findings for source in finding.sources}
+    found = [sha256 for sha256 in known if sha256.startswith(prefix.lower())]
+    if len(found) == 1:
+        return found[0]
+    number = "more than one source" if found else "no source"
+    raise Refusal(f"--exclude {prefix}: run {run.run_id} has {number} whose hash begins with it.", code=MISUSED)

@@ -3,18 +3,21 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final, get_args
+from typing import Annotated, Final, get_args
 from urllib.parse import urlsplit
 
+import typer
 from pydantic import SecretStr
 
 from services.cli.commands import case
 from services.cli.commands.case import Case, Recording, Said
 from services.cli.commands.upgrade import log_of
+from services.cli.shell import settings
+from services.cli.shell.command import command
 from services.cli.shell.folder import Folder
+from services.cli.shell.options import Data, Nats, RunId
 from services.cli.shell.refusal import MISUSED, Refusal
 from services.cli.shell.settings import CliSettings
-from services.cli.shell.setup import Setup
 from services.cli.shell.terminal import Terminal
 from shared.api import local_token
 from shared.contracts.evidence import Call
@@ -37,22 +40,37 @@ _SHORTEST_SECRET: Final = 12
 """Characters. What is shorter, as in `ollama`, is a placeholder and no key."""
 
 
-async def record(setup: Setup, known: CliSettings, terminal: Terminal, run_id: str, *, folder: Path) -> None:
-    """Write the case of a run into `folder`, and say what is in it. Raises `Refusal` for what makes no case."""
+app = typer.Typer()
+group = typer.Typer(name="eval", help="Runs as cases for evaluations.", no_args_is_help=True)
+app.add_typer(group)
+
+
+@command(group.command("record"))
+async def record(
+    terminal: Terminal,
+    run: RunId,
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder of the cases.")] = CASES,
+    name: Annotated[str | None, typer.Option(help="Name of the case; by default the id of the run.")] = None,
+    data: Data = None,
+    nats: Nats = None,
+) -> None:
+    """Turn a run that has ended into a case: a folder with which prompts and code can be compared offline.
+
+    A case has the whole text of every source, all prompts and replies, and the names of requesters and approvers.
+    Review it before you share it. It has no keys or passwords.
+    """
+    if not is_token(name or run):
+        raise Refusal(f"{name or run!r} cannot name a case: use A-Z, a-z, 0-9, _ and -.", code=MISUSED)
+    known = settings.read()
+    setup = settings.setup(known, data=data, nats=nats)
+    folder = out / (name or run)
     try:
         async with log_of(setup) as log:
-            recording = await recorded(log, run_id, known)
+            recording = await recorded(log, run, known)
     except (Unavailable, Refused) as error:
         raise Refusal(f"The log cannot be read: {error}", code=MISUSED) from error
     write(recording, folder, secrets(known, setup.folder))
-    tell(recording, folder, terminal)
-
-
-def named(name: str) -> str:
-    """The name of a case, which becomes that of a folder. Raises `Refusal`."""
-    if not is_token(name):
-        raise Refusal(f"{name!r} can name no case: A-Z, a-z, 0-9, _ and - can.", code=MISUSED)
-    return name
+    _print_summary(recording, folder, terminal)
 
 
 async def recorded(log: Log, run_id: str, settings: Settings) -> Recording:
@@ -141,7 +159,7 @@ def write(recording: Recording, folder: Path, secrets: Mapping[str, str]) -> Non
         (folder / path).write_bytes(text.encode())
 
 
-def tell(recording: Recording, folder: Path, terminal: Terminal) -> None:
+def _print_summary(recording: Recording, folder: Path, terminal: Terminal) -> None:
     """Say what is in the case, and what to do with it."""
     said = recording.said
     unheard = sum(each.prompt is None for each in said)

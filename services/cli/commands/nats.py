@@ -1,4 +1,4 @@
-"""The commands about NATS itself, as they are typed."""
+"""`dossier nats`: configuration and consumers of a locked-down NATS."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,14 +7,17 @@ import typer
 
 from services.cli.lockdown import consumers, init
 from services.cli.shell import settings
-from services.cli.shell.running import run
+from services.cli.shell.command import command
 from services.cli.shell.terminal import Terminal
 
 nats = typer.Typer(name="nats", help="A NATS of one's own: lock it down, set it up.", no_args_is_help=True)
+app = typer.Typer()
+app.add_typer(nats)
 
 
-@nats.command("init")
-def init_nats(
+@command(nats.command("init"))
+async def init_nats(
+    terminal: Terminal,
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Folder to write; created if it is missing.", file_okay=False)
     ],
@@ -37,17 +40,12 @@ def init_nats(
 
     Existing files are kept, so it can be repeated.
     """
-
-    async def work(terminal: Terminal) -> int:
-        wanted = init.Wanted(folder, nodes=nodes, hosts=tuple(host or ()), port=port, at=at, store=store)
-        init.init(wanted, terminal)
-        return 0
-
-    run(work)
+    init.init(init.Layout(folder, nodes, tuple(host or ()), port, at, store), terminal)
 
 
-@nats.command("consumers")
-def make_consumers(
+@command(nats.command("consumers"))
+async def make_consumers(
+    terminal: Terminal,
     webhooks: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="File of webhooks; by default $DOSSIER_WEBHOOKS."),
@@ -60,11 +58,6 @@ def make_consumers(
 
     Only the operator may. Existing consumers are kept; repeat it with each new webhook endpoint.
     """
-
-    async def work(terminal: Terminal) -> int:
-        known = settings.read()
-        servers = tuple(url.split(",")) if url else known.nats_url
-        await consumers.make(servers, settings.identity(known, nats=url), webhooks or known.webhooks, terminal)
-        return 0
-
-    run(work)
+    known = settings.read()
+    servers = tuple(url.split(",")) if url else known.nats_url
+    await consumers.ensure(servers, settings.identity(known, nats=url), webhooks or known.webhooks, terminal)

@@ -1,173 +1,153 @@
-"""The commands that look at runs and decide on them, wherever Dossier runs."""
+"""Review of a run on hold at the terminal: show the evidence, ask for a decision, send it."""
 
-from collections.abc import Sequence
-from datetime import timedelta
-from typing import Final, Literal
+import asyncio
+import math
+from typing import Final
 
-from services.cli.commands.follow import Follower, fold
+from msgspec import Struct
+
+from services.cli.commands.decide import cost_limit
 from services.cli.render import pages
-from services.cli.render.progress import moment, short
-from services.cli.render.screen import Screen
-from services.cli.shell.api import Api, Verb
-from services.cli.shell.refusal import FAILED, MISUSED, Refusal
+from services.cli.render.progress import on_hold
+from services.cli.shell.api import Api, Away, Refused, Verdict
+from services.cli.shell.follow import Follower
 from services.cli.shell.terminal import Terminal, user_name
-from shared.api.schemas import RunView
-from shared.contracts.requests import parse_duration_s
-from shared.errors import InvalidMessage
-from shared.runtime import clock
+from shared.contracts.facts import DecisionExpired
+from shared.domain.budget import over_budget
+from shared.domain.run import Run
 
-_RULED: Final[dict[Verb, str]] = {
-    "approve": "Approved",
-    "reject": "Rejected",
-    "revise": "Sent back",
-    "cancel": "Cancelled",
-}
-
-
-async def runs(
-    api: Api, terminal: Terminal, *, statuses: Sequence[str], text: str, as_json: bool, late: bool = False
-) -> None:
-    """List runs."""
-    page, raw = await api.runs(statuses=statuses, text=text, late=late)
-    if as_json:
-        terminal.write(raw)
-    else:
-        width = terminal.out.width if terminal.out.is_terminal else None
-        terminal.show(pages.runs_table(page, clock.now(), width=width))
+_DECIDE: Final = "Approve this evidence, and have the report written, or send it back (r) for more? [y/n/r] "
+_REASON: Final = "Why not? (optional) "
+_FEEDBACK: Final = "What is missing, or too much? "
+_LIMIT: Final = "What may the run cost in all, in US dollars? "
+_RETRIED: Final = ("over_budget", "last_round", "invalid_field")
+"""Codes of refusals after which another decision on the same hold can succeed."""
+_RETRY_S: Final = 0.5
 
 
-async def show(api: Api, terminal: Terminal, run_id: str, *, as_json: bool) -> None:
-    """Show everything about a run."""
-    known, raw = await api.run(run_id)
-    if as_json:
-        terminal.write(raw)
-        return
-    run = fold(run_id, await api.history(run_id))
-    terminal.out.print(pages.run_page(run))
-    if known.late:
-        terminal.out.print(pages.late_line(known.late, clock.now()))
-    ended = run.completed.fact if run.completed else None
-    if ended and (ended.report or ended.report_sha256):
-        terminal.out.print()
-        terminal.give(ended.report or await api.report(run_id))
+class Decision(Struct, frozen=True):
+    """A decision on the evidence of a hold. A revision has `feedback`, the others a `comment`."""
+
+    verdict: Verdict
+    comment: str = ""
+    feedback: str = ""
+    max_cost_usd: float | None = None
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """Fields of the API's request besides the verdict."""
+        words = {"feedback": self.feedback} if self.verdict == "revise" else {"comment": self.comment}
+        return words | cost_limit(self.max_cost_usd)
 
 
-async def watch(api: Api, terminal: Terminal, run_id: str) -> bool:
-    """Follow a run to its end; whether that was a report."""
-    screen = Screen(terminal)
-    follower = Follower(api, run_id, changed=screen.changed)
-    try:
-        with screen.following(lambda: follower.run, lambda: follower.away):
-            run = await follower.until(lambda run: run.completed is not None)
-    finally:
-        await follower.close()
-    return run.completed is not None and run.completed.fact.ok
+class Reviewer:
+    """Brings runs on hold to a decision: by a prompt, by `--yes`, or by waiting for a decision made elsewhere."""
+
+    def __init__(self, api: Api, terminal: Terminal, *, yes: bool, approve_with: str) -> None:
+        self._api = api
+        self._terminal = terminal
+        self._yes = yes
+        self._approve_with = approve_with
+
+    async def decide(self, follower: Follower) -> None:
+        """Return when the present hold of the run is over. If nothing is decided here, print how to approve, and wait.
+
+        After a refusal that another decision can avoid, the prompt is repeated.
+        """
+        run = follower.run
+        while _is_same_hold(run, follower.run):
+            decision = await self._decision(run, follower)
+            if decision and await self._is_settled(run, decision):
+                break
+            if (decision is None or self._yes) and _is_same_hold(run, follower.run):
+                self._terminal.say(f"To approve: {self._approve_with} {run.id}")
+                break
+        await follower.until(lambda now: not _is_same_hold(run, now))
+
+    async def _decision(self, run: Run, follower: Follower) -> Decision | None:
+        """The decision on the evidence of `run`; `None` without a terminal, or if the hold ends during the prompt."""
+        if self._yes:
+            return Decision("approve")
+        if not self._terminal.interactive:
+            return None
+        self._terminal.err.print("", pages.evidence(run), "", sep="\n")
+        prompting = asyncio.create_task(prompt(self._terminal, run))
+        ending = asyncio.create_task(follower.until(lambda now: not _is_same_hold(run, now)))
+        try:
+            await asyncio.wait({prompting, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if prompting.done():
+                return prompting.result()
+        finally:
+            for task in (prompting, ending):
+                task.cancel()
+            await asyncio.wait({prompting, ending})
+        self._terminal.say(f"\n{_end_of_hold(follower.run)}")
+        return None
+
+    async def _is_settled(self, run: Run, decision: Decision) -> bool:
+        """Send the decision on the evidence of `run`, again every 0.5 s while the API fails. Print a refusal.
+
+        Return False after a refusal that another decision can avoid.
+        """
+        digest = run.current.hold.fact.digest if run.current.hold else None
+        while True:
+            try:
+                await self._api.decide(decision.verdict, run.id, by=user_name(), digest=digest, fields=decision.fields)
+                return True
+            except Away:
+                await asyncio.sleep(_RETRY_S)
+            except Refused as refused:
+                if refused.problem.status < 500:
+                    self._terminal.say(str(refused))
+                    return refused.problem.code not in _RETRIED
+                await asyncio.sleep(_RETRY_S)
 
 
-async def rule(
-    api: Api,
-    terminal: Terminal,
-    verb: Literal["approve", "reject"],
-    run_id: str,
-    *,
-    comment: str,
-    exclude: Sequence[str] = (),
-    max_cost: float | None = None,
-) -> None:
-    """Decide on the evidence as it is now, and on no other."""
-    run = await _held(api, run_id)
-    hashes = [_resolved(run, prefix) for prefix in exclude]
-    ruled = await api.rule(
-        verb, run_id, by=user_name(), comment=comment, digest=run.digest, exclude=hashes, more=costing(max_cost)
-    )
-    _say_ruled(terminal, verb, run, ruled, less=hashes)
+async def prompt(terminal: Terminal, run: Run) -> Decision | None:
+    """Ask for a decision until an answer is one. `None` at the end of the input.
+
+    An approval over budget also asks for a new cost limit. An empty answer to a further question repeats the first.
+    """
+    while (answer := await terminal.ask(_DECIDE)) is not None:
+        match answer.lower():
+            case "y" | "yes" if over_budget(run):
+                if usd := await _prompt_usd(terminal):
+                    return Decision("approve", max_cost_usd=usd)
+            case "y" | "yes":
+                return Decision("approve")
+            case "n" | "no":
+                return Decision("reject", await terminal.ask(_REASON) or "")
+            case "r" | "revise":
+                if feedback := await terminal.ask(_FEEDBACK):
+                    return Decision("revise", feedback=feedback)
+            case _:
+                pass
+    terminal.say("")
+    return None
 
 
-async def revise(
-    api: Api,
-    terminal: Terminal,
-    run_id: str,
-    feedback: str,
-    *,
-    add: Sequence[str] = (),
-    drop: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    max_cost: float | None = None,
-) -> None:
-    """Send the evidence as it is now back for another round."""
-    run = await _held(api, run_id)
-    hashes = [_resolved(run, prefix) for prefix in exclude]
-    queries = [_named(run, query) for query in drop]
-    more = {"feedback": feedback, "queries_add": list(add), "queries_drop": queries} | costing(max_cost)
-    ruled = await api.rule("revise", run_id, by=user_name(), digest=run.digest, exclude=hashes, more=more)
-    _say_ruled(terminal, "revise", run, ruled, less=hashes)
-    terminal.say(f"Round {run.round + 1} keeps what was found. To follow it: dossier watch {run_id}")
+async def _prompt_usd(terminal: Terminal) -> float | None:
+    """Ask for an amount until it is finite and above 0, with or without `$`. `None` for an empty answer."""
+    while answer := await terminal.ask(_LIMIT):
+        try:
+            usd = float(answer.lstrip("$"))
+        except ValueError:
+            usd = math.nan
+        if math.isfinite(usd) and usd > 0:
+            return usd
+        terminal.say(f"{answer!r} is not an amount in US dollars above 0, such as 2.50.")
+    return None
 
 
-async def extend(api: Api, terminal: Terminal, run_id: str, more: str, *, comment: str) -> None:
-    """Give a run on hold so much more time than it has."""
-    run = await _held(api, run_id)
-    assert run.deadline
-    try:
-        deadline = run.deadline + timedelta(seconds=parse_duration_s(more, "DURATION"))
-    except (InvalidMessage, OverflowError) as error:
-        raise Refusal(str(error), code=MISUSED) from error
-    extended = await api.extend(run_id, deadline, by=user_name(), comment=comment)
-    terminal.say(f"Extended: {run.q}\nIt waits until {moment(extended.deadline or deadline)}.")
+def _is_same_hold(run: Run, now: Run) -> bool:
+    """Return True if the run is on hold now, in the round in which `run` shows it."""
+    return on_hold(now) and now.round == run.round
 
 
-def costing(max_cost: float | None) -> dict[str, object]:
-    """The field of a decision that says what the run may cost, where somebody said so."""
-    return {} if max_cost is None else {"max_cost_usd": max_cost}
-
-
-async def _held(api: Api, run_id: str) -> RunView:
-    run, _ = await api.run(run_id)
-    if run.digest is None:
-        raise Refusal(f"Run {run_id} is not on hold; it is {run.status}.", code=FAILED)
-    return run
-
-
-def _say_ruled(terminal: Terminal, verb: Verb, run: RunView, ruled: RunView, *, less: Sequence[str]) -> None:
-    without = f", less {len(less)} excluded" if less else ""
-    of = f"{pages.extent(run.sources, run.queries, origins=run.origins)}{without}, digest {short(run.digest)}"
-    terminal.say(f"{_ruling(verb, ruled)}: {run.q}\n{of}")
-
-
-async def sign_in(api: Api, terminal: Terminal) -> None:
-    """Give a link that signs a browser in."""
-    terminal.write((await api.sign_in_link(by=user_name())).encode())
-
-
-def _named(run: RunView, query: str) -> str:
-    """The sub-query of this number, as the evidence shows it, or of these words."""
-    if query.isascii() and query.isdigit() and 1 <= int(query) <= len(run.findings):
-        return run.findings[int(query) - 1].query
-    if query in run.plan:
-        return query
-    raise Refusal(f"--drop {query}: run {run.run_id} has no sub-query of that number or name.", code=MISUSED)
-
-
-async def cancel(api: Api, terminal: Terminal, run_id: str, *, comment: str) -> None:
-    """End a run now."""
-    run = await api.rule("cancel", run_id, by=user_name(), comment=comment, digest=None)
-    terminal.say(f"{_RULED['cancel']}: {run.q}")
-
-
-def _ruling(verb: Verb, run: RunView) -> str:
-    """What was done: decided, or one vote cast of those that it takes."""
-    if verb == "approve" and run.decision is None and run.votes:
-        return f"Approved, as {len(run.votes)} of {run.quorum} who have to"
-    return _RULED[verb]
-
-
-def _resolved(run: RunView, prefix: str) -> str:
-    """The one source whose SHA-256 begins so."""
-    known = {source.sha256 for finding in run.findings for source in finding.sources}
-    match [sha256 for sha256 in known if sha256.startswith(prefix.lower())]:
-        case [sha256]:
-            return sha256
-        case []:
-            raise Refusal(f"--exclude {prefix}: no source of run {run.run_id} has a hash that begins so.", code=MISUSED)
-        case _:
-            raise Refusal(f"--exclude {prefix}: more than one source has a hash that begins so.", code=MISUSED)
+def _end_of_hold(run: Run) -> str:
+    """The reason, as a sentence, why the hold takes no decision any more."""
+    if run.completed and run.current.decision is None:
+        return "The run has ended."
+    if run.current.decision and isinstance(run.current.decision.fact, DecisionExpired):
+        return "The deadline of the hold has passed."
+    return "The run was decided elsewhere."

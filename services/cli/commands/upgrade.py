@@ -6,11 +6,15 @@ from contextlib import asynccontextmanager
 from typing import Final, Literal
 
 import msgspec
+import typer
 from msgspec import Struct
 from rich.table import Table
 from rich.text import Text
 
+from services.cli.shell import settings
+from services.cli.shell.command import command
 from services.cli.shell.connecting import connected
+from services.cli.shell.options import Data, Json, Nats
 from services.cli.shell.refusal import MISUSED, Refusal
 from services.cli.shell.setup import Setup
 from services.cli.shell.terminal import Terminal, printable
@@ -35,6 +39,22 @@ class Checked(Struct, frozen=True):
     same: int
     different: int
     differences: list[Difference]
+
+
+app = typer.Typer()
+
+
+@command(app.command())
+async def check_upgrade(terminal: Terminal, as_json: Json = False, data: Data = None, nats: Nats = None) -> bool:
+    """Compare, before a new release is deployed, how it would treat the open runs.
+
+    Run it with the new release. It replays the history of every open run from the log, and writes nothing.
+    Exits with 0 if no run differs, with 1 if some do, with 2 if it could not check.
+    """
+    try:
+        return await check(settings.setup(settings.read(), data=data, nats=nats), terminal, as_json=as_json)
+    except Refusal as refusal:
+        raise Refusal(str(refusal), code=MISUSED) from refusal
 
 
 async def check(setup: Setup, terminal: Terminal, *, as_json: bool) -> bool:

@@ -1,19 +1,29 @@
-"""Who we are to a NATS server, by its own account."""
+"""The user of a NATS connection, and its permissions, as the server reports them."""
 
 from datetime import datetime
 
 import msgspec
 from msgspec import Struct
 
-from services.cli.lockdown.permissions import OPERATOR, STORE, WHOAMI, User, named
+from services.cli.lockdown.permissions import OPERATOR, STORE, USERS, WHOAMI, User, publishable, subscribable
 from shared.errors import Unavailable
 from shared.nats.connection import Connection
+from shared.runtime import clock
+from shared.service.check import CheckResult, listed
 
 
-class _User(Struct, frozen=True):
+class _Subjects(Struct, frozen=True):
+    allow: list[str] = []
+
+
+class _Permissions(Struct, frozen=True):
+    publish: _Subjects = _Subjects()
+    subscribe: _Subjects = _Subjects()
+
+
+class _Data(Struct, frozen=True):
     account: str = ""
-    user: str = ""
-    permissions: dict[str, object] | None = None
+    permissions: _Permissions | None = None
 
 
 class _Server(Struct, frozen=True):
@@ -22,35 +32,63 @@ class _Server(Struct, frozen=True):
 
 
 class Whoami(Struct, frozen=True):
-    """A user of an account, the server that says so, and its time."""
+    """Answer of a server to `WHOAMI`: account and permissions of the user, name and time of the server.
 
-    data: _User = _User()
+    `ahead_s` is the offset of the server's clock in seconds; `None` if the server did not report its time.
+    """
+
+    data: _Data = _Data()
     server: _Server = _Server()
+    ahead_s: float | None = None
 
     @property
     def user(self) -> User | None:
-        """The user of `dossier nats init` that this is, where it is one that has a list of what it may."""
-        user = named(self.data.account.lower())
-        return user if user and user.account == self.data.account else None
-
-    @property
-    def is_operator(self) -> bool:
-        """Whether this is whoever may do everything in a locked-down NATS."""
-        return self.data.account == STORE
+        """The restricted user of `dossier nats init` with this account; `None` for the operator and any other."""
+        return next((user for user in USERS if user.account == self.data.account), None)
 
     @property
     def name(self) -> str:
-        """What `dossier nats init` calls this user; empty for any other."""
-        return OPERATOR if self.is_operator else self.user.name if self.user else ""
-
-    def may_ask(self, subject: str) -> bool:
-        """Whether this user may publish there, as far as that is known."""
-        return self.user is None or any(may.subject == subject for may in self.user.may)
+        """Name of the user in `dossier nats init`; empty for any other user."""
+        return OPERATOR if self.data.account == STORE else self.user.name if self.user else ""
 
 
 async def whoami(link: Connection) -> Whoami:
-    """Ask the server. Nobody that is known of, where it may not be asked."""
+    """Ask the server. Return an empty answer if it does not answer, or with something else."""
+    before = clock.now()
     try:
-        return msgspec.json.decode((await link.request(WHOAMI)).data, type=Whoami)
+        answer = msgspec.json.decode((await link.request(WHOAMI)).data, type=Whoami)
     except (Unavailable, msgspec.MsgspecError):
         return Whoami()
+    if answer.server.time is None:
+        return answer
+    half = (clock.now() - before) / 2
+    return msgspec.structs.replace(answer, ahead_s=(answer.server.time - before - half).total_seconds())
+
+
+async def permissions(me: Whoami) -> list[CheckResult]:
+    """A fault if the permissions are not those that this release gives this user.
+
+    A user without restrictions, and one that `dossier nats init` does not know, are warnings.
+    """
+    granted = me.data.permissions
+    if me.name == OPERATOR:
+        return [CheckResult("permissions", "ok", f"{OPERATOR}: may do everything; no service should run as this user")]
+    if granted is None:
+        text = "Any client of this NATS may do everything: decide, create keys, delete."
+        do = "Keep it to this machine, or lock it down: dossier nats init FOLDER."
+        return [CheckResult("permissions", "warning", text, do)]
+    if me.user is None:
+        text = f"The user of account {me.data.account} is not one of dossier nats init, so its work is unknown."
+        return [CheckResult("permissions", "warning", text, "Check that it may write only what its work needs.")]
+    given = {*granted.publish.allow}, {*granted.subscribe.allow}
+    needed = {*publishable(me.user)}, {*subscribable(me.user)}
+    excess = [subject for have, need in zip(given, needed, strict=True) for subject in sorted(have - need)]
+    missing = [subject for have, need in zip(given, needed, strict=True) for subject in sorted(need - have)]
+    if not excess and not missing:
+        return [CheckResult("permissions", "ok", f"{me.user.name}: those that its work needs, and no others")]
+    texts = (
+        f"{me.user.name} may use {listed(excess)}, which is not its work." if excess else "",
+        f"{me.user.name} may not use {listed(missing)}, which its work needs." if missing else "",
+    )
+    do = "Move nats/accounts.conf away, run dossier nats init again, and restart the servers."
+    return [CheckResult("permissions", "fault", " ".join(filter(None, texts)), do)]

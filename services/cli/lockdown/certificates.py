@@ -1,4 +1,4 @@
-"""An authority of one's own, and certificates of servers from it."""
+"""A certificate authority, and server certificates that it signs."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from msgspec import Struct
 AUTHORITY_LASTS: Final = timedelta(days=3_650)
 SERVER_LASTS: Final = timedelta(days=730)
 _SKEW: Final = timedelta(hours=1)
-"""Clocks that are a little late take the certificate too."""
+"""A certificate is valid this long before its creation, for clients whose clock is behind."""
 
 
 class Pair(Struct, frozen=True):
@@ -31,11 +31,11 @@ class Pair(Struct, frozen=True):
 
 
 class NoAuthority(ValueError):
-    """These are not the certificate and the key of an authority made here."""
+    """A pair is not the certificate of an authority with its EC key."""
 
 
 def authority(now: datetime) -> Pair:
-    """A new authority. It can sign servers, and no further authorities."""
+    """A new authority, valid for ten years. It can sign servers, but no further authorities."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name("Dossier NATS authority")
     made = (
@@ -48,9 +48,9 @@ def authority(now: datetime) -> Pair:
 
 
 def server(ca: Pair, name: str, hosts: Sequence[str], now: datetime) -> Pair:
-    """A certificate of a server that is reached by these names or addresses, by clients and by its peers.
+    """A certificate for a server at these host names or addresses, valid for two years. Raises `NoAuthority`.
 
-    Peers connect to each other, so it is that of a client too. Raises `NoAuthority`.
+    It is a client certificate too, since servers of a cluster connect to each other.
     """
     issuer, signer = _loaded(ca)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -69,6 +69,7 @@ def server(ca: Pair, name: str, hosts: Sequence[str], now: datetime) -> Pair:
 
 
 def _loaded(ca: Pair) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """The parsed pair. Raises `NoAuthority` if it cannot be parsed, or the key is not that of the certificate."""
     try:
         certificate = x509.load_pem_x509_certificate(ca.certificate)
         key = load_pem_private_key(ca.key, password=None)
@@ -82,6 +83,7 @@ def _loaded(ca: Pair) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, lasts: timedelta
 ) -> x509.CertificateBuilder:
+    """A builder with names, public key, serial number and validity from `now` on."""
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -95,6 +97,7 @@ def _builder(
 
 
 def _usage(*, signs: bool) -> x509.KeyUsage:
+    """Key usage of an authority if `signs`, else of a server."""
     return x509.KeyUsage(
         digital_signature=not signs,
         content_commitment=False,
@@ -109,10 +112,12 @@ def _usage(*, signs: bool) -> x509.KeyUsage:
 
 
 def _name(text: str) -> x509.Name:
+    """A name of one common name."""
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
 def _alternative(host: str) -> x509.GeneralName:
+    """The address, if `host` is one, else the DNS name."""
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
@@ -120,5 +125,6 @@ def _alternative(host: str) -> x509.GeneralName:
 
 
 def _pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Pair:
+    """The certificate and its unencrypted key in PEM."""
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return Pair(certificate.public_bytes(Encoding.PEM), pem)

@@ -1,4 +1,4 @@
-"""The configuration of NATS servers: accounts, and one file a node. Pure."""
+"""Configuration of NATS servers: the accounts, and one file for each node. Pure."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from services.cli.lockdown.permissions import (
     ACCOUNT_INFO,
+    INBOX,
     INFORMED,
     OPERATOR,
     STORE,
@@ -17,20 +18,20 @@ from services.cli.lockdown.permissions import (
     WHOAMI,
     Answers,
     User,
-    heard,
     services,
+    subscribers,
 )
 
 ACCOUNTS: Final = "accounts.conf"
 ROUTE_OFFSET: Final = 2_000
 MONITOR_OFFSET: Final = 4_000
-"""From a node's port for clients to that for its peers and that for its monitoring: 4222, 6222, 8222."""
+"""Offsets of the ports for routes and for monitoring from the port for clients: 4222, 6222, 8222."""
 
 _RESPONSES: Final[Mapping[Answers, str]] = {"one": "", "many": ', response_type: "stream"'}
 
 
 class Node(Struct, frozen=True):
-    """One server: how it is called, by which name and port it is reached, and at which address it listens."""
+    """One server: its name, the host and port by which it is reached, and the address at which it listens."""
 
     name: str
     host: str
@@ -39,16 +40,16 @@ class Node(Struct, frozen=True):
 
 
 class Place(Struct, frozen=True):
-    """Where the servers find the folder, and how much of its disk the log may take."""
+    """Path of the folder on the servers, and the disk space for the store, as in `10GB`."""
 
     folder: PurePath
     store: str
 
 
 def accounts(keys: Mapping[str, str]) -> str:
-    """The accounts and their users, from the public key of each user."""
+    """The file of accounts. `keys` are the public keys of all users by name."""
     return _text(
-        "# Who may do what, the same for every node. Written by `dossier nats init`.",
+        "# Permissions of each user, the same for every node. Written by `dossier nats init`.",
         "# Each user has an account of its own, and what that imports is all that the user reaches of the store.",
         "# To have it written anew after an upgrade, remove this file and run the command again: keys are kept.",
         "accounts {",
@@ -65,27 +66,27 @@ def accounts(keys: Mapping[str, str]) -> str:
 
 
 def node(one: Node, nodes: Sequence[Node], place: Place) -> str:
-    """The configuration of one node among all of them. One setting a line: the server takes no two."""
+    """The file of one node among `nodes`. Each line has one setting, since the server accepts no two."""
     return _text(
         "# A NATS server for Dossier, locked down. Written by `dossier nats init`; start it with",
         f"#   nats-server --config {place.folder / 'nats' / f'{one.name}.conf'}",
         f"server_name: {one.name}",
         f"listen: {json.dumps(f'{one.listen}:{one.port}')}",
         "",
-        "# For this machine only: it asks nobody who they are.",
+        "# For this machine only: it requires no key.",
         f'http: "127.0.0.1:{one.port + MONITOR_OFFSET}"',
         "",
-        "# Dossier sends no message over 256 KiB; the rest is room for headers.",
+        "# Dossier sends no message over 256 KiB; the rest is for headers.",
         "max_payload: 1MB",
         "",
-        "# Clients prove who they are by their nkey, servers by these.",
+        "# Clients authenticate by their nkey, servers by these.",
         *_tls(one, place),
         "",
         "jetstream {",
         f"  store_dir: {_quoted(place.folder / 'data' / one.name)}",
-        "  # Acknowledge what is on the disk, and nothing before.",
+        "  # Acknowledge a message when it is on the disk, and not before.",
         "  sync_interval: always",
-        "  # Less than the disk has: a disk that is full to the last byte takes a restart to recover from.",
+        "  # Less than the disk has: to recover from a full disk takes a restart.",
         f"  max_file_store: {place.store}",
         "  max_memory_store: 256MB",
         "}",
@@ -96,10 +97,12 @@ def node(one: Node, nodes: Sequence[Node], place: Place) -> str:
 
 
 def _text(*lines: str) -> str:
+    """The lines as a file."""
     return "\n".join((*lines, ""))
 
 
 def _tls(one: Node, place: Place, *more: str) -> Iterator[str]:
+    """Lines of a TLS block with the node's certificate and `more` settings."""
     yield "tls {"
     yield f"  cert_file: {_quoted(place.folder / 'tls' / f'{one.name}.pem')}"
     yield f"  key_file: {_quoted(place.folder / 'tls' / f'{one.name}.key')}"
@@ -109,6 +112,7 @@ def _tls(one: Node, place: Place, *more: str) -> Iterator[str]:
 
 
 def _cluster(one: Node, nodes: Sequence[Node], place: Place) -> Iterator[str]:
+    """Lines of the cluster block with routes to all nodes."""
     peers = ", ".join(_quoted(f"tls://{peer.host}:{peer.port + ROUTE_OFFSET}") for peer in nodes)
     yield ""
     yield "cluster {"
@@ -117,14 +121,15 @@ def _cluster(one: Node, nodes: Sequence[Node], place: Place) -> Iterator[str]:
     yield f"  routes: [{peers}]"
     yield "  # Clients name every node themselves; addresses that a server tells them are in no certificate."
     yield "  no_advertise: true"
-    yield "  # Nobody is a peer whose certificate is not from this authority."
+    yield "  # Peers need a certificate of this authority."
     for line in _tls(one, place, f"  ca_file: {_quoted(place.folder / 'tls' / 'ca.pem')}", "  verify: true"):
         yield f"  {line}"
     yield "}"
 
 
 def _store(key: str) -> Iterator[str]:
-    yield "  # The streams. The operator alone is in here, and may do everything: purge, delete, change, make keys."
+    """Lines of the account with the streams. `key` is the operator's; exports name the accounts that import them."""
+    yield "  # The streams. Only the operator is in this account, and may do everything: purge, delete, create keys."
     yield f"  {STORE} {{"
     yield "    jetstream: enabled"
     yield f"    users: [{{nkey: {key}}}]"
@@ -132,17 +137,19 @@ def _store(key: str) -> Iterator[str]:
     yield f"      {{service: {_quoted(ACCOUNT_INFO)}}}"
     for subject, (answers, names) in services().items():
         yield f"      {{service: {_quoted(subject)}, accounts: [{', '.join(names)}]{_RESPONSES[answers]}}}"
-    yield from _heard(STORE)
+    yield from _stream_exports(STORE)
     yield "    ]"
     yield "  }"
 
 
-def _heard(source: str) -> Iterator[str]:
-    for subject, names in heard(source).items():
+def _stream_exports(account: str) -> Iterator[str]:
+    """Lines of the exports of messages that are published in this account."""
+    for subject, names in subscribers(account).items():
         yield f"      {{stream: {_quoted(subject)}, accounts: [{', '.join(names)}]}}"
 
 
 def _account(user: User, key: str) -> Iterator[str]:
+    """Lines of the account of one user: its permissions, its imports, and its exports if others subscribe to it."""
     yield ""
     yield f"  # {user.name.capitalize()}: {user.about}."
     yield f"  {user.account} {{"
@@ -150,31 +157,32 @@ def _account(user: User, key: str) -> Iterator[str]:
     yield f"      nkey: {key}"
     yield "      permissions: {"
     yield "        publish: ["
-    for may in (*user.may, *user.says):
+    for may in (*user.may, *user.announces):
         yield f"          {_quoted(may.subject)}  # {may.why}"
     if user.name in INFORMED:
-        yield f"          {_quoted(ACCOUNT_INFO)}  # how much room there is"
-    yield f"          {_quoted(WHOAMI)}  # who it is to this server"
+        yield f"          {_quoted(ACCOUNT_INFO)}  # free space"
+    yield f"          {_quoted(WHOAMI)}  # its own user and permissions"
     yield "        ]"
     yield "        subscribe: ["
-    yield '          "_INBOX.>"  # answers; nobody else is in this account'
-    for hears in user.hears:
-        yield f"          {_quoted(hears.subject)}  # {hears.why}"
+    yield f'          "{INBOX}"  # answers; no other user is in this account'
+    for topic in user.listens:
+        yield f"          {_quoted(topic.subject)}  # {topic.why}"
     yield "        ]"
     yield "      }"
     yield "    }]"
     yield "    imports: ["
     for subject in (ACCOUNT_INFO, *(may.subject for may in user.may)):
         yield f"      {{service: {{account: {STORE}, subject: {_quoted(subject)}}}}}"
-    for hears in user.hears:
-        yield f"      {{stream: {{account: {hears.source}, subject: {_quoted(hears.subject)}}}}}"
+    for topic in user.listens:
+        yield f"      {{stream: {{account: {topic.source}, subject: {_quoted(topic.subject)}}}}}"
     yield "    ]"
-    if heard(user.account):
+    if subscribers(user.account):
         yield "    exports: ["
-        yield from _heard(user.account)
+        yield from _stream_exports(user.account)
         yield "    ]"
     yield "  }"
 
 
 def _quoted(text: object) -> str:
+    """The text as a quoted string of the configuration."""
     return json.dumps(str(text), ensure_ascii=False)

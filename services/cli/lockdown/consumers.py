@@ -1,6 +1,7 @@
-"""`dossier nats consumers`: what only an operator may make.
+"""Consumers of subscribers and of the notifier in a locked-down NATS.
 
-Whoever makes a consumer says where it delivers to, and NATS does not ask whether they may publish there.
+Only the operator may create them: the creator of a consumer chooses the subject of its deliveries, and NATS does not
+check that the creator may publish there.
 """
 
 from collections.abc import Sequence
@@ -26,19 +27,19 @@ _ACK_WAIT_S: Final = 30
 _NS: Final = 1_000_000_000
 
 
-async def make(servers: Sequence[str], identity: Identity, webhooks: Path | None, terminal: Terminal) -> None:
-    """Make what is missing. Raises `Refusal` where that cannot be done."""
+async def ensure(servers: Sequence[str], identity: Identity, webhooks: Path | None, terminal: Terminal) -> None:
+    """Create missing consumers and print them. Raises `Refusal` if NATS or the file of webhooks does not allow it."""
     try:
         names = configuration.endpoint_names(webhooks) if webhooks else []
     except InvalidWebhooks as error:
         raise Refusal(str(error), code=MISUSED) from error
     log = JetStreamLog(await connected(servers, name="dossier-consumers", identity=identity))
     try:
-        await _subscriber(log.link)
+        await _ensure_subscriber(log.link)
         if webhooks:
             await notifier.ensure_consumers(log.link, log.beside(DELIVERIES), names)
     except (Unavailable, Refused) as error:
-        text = f"The consumers cannot be made: {error} It takes the operator's key, and a coordinator has to have run."
+        text = f"The consumers cannot be created: {error} Use the operator's key, after a coordinator has run once."
         raise Refusal(text) from error
     finally:
         await log.close()
@@ -47,7 +48,8 @@ async def make(servers: Sequence[str], identity: Identity, webhooks: Path | None
         terminal.say(f"The notifier has its consumers; endpoints: {', '.join(names)}.")
 
 
-async def _subscriber(link: Connection) -> None:
+async def _ensure_subscriber(link: Connection) -> None:
+    """Create the consumer of `COMPLETIONS` unless it exists. Raises `Unavailable` or `Refused`."""
     if await topology.consumer_exists(link, COMPLETIONS, SUBSCRIBER):
         return
     config: dict[str, Any] = {

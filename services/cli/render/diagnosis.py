@@ -1,4 +1,4 @@
-"""What is shown of failures, of waits, and of runs that are done over."""
+"""Tables of failures, reasons why a run waits, and forks."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,46 +30,51 @@ _STYLES: Final[Mapping[str, str]] = {"ended": "dim", "person": "yellow", "parked
 
 
 def failures_table(page: FailurePage, now: datetime) -> RenderableType:
-    """What failed, newest first: when, what, its code, and below the run what was asked and what came of it."""
+    """A row for each failure in the given order: age, step, error code, and the run with input, error and attempts.
+
+    A last line says if there are older failures.
+    """
     if not page.failures:
         return Text("No failures.", style="dim")
     table = _table("when", "what", "code", "run")
     for failure in page.failures:
-        lines = Text("\n").join(_said_of(failure, now))
         when = Text(f"{ago(now - failure.at)} ago", style="dim")
-        table.add_row(when, _what(failure), Text(printable(failure.error.code), style="red"), lines)
-    more = [Text("There are older ones; --kind, --code, --run, --text and --since narrow the list.", style="dim")]
-    return Group(table, *(more if page.next else []))
+        code = Text(printable(failure.error.code), style="red")
+        table.add_row(when, _step_name(failure), code, Text("\n").join(_failure_lines(failure, now)))
+    more = "Older failures are left out; --kind, --code, --run, --text and --since narrow the list."
+    return Group(table, *([Text(more, style="dim")] if page.next else []))
 
 
-def _what(failure: FailureView) -> str:
+def _step_name(failure: FailureView) -> str:
+    """The kind of step, the number of a fetch from 1, and the round from the second one on."""
     name = _NAMES.get(failure.kind, failure.kind)
     if failure.kind == "fetch" and failure.index is not None:
         name += f" {failure.index + 1}"
     return f"{name} of round {failure.round}" if failure.round and failure.round > 1 else name
 
 
-def _said_of(failure: FailureView, now: datetime) -> Iterator[Text]:
+def _failure_lines(failure: FailureView, now: datetime) -> Iterator[Text]:
+    """The run (or subject and sequence of a refused message), input, error, earlier attempts, and refused content."""
     yield Text(failure.run_id or f"{failure.subject} at {failure.refused}")
     asked = (failure.input or {}).get("query") or (failure.input or {}).get("q") or ""
     if asked:
         yield Text(printable(shortened(str(asked), _ABOUT)), style="dim")
     yield Text(printable(shortened(failure.error.message, _ERROR)))
     for one in failure.attempts[:-1]:
-        why = printable(shortened(one.error.message, _ABOUT))
-        yield Text(f"attempt {one.attempt}, {ago(now - one.at)} ago: {one.error.code}: {why}", style="dim")
+        reason = printable(shortened(one.error.message, _ABOUT))
+        yield Text(f"attempt {one.attempt}, {ago(now - one.at)} ago: {one.error.code}: {reason}", style="dim")
     if failure.content is not None:
         yield Text(printable(shortened(failure.content, _CONTENT)), style="dim italic")
 
 
-def why_page(said: WhyView) -> RenderableType:
-    """What a run waits for; of several fetches that wait alike, the first in full."""
-    late = f"  late: due to move {ago(said.at - said.late.since)} ago" if said.late else ""
-    head = Text.assemble((said.run_id, "bold"), f"  {said.status}", (late, "red"))
+def why_page(view: WhyView) -> RenderableType:
+    """The run's status, and each reason why it waits; fetches that wait for the same reason share one entry."""
+    late = f"  late: due for {ago(view.at - view.late.since)}" if view.late else ""
+    head = Text.assemble((view.run_id, "bold"), f"  {view.status}", (late, "red"))
     lines: list[Text] = []
-    waits = [said, *said.others]
+    waits = [view, *view.others]
     while waits:
-        first, alike = waits[0], [wait for wait in waits if _alike(wait, waits[0])]
+        first, alike = waits[0], [wait for wait in waits if _is_alike(wait, waits[0])]
         lines.append(Text(printable(first.text), style=_STYLES.get(first.code, "")))
         if len(alike) > 1:
             numbers = ", ".join(str((wait.index or 0) + 1) for wait in alike[1:])
@@ -78,36 +83,33 @@ def why_page(said: WhyView) -> RenderableType:
     return Constrain(Group(head, *(Padding(line, (0, 0, 0, 2)) for line in lines)), READABLE)
 
 
-def _alike(wait: WaitView, other: WaitView) -> bool:
-    """Whether two waits differ in nothing but which fetch it is."""
+def _is_alike(wait: WaitView, other: WaitView) -> bool:
+    """Return True if two waits have the same code, attempt and error."""
     return (wait.code, wait.attempt, wait.error) == (other.code, other.attempt, other.error)
 
 
 def forks_table(rows: Sequence[ForkedRow]) -> RenderableType:
-    """What became of each run: below it the run that it is forked into, or why it is not."""
+    """A row for each run: result, step, number of reused facts, and the id, with the fork's id or the error below."""
     if not rows:
-        return Text("No run fits.", style="dim")
+        return Text("No run matches.", style="dim")
     table = _table("result", "from", "reused", "run")
     for row in rows:
         text, style = _RESULTS[row.result]
-        below = (
-            row.error.message if row.error else f"→ {row.fork_id}" if row.fork_id and row.result != "would_fork" else ""
-        )
-        lines = Text("\n").join(
-            [Text(row.run_id), Text(printable(below), style="dim")] if below else [Text(row.run_id)]
-        )
-        table.add_row(Text(text, style=style), row.step or "", str(row.reused or ""), lines)
+        fork = f"→ {row.fork_id}" if row.fork_id and row.result != "would_fork" else ""
+        below = row.error.message if row.error else fork
+        run = Text(row.run_id).append(f"\n{printable(below)}" if below else "", style="dim")
+        table.add_row(Text(text, style=style), row.step or "", str(row.reused or ""), run)
     return table
 
 
 def forks_summary(rows: Sequence[ForkedRow]) -> str:
-    """`20 runs: 18 forked, 2 refused.`"""
+    """The number of runs by result: `20 runs: 18 forked, 2 refused.`"""
     results = Counter(_RESULTS[row.result][0] for row in rows)
     return f"{count(len(rows), 'run')}: {', '.join(f'{number} {name}' for name, number in results.items())}."
 
 
 def _table(*names: str) -> Table:
-    """As many columns; the last takes what is left, in as many lines as it needs."""
+    """A table with these columns. The last one takes the remaining width and wraps; the others never wrap."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for name in names[:-1]:
         table.add_column(name, no_wrap=True, min_width=len(name))

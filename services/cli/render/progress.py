@@ -1,4 +1,4 @@
-"""A run as the steps that a person follows. Pure: the same run gives the same steps."""
+"""A run as lines of progress. Pure."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -19,17 +19,16 @@ from shared.contracts.facts import (
     SynthesisFailed,
     SynthesisWritten,
 )
-from shared.contracts.subjects import Step as Work
+from shared.contracts.subjects import Step
 from shared.domain.budget import cost_limit, over_budget
 from shared.domain.fork import PLANNER
 from shared.domain.run import Round, Run
-from shared.domain.steps import step_state
 
 State = Literal["waits", "works", "done", "failed", "held"]
 
 
-class Step(Struct, frozen=True):
-    """One line: how it stands, what it is, what it is about, and what came of it."""
+class Line(Struct, frozen=True):
+    """One line: the state, the name of the step, its subject such as the sub-query, and its result."""
 
     state: State
     name: str
@@ -48,135 +47,150 @@ _DECIDED: Final[dict[type, str]] = {
 
 
 def short(digest: str | None) -> str:
-    """As much of a hash as a person compares."""
+    """The first 12 digits of a hash; empty for `None`."""
     return (digest or "")[:SHORT]
 
 
 def count(number: int, one: str, many: str = "") -> str:
-    """`1 source`, `2 sources`."""
+    """The number with its noun: `1 source`, `2 sources`. `many` is the plural if it is irregular."""
     return f"{number} {one if number == 1 else many or f'{one}s'}"
 
 
+def moment(time: datetime) -> str:
+    """Time and day in the time zone of this machine."""
+    return f"{time.astimezone():%H:%M on %d %B}"
+
+
 def on_hold(run: Run) -> bool:
-    """Whether the run waits for a person."""
+    """Return True if the run waits for a decision."""
     return run.status == "hold"
 
 
-def steps(run: Run) -> list[Step]:
-    """Everything that has begun, in order."""
-    lines = [step for number in range(1, run.round + 1) for step in _steps_of(run, number)] if run.accepted else []
+def progress(run: Run) -> list[Line]:
+    """A line for each step that has begun, in order; then the outcome if it is not a report, and the cost at the end.
+
+    Of an ended run without a report, unfinished steps are left out.
+    """
+    lines = [line for number in range(1, run.round + 1) for line in _round_lines(run, number)] if run.accepted else []
     if run.completed and not run.completed.fact.ok:
         ended = run.completed.fact
-        lines = [step for step in lines if step.state in ("done", "failed")]
+        lines = [line for line in lines if line.state in ("done", "failed")]
         if ended.outcome not in ("rejected", "expired"):
-            lines.append(Step("failed", ended.outcome, ended.reason))
+            lines.append(Line("failed", ended.outcome, ended.reason))
     if run.completed and run.usage().calls:
-        lines += _costs(run)
+        lines += _cost_lines(run)
     if run.unknown and not run.completed:
-        lines.append(Step("failed", "parked", run.unknown.fact))
+        lines.append(Line("failed", "parked", run.unknown.fact))
     return lines
 
 
-def _steps_of(run: Run, number: int) -> Iterator[Step]:
+def _round_lines(run: Run, number: int) -> Iterator[Line]:
+    """Lines of a round: plan, fetches, then the decision or the hold, and the report once it is approved."""
     round_ = run.in_round(number)
-    yield _plan(round_, Work(run.id, "plan", number))
+    yield _plan_line(round_, Step(run.id, "plan", number))
     for index, query in enumerate(run.queries(number)):
-        yield _fetch(round_, Work(run.id, "fetch", number, index), query)
+        yield _fetch_line(round_, Step(run.id, "fetch", number, index), query)
     if round_.decision:
         fact = round_.decision.fact
         state: State = "done" if isinstance(fact, DecisionApproved | DecisionRevised) else "failed"
-        who = "" if isinstance(fact, DecisionExpired) else f"by {fact.by}"
-        yield Step(
-            state, _DECIDED[type(fact)], who, fact.feedback if isinstance(fact, DecisionRevised) else fact.comment
-        )
+        by = "" if isinstance(fact, DecisionExpired) else f"by {fact.by}"
+        words = fact.feedback if isinstance(fact, DecisionRevised) else fact.comment
+        yield Line(state, _DECIDED[type(fact)], by, words)
     elif round_.hold:
-        assert round_.deadline
-        yield Step("held", "on hold", "waiting for a decision", f"until {moment(round_.deadline)}")
-        for more in round_.extended():
-            yield Step("held", "extended", f"by {more.fact.by}", more.fact.comment)
-        if estimate := round_.hold.fact.estimate:
-            most = "unpriced" if estimate.cost_usd is None else f"{_price(estimate.cost_usd)} at most"
-            more = "" if estimate.most_usd is None else f", {_price(estimate.most_usd)} with every correction"
-            yield Step("held", "estimate", f"{most} to write the report{more}", _spent(run))
+        yield from _hold_lines(run, round_)
     if round_.decision and isinstance(round_.decision.fact, DecisionApproved):
-        yield _report(round_, Work(run.id, "synthesize", number))
+        yield _report_line(round_, Step(run.id, "synthesize", number))
 
 
-def _plan(round_: Round, work: Work) -> Step:
+def _hold_lines(run: Run, round_: Round) -> Iterator[Line]:
+    """The deadline of the hold, each extension, and the estimated cost of the report if there is an estimate."""
+    assert round_.hold
+    assert round_.deadline
+    yield Line("held", "on hold", "waiting for a decision", f"until {moment(round_.deadline)}")
+    for extension in round_.extended():
+        yield Line("held", "extended", f"by {extension.fact.by}", extension.fact.comment)
+    if estimate := round_.hold.fact.estimate:
+        most = "unpriced" if estimate.cost_usd is None else f"{_price(estimate.cost_usd)} at most"
+        corrected = "" if estimate.most_usd is None else f", {_price(estimate.most_usd)} with every correction"
+        yield Line("held", "estimate", f"{most} to write the report{corrected}", _spent(run))
+
+
+def _plan_line(round_: Round, step: Step) -> Line:
+    """The number of sub-queries and the planner, the error, or the state of the attempts."""
     match round_.plan.fact if round_.plan else None:
         case None:
-            return _unfinished("plan", "", round_, work)
+            return _unfinished("plan", "", round_, step)
         case PlanMade(queries=queries, planner=planner, degraded=degraded, copied_from=origin):
             text = count(len(queries), "sub-query", "sub-queries")
             if origin or planner == PLANNER:
-                return Step("done", "plan", text, "reused" if origin else "edited")
-            return Step("done", "plan", text, f"degraded: {degraded}" if degraded else f"by {planner}")
+                return Line("done", "plan", text, "reused" if origin else "edited")
+            return Line("done", "plan", text, f"degraded: {degraded}" if degraded else f"by {planner}")
         case PlanFailed(error=error):
-            return Step("failed", "plan", "", error.message)
+            return Line("failed", "plan", "", error.message)
 
 
-def _fetch(round_: Round, work: Work, query: str) -> Step:
-    box = round_.fetches.get(work.index)
-    match box.fact if box else None:
+def _fetch_line(round_: Round, step: Step, query: str) -> Line:
+    """The sub-query with its number of sources, the error, or the state of the attempts."""
+    entry = round_.fetches.get(step.index)
+    match entry.fact if entry else None:
         case None:
-            return _unfinished("fetch", query, round_, work)
+            return _unfinished("fetch", query, round_, step)
         case FetchFound(sources=sources, copied_from=origin):
-            return Step("done", "fetch", query, f"{count(len(sources), 'source')}{', reused' if origin else ''}")
+            return Line("done", "fetch", query, f"{count(len(sources), 'source')}{', reused' if origin else ''}")
         case FetchFailed(error=error):
-            return Step("failed", "fetch", query, error.message)
+            return Line("failed", "fetch", query, error.message)
 
 
-def _report(round_: Round, work: Work) -> Step:
+def _report_line(round_: Round, step: Step) -> Line:
+    """The number of citations and the writer, the error, or the state of the attempts."""
     match round_.synthesis.fact if round_.synthesis else None:
         case None:
-            return _unfinished("report", "", round_, work)
+            return _unfinished("report", "", round_, step)
         case SynthesisWritten(report=report):
             text = f"{count(len(report.citations()), 'citation')} of {count(len(report.sources), 'source')}"
             text = "too little evidence" if report.insufficient else text
-            return Step(
-                "done", "report", text, f"degraded: {report.degraded}" if report.degraded else f"by {report.writer}"
-            )
+            detail = f"degraded: {report.degraded}" if report.degraded else f"by {report.writer}"
+            return Line("done", "report", text, detail)
         case SynthesisFailed(error=error):
-            return Step("failed", "report", "", error.message)
+            return Line("failed", "report", "", error.message)
 
 
-def _costs(run: Run) -> Iterator[Step]:
-    """What the run has cost, and, where several models took part, each of them."""
-    yield _cost("cost", run.usage())
+def _unfinished(name: str, text: str, round_: Round, step: Step) -> Line:
+    """A step without an outcome: `works` if a task was issued, with the error of the last attempt that failed."""
+    failed = 0
+    reason = ""
+    while entry := round_.attempts.get(step.task(failed + 1).path):
+        failed, reason = failed + 1, entry.fact.error.message
+    detail = f"attempt {failed + 1}, after: {reason}" if failed else ""
+    return Line("works" if step.task(1).path in round_.issued else "waits", name, text, detail)
+
+
+def _cost_lines(run: Run) -> Iterator[Line]:
+    """The cost of the run, then that of each agent's model if there are several."""
+    yield _cost_line("cost", run.usage())
     models = run.usage_by(lambda call: f"{call.agent}, {call.model}")
     if len(models) > 1:
-        yield from (_cost("", usage, of=name) for name, usage in models.items())
+        yield from (_cost_line("", usage, of=name) for name, usage in models.items())
 
 
-def _cost(name: str, usage: Usage, of: str = "") -> Step:
+def _cost_line(name: str, usage: Usage, of: str = "") -> Line:
+    """US dollars, calls and tokens of a usage. `of` names the model."""
     tokens = f"{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out"
     unpriced = f", {usage.unpriced} unpriced" if usage.unpriced and usage.cost_usd is not None else ""
     estimated = f", {usage.estimated} estimated" if usage.estimated else ""
     detail = f"{count(usage.calls, 'call')}{unpriced}{estimated}, {tokens}"
-    return Step("done", name, f"{_price(usage.cost_usd)}{f'  {of}' if of else ''}", detail)
+    return Line("done", name, f"{_price(usage.cost_usd)}{f'  {of}' if of else ''}", detail)
 
 
 def _price(usd: float | None) -> str:
+    """US dollars with four decimals; `unpriced` for `None`."""
     return "unpriced" if usd is None else f"${usd:.4f}"
 
 
 def _spent(run: Run) -> str:
-    """What a run on hold has cost, of what it may, and what that means for its approval."""
-    usage, most = run.usage(), cost_limit(run)
+    """The cost of a run on hold so far, its limit if it has one, and a hint if approval needs a higher one."""
+    usage, limit = run.usage(), cost_limit(run)
     spent = "nothing spent yet" if not usage.calls else f"{_price(usage.cost_usd)} spent"
-    if most is None:
+    if limit is None:
         return spent
-    return f"{spent} of at most ${most:.4f}{'; approving takes a higher --max-cost' if over_budget(run) else ''}"
-
-
-def _unfinished(name: str, text: str, round_: Round, work: Work) -> Step:
-    """Line of a step without an outcome: `waits` until its first attempt is issued; why the last attempt failed."""
-    state = step_state(round_, work)
-    last = state.last_failure
-    detail = f"attempt {state.current.slot.attempt}, after: {last.fact.error.message}" if last else ""
-    return Step("works" if state.attempts[0].issued else "waits", name, text, detail)
-
-
-def moment(time: datetime) -> str:
-    """A moment on this machine's clock."""
-    return f"{time.astimezone():%H:%M on %d %B}"
+    return f"{spent} of at most ${limit:.4f}{'; approval needs a higher --max-cost' if over_budget(run) else ''}"

@@ -1,17 +1,18 @@
-"""The HTTP API, from outside."""
+"""Client of the HTTP API."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 from urllib.parse import quote
 
 import httpx2
 import msgspec
 from msgspec import Struct
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+from services.cli.shell.filters import Filters
 from services.cli.shell.refusal import FAILED, MISUSED, Refusal
 from shared.api.schemas import Accepted, EventPage, EventView, Link, RunPage, RunView
 from shared.api.views import DeliveryPage, DeliveryView, FailurePage, ForkAccepted, ForkPage, WhyView
@@ -24,16 +25,16 @@ KEY: Final = "Idempotency-Key"
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _UNPROCESSABLE: Final = 422
 _SILENCE_S: Final = 40.0
-"""The events have a sign of life in them every 15 s; after this long without one the connection is given up."""
+"""Longest silence of an event stream before the connection is given up. The API sends a heartbeat every 15 s."""
 _PAUSES_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
+"""Pauses before each further connection to an event stream; the last one repeats."""
 
-Verb = Literal["approve", "reject", "revise", "cancel"]
-Filters = dict[str, str | list[str]]
-"""What narrows a list, by name; a name with several values fits any of them."""
+Verdict = Literal["approve", "reject", "revise"]
+_View = TypeVar("_View", bound=BaseModel)
 
 
 class Problem(Struct, frozen=True):
-    """What the API says instead of an answer (RFC 9457)."""
+    """Body of an error of the API (RFC 9457). `winner` is the decision that holds, if another one came first."""
 
     status: int = 500
     code: str = "unknown"
@@ -42,7 +43,7 @@ class Problem(Struct, frozen=True):
 
 
 class Refused(Refusal):
-    """The API said no, and why."""
+    """The API answered with an error, which is in `problem`."""
 
     def __init__(self, problem: Problem) -> None:
         won = f" What holds: {problem.winner}." if problem.winner and problem.winner not in problem.detail else ""
@@ -56,139 +57,106 @@ class Away(Refusal):
 
 
 class Api:
-    """The API at one address."""
+    """The API at one address. Every method raises `Refused` for an error, `Away` for no answer.
+
+    Methods that return a pair return the answer parsed and as bytes. `by` and `requested_by` name the caller; they are
+    sent only without a key of its own, since the API takes the name from the key.
+    """
 
     def __init__(self, http: httpx2.AsyncClient, *, key: str | None = None) -> None:
         self._http = http
         self.has_own_key = key is not None and keys.key_id(key) != LOCAL
-        """Whether it is shown a key that says who asks and decides, not just the token of a data folder."""
+        """True if the key belongs to a person, and is not the token of a data folder."""
 
     @classmethod
     @asynccontextmanager
     async def open(cls, url: str, key: str | None = None) -> "AsyncGenerator[Api]":
-        """The API at `url`, for a while, shown this key. Nothing is sent yet."""
+        """Client for the API at `url` that sends `key`. Sends no request. Raises `Refusal` if `url` is not a URL."""
         try:
-            remote = httpx2.URL(url).host not in _LOOPBACK
+            is_remote = httpx2.URL(url).host not in _LOOPBACK
             headers = {"Authorization": f"Bearer {key}"} if key else {}
             timeout = httpx2.Timeout(15, connect=3)
-            http = httpx2.AsyncClient(base_url=url, trust_env=remote, timeout=timeout, headers=headers)
+            http = httpx2.AsyncClient(base_url=url, trust_env=is_remote, timeout=timeout, headers=headers)
         except httpx2.InvalidURL as error:
-            raise Refusal(f"{url} is no URL of an API: {error}.", code=MISUSED) from error
+            raise Refusal(f"{url} is not the URL of an API: {error}.", code=MISUSED) from error
         async with http:
             yield cls(http, key=key)
 
     async def runs(self, *, statuses: Sequence[str], text: str, late: bool = False) -> tuple[RunPage, bytes]:
-        """The newest runs, read and as they came."""
+        """The newest runs that match all filters; an empty filter matches any run."""
         params = {"status": list(statuses), "text": text} | ({"late": "true"} if late else {})
-        answer = await self._answer(self._http.build_request("GET", "/v1/runs", params=params))
-        return _read(RunPage, answer), answer
+        return await self._get(RunPage, "/v1/runs", params)
 
     async def run(self, run_id: str) -> tuple[RunView, bytes]:
-        """Everything that is known of a run, read and as it came."""
-        answer = await self._answer(self._http.build_request("GET", _path(run_id)))
-        return _read(RunView, answer), answer
+        """One run."""
+        return await self._get(RunView, _path(run_id))
 
     async def failures(self, wanted: Filters) -> tuple[FailurePage, bytes]:
-        """What failed, newest first, read and as it came."""
-        answer = await self._answer(self._http.build_request("GET", "/v1/failures", params=wanted))
-        return _read(FailurePage, answer), answer
+        """The newest failures that match."""
+        return await self._get(FailurePage, "/v1/failures", wanted)
 
     async def why(self, run_id: str) -> tuple[WhyView, bytes]:
-        """What a run waits for, read and as it came."""
-        answer = await self._answer(self._http.build_request("GET", _path(run_id, "why")))
-        return _read(WhyView, answer), answer
+        """The reasons why a run waits."""
+        return await self._get(WhyView, _path(run_id, "/why"))
 
-    async def fork(self, run_id: str, body: Mapping[str, object], *, key: str) -> tuple[ForkAccepted, bytes]:
-        """Do a run over, once for each key; what was begun, read and as it came."""
-        request = self._http.build_request("POST", _path(run_id, "fork"), json=self._own(body), headers={KEY: key})
-        answer = await self._answer(request)
-        return _read(ForkAccepted, answer), answer
+    async def history(self, run_id: str) -> list[EventView]:
+        """The facts of a run so far, in order."""
+        return (await self._get(EventPage, _path(run_id, "/events")))[0].events
 
-    async def forks(self, body: Mapping[str, object], *, key: str) -> ForkPage:
-        """Do over the next of the runs that fit, each once for each key."""
-        request = self._http.build_request("POST", "/v1/forks", json=self._own(body), headers={KEY: key})
-        return _read(ForkPage, await self._answer(request))
+    async def deliveries(self, wanted: Filters) -> tuple[DeliveryPage, bytes]:
+        """The newest deliveries that match."""
+        return await self._get(DeliveryPage, "/v1/deliveries", wanted)
 
     async def report(self, run_id: str) -> str:
         """The report of a run, as Markdown."""
-        return (await self._answer(self._http.build_request("GET", _path(run_id, "report")))).decode()
+        return (await self._send("GET", _path(run_id, "/report"))).decode()
 
-    async def history(self, run_id: str) -> list[EventView]:
-        """The facts of a run so far."""
-        answer = await self._answer(self._http.build_request("GET", _path(run_id, "events")))
-        return _read(EventPage, answer).events
+    async def fork(self, run_id: str, body: Mapping[str, object], *, key: str) -> tuple[ForkAccepted, bytes]:
+        """Fork a run, once for each idempotency key."""
+        return await self._post(ForkAccepted, _path(run_id, "/fork"), body, {KEY: key})
 
-    async def rule(
-        self,
-        verb: Verb,
-        run_id: str,
-        *,
-        by: str,
-        comment: str = "",
-        digest: str | None,
-        exclude: Sequence[str] = (),
-        more: Mapping[str, object] | None = None,
+    async def forks(self, body: Mapping[str, object], *, key: str) -> ForkPage:
+        """Fork the next page of the runs that match, each once for each idempotency key."""
+        return (await self._post(ForkPage, "/v1/forks", body, {KEY: key}))[0]
+
+    async def decide(
+        self, verdict: Verdict, run_id: str, *, by: str, digest: str | None, fields: Mapping[str, object]
     ) -> RunView:
-        """Decide on a run, on the evidence that `digest` names, or cancel it. Raises `Refused` for who was too late.
-
-        `more` are further fields of the decision.
-        """
-        body: dict[str, object] = {"comment": comment} | self._named("by", by)
-        path = "cancel"
-        if verb != "cancel":
-            path = "approvals"
-            body |= {"decision": verb, "exclude": list(exclude)} | dict(more or {})
+        """Decide on the evidence of `digest`, and return the run. `fields` are further fields of the decision."""
+        body = {"decision": verdict, "by": by, **fields}
         headers = {"If-Match": f'"{digest}"'} if digest else {}
-        request = self._http.build_request("POST", _path(run_id, path), json=body, headers=headers)
-        return _read(RunView, await self._answer(request))
+        return (await self._post(RunView, _path(run_id, "/approvals"), body, headers))[0]
+
+    async def cancel(self, run_id: str, *, by: str, comment: str) -> RunView:
+        """End a run now, and return it."""
+        return (await self._post(RunView, _path(run_id, "/cancel"), {"comment": comment, "by": by}))[0]
 
     async def extend(self, run_id: str, deadline: datetime, *, by: str, comment: str) -> RunView:
-        """Have a run on hold wait until `deadline`. Raises `Refused` for who was too late."""
-        body = {"deadline": deadline.isoformat(), "comment": comment} | self._named("by", by)
-        request = self._http.build_request("POST", _path(run_id, "extension"), json=body)
-        return _read(RunView, await self._answer(request))
-
-    async def deliveries(self, wanted: Mapping[str, str | Sequence[str] | None]) -> tuple[DeliveryPage, bytes]:
-        """What others were told, read and as it came; `wanted` are the filters that the API takes."""
-        params = {name: value for name, value in wanted.items() if value}
-        answer = await self._answer(self._http.build_request("GET", "/v1/deliveries", params=params))
-        return _read(DeliveryPage, answer), answer
+        """Move the deadline of a run on hold, and return the run."""
+        body = {"deadline": deadline.isoformat(), "comment": comment, "by": by}
+        return (await self._post(RunView, _path(run_id, "/extension"), body))[0]
 
     async def resend(self, delivery_id: str, *, by: str) -> DeliveryView:
-        """Have a delivery sent again."""
+        """Send a delivery again, and return it."""
         path = f"/v1/deliveries/{quote(delivery_id, safe='')}/resend"
-        request = self._http.build_request("POST", path, json=self._named("by", by))
-        return _read(DeliveryView, await self._answer(request))
+        return (await self._post(DeliveryView, path, {"by": by}))[0]
 
     async def ask(self, request: Request) -> int:
-        """Ask a question as whoever the key speaks for; the request's place in the log."""
+        """Ask a question, once for each run id. Return the sequence of the request in the log."""
         assert request.run_id
-        left_out = ("run_id", "requested_by")
-        body = {name: value for name, value in msgspec.to_builtins(request).items() if name not in left_out}
-        headers = {"Idempotency-Key": request.run_id}
-        body |= self._named("requested_by", request.requested_by)
-        answer = await self._answer(self._http.build_request("POST", "/v1/runs", json=body, headers=headers))
-        return _read(Accepted, answer).sequence
+        body = {name: value for name, value in msgspec.to_builtins(request).items() if name != "run_id"}
+        return (await self._post(Accepted, "/v1/runs", body, {KEY: request.run_id}))[0].sequence
 
     async def sign_in_link(self, *, by: str) -> str:
-        """A link that signs a browser in, once."""
-        body = self._named("by", by)
-        answer = await self._answer(self._http.build_request("POST", "/v1/sign-in-links", json=body))
-        return str(self._http.base_url.join(_read(Link, answer).path))
-
-    def _own(self, body: Mapping[str, object]) -> dict[str, object]:
-        """The body, less the name that a key says itself."""
-        return {name: value for name, value in body.items() if name != "requested_by" or not self.has_own_key}
-
-    def _named(self, field: str, name: str) -> dict[str, object]:
-        """The field that says who it is, where no key does."""
-        return {} if self.has_own_key else {field: name}
+        """A URL that signs in one browser, once."""
+        link, _ = await self._post(Link, "/v1/sign-in-links", {"by": by})
+        return str(self._http.base_url.join(link.path))
 
     async def events(self, run_id: str, *, since: int = 0) -> AsyncGenerator[EventView | None]:
-        """The facts of a run as they come, to its completion; `None` each time that the API is not there.
+        """Stream the facts of a run up to its completion. Yield `None` each time that the API does not answer.
 
-        It goes on where it was when the API comes back. A run that is not known yet is
-        waited for if its request is known to be in the log, at `since`.
+        After an interruption it continues after the last fact. A run that the API does not know yet is waited for if
+        `since` is the sequence of its request in the log. Raises `Refused` for any other error below 500.
         """
         after = failures = 0
         while True:
@@ -207,57 +175,58 @@ class Api:
             failures += 1
 
     async def _events(self, run_id: str, after: int, since: int) -> AsyncGenerator[EventView]:
+        """One connection to the event stream, after the sequence `after`. Raises the errors of httpx2 and pydantic."""
         headers = {"Last-Event-ID": str(after), SEQUENCE: str(since)}
         timeout = httpx2.Timeout(_SILENCE_S, connect=3)
-        async with self._http.sse(_path(run_id, "events"), headers=headers, timeout=timeout) as source:
+        async with self._http.sse(_path(run_id, "/events"), headers=headers, timeout=timeout) as source:
             if source.response.is_error:
                 raise Refused(_problem(await source.response.aread()))
             async for sent in source:
                 yield EventView.model_validate_json(sent.data)
 
-    async def _answer(self, request: httpx2.Request) -> bytes:
+    async def _get(self, view: type[_View], path: str, params: Mapping[str, Any] | None = None) -> tuple[_View, bytes]:
+        """Send a GET request. Return the answer, parsed and as bytes."""
+        answer = await self._send("GET", path, params=params)
+        return _parse(view, answer), answer
+
+    async def _post(
+        self, view: type[_View], path: str, body: Mapping[str, object], headers: Mapping[str, str] | None = None
+    ) -> tuple[_View, bytes]:
+        """Send a POST request, with the caller's name only if no key has it. Return the answer, parsed and as bytes."""
+        left_out = ("by", "requested_by") if self.has_own_key else ()
+        named = {name: value for name, value in body.items() if name not in left_out}
+        answer = await self._send("POST", path, json=named, headers=headers)
+        return _parse(view, answer), answer
+
+    async def _send(self, method: str, path: str, **content: Any) -> bytes:
+        """Send a request and return the body of the answer. Raises `Away` or `Refused`."""
         try:
-            response = await self._http.send(request)
+            response = await self._http.request(method, path, **content)
         except httpx2.TransportError as error:
-            raise self._away() from error
+            raise Away(f"Nothing answers at {self._http.base_url}; `dossier up` starts Dossier.") from error
         if response.is_error:
             raise Refused(_problem(response.content))
         return response.content
 
-    def _away(self) -> Away:
-        return Away(f"Nothing answers at {self._http.base_url}; `dossier up` starts Dossier.")
+
+def _path(run_id: str, rest: str = "") -> str:
+    """Path of a run, with its id escaped, and `rest` appended."""
+    return f"/v1/runs/{quote(run_id, safe='')}{rest}"
 
 
-def _path(run_id: str, what: str = "") -> str:
-    return f"/v1/runs/{quote(run_id, safe='')}{'/' if what else ''}{what}"
-
-
-_View = TypeVar(
-    "_View",
-    RunPage,
-    RunView,
-    EventPage,
-    Accepted,
-    Link,
-    FailurePage,
-    WhyView,
-    ForkAccepted,
-    ForkPage,
-    DeliveryPage,
-    DeliveryView,
-)
-
-
-def _read(type_: type[_View], answer: bytes) -> _View:
+def _parse(view: type[_View], answer: bytes) -> _View:
+    """The answer as this schema. Raises `Refusal` if it does not fit."""
     try:
-        return type_.model_validate_json(answer)
+        return view.model_validate_json(answer)
     except ValidationError as error:
-        raise Refusal(
-            f"What answers there does not speak as this release does: {error.error_count()} faults."
-        ) from error
+        text = (
+            f"The API's answer does not fit this release ({error.error_count()} errors); update the older of the two."
+        )
+        raise Refusal(text) from error
 
 
 def _problem(answer: bytes) -> Problem:
+    """The error in the answer; one without a reason if the answer is not a problem."""
     try:
         return msgspec.json.decode(answer, type=Problem)
     except msgspec.MsgspecError:

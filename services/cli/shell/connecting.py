@@ -1,4 +1,4 @@
-"""A connection to NATS for a command: there soon, or a sentence that says why not."""
+"""Connection of a command to NATS, within seconds."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ CONNECT_S: Final = 10.0
 async def connected(
     servers: Sequence[str], *, name: str, identity: Identity = NO_IDENTITY, code: int = FAILED
 ) -> Connection:
-    """Connect. Raises `Refusal` where no NATS answers, or none that lets us in, within `CONNECT_S`."""
+    """Connect to one of the servers. Raises `Refusal` with the last reason if none accepts it within `CONNECT_S`."""
     reasons: list[str] = []
     try:
         async with asyncio.timeout(CONNECT_S):
             return await Connection.open(servers, name=name, identity=identity, hear=reasons.append)
     except TimeoutError as error:
-        why = f": {reasons[-1]}" if reasons else "."
-        text = f"NATS does not let us in at {mask_passwords(servers)}{why}"
-        raise Refusal(f"{text} (--nats or DOSSIER_NATS_URL says where it is)", code=code) from error
+        reason = f": {reasons[-1]}" if reasons else "."
+        text = f"NATS at {mask_passwords(servers)} does not accept the connection{reason}"
+        raise Refusal(f"{text} (--nats or DOSSIER_NATS_URL names the servers)", code=code) from error

@@ -1,4 +1,4 @@
-"""The data folder of one Dossier: where things are in it, who runs there, and the right to be the one that does."""
+"""The data folder of one Dossier: its paths, the process that runs there, and the lock that makes it the only one."""
 
 import asyncio
 import fcntl
@@ -9,19 +9,19 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-_LOOK_AGAIN_S: Final = 0.1
+_POLL_S: Final = 0.1
 
 
 class Running(Struct, frozen=True):
-    """A Dossier that runs: its supervisor's process id and how to reach it. NATS URLs may have a password in them."""
+    """A running Dossier: process id of its supervisor (0 if elsewhere), and URLs, which may have passwords."""
 
     pid: int
     nats: tuple[str, ...]
     api: str
 
     @property
-    def alive(self) -> bool:
-        """Whether a process with this id exists."""
+    def is_alive(self) -> bool:
+        """Return True if a process with this id exists, also one of another user."""
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
@@ -32,47 +32,47 @@ class Running(Struct, frozen=True):
 
 
 class Folder(Struct, frozen=True):
-    """A data folder. Nothing is created before `create`."""
+    """A data folder, which may not exist yet."""
 
     path: Path
 
     @property
     def state(self) -> Path:
-        """Where the running Dossier says how to reach it."""
+        """File with the `Running` of the Dossier that runs here."""
         return self.path / "up.json"
 
     @property
     def logs(self) -> Path:
-        """One file a process."""
+        """Folder with a log file for each process."""
         return self.path / "logs"
 
     @property
     def nats(self) -> Path:
-        """What the embedded NATS stores: the log of all runs and the evidence."""
+        """Store of the embedded NATS: the log of all runs and the evidence."""
         return self.path / "nats"
 
     @property
     def nats_config(self) -> Path:
-        """What the embedded NATS is started with."""
+        """Configuration of the embedded NATS."""
         return self.path / "nats.conf"
 
     def create(self) -> None:
-        """Make the folder and those in it."""
+        """Create the folder and the folder of logs, if they are missing. Raises `OSError`."""
         self.logs.mkdir(parents=True, exist_ok=True)
 
     def running(self) -> Running | None:
-        """Who says to be running here; `None` for nobody.
+        """The Dossier that runs here; `None` if there is none.
 
-        What a process left behind that was killed is nobody's: the process has to exist, and somebody to have the lock.
+        A state file that a killed process left is ignored: the process must exist, and the lock must be held.
         """
         try:
             running = msgspec.json.decode(self.state.read_bytes(), type=Running)
         except (OSError, msgspec.MsgspecError):
             return None
-        return running if running.alive and self._in_use else None
+        return running if running.is_alive and self._is_locked else None
 
     def announce(self, running: Running) -> None:
-        """Say how to reach it, all at once and to this user only."""
+        """Write the state file atomically, readable by this user only."""
         draft = self.state.with_suffix(".json.new")
         draft.unlink(missing_ok=True)
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -80,11 +80,12 @@ class Folder(Struct, frozen=True):
         draft.replace(self.state)
 
     def withdraw(self) -> None:
-        """Say no more that anything runs here."""
+        """Remove the state file, if there is one."""
         self.state.unlink(missing_ok=True)
 
     @property
-    def _in_use(self) -> bool:
+    def _is_locked(self) -> bool:
+        """Return True if another process holds the lock."""
         try:
             lock = Lock.take(self.path / "up.lock")
         except FileNotFoundError:
@@ -94,25 +95,24 @@ class Folder(Struct, frozen=True):
         return lock is None
 
     async def lock(self, *, within_s: float) -> "Lock | None":
-        """The right to run here; `None` where another process keeps it for so long."""
+        """Create the folder and take its lock; `None` if other processes hold it for `within_s`. Raises `OSError`."""
         self.create()
-        looks = max(1, round(within_s / _LOOK_AGAIN_S))
-        for _ in range(looks):
+        for _ in range(max(1, round(within_s / _POLL_S))):
             if lock := Lock.take(self.path / "up.lock"):
                 return lock
-            await asyncio.sleep(_LOOK_AGAIN_S)
+            await asyncio.sleep(_POLL_S)
         return None
 
 
 class Lock:
-    """The right to run in a folder. It ends when every process that has the descriptor has closed it or died."""
+    """An exclusive lock on a file. It ends when every process that has the descriptor has closed it or died."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
 
     @classmethod
     def take(cls, path: Path) -> "Lock | None":
-        """The lock, if nobody has it."""
+        """Take the lock, and create the file if it is missing; `None` if it is held. Raises `OSError`."""
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -122,5 +122,5 @@ class Lock:
         return cls(descriptor)
 
     def release(self) -> None:
-        """Let go of it."""
+        """Close the descriptor of this process."""
         os.close(self.descriptor)

@@ -1,6 +1,7 @@
-"""What several commands take, and what they work with."""
+"""Options that several commands have, and the API client that `--data` and `--api` select."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -8,10 +9,8 @@ import typer
 
 from services.cli.shell import settings
 from services.cli.shell.api import Api
-from services.cli.shell.folder import Folder, Running
-from services.cli.shell.refusal import FAILED, Refusal
-from services.cli.shell.running import run
-from services.cli.shell.terminal import Terminal
+from services.cli.shell.folder import Folder
+from services.cli.shell.refusal import Refusal
 
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder; by default $DOSSIER_DATA, else .dossier.")]
 Nats = Annotated[
@@ -42,20 +41,16 @@ NatsPort = Annotated[
 ApiPort = Annotated[int | None, typer.Option(min=1, max=65_535, help="Port of the API; by default 8400 if it is free.")]
 
 
-def with_api(work: Callable[[Api, Terminal], Awaitable[bool | None]], data: Path | None, api: str | None) -> None:
-    """Work with the API that was named, else with that of the Dossier that runs in the data folder."""
+@asynccontextmanager
+async def open_api(data: Path | None, api: str | None) -> AsyncGenerator[Api]:
+    """Client of the API at `api`, else of the Dossier that runs in the folder `data`, with the key for it.
 
-    async def working(terminal: Terminal) -> int:
-        known = settings.read()
-        running = settings.elsewhere(known, data=data, nats=None, api=api) or _here(Folder(data or known.data), data)
-        async with Api.open(running.api, known.key(running, Folder(data or known.data))) as there:
-            return FAILED if await work(there, terminal) is False else 0
-
-    run(working)
-
-
-def _here(folder: Folder, data: Path | None) -> Running:
-    running = folder.running()
+    Raises `Refusal` if neither is given and no Dossier runs in the folder of the settings. Sends no request.
+    """
+    known = settings.read()
+    folder = Folder(data or known.data)
+    running = settings.elsewhere(known, data=data, nats=None, api=api) or folder.running()
     if running is None:
-        raise Refusal(f"Nothing runs in {folder.path}. To start it: dossier up{settings.options(data=data)}")
-    return running
+        raise Refusal(f"No Dossier runs in {folder.path}. To start it: dossier up{settings.options(data=data)}")
+    async with Api.open(running.api, known.key(running, folder)) as client:
+        yield client

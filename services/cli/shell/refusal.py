@@ -1,4 +1,4 @@
-"""The one way in which a command says no."""
+"""The error that ends a command."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ MISUSED: Final = 2
 
 
 class Refusal(DossierError):
-    """Ends a command: a sentence for a person, and the exit code."""
+    """Ends a command with a sentence on standard error, and this exit code."""
 
     def __init__(self, sentence: str, *, code: int = FAILED) -> None:
         super().__init__(sentence)

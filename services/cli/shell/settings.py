@@ -1,4 +1,4 @@
-"""What the command line reads of the environment, besides what the services do."""
+"""Settings of the command line: those of the services, and the API to connect to."""
 
 from pathlib import Path
 from shlex import quote
@@ -14,7 +14,7 @@ from shared.runtime.settings import Settings
 
 
 class CliSettings(Settings):
-    """The settings of the services that are started here, and where to find those that are not."""
+    """Settings of the services that are started here, and of the API that runs elsewhere."""
 
     api_url: str | None = None
     """URL of the API of a Dossier that runs elsewhere; `dossier` connects to it instead of the data folder."""
@@ -22,14 +22,14 @@ class CliSettings(Settings):
     """API key that `dossier` sends. If unset, it sends the token of the data folder to the Dossier that runs there."""
 
     def key(self, running: Running, folder: Folder) -> str | None:
-        """What to show to this Dossier. The folder's token goes to nobody but the one that runs in the folder."""
+        """The key for this Dossier. Without `api_key`, the folder's token for the one that runs there, else `None`."""
         if self.api_key:
             return self.api_key.get_secret_value()
         return local_token.read_token(folder.path) if running.pid else None
 
 
 def read() -> CliSettings:
-    """The environment. Raises `Refusal` with the variable that cannot be taken."""
+    """Read the environment. Raises `Refusal` with the first variable that is not valid."""
     try:
         return CliSettings()
     except ValidationError as error:
@@ -48,7 +48,10 @@ def setup(
     nats_port: int | None = None,
     api_port: int | None = None,
 ) -> Setup:
-    """What to start: what was typed, else what the environment says, else the defaults."""
+    """Settings of a deployment: from the options, else from the environment, else the defaults.
+
+    `DOSSIER_NATS_URL` and `DOSSIER_PUBLIC_URL` count only if set: by default NATS is embedded.
+    """
     elsewhere = settings.nats_url if "nats_url" in settings.model_fields_set else ()
     return Setup(
         folder=Folder(data or settings.data),
@@ -66,18 +69,26 @@ def setup(
 
 
 def identity(settings: CliSettings, *, nats: str | None = None) -> Identity:
-    """Who we are to the NATS that was named; to an embedded one, which asks nobody and speaks no TLS, nobody."""
+    """The identity for the NATS of an option or the environment; none for the embedded one, which requires none."""
     return settings.identity if nats or "nats_url" in settings.model_fields_set else NO_IDENTITY
 
 
+def nats_servers(settings: CliSettings, *, data: Path | None, nats: str | None) -> tuple[str, ...]:
+    """NATS URLs: those of the option, else of the Dossier that runs in the folder, else of the environment."""
+    if nats:
+        return tuple(nats.split(","))
+    running = Folder(data or settings.data).running()
+    return running.nats if running else settings.nats_url
+
+
 def elsewhere(settings: CliSettings, *, data: Path | None, nats: str | None, api: str | None) -> Running | None:
-    """The Dossier that runs elsewhere, where one was named: by an option, or by the environment and no data folder."""
+    """The Dossier at the URL of the option, else of the environment unless `data` is given; `None` without a URL."""
     url = api or (None if data else settings.api_url)
     servers = tuple(nats.split(",")) if nats else settings.nats_url
     return Running(0, servers, url) if url else None
 
 
 def options(*, data: Path | None = None, api: str | None = None) -> str:
-    """The options that the next command needs to mean the same Dossier; empty where it needs none."""
+    """The same options for a further command, quoted for a shell and with a leading space; empty without any."""
     named = (("--data", data), ("--api", api))
     return "".join(f" {name} {quote(str(value))}" for name, value in named if value)

@@ -1,4 +1,4 @@
-"""Settings of one supervised deployment."""
+"""Settings of the processes that the supervisor starts."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from shared.runtime.identity import NO_IDENTITY, Identity
 
 
 class Setup(Struct, frozen=True):
-    """What to start, and with what. `nats` are the URLs of a NATS that runs elsewhere; empty for the embedded one."""
+    """Settings of one supervised deployment. `nats` are the URLs of a NATS elsewhere; empty for the embedded one."""
 
     folder: Folder
     nats: tuple[str, ...] = ()
@@ -23,31 +23,31 @@ class Setup(Struct, frozen=True):
     public_url: str | None = None
     grace_s: float = 20.0
     log_format: Literal["text", "json"] = "text"
-    """Of what the services write to their files: lines for people, unless machines are to read them."""
+    """Format of the log files of the services."""
     identity: Identity = NO_IDENTITY
-    """Who the services are to that NATS; the embedded one asks nobody."""
+    """Identity of the services towards a NATS elsewhere; the embedded one requires none."""
 
     def environment(self, running: Running) -> Mapping[str, str]:
-        """What the services get to know; not the key of whoever starts them."""
+        """Variables that the services get in addition. `DOSSIER_API_KEY`, the caller's own key, is emptied."""
         host, _, port = running.api.removeprefix("http://").rpartition(":")
-        docs = {"DOSSIER_DOCS": str(self.docs.resolve())} if self.docs else {}
-        links = {"DOSSIER_PUBLIC_URL": self.public_url or running.api} if self.webhooks else {}
-        return (
-            docs
-            | links
-            | {
-                "DOSSIER_NATS_URL": ",".join(running.nats),
-                "DOSSIER_NATS_SEED": _path(self.identity.seed),
-                "DOSSIER_NATS_CA": _path(self.identity.ca),
-                "DOSSIER_DATA": str(self.folder.path.resolve()),
-                "DOSSIER_API_HOST": host,
-                "DOSSIER_API_PORT": port,
-                "DOSSIER_HEALTH_PORT": "0",
-                "DOSSIER_API_KEY": "",
-                "DOSSIER_LOG_FORMAT": self.log_format,
-            }
-        )
+        environment = {
+            "DOSSIER_NATS_URL": ",".join(running.nats),
+            "DOSSIER_NATS_SEED": _absolute(self.identity.seed),
+            "DOSSIER_NATS_CA": _absolute(self.identity.ca),
+            "DOSSIER_DATA": _absolute(self.folder.path),
+            "DOSSIER_API_HOST": host,
+            "DOSSIER_API_PORT": port,
+            "DOSSIER_HEALTH_PORT": "0",
+            "DOSSIER_API_KEY": "",
+            "DOSSIER_LOG_FORMAT": self.log_format,
+        }
+        if self.docs:
+            environment["DOSSIER_DOCS"] = _absolute(self.docs)
+        if self.webhooks:
+            environment["DOSSIER_PUBLIC_URL"] = self.public_url or running.api
+        return environment
 
 
-def _path(file: Path | None) -> str:
-    return str(file.resolve()) if file else ""
+def _absolute(path: Path | None) -> str:
+    """The absolute path; empty for `None`."""
+    return str(path.resolve()) if path else ""

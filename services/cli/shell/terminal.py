@@ -1,4 +1,4 @@
-"""The person's terminal: what is shown goes to standard error, what was asked for to standard output."""
+"""The terminal of a command: results go to standard output, everything else to standard error."""
 
 import asyncio
 import getpass
@@ -28,7 +28,7 @@ _THEME: Final = Theme(
     }
 )
 READABLE: Final = 100
-"""Columns that text takes at most, so that lines read well."""
+"""Largest width of text, in columns."""
 _UNNAMED: Final = "cli"
 _UNBOUNDED: Final = 10_000
 _LONGEST_LINE: Final = 16 * 1024
@@ -40,15 +40,19 @@ def printable(text: str) -> str:
 
 
 class _LeftHeading(Heading):
+    """A heading at the left margin."""
+
     LEVEL_ALIGN: ClassVar[dict[str, JustifyMethod]] = dict.fromkeys(Heading.LEVEL_ALIGN, "left")
 
 
 class _Report(Markdown):
+    """Markdown with headings at the left margin."""
+
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {**Markdown.elements, "heading_open": _LeftHeading}
 
 
 class Terminal:
-    """Where a command speaks and listens. Only a result is written to `out`."""
+    """Output and input of a command. Only results are written to `out`."""
 
     def __init__(self) -> None:
         self.out = Console(highlight=False, theme=_THEME)
@@ -56,55 +60,55 @@ class Terminal:
 
     @property
     def interactive(self) -> bool:
-        """Whether a person can see a question and answer it."""
+        """True if standard input and standard error are terminals."""
         return sys.stdin.isatty() and self.err.is_terminal
 
     def say(self, text: str | Text) -> None:
-        """Show a line. What is in square brackets is not taken for markup."""
+        """Print a line to standard error, without markup and with invisible characters named. Wrap it on a terminal."""
         self.err.print(text if isinstance(text, Text) else Text(printable(text)), soft_wrap=not self.err.is_terminal)
 
     def write(self, data: bytes) -> None:
-        """Put a result on standard output as it is, ended by a newline."""
+        """Write bytes to standard output, and a newline if they do not end with one."""
         sys.stdout.flush()
         sys.stdout.buffer.write(data if data.endswith(b"\n") else data + b"\n")
         sys.stdout.buffer.flush()
 
-    def show(self, table: RenderableType) -> None:
-        """Put a table on standard output; for a program, with lines as long as they are."""
+    def print_table(self, table: RenderableType) -> None:
+        """Print a table to standard output; its lines are not wrapped unless that is a terminal."""
         if not self.out.is_terminal:
             self.out.width = _UNBOUNDED
         self.out.print(table)
 
-    def give(self, report: str) -> None:
-        """Put a report on standard output: laid out for a person, as Markdown for a program."""
+    def print_report(self, report: str) -> None:
+        """Print a Markdown report to standard output: laid out on a terminal, else as it is."""
         if self.out.is_terminal:
             self.out.print(Constrain(_Report(printable(report)), READABLE))
         else:
             self.write(report.encode())
 
     async def ask(self, prompt: str) -> str | None:
-        """The line that a person answers; `None` at the end of the input. Can be cancelled while it waits.
+        """Print the prompt and return the next line, stripped; `None` at the end of the input. Can be cancelled.
 
-        What was typed before the question was there is no answer to it.
+        Input typed before the prompt is dropped. Standard input must be a terminal.
         """
         self.err.print(Text(prompt), end="")
         termios.tcflush(sys.stdin, termios.TCIFLUSH)
-        async with _lines() as line:
+        async with _next_line() as line:
             answer = await line
         return answer.strip() if answer else None
 
 
 @asynccontextmanager
-async def _lines() -> "AsyncGenerator[asyncio.Future[str]]":
-    """The next line of standard input, read when it is there: a thread that reads could not be called back."""
+async def _next_line() -> "AsyncGenerator[asyncio.Future[str]]":
+    """A future of the next line of standard input. It uses no thread, since a read in a thread cannot be cancelled."""
     loop = asyncio.get_running_loop()
     line: asyncio.Future[str] = loop.create_future()
 
-    def readable() -> None:
+    def read() -> None:
         if not line.done():
             line.set_result(os.read(sys.stdin.fileno(), _LONGEST_LINE).decode(errors="replace"))
 
-    loop.add_reader(sys.stdin.fileno(), readable)
+    loop.add_reader(sys.stdin.fileno(), read)
     try:
         yield line
     finally:
@@ -112,7 +116,7 @@ async def _lines() -> "AsyncGenerator[asyncio.Future[str]]":
 
 
 def user_name() -> str:
-    """The login name of whoever sits here."""
+    """The login name of this user; `cli` if the system has none."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -1,4 +1,4 @@
-"""What the processes say: all of it into files, what matters also to the person at the terminal."""
+"""Output of the processes: log files, and the warnings and errors in it."""
 
 import re
 from collections.abc import Callable
@@ -19,20 +19,20 @@ _SEVERITIES: Final[dict[str, Severity]] = {"warning": "warning", "error": "error
 
 
 class Notice(Struct, frozen=True):
-    """Something that a person should see, and which process it is about."""
+    """A warning or error, and the name of the process."""
 
     source: str
     severity: Severity
     text: str
 
 
-Tell = Callable[[Notice], None]
+OnNotice = Callable[[Notice], None]
 
 
-def notice(source: str, line: str) -> Notice | None:
-    """The warning or error that a line of a log is; `None` for any other line."""
+def parse_notice(source: str, line: str) -> Notice | None:
+    """The warning or error in a log line of Dossier (text or JSON) or NATS; `None` for any other line."""
     if line.startswith("{"):
-        return _of_json(source, line)
+        return _parse_json(source, line)
     match = _PYTHON.fullmatch(line) or _NATS.fullmatch(line)
     if match is None:
         return None
@@ -40,43 +40,47 @@ def notice(source: str, line: str) -> Notice | None:
 
 
 class _Line(Struct):
+    """Fields of a JSON log line."""
+
     level: str
     message: str
 
 
-def _of_json(source: str, line: str) -> Notice | None:
+def _parse_json(source: str, line: str) -> Notice | None:
+    """The warning or error in a JSON log line; `None` for any other line."""
     try:
-        said = msgspec.json.decode(line, type=_Line)
+        logged = msgspec.json.decode(line, type=_Line)
     except msgspec.MsgspecError:
         return None
-    severity = _SEVERITIES.get(said.level)
-    return Notice(source, severity, said.message) if severity else None
+    severity = _SEVERITIES.get(logged.level)
+    return Notice(source, severity, logged.message) if severity else None
 
 
 class LogFile:
-    """The log of one process. It begins anew with each start of Dossier, and when it is full; one older is kept."""
+    """Log file of one process. A new file begins with each start and at `max_bytes`; the one before it is kept."""
 
     def __init__(self, path: Path, *, max_bytes: int = MAX_BYTES) -> None:
         self.path = path
         self.last = ""
-        """The last line that is not empty."""
+        """The last line that is not empty, stripped."""
         self._max_bytes = max_bytes
-        self._turn()
+        self._rotate()
 
     def write(self, line: str) -> None:
-        """Add a line."""
+        """Append a line and flush it; begin a new file if this one is over `max_bytes`."""
         self.last = line.strip() or self.last
         self._file.write(f"{line}\n")
         self._file.flush()
         if self._file.tell() > self._max_bytes:
             self._file.close()
-            self._turn()
+            self._rotate()
 
     def close(self) -> None:
-        """Write no more."""
+        """Close the file."""
         self._file.close()
 
-    def _turn(self) -> None:
+    def _rotate(self) -> None:
+        """Rename the file to `.log.1`, which replaces an older one, and open a new one."""
         if self.path.exists():
             self.path.replace(self.path.with_suffix(".log.1"))
         self._file = self.path.open("w", encoding="utf-8", errors="replace")

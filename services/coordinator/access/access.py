@@ -85,7 +85,7 @@ class Access:
         await self._read_to_end()
         if not self._keyring.secret:
             fact = SecretSet(secret=clock.secret())
-            data = envelope.encode_access(ACCESS_SECRET, fact, source=_SOURCE, time=self._now())
+            data = envelope.encode_message(ACCESS_SECRET, fact, source=_SOURCE, time=self._now())
             await self._log.fill([Fill(ACCESS_SECRET, data)])
             await self._read_to_end()
 

@@ -1,4 +1,4 @@
-"""Where documents come from: the protocol, and a folder of files."""
+"""Sources of documents: the protocol, and a folder of files."""
 
 import os
 from collections.abc import Iterator
@@ -14,27 +14,27 @@ MAX_BYTES: Final = 5 * 1024 * 1024
 
 
 class Corpus(Protocol):
-    """A set of documents that can be read as often as it changes. All methods block."""
+    """A set of documents that can be read again when it changes. All methods block."""
 
     @property
     def key(self) -> str:
-        """What its index is called: the same for the same corpus, in every process."""
+        """File name of its index without suffix: equal for the same corpus in every process."""
         ...
 
     def state(self) -> str:
-        """A fingerprint that changes with the documents. Raises `Terminal` where there can be none."""
+        """Return a fingerprint that changes with the documents. Raises `Terminal` if the corpus is missing."""
         ...
 
     def documents(self) -> Iterator[Document]:
-        """Every document, once."""
+        """Yield every document once."""
         ...
 
 
 class Folder:
     """The .md, .rst, .txt and .html files of a folder and its subfolders, as they are now.
 
-    Hidden files and folders, files over `MAX_BYTES` and binary files are passed over. So are linked
-    folders, and links to files outside: a folder given to research is all that research reads.
+    Hidden files and folders, files over `MAX_BYTES`, binary files, linked folders, and links to files outside are left
+    out: a run reads nothing but this folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -42,11 +42,11 @@ class Folder:
 
     @property
     def key(self) -> str:
-        """After the resolved path."""
+        """A hash of the resolved path."""
         return f"folder-{sha256(os.fsencode(self._root)).hexdigest()[:24]}"
 
     def state(self) -> str:
-        """After path, time and size of each file; reads none of them."""
+        """Return a hash of path, time and size of each file; opens none. Raises `Terminal` (`docs_folder_missing`)."""
         if not self._root.is_dir():
             raise Terminal("docs_folder_missing", f"The folder of documents {self._root} does not exist.")
         digest = sha256()
@@ -55,7 +55,9 @@ class Folder:
         return digest.hexdigest()
 
     def documents(self) -> Iterator[Document]:
-        """Each readable file, called `<folder>/<path within it>`. Raises `Terminal` where none is."""
+        """Yield each readable file, located at `<folder>/<path within it>`. Raises `Terminal` (`docs_folder_empty`) if
+        there is none.
+        """
         found = False
         for path, _ in self._files():
             document = _read(path, f"{self._root.name}/{path.relative_to(self._root).as_posix()}")
@@ -69,6 +71,7 @@ class Folder:
             )
 
     def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        """Yield each file that may be read, with its status, in the order of paths."""
         for folder, subfolders, names in os.walk(self._root):
             subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
             for name in sorted(names):
@@ -79,7 +82,7 @@ class Folder:
                         yield path, stat
 
     def _stat(self, path: Path) -> os.stat_result | None:
-        """What is known of a file that may be read; `None` of any other."""
+        """Return the status of a file that may be read; `None` for others and for files that disappear."""
         try:
             if path.is_symlink() and not path.resolve().is_relative_to(self._root):
                 return None
@@ -90,6 +93,7 @@ class Folder:
 
 
 def _read(path: Path, location: str) -> Document | None:
+    """Read one file; `None` if it cannot be opened or has no text."""
     try:
         return read_document(location, path.read_bytes())
     except OSError:

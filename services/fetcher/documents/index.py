@@ -1,7 +1,7 @@
-"""A full-text index of a corpus: one SQLite file in the cache, whole or absent, rebuilt when the corpus changes.
+"""Full-text index of a corpus: one SQLite file in the cache, rebuilt when the corpus changes.
 
-An index is written to a file of its own, put in place by a rename and never written again. So any
-number of processes may build and read it at once: each sees a whole index.
+An index is written to a file of its own, renamed into place and never written again. So any number of processes may
+build and read it at once, and each reads a complete index.
 """
 
 import math
@@ -42,16 +42,18 @@ _ABANDONED_S: Final = 3_600
 
 
 class Index:
-    """Searches one corpus. Blocks. Raises `Terminal` for want of documents, `Transient` for want of an index."""
+    """Searches one corpus. Blocks. Raises `Terminal` for a missing corpus and `Transient` for an index that cannot be
+    built.
+    """
 
     def __init__(self, corpus: Corpus, cache: Path) -> None:
         self._corpus = corpus
         self._path = cache / f"{corpus.key}.sqlite"
 
     def search(self, query: str, *, limit: int) -> list[Hit]:
-        """At most `limit` documents that answer `query`, best first, in the corpus as it is now.
+        """Return at most `limit` documents that answer `query`, best first, in the corpus as it is now.
 
-        An index that turns out to be damaged is built anew, once.
+        An index that is absent, outdated or damaged is built first.
         """
         state = f"{FORMAT} {self._corpus.state()}"
         try:
@@ -62,6 +64,7 @@ class Index:
             return self._search_anew(state, query, limit)
 
     def _search_anew(self, state: str, query: str, limit: int) -> list[Hit]:
+        """Build the index, and search. Raise `Transient` (`docs_index`) if it cannot be built or read."""
         try:
             self._build(state)
             return self._hits(query, limit)
@@ -69,7 +72,7 @@ class Index:
             raise Transient("docs_index", f"The index {self._path} cannot be built or read: {error}.") from error
 
     def _state(self) -> str | None:
-        """The state of the corpus that is indexed; `None` where there is no index, or no whole one."""
+        """Return the indexed state of the corpus; `None` without an index, or with an incomplete one."""
         if not self._path.is_file():
             return None
         with closing(self._opened()) as db:
@@ -77,15 +80,18 @@ class Index:
         return row[0] if row else None
 
     def _hits(self, query: str, limit: int) -> list[Hit]:
+        """Return the best documents for the query, without copies."""
         with closing(self._opened()) as db:
             matches, weights = _matches(db, terms(query))
             return list(islice(_distinct(_hit(db, chosen) for chosen in ranked(matches, weights)), limit))
 
     def _opened(self) -> sqlite3.Connection:
         # The file is replaced, never written, which `immutable` says: so no locks, and a read-only cache will do.
+        """Open the index read-only."""
         return sqlite3.connect(f"{self._path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
 
     def _build(self, state: str) -> None:
+        """Write an index beside the current one and rename it into place."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f"{self._path.stem}-", suffix=".building", dir=self._path.parent)
         os.close(descriptor)
@@ -99,7 +105,7 @@ class Index:
             new.unlink(missing_ok=True)
 
     def _sweep(self, new: Path) -> None:
-        """Remove what builders that were killed have left behind."""
+        """Remove files of builders that were killed over an hour before `new` was made."""
         for left in new.parent.glob(f"{self._path.stem}-*.building"):
             with suppress(OSError):
                 if left.stat().st_mtime < new.stat().st_mtime - _ABANDONED_S:
@@ -107,9 +113,9 @@ class Index:
 
 
 def quotes(documents: Sequence[Document], query: str) -> list[tuple[Passage, ...]]:
-    """For each of these documents the passages that answer `query` best; where none does, how it begins. Blocks.
+    """Return for each document the passages that answer `query` best; its beginning if none does. Blocks.
 
-    They are ranked among each other as those of a corpus are, in an index that is forgotten at once.
+    The documents are ranked among each other, in an index in memory.
     """
     with closing(sqlite3.connect(":memory:")) as db:
         _fill(db, "", iter(documents))
@@ -126,6 +132,7 @@ def quotes(documents: Sequence[Document], query: str) -> list[tuple[Passage, ...
 
 
 def _fill(db: sqlite3.Connection, state: str, documents: Iterator[Document]) -> None:
+    """Create the tables of an empty database and index all documents."""
     db.executescript(f"PRAGMA journal_mode = OFF; {_SCHEMA}")
     with db:
         db.execute("INSERT INTO corpus VALUES (?)", (state,))
@@ -139,6 +146,7 @@ def _fill(db: sqlite3.Connection, state: str, documents: Iterator[Document]) -> 
 
 
 def _index(db: sqlite3.Connection, number: int, document: Document) -> None:
+    """Index the windows of one document."""
     title = searchable(document.title)
     for window in windows(document.text):
         words = document.text[window.start : window.end]
@@ -150,7 +158,7 @@ def _index(db: sqlite3.Connection, number: int, document: Document) -> None:
 def _matches(
     db: sqlite3.Connection, wanted: Sequence[str], *, at_most: int = _CANDIDATES
 ) -> tuple[list[Match], dict[str, float]]:
-    """The best windows for any of the terms, and how telling each term is in this corpus, 1 together."""
+    """Return the best `at_most` windows with any of the terms, and the weight of each term by its rarity, 1 in all."""
     if not wanted:
         return [], {}
     rows = db.execute(_BEST, (" OR ".join(map(expression, wanted)), at_most)).fetchall()
@@ -164,6 +172,7 @@ def _matches(
 
 
 def _weights(db: sqlite3.Connection, wanted: Sequence[str]) -> dict[str, float]:
+    """Return the weight of each term: its rarity (inverse document frequency) in this corpus, 1 in all."""
     (total,) = db.execute("SELECT count(*) FROM piece").fetchone()
     count = "SELECT count(*) FROM words WHERE words MATCH ?"
     having = {term: db.execute(count, (expression(term),)).fetchone()[0] for term in wanted}
@@ -172,6 +181,7 @@ def _weights(db: sqlite3.Connection, wanted: Sequence[str]) -> dict[str, float]:
 
 
 def _hit(db: sqlite3.Connection, chosen: Chosen) -> Hit:
+    """Return a selected document as a search result with its passages."""
     title, location, text, unseen = db.execute(
         "SELECT title, location, text, invisible FROM document WHERE id = ?", (chosen.document,)
     ).fetchone()
@@ -180,7 +190,7 @@ def _hit(db: sqlite3.Connection, chosen: Chosen) -> Hit:
 
 
 def _distinct(hits: Iterator[Hit]) -> Iterator[Hit]:
-    """Hits that say something new: a copy, whole or of its best part, is no second source."""
+    """Yield the results whose best passage no earlier result has: a copy is no second source."""
     seen: set[str] = set()
     for hit in hits:
         if hit.passages[0].text not in seen:

@@ -1,8 +1,8 @@
-"""Hard-wrapped plain text made into clean paragraphs.
+"""Paragraphs from hard-wrapped plain text.
 
-A report quotes sentences, and a sentence cut by line breaks and margins is hard to quote. So
-prose is put on one line a paragraph, list items on one line each, while code, tables and
-doctests keep their lines. What is prose is judged by its look, since plain text does not say.
+A report quotes sentences, and a sentence with line breaks and margins is hard to quote. So paragraphs and list items
+are put on one line each, while code, tables and doctests keep their lines. Prose is recognized by its look, since plain
+text has no markup for it.
 """
 
 import re
@@ -15,6 +15,7 @@ _UNSEEN: Final = invisible(INVISIBLE, keep="\t\n" + JOINERS + SELECTORS)
 """Joiners and selectors depend on what stands before them: `findings.invisible` judges them."""
 _BLANK_LINES: Final = re.compile(r"\n(?:[ \t]*\n)+")
 _BROKEN_WORD: Final = re.compile(r"(?<=[a-z])-\n(?!and\b|or\b|to\b)(?=[a-z])")
+_ROW: Final = re.compile(r"[-*|] ?|\d+\. ")
 _BLANKS: Final = re.compile(r" {2,}")
 _ITEM: Final = re.compile(
     r"(?:[-*+•o]|\(?\d{1,3}[.)]|\(?[a-z]\)|:\w[^:]*:|\*{0,2}[\w.]+(?:\([^)]{0,60}\))? +-[->]?|\*{0,2}\w+:)\s+\S"
@@ -34,13 +35,15 @@ CODE_MARGIN: Final = "    "
 
 
 def tidy(text: str) -> str:
-    """`text` without invisible characters, trailing blanks and runs of empty lines; line breaks are `\\n`."""
+    """Return `text` without invisible characters, trailing blanks and runs of empty lines; line breaks are `\\n`, tabs
+    four blanks.
+    """
     lines = _UNSEEN.sub("", "\n".join(text.splitlines())).expandtabs(4).split("\n")
     return _BLANK_LINES.sub("\n\n", "\n".join(line.rstrip() for line in lines)).strip("\n")
 
 
 def reflowed(text: str) -> str:
-    """`text` as paragraphs between empty lines: prose unwrapped and at the margin, code indented by four."""
+    """Return `text` as paragraphs between empty lines: prose unwrapped and at the margin, code indented by four."""
     shown: list[str] = []
     code_at = 0
     for lines in (block.split("\n") for block in tidy(text).split("\n\n")):
@@ -52,20 +55,36 @@ def reflowed(text: str) -> str:
 
 
 def unwrapped(text: str) -> str:
-    """`text`, its line breaks taken out where paragraphs look hard-wrapped, its other lines as they are.
+    """Return `text` without the line breaks of paragraphs that look hard-wrapped; other lines stay.
 
-    For files that promise no structure: verse, logs and addresses keep their lines.
+    For files without a known structure: verse, logs and addresses keep their lines.
     """
     return "\n\n".join(_joined(block) if _hard_wrapped(block) else block for block in tidy(text).split("\n\n"))
 
 
+def paragraphs(blocks: Iterable[str]) -> str:
+    """Return `blocks` with an empty line between them; items and rows that follow each other stay on adjacent lines."""
+    parts: list[str] = []
+    was_row = False
+    for block in blocks:
+        is_row = _ROW.match(block) is not None
+        parts.append(("\n" if is_row and was_row else "\n\n") + block)
+        was_row = is_row
+    return "".join(parts).strip("\n")
+
+
+def one_line(text: str) -> str:
+    """Return the words of `text` with one blank between them; a word that a line break divided is whole again."""
+    return " ".join(_BROKEN_WORD.sub("-", text).split())
+
+
 def on_prose(change: Callable[[str], str], text: str) -> str:
-    """Reflowed `text` with each line changed but those of code."""
+    """Apply `change` to each line of reflowed `text` that is no code."""
     return "\n".join(line if line.startswith(CODE_MARGIN) else change(line) for line in text.split("\n"))
 
 
 def _is_code(lines: list[str]) -> bool:
-    """Whether indented or prompted lines look like code or a table rather than like sentences."""
+    """Return True if the lines look like code or a table rather than sentences. They must be indented or prompted."""
     if _BULLET.match(lines[0].strip()):
         return False
     stated = sum(1 for line in lines if _STATEMENT.match(line.strip()))
@@ -75,24 +94,28 @@ def _is_code(lines: list[str]) -> bool:
 
 
 def _reads(lines: list[str]) -> bool:
+    """Return True if the lines are a list item or whole sentences."""
     return bool(_BULLET.match(lines[0].strip()) or _SENTENCES.match(" ".join(lines)))
 
 
 def _hard_wrapped(block: str) -> bool:
+    """Return True if all lines but the last are of a typical width, and are no code."""
     lines = block.split("\n")
     return len(lines) > 1 and all(45 <= len(line) <= 120 for line in lines[:-1]) and not _is_code(lines)
 
 
 def _joined(block: str) -> str:
+    """Return a block with its paragraphs and items on one line each."""
     return "\n".join(_logical(block.split("\n")))
 
 
 def _block(lines: list[str]) -> str:
+    """Return a block with its prose unwrapped and its code indented."""
     return "\n".join(shown for run in _runs(lines) for shown in _run(run))
 
 
 def _runs(lines: Iterable[str]) -> Iterator[list[str]]:
-    """The lines in runs that are alike: a deeper line goes on with its list item, else begins a new run."""
+    """Yield runs of lines of one kind: a deeper line continues its list item, else it begins a new run."""
     run: list[str] = []
     for line in lines:
         if run and (_indent(line) < _indent(run[0]) or _hangs_from_nothing(line, run)):
@@ -104,10 +127,12 @@ def _runs(lines: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _hangs_from_nothing(line: str, run: list[str]) -> bool:
+    """Return True if `line` is deeper than a run that is neither a list item nor set off."""
     return _indent(line) > _indent(run[0]) and not _ITEM.match(run[0].strip()) and not _is_set_off(run)
 
 
 def _run(lines: list[str]) -> Iterator[str]:
+    """Yield the lines of a run: code indented, prose joined."""
     if lines[0].startswith(">>>") or _is_set_off(lines) or (len(lines) > 1 and all(map(_is_statement, lines))):
         yield _as_code(lines, _indent(lines[0]))
     else:
@@ -115,21 +140,23 @@ def _run(lines: list[str]) -> Iterator[str]:
 
 
 def _is_statement(line: str) -> bool:
+    """Return True for a line that looks like a statement of code and is no table."""
     return bool(_STATEMENT.match(line) and not _TABLE.match(line))
 
 
 def _is_set_off(lines: list[str]) -> bool:
-    """Whether all of the lines are indented and look like code."""
+    """Return True if all lines are indented and look like code."""
     margin = _indent(lines[0])
     return margin > 0 and min(map(_indent, lines)) >= margin and _is_code(lines)
 
 
 def _as_code(lines: list[str], margin: int) -> str:
+    """Return the lines without `margin` characters, indented by `CODE_MARGIN`."""
     return "\n".join(CODE_MARGIN + line[margin:] for line in lines)
 
 
 def _logical(lines: list[str]) -> Iterator[str]:
-    """Lines joined to whole paragraphs and items; rows of tables stay alone."""
+    """Yield whole paragraphs and items; rows of tables stay alone."""
     whole: list[str] = []
     for line in (line.strip() for line in lines):
         if whole and (_ITEM.match(line) or _TABLE.match(line) or _TABLE.match(whole[-1])):
@@ -141,9 +168,11 @@ def _logical(lines: list[str]) -> Iterator[str]:
 
 
 def _spaced(whole: list[str]) -> str:
+    """Join lines with single blanks, and mend words that a hyphen divides; rows of tables keep their blanks."""
     line = _BROKEN_WORD.sub("-", "\n".join(whole)).replace("\n", " ")
     return line if _TABLE.match(line) else _BLANKS.sub(" ", line)
 
 
 def _indent(line: str) -> int:
+    """Return the number of leading blanks."""
     return len(line) - len(line.lstrip())

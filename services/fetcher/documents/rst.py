@@ -1,4 +1,4 @@
-"""reStructuredText read as text: roles, targets and directives taken out, what they say kept."""
+"""reStructuredText as text: without roles, targets and directives, but with their words."""
 
 import re
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from itertools import dropwhile, pairwise
 from typing import Final
 
 from services.fetcher.documents.prose import on_prose, reflowed, tidy
+from shared.text.words import word_set
 
 _ADORNMENT: Final = re.compile(r"([=\-~^\"'`#*+.:_])\1{2,}$")
 _MARKUP: Final = re.compile(r"\s*\.\.(?:\s|$)")
@@ -18,13 +19,9 @@ _CHANGE: Final = {
 }
 
 
-def _listed(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
-_LITERAL_BLOCKS: Final = _listed("code code-block sourcecode doctest testcode parsed-literal prompt")
-_ADMONITIONS: Final = _listed("attention caution danger error hint important note tip warning seealso")
-_UNSEEN: Final = _listed(
+_LITERAL_BLOCKS: Final = word_set("code code-block sourcecode doctest testcode parsed-literal prompt")
+_ADMONITIONS: Final = word_set("attention caution danger error hint important note tip warning seealso")
+_UNSEEN: Final = word_set(
     "image figure toctree contents index highlight include literalinclude meta raw only module currentmodule "
     "automodule autoclass autofunction tabularcolumns sectionauthor moduleauthor testsetup testcleanup math role "
     "default-role replace unicode csv-table list-table table"
@@ -40,7 +37,7 @@ _FIELD: Final = re.compile(r":[\w-]+:(?:\s|$)")
 
 
 def rst_text(rst: str) -> tuple[str, str]:
-    """Title (the first heading, empty where there is none) and text."""
+    """Return title (the first heading, else empty) and text."""
     lines = tidy(rst).split("\n")
     headings = [unmarked(line) for line, below in pairwise(lines) if _is_heading(line, below)]
     shown = reflowed("\n".join(_seen(lines)))
@@ -48,20 +45,21 @@ def rst_text(rst: str) -> tuple[str, str]:
 
 
 def unmarked(line: str) -> str:
-    """One paragraph without roles, references and emphasis."""
+    """Return one paragraph without roles, references and emphasis."""
     line = _ROLE.sub(r"\1", _TARGETED_ROLE.sub(r"\1", line))
     line = _REFERENCE.sub(lambda match: match[1] or "", _HYPERLINK.sub(r"\1", line))
     return _SUBSTITUTION.sub(r"\1", _EMPHASIS.sub(r"\2", _LITERAL.sub(r"`\1`", line))).rstrip()
 
 
 def _is_heading(line: str, below: str) -> bool:
+    """Return True if `below` underlines `line`."""
     return bool(
         _ADORNMENT.match(below) and line.strip() and not _ADORNMENT.match(line) and len(below) + 3 > len(line.rstrip())
     )
 
 
 def _seen(lines: list[str]) -> Iterator[str]:
-    """The lines that a reader of the rendered page would see."""
+    """Yield the lines that a rendered page shows."""
     lines = list(dropwhile(lambda line: not line or _FIELD.match(line), lines))
     hidden_at: int | None = None
     in_options = False
@@ -84,7 +82,7 @@ def _seen(lines: list[str]) -> Iterator[str]:
 
 
 def _example_follows(line: str) -> str:
-    """The line with `:` for the `::` that says that what follows is literal."""
+    """Return the line with `:` for a final `::`, which marks a literal block."""
     if not line.endswith("::"):
         return line
     words = line.rstrip(" :")
@@ -92,7 +90,7 @@ def _example_follows(line: str) -> str:
 
 
 def _directive(line: str) -> str | None:
-    """What stands for a directive's first line; `None` where it and its body are not shown."""
+    """Return the text that replaces a directive's first line; `None` if directive and body are not shown."""
     match = _DIRECTIVE.match(line)
     if not match or match[2] in _UNSEEN:
         return None
@@ -106,4 +104,5 @@ def _directive(line: str) -> str | None:
 
 
 def _margin(line: str) -> int:
+    """Return the number of leading blanks."""
     return len(line) - len(line.lstrip())

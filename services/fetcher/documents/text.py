@@ -1,4 +1,4 @@
-"""Files of text made readable: what a document is called, and the words that are searched, frozen and quoted."""
+"""Documents from the bytes of files: title and text, which is searched, frozen and quoted."""
 
 from collections.abc import Callable, Mapping
 from pathlib import PurePath
@@ -17,7 +17,7 @@ _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
 class Document(Struct, frozen=True):
-    """One document. `text` is what is frozen: every passage is an excerpt of it, character for character."""
+    """A document. `text` is frozen: every passage is an excerpt of it, character for character."""
 
     title: str
     location: str
@@ -27,6 +27,7 @@ class Document(Struct, frozen=True):
 
 
 def _plain_text(text: str) -> tuple[str, str]:
+    """Return no title, and the text with hard-wrapped paragraphs joined."""
     return "", unwrapped(text)
 
 
@@ -41,9 +42,9 @@ SUFFIXES: Final = frozenset(_READERS)
 
 
 def read_document(location: str, data: bytes) -> Document | None:
-    """The document that `data` is, after the suffix of `location`; `None` where there is nothing to read.
+    """Read `data` by the suffix of `location`, which must be in `SUFFIXES`. `None` for binary data and for no text.
 
-    Without a title of its own a document is called as its file.
+    A document without a title gets its file name.
     """
     decoded = decode(data)
     if decoded is None:
@@ -57,9 +58,9 @@ def read_document(location: str, data: bytes) -> Document | None:
 
 
 def decode(data: bytes) -> str | None:
-    """`data` as text: UTF-8, or UTF-16 by its mark; bytes that are neither become `�`.
+    """Decode UTF-8, or UTF-16 by its mark; undecodable bytes become `�`.
 
-    `None` for what is no text: a zero byte, or one character in ten that could not be read.
+    `None` for binary data: a zero byte, or one undecodable character in ten.
     """
     if data.startswith(_UTF16):
         return data.decode("utf-16", errors="replace")

@@ -1,1 +1,1 @@
-"""From search results to findings."""
+"""From search results to the sources of a finding."""

@@ -1,13 +1,12 @@
-"""Which texts are the same words. Pure.
+"""Duplicates and common origins of texts. Pure.
 
-A text is compared by its shingles, which are all runs of five words in it. Two that share nearly all of them are
-one text, and the second is folded into the first. Two that share a large part, as papers do that print the same
-press release with a headline and a last line of their own, are of one origin: they are two sources, and one witness.
+A text is compared by its shingles: the hashes of all runs of five words. Two texts that share nearly all of them are
+duplicates, and the second is folded into the first. Two that share a large part, such as two papers that print the same
+press release, have one origin: they are two sources, but one witness.
 
-That a site is the same makes no origin: its articles may have been written by different people about different
-things, while the same words on ten sites were written by one. An origin's key is the least hash of all shingles of
-the texts that share it. So it is the same wherever the same texts come together, and nearly always where only some
-of them do; where not, the same words are counted as more origins than they are.
+Texts of one site have no common origin by that alone. The key of an origin is the least hash of all shingles of its
+texts, so it is the same wherever the same texts come together, and nearly always if only some of them do; if not, one
+origin is counted as two.
 """
 
 import re
@@ -31,21 +30,23 @@ Shingles = frozenset[int]
 
 
 def shingles(text: str) -> Shingles:
-    """The hashes of all runs of words in `text`; never empty, the same in every process."""
+    """Return the hashes of all runs of five words among the first 20,000 of `text`; never empty, equal in every
+    process.
+    """
     words = [match[0] for match in islice(_WORD.finditer(text.casefold()), _MAX_WORDS)]
     runs = (" ".join(words[at : at + _RUN]) for at in range(max(1, len(words) - _RUN + 1)))
     return frozenset(int.from_bytes(blake2b(run.encode(), digest_size=8).digest()) for run in runs)
 
 
 def are_same(one: Shingles, other: Shingles) -> bool:
-    """Whether two texts are one, but for a few words."""
+    """Return True for duplicates: at least `SAME` of all shingles are common. Short texts must be equal."""
     if min(len(one), len(other)) < _TELLING:
         return one == other
     return len(one & other) >= SAME * len(one | other)
 
 
 def shares_origin(one: Shingles, other: Shingles) -> bool:
-    """Whether a large part of the shorter text stands in the longer one."""
+    """Return True if at least `SHARED` of the shorter text's shingles are in the other. Short texts must be equal."""
     smaller = min(len(one), len(other))
     if smaller < _TELLING:
         return one == other
@@ -53,7 +54,9 @@ def shares_origin(one: Shingles, other: Shingles) -> bool:
 
 
 def origins(texts: Sequence[Shingles]) -> list[str]:
-    """The key of each text's origin, 16 hex digits; texts that share one, directly or through others, share the key."""
+    """Return the key of each text's origin, 16 hex digits, in order. Texts that share one, also through others, have
+    the same key.
+    """
     groups: list[set[int]] = []
     for at, one in enumerate(texts):
         near = [group for group in groups if any(shares_origin(one, texts[member]) for member in group)]

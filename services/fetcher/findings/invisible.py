@@ -1,8 +1,8 @@
-"""Characters that a model reads and a person does not see, taken out of a text. Pure.
+"""Removal of characters that a model reads and a person does not see. Pure.
 
 Hidden messages are written in tag characters, in runs of zero-width characters or of variation selectors, and
-bidirectional controls show a line in another order than it has. Where a script or an emoji needs a joiner or a
-selector, a single one stays. All of `INVISIBLE` but tabs and line breaks is taken out otherwise.
+bidirectional controls show a line in another order than it has. A single joiner or selector stays where a script or an
+emoji needs it.
 """
 
 from bisect import bisect_left
@@ -23,18 +23,22 @@ _NEVER: Final = invisible(INVISIBLE, keep=_KEPT + JOINERS + SELECTORS)
 
 
 class Visible(Struct, frozen=True):
-    """A text without what cannot be seen. `cuts` are the places, in the text as it was, of what was taken out."""
+    """A text without invisible characters. `cuts` are the positions, in the original text, of the removed ones,
+    ascending.
+    """
 
     text: str
     cuts: tuple[int, ...] = ()
 
     def place(self, start: int) -> int:
-        """Where the character that was at `start` is now, or the next one that is left."""
+        """Return the position in `text` of the character at `start` of the original, or of the next
+        one that is left.
+        """
         return start - bisect_left(self.cuts, start)
 
 
 def visible(text: str) -> Visible:
-    """`text` as a person sees it."""
+    """Remove the invisible characters of `text`."""
     cuts = tuple(match.start() for match in _SUSPECT.finditer(text) if not _needed(text, match.start()))
     if not cuts:
         return Visible(text)
@@ -43,13 +47,13 @@ def visible(text: str) -> Visible:
 
 
 def told(count: int) -> Iterator[str]:
-    """That so many were taken out, in words; nothing where none was."""
+    """Yield a line with the number of removed characters; nothing for 0."""
     if count:
         yield f"{count:,} invisible character{'' if count == 1 else 's'}"
 
 
 def _needed(text: str, at: int) -> bool:
-    """Whether the joiner or selector here shapes what stands before it."""
+    """Return True if the joiner or selector at `at` shapes the character before it."""
     mark, before, after = text[at], text[at - 1 : at], text[at + 1 : at + 2]
     if mark == "\u200d" and before == "\ufe0f":
         before = text[at - 2 : at - 1]

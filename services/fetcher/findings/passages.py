@@ -1,4 +1,4 @@
-"""A text cut into windows: whole paragraphs, small enough to quote and large enough to understand. Pure."""
+"""Windows of a text: whole paragraphs, small enough to quote and large enough to understand. Pure."""
 
 import re
 from collections.abc import Iterator
@@ -26,15 +26,14 @@ class Window(Struct, frozen=True):
     end: int
 
     def passage(self, text: str) -> Passage:
-        """This window of `text`, verbatim."""
+        """Return this window of `text`, verbatim, with its position."""
         return Passage(text[self.start : self.end], self.start)
 
 
 def windows(text: str) -> Iterator[Window]:
-    """`text` in windows, in order, without overlap; only white space is in none of them.
+    """Yield `text` in windows of at most `MAX_CHARS`, in order, without overlap; only white space is left out.
 
-    A window rather ends before a heading or a definition than in the middle of what it is about,
-    and a last remark goes with what it remarks on.
+    A window ends before a heading or a definition where possible, and a short remainder joins the window before it.
     """
     last: Window | None = None
     for window in _windows(text):
@@ -49,13 +48,14 @@ def windows(text: str) -> Iterator[Window]:
 
 
 def worth(words: str) -> float:
-    """How much a window is worth quoting, from 0 to 1: sentences most, drawings and single lines least."""
+    """Return the quality of a window as a quote, 0 to 1: sentences are best, drawings and single lines worst."""
     signs = sum(1 for character in words if not character.isspace())
     letters = sum(1 for character in words if character.isalnum())
     return min(1, letters / (_LETTERS * signs)) ** 2 * min(1, len(words) / _TOO_LITTLE) ** 0.5
 
 
 def _windows(text: str) -> Iterator[Window]:
+    """Yield windows as `windows` does, before short remainders are joined."""
     held: list[Window] = []
     for piece in _pieces(text):
         if held and piece.end - held[0].start > _ENOUGH:
@@ -72,7 +72,9 @@ def _windows(text: str) -> Iterator[Window]:
 
 
 def _begun(text: str, held: list[Window]) -> list[Window]:
-    """The end of `held` that belongs to what comes next: from its last heading or definition on, if that is late."""
+    """Return the trailing pieces of `held` from its last heading or definition on; empty if that is
+    in its first third.
+    """
     late = held[0].start + (held[-1].end - held[0].start) // 3
     starts = [at for at, piece in enumerate(held) if piece.start >= late and _opens(text[piece.start : piece.end])]
     if not starts:
@@ -84,12 +86,12 @@ def _begun(text: str, held: list[Window]) -> list[Window]:
 
 
 def _opens(words: str) -> bool:
-    """Whether a paragraph looks like a heading, or like `name(arguments): what it is`."""
+    """Return True if a paragraph looks like a heading, or like `name(arguments): description`."""
     return bool(_DEFINITION.match(words)) or (len(words) <= 120 and "\n" not in words and words[-1] not in ".!?;,)\"'")
 
 
 def _pieces(text: str) -> Iterator[Window]:
-    """The paragraphs; one that is too long for a window in as few pieces as will do."""
+    """Yield the paragraphs; one that is longer than a window is split at lines, sentences or words."""
     for paragraph in _paragraphs(text):
         start, end = paragraph.start, paragraph.end
         while end - start > MAX_CHARS:
@@ -100,7 +102,7 @@ def _pieces(text: str) -> Iterator[Window]:
 
 
 def _paragraphs(text: str) -> Iterator[Window]:
-    """What stands between empty lines, without the white space around it."""
+    """Yield the stretches between empty lines, without surrounding white space."""
     at, start, end = 0, -1, 0
     for line in text.splitlines(keepends=True):
         words = line.strip()
@@ -116,13 +118,16 @@ def _paragraphs(text: str) -> Iterator[Window]:
 
 
 def _next_word(text: str, at: int) -> int:
+    """Return the position of the first character at or after `at` that is no white space. There must be one."""
     while text[at].isspace():
         at += 1
     return at
 
 
 def _cut(text: str, start: int) -> int:
-    """Where to end the window that begins at `start`: after a line, else a sentence, else a word, else hard."""
+    """Return the end of a window that begins at `start`: after a line, else a sentence, else a word, else at
+    `MAX_CHARS`.
+    """
     room = text[start : start + MAX_CHARS]
     for pattern in _BREAKS:
         ends = [found.start() for found in pattern.finditer(room) if found.start() > _ENOUGH // 2]
@@ -132,4 +137,5 @@ def _cut(text: str, start: int) -> int:
 
 
 def _spanning(held: list[Window]) -> Window:
+    """Return the window from the first to the last of `held`."""
     return Window(held[0].start, held[-1].end)

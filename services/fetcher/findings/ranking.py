@@ -1,4 +1,4 @@
-"""Which documents answer a query, and with which passages. Pure: the index finds, this judges."""
+"""Selection of documents and passages among the matches of a query. Pure."""
 
 from collections.abc import Iterable, Mapping
 from itertools import groupby
@@ -36,9 +36,10 @@ class Chosen(Struct, frozen=True):
 
 
 def ranked(matches: Iterable[Match], weights: Mapping[str, float]) -> list[Chosen]:
-    """The relevant documents, best first. `weights` says how telling each term is, 1 together.
+    """Return the relevant documents, best first. `weights` are the terms' shares of the query, 1 in all.
 
-    A document is as good as its best window, and a little better for what others add.
+    A document scores as its best window, and a little more for others. Those below `RELEVANT`, or far below the best
+    document, are left out.
     """
     judged: list[tuple[float, Chosen]] = []
     for document, group in groupby(sorted(matches, key=_document), key=_document):
@@ -53,26 +54,32 @@ def ranked(matches: Iterable[Match], weights: Mapping[str, float]) -> list[Chose
 
 
 def quotable(matches: Iterable[Match], weights: Mapping[str, float]) -> list[Match]:
-    """The windows of one document to quote, best first: one that has more of the query goes before one that has the
-    same word more often."""
+    """Return up to `MAX_PASSAGES` windows of one document to quote, best first, of at most `MAX_CHARS` together.
+
+    More of the query's terms count more than more occurrences of one. `matches` must not be empty.
+    """
     best, *others = sorted(matches, key=lambda match: (-_score(match, weights), match.window.start))
     least = _WORTH_ADDING * _score(best, weights)
     return _quoted(best, [other for other in others if _score(other, weights) >= least])
 
 
 def _document(match: Match) -> int:
+    """Return the id of the match's document."""
     return match.document
 
 
 def _share(terms: frozenset[str], weights: Mapping[str, float]) -> float:
+    """Return the share of the query that these terms are, 0 to 1."""
     return sum(weights[term] for term in terms)
 
 
 def _score(match: Match, weights: Mapping[str, float]) -> float:
+    """Return the match's relevance times its squared share of the query."""
     return match.relevance * _share(match.terms, weights) ** 2
 
 
 def _quoted(best: Match, others: list[Match]) -> list[Match]:
+    """Return `best` and the first of `others` that fit within the limits."""
     quoted, room = [best], MAX_CHARS - _length(best)
     for match in others:
         if len(quoted) < MAX_PASSAGES and _length(match) <= room:
@@ -82,4 +89,5 @@ def _quoted(best: Match, others: list[Match]) -> list[Match]:
 
 
 def _length(match: Match) -> int:
+    """Return the characters of the match's window."""
     return match.window.end - match.window.start

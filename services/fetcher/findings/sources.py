@@ -1,7 +1,6 @@
-"""What tools found made into sources: cleaned, folded, and bounded to fit a message. Pure.
+"""Sources from search results: cleaned, without duplicates, and small enough that a finding fits in a message. Pure.
 
-Within these bounds a finding fits in a message, whatever is found: of what is left in a text after cleaning, no
-character takes more than four bytes of JSON.
+After cleaning, no character takes more than four bytes of JSON, so the limits on characters are limits on bytes.
 """
 
 import re
@@ -35,7 +34,7 @@ _PARTLY: Final = re.compile(r"\d{4}(?:-\d\d)?")
 
 
 class Found(Struct, frozen=True):
-    """A document that the tool `tool` found, cleaned. `also` are the places of those that were folded into it."""
+    """A cleaned document of the tool `tool`. `also` are the locations of the duplicates that were folded into it."""
 
     tool: str
     hit: Hit
@@ -44,7 +43,9 @@ class Found(Struct, frozen=True):
 
 
 def found(tool: str, hit: Hit) -> Found | None:
-    """The hit without what nobody can see, of which is said how much it was; `None` where nothing is left."""
+    """Return the result without invisible characters, which are counted in `stripped`; `None` if no visible text is
+    left.
+    """
     shown = visible(hit.text)
     if not shown.text.strip():
         return None
@@ -60,10 +61,11 @@ def found(tool: str, hit: Hit) -> Found | None:
 
 
 def folded(known: Sequence[Found], new: Found) -> list[Found]:
-    """`known` with what is new: beside the others, or folded into the one that it says again.
+    """Return `known` with `new` appended, or folded into its first duplicate, whose `also` then has the location of
+    `new`.
 
-    Two versions of a document may differ in the one word that was asked for: so what its tool chose to quote of it
-    must stand in the other as well.
+    A duplicate must contain the passages that the tool chose in `new`: two versions may differ in the one relevant
+    word.
     """
     for at, one in enumerate(known):
         quoted = all(passage.text in one.hit.text for passage in new.hit.passages)
@@ -75,7 +77,9 @@ def folded(known: Sequence[Found], new: Found) -> list[Found]:
 
 
 def source(found: Found, *, sha256: str, origin: str, passages: Iterable[Passage]) -> Source:
-    """The source that it is, its text frozen under `sha256`."""
+    """Return the source with its text frozen under `sha256`; title, location, passages and lists
+    cut to their limits.
+    """
     hit = found.hit
     return Source(
         sha256=sha256,
@@ -97,7 +101,7 @@ def source(found: Found, *, sha256: str, origin: str, passages: Iterable[Passage
 
 
 def skipped(passed_over: Sequence[Skipped]) -> tuple[Skipped, ...]:
-    """What was passed over, bounded; the last one counts those that there is no room for."""
+    """Return at most `MAX_SKIPPED` skipped places with bounded texts; the last one counts those that do not fit."""
     fitting = tuple(
         Skipped(
             _cut(_line(one.location), _MAX_ELSEWHERE),
@@ -111,7 +115,7 @@ def skipped(passed_over: Sequence[Skipped]) -> tuple[Skipped, ...]:
 
 
 def _fitting(passages: Iterable[Passage]) -> Iterator[Passage]:
-    """The first passages, the last of them cut short where there is no room for more."""
+    """Yield the first passages, up to `_MAX_PASSAGES`; the last one is cut where `_MAX_CHARS` in all are reached."""
     room = _MAX_CHARS
     for passage in islice(passages, _MAX_PASSAGES):
         if room:
@@ -121,7 +125,7 @@ def _fitting(passages: Iterable[Passage]) -> Iterator[Passage]:
 
 
 def _date(told: str | None) -> str | None:
-    """A date as ISO 8601 has it, whatever else stands behind it; `None` for what is none."""
+    """Return the ISO 8601 date, month or year that `told` begins with; `None` if it is none."""
     try:
         return date.fromisoformat(told[:10]).isoformat() if told else None
     except ValueError:
@@ -129,8 +133,10 @@ def _date(told: str | None) -> str | None:
 
 
 def _line(text: str) -> str:
+    """Return `text` on one line without invisible characters."""
     return " ".join(visible(text).text.split())
 
 
 def _cut(text: str, limit: int) -> str:
+    """Return `text` of at most `limit` characters; a cut ends in `…`."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

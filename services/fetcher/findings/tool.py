@@ -1,4 +1,4 @@
-"""The tools that find sources: one protocol, one small file each. How third parties add theirs is in `catalogue.py`."""
+"""The protocol of search tools. `tools/catalogue.py` describes how third parties add theirs."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -21,9 +21,9 @@ class Search(BaseModel):
 
 
 class Hit(Struct, frozen=True):
-    """One document that a tool found. `text` is what is frozen; each passage is an excerpt of it, best first.
+    """A document that a tool found. `text` is frozen; each passage is an excerpt of it, best first.
 
-    Without passages, the best ones are chosen. The other fields are those of `Source`.
+    Without passages, the best ones are selected. The other fields are those of `Source`.
     """
 
     title: str
@@ -41,7 +41,9 @@ class Hit(Struct, frozen=True):
 
 
 class Link(Struct, frozen=True):
-    """A page that a tool found, not yet read. What the tool says of it is no evidence, so it is not kept."""
+    """A page that a tool found and that is still to be read. The tool's description of it is no evidence and is not
+    kept.
+    """
 
     url: str
     title: str = ""
@@ -52,18 +54,18 @@ Answer = Sequence[Hit | Link | Skipped]
 
 
 class Tool(Protocol):
-    """Anything that finds documents, or links to pages. Raises the `StepError`s of `shared.errors` and nothing else."""
+    """A search for documents or links to pages. Raises only the `StepError`s of `shared.errors`."""
 
     @property
     def name(self) -> str:
-        """What a request calls it in `tools`."""
+        """Name by which a request selects it in `tools`."""
         ...
 
     @property
     def arguments(self) -> type[Search]:
-        """What it can be asked; `arguments.model_json_schema()` is its schema for others."""
+        """Schema of its arguments, a subclass of `Search` if it takes less."""
         ...
 
     async def search(self, search: Search) -> Answer:
-        """At most `search.limit` results, best first; nothing where nothing fits."""
+        """Return at most `search.limit` results, best first; empty if nothing matches."""
         ...

@@ -1,1 +1,1 @@
-"""The limited process that reads pages."""
+"""Reading of untrusted pages in processes of their own, with limits."""

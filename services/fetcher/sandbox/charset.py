@@ -1,4 +1,4 @@
-"""Bytes of a page made characters, the way browsers do it. Pure."""
+"""Decoding of a page's bytes, as browsers do it. Pure."""
 
 import codecs
 import re
@@ -21,9 +21,10 @@ _CODECS: Final = _AS_LATIN.union(
 
 
 def decoded(data: bytes, charset: str = "") -> str:
-    """`data` as text: by its byte-order mark, what the header or the page says, UTF-8 if it is that, else Latin-1.
+    """Decode `data`: by its byte-order mark, the header's or the page's charset, as UTF-8 if it is valid, else as
+    Windows-1252.
 
-    Never raises: no name that comes from outside reaches Python's own search for codecs.
+    Never raises: only names of known charsets reach Python's search for codecs. Undecodable bytes become `�`.
     """
     for mark, encoding in _MARKS:
         if data.startswith(mark):
@@ -40,7 +41,7 @@ def decoded(data: bytes, charset: str = "") -> str:
 
 
 def _known(name: str) -> str | None:
-    """The codec that a page means by this name; `None` for what is no encoding of text. Never raises."""
+    """Return the codec for a charset's name; `None` for names that are no charset of text."""
     label = re.sub("[^a-z0-9]+", "_", name.lower()).strip("_")
     codec = aliases.get(label, label)
     if codec not in _CODECS:

@@ -1,19 +1,19 @@
-"""A page of HTML read: the words of its main content that a person sees, its title, date and language."""
+"""Text, title, date and language of an HTML page."""
 
 import re
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final, cast
 
-import lxml.html  # pyright: ignore[reportMissingTypeStubs]
 import trafilatura
 from htmldate import find_date  # pyright: ignore[reportUnknownVariableType]
 
+from services.fetcher.documents.hidden import Element, told, without_hidden
+from services.fetcher.documents.html_text import parse_html
+from services.fetcher.documents.prose import paragraphs
 from services.fetcher.sandbox.charset import decoded
-from services.fetcher.sandbox.hidden import Element, told, without_hidden
 from services.fetcher.sandbox.protocol import MAX_HTML, MAX_TAGS, Reading, cut
 
-_html: Any = lxml.html
-_DECLARATION: Final = re.compile(r"^\s*<\?xml[^>]{0,200}\?>")
 _FOR_FREE: Final = re.compile(r'"isAccessibleForFree"\s*:\s*"?false', re.IGNORECASE)
 _GATE: Final = re.compile(
     r"\b(?:subscribe|subscription|subscribers?|sign in|log in|register|create an? (?:free )?account)\b.{0,80}"
@@ -24,24 +24,22 @@ _GATE: Final = re.compile(
 _LITTLE: Final = 1_500
 """Characters below which a page that asks for a login or a subscription shows nothing but that."""
 _EMPTY: Final = 40
-_ROW: Final = re.compile(r"[-*|]")
 
 
 def read_html(data: bytes, charset: str) -> Reading:
-    """What the page says. Its fault is `empty` or `paywalled` where it says nothing to us."""
+    """Read the visible main content of a page. The result's fault is `empty` or `paywalled` if it
+    has no text to read.
+    """
     html, stripped = _shortened(decoded(data, charset))
-    if not html.strip():
-        return _nothing()
-    try:
-        tree = _tree(_DECLARATION.sub("", html))
-    except _html.etree.ParserError:
+    tree = parse_html(html)
+    if tree is None:
         return _nothing()
     is_closed = any(_FOR_FREE.search(script.text or "") for script in tree.iter("script"))
     title, published = _title(tree), _published(tree)
     styles = "\n".join(style.text or "" for style in tree.iter("style"))
     stripped = (*told(without_hidden(tree, styles)), *stripped)
     shown = " ".join(tree.text_content().split())
-    text = _paragraphs(_main_text(tree))
+    text = paragraphs(_main_lines(tree))
     if len(text) < _LITTLE and (is_closed or _GATE.search(shown[:50_000])):
         return Reading(fault=("paywalled", "It is for those who log in or subscribe."))
     if len(text) < _EMPTY:
@@ -50,16 +48,15 @@ def read_html(data: bytes, charset: str) -> Reading:
     return Reading(text, title, published, _language(tree), (*stripped, *too_long))
 
 
-def _tree(html: str) -> Element:
-    return cast("Element", _html.document_fromstring(html))
-
-
 def _nothing() -> Reading:
+    """Return the result for a page without text."""
     return Reading(fault=("empty", "It has no words for a reader, at least none without running its scripts."))
 
 
 def _shortened(html: str) -> tuple[str, tuple[str, ...]]:
-    """As much as is read, ending after a tag, and what is to be said of that."""
+    """Cut HTML to `MAX_HTML` characters and `MAX_TAGS` tags, after a tag. Return it with a line
+    about the cut, if any.
+    """
     too_many = next(islice(re.finditer("<", html), MAX_TAGS, None), None)
     most = min(MAX_HTML, too_many.start() if too_many else MAX_HTML)
     if len(html) <= most:
@@ -68,23 +65,16 @@ def _shortened(html: str) -> tuple[str, tuple[str, ...]]:
     return html[:end], (f"everything after the first {end:,} characters of HTML",)
 
 
-def _main_text(tree: Element) -> str:
-    return (
+def _main_lines(tree: Element) -> Iterator[str]:
+    """Return the lines of the main content, without comments and navigation."""
+    text = (
         trafilatura.extract(cast("Any", tree), include_comments=False, include_tables=True, output_format="txt") or ""
     )
-
-
-def _paragraphs(text: str) -> str:
-    """Each line a paragraph of its own; rows and items that follow each other stay together."""
-    lines = [line.strip() for line in text.split("\n") if line.strip()]
-    parts: list[str] = []
-    for before, line in zip(["", *lines], lines, strict=False):
-        parts.append(("\n" if _ROW.match(line) and _ROW.match(before) else "\n\n") + line)
-    return "".join(parts).strip()
+    return (line.strip() for line in text.split("\n") if line.strip())
 
 
 def _title(tree: Element) -> str:
-    """What the page calls itself where a person sees it: in the tab, else as its heading."""
+    """Return the title: `<title>`, else the first `<h1>`, else empty."""
     for tag in ("title", "h1"):
         for element in tree.iter(tag):
             if title := " ".join(element.text_content().split()):
@@ -93,7 +83,7 @@ def _title(tree: Element) -> str:
 
 
 def _published(tree: Element) -> str | None:
-    """The date that its metadata gives, ISO 8601."""
+    """Return the date of publication in the metadata, as ISO 8601; `None` if it is absent or unreadable."""
     try:
         return find_date(cast("Any", tree), original_date=True, extensive_search=False)
     except (ValueError, TypeError, AttributeError, OverflowError):
@@ -101,5 +91,6 @@ def _published(tree: Element) -> str | None:
 
 
 def _language(tree: Element) -> str:
+    """Return the language code of the page in lower case; empty if it is absent or malformed."""
     language = tree.attrib.get("lang", "").strip().lower()
     return language if re.fullmatch(r"[a-z]{2,3}(?:-[a-z0-9]{2,8})*", language) else ""

@@ -1,7 +1,7 @@
-"""A PDF read: the words that show on its pages, its title and its date.
+"""Text, title and date of a PDF.
 
-Letters that are white, transparent or too small to be seen are taken out and said to be. So is invisible text beside
-visible text; where all text of a page is invisible it is what a scanner read from the picture, and stays.
+Letters that are white, transparent or too small to see are removed and reported. So is invisible text beside visible
+text; if all text of a page is invisible, it was recognized in a scanned picture, and stays.
 """
 
 import re
@@ -13,8 +13,8 @@ import pypdfium2  # pyright: ignore[reportMissingTypeStubs]
 import pypdfium2.raw  # pyright: ignore[reportMissingTypeStubs]
 from msgspec import Struct
 
+from services.fetcher.documents.hidden import told
 from services.fetcher.documents.prose import unwrapped
-from services.fetcher.sandbox.hidden import told
 from services.fetcher.sandbox.protocol import MAX_TEXT, Reading, cut
 
 pdfium: Any = pypdfium2.raw
@@ -28,13 +28,17 @@ _DATE: Final = re.compile(r"D:(\d{4})(\d\d)?(\d\d)?")
 
 
 class _Letter(Struct):
+    """A character of a page: its code point, whether it is visible, and whether it is invisible text laid over a
+    picture.
+    """
+
     sign: int
     shows: bool
     laid_over: bool
 
 
 def read_pdf(data: bytes) -> Reading:
-    """What the document says. Its fault is `encrypted`, `damaged` or `empty` where it says nothing to us."""
+    """Read the document. The result's fault is `encrypted`, `damaged` or `empty` if it has no text to read."""
     try:
         document: Any = pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as error:
@@ -48,6 +52,7 @@ def read_pdf(data: bytes) -> Reading:
 
 
 def _read(document: Any) -> Reading:
+    """Read the pages in order until `MAX_TEXT` or `_MAX_PAGES` is reached."""
     pages: list[str] = []
     hidden: list[str] = []
     room = MAX_TEXT
@@ -70,7 +75,7 @@ def _read(document: Any) -> Reading:
 
 
 def _page(page: Any) -> tuple[str, list[str]]:
-    """The text that shows, and the passages that do not."""
+    """Return the visible text of a page and its hidden passages; close the page."""
     words: Any = page.get_textpage()
     try:
         letters = list(_letters(words))
@@ -94,7 +99,7 @@ def _page(page: Any) -> tuple[str, list[str]]:
 
 
 def _letters(words: Any) -> Iterator[_Letter]:
-    """Each character of a page. A blank shows where what stands before it does."""
+    """Yield each character of a page. A blank is visible if the character before it is."""
     red, green, blue, alpha = c_uint(), c_uint(), c_uint(), c_uint()
     box = pdfium.FS_RECTF()
     last = _Letter(0, True, False)
@@ -114,19 +119,22 @@ def _letters(words: Any) -> Iterator[_Letter]:
 
 
 def _is_laid_over(words: Any, at: int) -> bool:
+    """Return True for text that is drawn invisibly."""
     thing = pdfium.FPDFText_GetTextObject(words, at)
     return bool(thing) and pdfium.FPDFTextObj_GetTextRenderMode(thing) == pdfium.FPDF_TEXTRENDERMODE_INVISIBLE
 
 
 def _text(signs: list[int]) -> str:
-    """Characters, from numbers some of which may be the halves of one."""
+    """Return the text of code points, some of which may be surrogate halves."""
     return "".join(map(chr, signs)).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _first_line(text: str) -> str:
+    """Return the first line, at most 200 characters."""
     return text.partition("\n")[0][:200]
 
 
 def _published(details: Any) -> str | None:
+    """Return the date of creation in ISO 8601, as far as it is given; `None` if it is absent."""
     match = _DATE.match(str(details.get("CreationDate", "")))
     return "-".join(part for part in match.groups() if part) if match else None

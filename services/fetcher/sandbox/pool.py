@@ -1,4 +1,4 @@
-"""A few processes that read pages. One that dies, or takes too long, is replaced, and its page is skipped."""
+"""A pool of processes that read pages. A process that dies or exceeds its time is replaced, and its page is skipped."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ _decode: Final = msgspec.msgpack.Decoder(Reply).decode
 
 
 class Readers:
-    """Reads documents in `at_most` processes, started when there is something to read, each for `timeout_s` at most."""
+    """Reads documents in up to `at_most` processes, started when needed, each document within `timeout_s` seconds."""
 
     def __init__(self, *, at_most: int = 2, timeout_s: float = 10.0) -> None:
         self._timeout_s = timeout_s
@@ -31,7 +31,9 @@ class Readers:
         self._busy: set[Process] = set()
 
     async def read(self, order: Order) -> Reading:
-        """What the document says. Raises `Terminal` with its fault, also where a process dies of it."""
+        """Return the text of a document. Raises `Terminal` with the reader's fault, or if its process dies or exceeds
+        its time; `Transient` (`no_reader`) if no process can be started.
+        """
         async with self._places:
             process = await self._taken()
             try:
@@ -54,11 +56,12 @@ class Readers:
         return reply.reading
 
     async def close(self) -> None:
-        """End every process."""
+        """Kill every process and wait for it."""
         processes, self._idle = [*self._idle, *self._busy], []
         await asyncio.gather(*map(_ended, processes))
 
     async def _taken(self) -> Process:
+        """Return an idle process, or start one. Raise `Transient` if it does not start."""
         while self._idle:
             process = self._idle.pop()
             if process.returncode is None:
@@ -75,6 +78,9 @@ class Readers:
 
 
 async def _asked(process: Process, order: Order) -> Reply:
+    """Send a request to a process and return its reply. Raise `EOFError` if the process ends or replies with too many
+    bytes.
+    """
     assert process.stdin
     assert process.stdout
     message = _encode(order)
@@ -87,7 +93,7 @@ async def _asked(process: Process, order: Order) -> Reply:
 
 
 async def _ended(process: Process) -> None:
-    """End this process now; return when it has ended."""
+    """Kill the process and wait until it has ended."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             process.kill()

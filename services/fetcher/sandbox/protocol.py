@@ -1,4 +1,4 @@
-"""What a page is given to a reader with, and what comes back: the words between `readers.py` and its processes."""
+"""Messages between `pool.py` and its worker processes: MessagePack, each after its length."""
 
 import struct
 from typing import Final, Literal
@@ -19,7 +19,7 @@ LENGTH: Final = struct.Struct(">I")
 
 
 class Order(Struct, frozen=True):
-    """A document to be read."""
+    """A document to read. `charset` is that of the HTTP header, or empty."""
 
     kind: Kind
     data: bytes
@@ -27,7 +27,10 @@ class Order(Struct, frozen=True):
 
 
 class Reading(Struct, frozen=True):
-    """What it says. With a `fault` (a code and a sentence) it says nothing."""
+    """Text and metadata of a document. With a `fault` (code and message) the other fields are empty.
+
+    `stripped` has a line for each kind of content that was removed.
+    """
 
     text: str = ""
     title: str = ""
@@ -38,14 +41,14 @@ class Reading(Struct, frozen=True):
 
 
 class Reply(Struct, frozen=True):
-    """A reading, and whether the process that made it ends with it."""
+    """A result, and whether the worker process exits after it."""
 
     reading: Reading
     last: bool = False
 
 
 def cut(text: str) -> tuple[str, tuple[str, ...]]:
-    """As much of a text as is kept, whole words, and what is to be said of that."""
+    """Cut a text to `MAX_TEXT` characters, after a word. Return it with a line about the cut, if any."""
     if len(text) <= MAX_TEXT:
         return text, ()
     kept = text[:MAX_TEXT].rpartition(" ")[0] or text[:MAX_TEXT]

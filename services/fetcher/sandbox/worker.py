@@ -1,7 +1,7 @@
-"""`python -m services.fetcher.sandbox.worker`: reads documents that others wrote, one by one, and may die of one.
+"""`python -m services.fetcher.sandbox.worker`: reads untrusted documents one by one; a document may crash it.
 
-It is given neither the environment nor anything else but standard input and output, and as much memory and time as
-one document may take. Its input ending is its end.
+It gets no environment, only standard input and output, and limited memory and time for each document. It exits when its
+input ends.
 """
 
 import logging
@@ -27,7 +27,7 @@ _ENOUGH: Final = 200
 
 
 def read(order: Order) -> Reading:
-    """The document read. What is wrong with it is its fault, whatever that raises."""
+    """Read a document. Every exception becomes a fault of the result; never raises."""
     try:
         if order.kind == "pdf":
             from services.fetcher.sandbox.pdf_page import read_pdf
@@ -43,7 +43,7 @@ def read(order: Order) -> Reading:
 
 
 def serve(orders: BinaryIO, replies: BinaryIO) -> None:
-    """Read until there is nothing more to read, or enough has been read."""
+    """Read requests and write replies until the input ends, or until `_ENOUGH` documents or memory have been used."""
     order_of = msgspec.msgpack.Decoder(Order).decode
     for number in range(1, _ENOUGH + 1):
         length = orders.read(LENGTH.size)
@@ -60,9 +60,9 @@ def serve(orders: BinaryIO, replies: BinaryIO) -> None:
 
 
 def _memory() -> int:
-    """The most bytes of memory that this process has had.
+    """Return the peak memory of this process in bytes.
 
-    Not `ru_maxrss` where there is better: on Linux that begins with what its parent had.
+    On Linux `ru_maxrss` begins with the parent's memory, so `/proc` goes first.
     """
     with suppress(OSError), open("/proc/self/status", "rb") as status:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith(b"VmHWM"))
@@ -70,19 +70,23 @@ def _memory() -> int:
 
 
 def _limit_time() -> None:
+    """Allow this process `_CPU_S` more seconds of CPU time; the system kills it after that."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + _CPU_S, hard))
 
 
 def _limit_everything_else() -> None:
+    """Limit memory, and forbid core dumps and files. Limits that the system does not support are skipped."""
     for what, most in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0)):
         with suppress(ValueError):  # not every system takes every limit
             resource.setrlimit(what, (most, most))
 
 
 def main() -> None:
-    """Serve whoever started this, on the standard output that nothing else may write to."""
+    """Serve on the standard output, which nothing else can write to. Changes file descriptors and limits of the
+    process.
+    """
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     logging.disable(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""The tool `arxiv`: titles and abstracts of papers, by arXiv's own API. Needs no key."""
+"""The tool `arxiv`: titles and abstracts of papers from arXiv's API. Needs no key."""
 
 import asyncio
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ class ArxivSearch(Search):
 
 
 class Arxiv:
-    """Finds abstracts; each is a document of its own, cited at the page of its paper."""
+    """Finds abstracts; each is a document, located at the page of its paper. One request at a time, `pause_s` apart."""
 
     name = "arxiv"
     arguments = ArxivSearch
@@ -43,7 +43,9 @@ class Arxiv:
         await self._api.close()
 
     async def search(self, search: Search) -> list[Hit]:
-        """The papers whose titles, abstracts or authors have the words of the query, best first."""
+        """Return the papers that have all words of the query in title, abstract or authors, best first. Raises
+        `StepError`.
+        """
         wanted = " AND ".join(f'all:"{term}"' for term in terms(search.query))
         parameters = {"search_query": wanted, "max_results": str(search.limit), "sortBy": "relevance"}
         async with self._turn:
@@ -58,6 +60,7 @@ class Arxiv:
 
 
 def _papers(feed: ElementTree.Element) -> Iterator[Hit]:
+    """Yield a document for each entry that has an abstract and a page."""
     for entry in feed.iterfind(f"{_ATOM}entry"):
         title, abstract, where = (_words(entry, name) for name in ("title", "summary", "id"))
         if abstract and "/abs/" in where:
@@ -70,9 +73,10 @@ def _papers(feed: ElementTree.Element) -> Iterator[Hit]:
 
 
 def _words(element: ElementTree.Element, name: str) -> str:
+    """Return the text of a child element on one line; empty if it is absent."""
     return " ".join((element.findtext(f"{_ATOM}{name}") or "").split())
 
 
 def make(settings: Settings) -> Arxiv:
-    """The tool over arXiv, or over what the operator named in its place."""
+    """Return the tool for arXiv or the URL that the operator set instead."""
     return Arxiv(settings.arxiv_url, agent=agent(settings.contact))

@@ -1,8 +1,8 @@
-"""Which tools there are, and those of them that the operator allows.
+"""The available tools, and the ones that the operator allows.
 
-A tool is an entry point of the group `dossier.tools`: its name, and a function that makes it of the settings. Those of
-other distributions are added by installing them. Only what is allowed is imported, so a service that is allowed no
-tool which uses the network has no code for it in memory.
+A tool is an entry point of the group `dossier.tools`: its name, and a function that makes it from the settings.
+Installing another distribution adds its tools. Only allowed tools are imported, so a service without web tools has no
+network code in memory.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,26 +23,26 @@ LOCAL: Final = frozenset({"docs"})
 
 
 class Misconfigured(DossierError):
-    """The operator's settings name a tool that there is not, or leave out what one needs."""
+    """A setting names an unknown tool, or lacks a value that a tool needs."""
 
 
 @runtime_checkable
 class Closing(Protocol):
-    """A tool that has something to close at the end."""
+    """A tool with resources to close."""
 
     async def close(self) -> None:
-        """Close it."""
+        """Release its resources."""
         ...
 
 
 def known() -> Mapping[str, EntryPoint]:
-    """Every tool by name. Ours go before others that took their names."""
+    """Return every installed tool by name. Built-in tools take precedence over others of the same name."""
     ours = {name: EntryPoint(name, f"services.fetcher.tools.{name}:make", GROUP) for name in _OURS}
     return {entry.name: entry for entry in entry_points(group=GROUP)} | ours
 
 
 def made(settings: Settings) -> dict[str, Tool]:
-    """The tools that `settings` allow, by name, in that order. Raises `Misconfigured`."""
+    """Return the allowed tools by name, in the order of the settings. Raises `Misconfigured`."""
     there = known()
     if unknown := [name for name in settings.tools if name not in there]:
         raise Misconfigured(
@@ -52,6 +52,7 @@ def made(settings: Settings) -> dict[str, Tool]:
 
 
 def _made(entry: EntryPoint, settings: Settings) -> Tool:
+    """Import one tool and make it. Raise `Misconfigured` if it cannot be imported or configured."""
     try:
         make = cast("Make", entry.load())
     except (ImportError, AttributeError) as error:

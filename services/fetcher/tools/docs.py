@@ -11,11 +11,10 @@ from shared.runtime.settings import Settings
 
 
 class Docs:
-    """Searches `folder` (.md, .rst, .txt and .html files), or what this Python says of itself where it is `None`.
+    """Searches `folder` (.md, .rst, .txt and .html files); the language reference of this Python if it is `None`.
 
-    Nothing leaves the machine. The index is kept in the folder `cache` and follows every change
-    of the documents. A folder that is missing or empty fails each search with `Terminal`, so that
-    the hold names it, and not the service.
+    Uses no network. The index is kept in the folder `cache` and follows every change of the documents. A missing or
+    empty folder fails each search with `Terminal`, so that the hold reports it.
     """
 
     def __init__(self, folder: Path | None, cache: Path) -> None:
@@ -33,14 +32,16 @@ class Docs:
         return Search
 
     async def search(self, search: Search) -> list[Hit]:
-        """The documents that answer the query, best first, each with up to three passages; empty where none does.
+        """Return the documents that answer the query, best first, each with up to three passages; empty if there are
+        none.
 
-        One search at a time, in a thread: the first one may have to build the index for all.
+        One search runs at a time, in a thread: the first one may have to build the index. Raises `Terminal` and
+        `Transient`.
         """
         async with self._turn:
             return await asyncio.to_thread(self._index.search, search.query, limit=search.limit)
 
 
 def make(settings: Settings) -> Docs:
-    """The tool over the operator's folder."""
+    """Return the tool over the operator's folder, else over the language reference."""
     return Docs(settings.docs, settings.data / "cache")

@@ -1,7 +1,7 @@
-"""An API that the operator named: trusted to be where it is, not in what it says.
+"""HTTP client of a search API that the operator configured.
 
-It is not the guard's to judge, so a search engine on this machine needs no further permission. Keys go into headers,
-and no message of here has a URL, a header or a body in it, so none can have a key.
+Its address is trusted and not checked by the guard, so a search engine on this machine needs no permission; its answers
+are not trusted. Keys go into headers, and error messages have no URL, header or body, so they cannot have a key.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,9 @@ _T = TypeVar("_T")
 
 
 class Endpoint:
-    """One API of the tool `tool`. Raises `Terminal`, `Throttled` and `Transient`, whose codes begin with its name."""
+    """The API of one tool. Raises `Terminal`, `Throttled` and `Transient` with codes that begin
+    with the tool's name.
+    """
 
     def __init__(self, tool: str, url: str, *, agent: str, headers: Mapping[str, str] | None = None) -> None:
         self._tool = tool
@@ -33,15 +35,15 @@ class Endpoint:
         await self._http.aclose()
 
     async def get(self, parameters: Mapping[str, str], type_: type[_T]) -> _T:
-        """The answer to a GET with these parameters, as JSON of this type."""
+        """Send a GET with these parameters and decode the JSON of the answer."""
         return self._decoded(await self.fetch("GET", params=dict(parameters)), type_)
 
     async def post(self, body: Mapping[str, Any], type_: type[_T]) -> _T:
-        """The answer to a POST of this JSON, as JSON of this type."""
+        """Send a POST of this JSON and decode the JSON of the answer."""
         return self._decoded(await self.fetch("POST", json=dict(body)), type_)
 
     async def fetch(self, method: str, **how: Any) -> bytes:
-        """The bytes of the answer."""
+        """Send a request and return the body, at most `MAX_BYTES`. `how` are arguments of httpx2's `stream`."""
         try:
             async with self._http.stream(method, self._url, **how) as response:
                 self._check(response)
@@ -57,6 +59,7 @@ class Endpoint:
             raise Transient(f"{self._tool}_unreachable", f"{self._tool} could not be reached.") from error
 
     def _check(self, response: httpx2.Response) -> None:
+        """Raise the fault of an answer that is no success."""
         status = response.status_code
         if asks_to_wait(status, response.headers):
             seconds = rest_s(response.headers)
@@ -70,6 +73,7 @@ class Endpoint:
             raise Terminal(f"{self._tool}_{status}", f"{self._tool} answered {status}.")
 
     def _decoded(self, data: bytes, type_: type[_T]) -> _T:
+        """Decode JSON of this type. Raise `Transient` if it is something else."""
         try:
             return msgspec.json.decode(data, type=type_)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

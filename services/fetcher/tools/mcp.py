@@ -1,7 +1,7 @@
 """The tool `mcp`: one tool of any server that speaks the Model Context Protocol, over stdio or streamable HTTP.
 
-Which tool, and which of its arguments gets the query, is the operator's choice and not the server's or a model's. There
-is a session for each search: nothing is left behind by a worker that stops, and a server that restarts is not noticed.
+The operator chooses the tool and the argument that gets the query; server and model do not. Each search has a session
+of its own, so a stopped worker leaves nothing behind and a restarted server makes no difference.
 """
 
 import asyncio
@@ -27,7 +27,9 @@ _MAX_TEXT: Final = 500_000
 
 
 class Mcp:
-    """Asks the tool `tool` of `server`: a URL, or a command that is started with `environment`."""
+    """Calls the tool `tool` of `server`: a URL, or a command that is started with `environment`.
+    Two calls at a time.
+    """
 
     name = "mcp"
     arguments = Search
@@ -51,7 +53,7 @@ class Mcp:
         self._places = asyncio.Semaphore(_AT_ONCE)
 
     async def search(self, search: Search) -> Answer:
-        """Texts of its answer are documents, links to resources on the web are pages."""
+        """Call the tool. Its texts become documents, its links to web pages become links. Raises `StepError`."""
         async with self._places:
             result = await self._asked(search.query)
         if result.is_error:
@@ -60,6 +62,7 @@ class Mcp:
         return list(self._found(result))[: search.limit]
 
     async def _asked(self, query: str) -> CallToolResult:
+        """Call the tool within the time limit. Raise `Terminal` or `Transient` if that fails."""
         try:
             async with asyncio.timeout(self._timeout_s), self._session() as session:
                 await self._check(session)
@@ -74,7 +77,7 @@ class Mcp:
             raise Transient("mcp_unreachable", f"The MCP server does not start: {error.strerror}.") from error
 
     async def _check(self, session: Client) -> None:
-        """Refuse, by name, what the operator's choice does not fit."""
+        """Raise `Terminal` if the server lacks the tool, or the tool does not accept the argument or needs others."""
         listed = {tool.name: tool for tool in (await session.list_tools()).tools}
         if self._tool not in listed:
             there = ", ".join(sorted(listed)) or "none"
@@ -89,6 +92,7 @@ class Mcp:
 
     @asynccontextmanager
     async def _session(self) -> AsyncGenerator[Client]:
+        """Open a session over HTTP or with a child process, and close it at the end."""
         if not self._server.startswith(("http://", "https://")):
             command, *arguments = shlex.split(self._server)
             parameters = StdioServerParameters(command=command, args=arguments, env=self._environment)
@@ -103,6 +107,7 @@ class Mcp:
             yield session
 
     def _found(self, result: CallToolResult) -> Iterator[Hit | Link]:
+        """Yield documents and links of the result; empty texts and other blocks are left out."""
         for number, block in enumerate(result.content, 1):
             match block:
                 case TextContent(text=text) if text.strip():
@@ -115,12 +120,13 @@ class Mcp:
                     pass
 
     def _hit(self, location: str, text: str) -> Hit:
+        """Return a document titled by its first line, cut to `_MAX_TEXT` characters."""
         title = next(line for line in text.splitlines() if line.strip()).strip(" #")[:200]
         return Hit(title or location, location, text[:_MAX_TEXT], fetched_at=clock.now(), media_type="text/plain")
 
 
 def _first(group: ExceptionGroup[Exception]) -> StepError:
-    """What went wrong, out of the groups that tasks wrap it in."""
+    """Return the first error within nested groups; `Transient` if it is no `StepError`."""
     inner = group.exceptions[0]
     if isinstance(inner, ExceptionGroup):
         return _first(cast("ExceptionGroup[Exception]", inner))
@@ -130,7 +136,7 @@ def _first(group: ExceptionGroup[Exception]) -> StepError:
 
 
 def make(settings: Settings) -> Mcp:
-    """The tool over the operator's server."""
+    """Return the tool for the operator's server. Raises `Misconfigured` without server or tool."""
     if not settings.mcp_server or not settings.mcp_tool:
         raise Misconfigured("DOSSIER_TOOLS has mcp: DOSSIER_MCP_SERVER and DOSSIER_MCP_TOOL must say whose and which.")
     return Mcp(

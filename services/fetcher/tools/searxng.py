@@ -1,4 +1,4 @@
-"""The tool `searxng`: a web search by the operator's own SearXNG."""
+"""The tool `searxng`: web search by the operator's own SearXNG."""
 
 from typing import Final
 
@@ -26,7 +26,7 @@ class _Page(Struct, frozen=True):
 
 
 class Searxng:
-    """Finds links. Engines that did not answer SearXNG are said to have been passed over."""
+    """Finds links. Engines that did not answer SearXNG are reported as skipped."""
 
     name = "searxng"
     arguments = Search
@@ -39,7 +39,10 @@ class Searxng:
         await self._api.close()
 
     async def search(self, search: Search) -> Answer:
-        """The pages that its engines found, best first."""
+        """Return the links that its engines found, best first, and the silent engines.
+
+        Raises `Transient` if there are only silent engines, and the faults of `Endpoint`.
+        """
         try:
             page = await self._api.get({"q": search.query, "format": "json"}, _Page)
         except Terminal as error:
@@ -53,10 +56,12 @@ class Searxng:
 
 
 def _passed_over(engine: str, reason: str) -> Skipped:
+    """Return the entry for an engine that did not answer."""
     return Skipped(f"searxng: {engine}", Failure("searxng_engine", f"{engine} did not answer SearXNG: {reason}."))
 
 
 def _explained(error: Terminal) -> Terminal:
+    """Return the fault with advice if SearXNG refused JSON; other faults unchanged."""
     if error.code != "searxng_refused":
         return error
     return Terminal(
@@ -66,7 +71,7 @@ def _explained(error: Terminal) -> Terminal:
 
 
 def make(settings: Settings) -> Searxng:
-    """The tool over the operator's SearXNG."""
+    """Return the tool for the operator's SearXNG. Raises `Misconfigured` without its URL."""
     if not settings.searxng_url:
         raise Misconfigured("DOSSIER_TOOLS has searxng: DOSSIER_SEARXNG_URL must say where yours is.")
     return Searxng(settings.searxng_url, agent=agent(settings.contact))

@@ -1,4 +1,4 @@
-"""The tool `tavily`: a web search service, by key. Only its links are used: what they lead to is read here."""
+"""The tool `tavily`: a web search service with a key. Only its links are used; the pages are read here."""
 
 from typing import Annotated
 
@@ -30,7 +30,7 @@ class TavilySearch(Search):
 
 
 class Tavily:
-    """Finds links. The key is in a header and nowhere else."""
+    """Finds links. The key is sent in a header only."""
 
     name = "tavily"
     arguments = TavilySearch
@@ -45,7 +45,7 @@ class Tavily:
         await self._api.close()
 
     async def search(self, search: Search) -> Answer:
-        """The pages that it found, best first."""
+        """Return the links that it found, best first. Raises the faults of `Endpoint`."""
         try:
             answer = await self._api.post({"query": search.query, "max_results": search.limit}, _Answer)
         except Terminal as error:
@@ -54,6 +54,7 @@ class Tavily:
 
 
 def _explained(error: Terminal) -> Terminal:
+    """Return the fault with advice on the key or the quota; other faults unchanged."""
     match error.code:
         case "tavily_refused":
             return Terminal(error.code, "Tavily does not take the key in DOSSIER_TAVILY_KEY.")
@@ -64,7 +65,7 @@ def _explained(error: Terminal) -> Terminal:
 
 
 def make(settings: Settings) -> Tavily:
-    """The tool with the operator's key."""
+    """Return the tool with the operator's key. Raises `Misconfigured` without one."""
     if settings.tavily_key is None:
         raise Misconfigured("DOSSIER_TOOLS has tavily: DOSSIER_TAVILY_KEY must hold its key.")
     return Tavily(settings.tavily_url, settings.tavily_key.get_secret_value(), agent=agent(settings.contact))

@@ -1,4 +1,4 @@
-"""The tool `wikipedia`: articles of a Wikipedia, or of anything else that runs MediaWiki. Needs no key."""
+"""The tool `wikipedia`: articles of a Wikipedia or of any MediaWiki. Needs no key."""
 
 from typing import Annotated, Final
 
@@ -54,7 +54,7 @@ class Wikipedia:
         await self._api.close()
 
     async def search(self, search: Search) -> Answer:
-        """The articles that its own search finds, best first."""
+        """Return links to the articles that its search finds, best first. Raises `StepError`."""
         answer = await self._api.get(_parameters(search), _Answer)
         if answer.error:
             raise _fault(answer.error.code[:40])
@@ -63,6 +63,7 @@ class Wikipedia:
 
 
 def _parameters(search: Search) -> dict[str, str]:
+    """Return the parameters of MediaWiki's API for a search."""
     return {
         "action": "query",
         "format": "json",
@@ -77,7 +78,7 @@ def _parameters(search: Search) -> dict[str, str]:
 
 
 def _fault(code: str) -> StepError:
-    """What an error of the API comes to; it says so with status 200."""
+    """Return the fault for an error code of the API, which it sends with status 200."""
     if code in {"ratelimited", "maxlag"}:
         return Throttled("wikipedia_throttled", f"Wikipedia asks to wait ({code}).", retry_after=_BUSY_S)
     if code.startswith("internal_api_error"):
@@ -86,5 +87,5 @@ def _fault(code: str) -> StepError:
 
 
 def make(settings: Settings) -> Wikipedia:
-    """The tool over the operator's choice of Wikipedia."""
+    """Return the tool for the MediaWiki that the operator chose."""
     return Wikipedia(settings.wikipedia_url, agent=agent(settings.contact))

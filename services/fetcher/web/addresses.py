@@ -1,4 +1,4 @@
-"""Which addresses and ports pages may be read from. Pure."""
+"""Addresses and ports that pages may be read from. Pure."""
 
 import re
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ _ALLOWANCE: Final = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]\s]+))(?:
 
 
 class Allowance(Struct, frozen=True):
-    """One exception that an operator made: a name or a network, at one port or (`None`) at the usual ones."""
+    """An exception by the operator: a host name or a network, at one port, or (`None`) at the usual ports."""
 
     name: str = ""
     network: Network | None = None
@@ -28,12 +28,12 @@ class Allowance(Struct, frozen=True):
 
 
 class Rules(Struct, frozen=True):
-    """Public addresses at the usual ports, and what an operator allowed besides."""
+    """Permission for public addresses at the usual ports, and for the operator's exceptions."""
 
     allowed: tuple[Allowance, ...] = ()
 
     def permit(self, host: str, address: str, port: int) -> bool:
-        """Whether to connect to `address`, which is what the name `host` stands for at this moment."""
+        """Return True if `address`, which `host` resolves to, may be connected to at `port`."""
         known = _canonical(ip_address(address))
         usual = port in PORTS
         return (usual and is_public(known)) or any(
@@ -42,12 +42,14 @@ class Rules(Struct, frozen=True):
 
 
 def rules(allowances: Iterable[str]) -> Rules:
-    """The rules with these exceptions, each `host`, `address` or `network`, optionally `:port`. Raises `ValueError`."""
+    """Parse exceptions of the form `host`, `address` or `network`, each with an optional `:port`.
+    Raises `ValueError`.
+    """
     return Rules(tuple(allowance(text) for text in allowances))
 
 
 def allowance(text: str) -> Allowance:
-    """The exception that `text` names, as `127.0.0.1:8080`, `10.1.0.0/16`, `[fd00::/8]:80`. Raises `ValueError`."""
+    """Parse one exception, such as `127.0.0.1:8080`, `10.1.0.0/16` or `[fd00::/8]:80`. Raises `ValueError`."""
     if (bare := _network(text)) is not None:
         return Allowance(network=bare)
     match = _ALLOWANCE.fullmatch(text)
@@ -63,7 +65,7 @@ def allowance(text: str) -> Allowance:
 
 
 def is_public(address: Address) -> bool:
-    """Whether anybody on the internet could mean this address, also after a translation between IPv4 and IPv6."""
+    """Return True for a global unicast address whose embedded IPv4 address, if any, is public too."""
     if isinstance(address, IPv4Address):
         return address.is_global and not address.is_multicast and address not in _6TO4_RELAYS
     embedded = address.ipv4_mapped or address.sixtofour or _translated(address)
@@ -73,21 +75,24 @@ def is_public(address: Address) -> bool:
 
 
 def _translated(address: IPv6Address) -> IPv4Address | None:
+    """Return the IPv4 address in a NAT64 address; `None` for others."""
     return IPv4Address(int(address) & 0xFFFF_FFFF) if address in _NAT64 else None
 
 
 def _canonical(address: Address) -> Address:
-    """An IPv4 address that is written as IPv6 is that IPv4 address."""
+    """Return the IPv4 address of an IPv4-mapped address, else the address itself."""
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
 def _names(each: Allowance, host: str, address: Address) -> bool:
+    """Return True if an exception covers this host or address, at any port."""
     if each.network is None:
         return each.name == host.lower().rstrip(".")
     return address.version == each.network.version and address in each.network
 
 
 def _network(text: str) -> Network | None:
+    """Parse an address or a network; `None` if it is neither."""
     try:
         return ip_network(text, strict=False)
     except ValueError:

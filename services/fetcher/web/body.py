@@ -1,4 +1,4 @@
-"""The body of a response, unpacked in steps, so that no few bytes become many before they are counted."""
+"""Body of a response, decompressed in steps, so that a small body cannot become large before it is counted."""
 
 import zlib
 from typing import Final
@@ -15,9 +15,10 @@ _MEMBER: Final = b"\x1f\x8b"
 
 
 class Body:
-    """Takes the bytes as they come and gives them unpacked. Raises `Terminal` for more than `at_most`, either way."""
+    """Collects and decompresses a body. Raises `Terminal` if it exceeds `at_most` bytes, packed or unpacked."""
 
     def __init__(self, encoding: str, *, at_most: int) -> None:
+        """Raise `Terminal` (`encoding`) for a content encoding other than gzip, deflate and identity."""
         encoding = encoding.strip().lower()
         if encoding not in ENCODINGS:
             raise Terminal("encoding", f"It came as {encoding[:40]!r}; gzip, deflate and plain are taken.")
@@ -30,7 +31,9 @@ class Body:
         self._unpack = zlib.decompressobj(_ANY_HEADER)
 
     def add(self, data: bytes) -> None:
-        """Take these bytes."""
+        """Add bytes as received. Raises `Terminal` (`too_large`), or `Transient` (`cut_off`) if they cannot be
+        decompressed.
+        """
         self._came += len(data)
         if self._came > self._at_most:
             raise self._too_large()
@@ -40,12 +43,13 @@ class Body:
             self._keep(data)
 
     def whole(self) -> bytes:
-        """Everything. Raises `Transient` where the packed bytes end too soon."""
+        """Return the body. Raises `Transient` (`cut_off`) if the compressed bytes end early."""
         if self._packed and self._came and not self._unpack.eof:
             raise Transient("cut_off", "Its packed bytes end in the middle.")
         return b"".join(self._parts)
 
     def _take(self, data: bytes) -> None:
+        """Decompress bytes, once the first two show whether they have a header."""
         if len(self._begin) < 2:
             self._begin = data = self._begin + data
             if len(data) < 2:
@@ -55,6 +59,7 @@ class Body:
         self._unpacked(data)
 
     def _unpacked(self, data: bytes) -> None:
+        """Decompress bytes in steps of `_STEP`, counting each."""
         more = True
         while more:
             try:
@@ -66,7 +71,7 @@ class Body:
             more = bool(data) or len(part) == _STEP
 
     def _left(self) -> bytes:
-        """What is still to be unpacked; after the end of one gzip member that is the next."""
+        """Return the bytes still to decompress; after the end of a gzip member those of the next one."""
         if self._unpack.eof and self._unpack.unused_data.startswith(_MEMBER):
             rest = self._unpack.unused_data
             self._unpack = zlib.decompressobj(_ANY_HEADER)
@@ -74,6 +79,7 @@ class Body:
         return self._unpack.unconsumed_tail
 
     def _keep(self, data: bytes) -> None:
+        """Keep decompressed bytes. Raise `Terminal` if they are too many."""
         self._size += len(data)
         if self._size > self._at_most:
             raise self._too_large()
@@ -81,9 +87,10 @@ class Body:
             self._parts.append(data)
 
     def _too_large(self) -> Terminal:
+        """Return the fault for too many bytes."""
         return Terminal("too_large", f"It has more than {self._at_most:,} bytes.")
 
 
 def _has_header(data: bytes) -> bool:
-    """Whether these are gzip's first bytes or zlib's, which are a multiple of 31."""
+    """Return True if these are the first bytes of gzip or zlib; zlib's are a multiple of 31."""
     return data.startswith(_MEMBER) or (data[0] & 0x0F == 8 and int.from_bytes(data[:2]) % 31 == 0)

@@ -1,4 +1,4 @@
-"""One page's bytes, within bounds of size and time that no server can talk its way out of."""
+"""Download of one page within limits of size and time."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ _REST_S: Final = 60.0
 
 
 class Limits(Struct, frozen=True):
-    """What one page may take: `total_s` with all its redirects, `max_bytes` packed and unpacked."""
+    """Limits of one page: `total_s` seconds with all redirects, `max_bytes` packed and unpacked."""
 
     connect_s: float = 5.0
     read_s: float = 10.0
@@ -33,7 +33,7 @@ class Limits(Struct, frozen=True):
 
 
 class Download(Struct, frozen=True):
-    """An answer. `url` is where it came from in the end."""
+    """A response. `url` is its address after redirects; header names are in lower case."""
 
     url: URL
     status: int
@@ -46,7 +46,7 @@ Turn = Callable[[URL], AbstractAsyncContextManager[None]]
 
 
 class Downloader:
-    """Asks for pages, without cookies, credentials, proxies or anything else from the environment."""
+    """HTTP client without cookies, credentials, proxies or other input from the environment."""
 
     def __init__(self, guard: httpcore2.AsyncNetworkBackend, *, agent: str, limits: Limits) -> None:
         self._limits = limits
@@ -60,9 +60,9 @@ class Downloader:
         await self._pool.aclose()
 
     async def get(self, url: URL, *, turn: Turn, at_most: int | None = None) -> Download:
-        """The answer, after up to five redirects, each of which waits for its own `turn`.
+        """Return the response after up to five redirects, each of which waits for its own `turn`.
 
-        Waiting for a turn takes no time from the page. Raises `Terminal` and `Transient`.
+        Waiting for a turn does not count as time of the page. Raises `Terminal`, `Transient`, and the errors of `turn`.
         """
         now = asyncio.get_running_loop().time
         left = self._limits.total_s
@@ -78,6 +78,7 @@ class Downloader:
         raise Terminal("redirects", f"{urls.shown(url)} lies behind more than {REDIRECTS} redirects.")
 
     async def _within(self, seconds: float, url: URL, at_most: int) -> Download:
+        """Send one request within `seconds`. Raise `Transient` or `Terminal` with a message about the page."""
         try:
             async with asyncio.timeout(seconds):
                 return await self._ask(url, at_most)
@@ -93,6 +94,7 @@ class Downloader:
             raise _of_page(error, url) from error
 
     async def _ask(self, url: URL, at_most: int) -> Download:
+        """Send one request and read the body; the body of a redirect is not read."""
         target = httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=urls.port(url), target=url.raw_path)
         timeout = {"connect": self._limits.connect_s, "read": self._limits.read_s, "write": self._limits.read_s}
         async with self._pool.stream(
@@ -107,6 +109,7 @@ class Downloader:
         return Download(url, response.status, headers, body.whole())
 
     def _headers(self, url: URL) -> list[tuple[bytes, bytes]]:
+        """Return the headers of a request."""
         return [
             (b"Host", url.netloc),
             (b"User-Agent", self._agent.encode()),
@@ -117,7 +120,7 @@ class Downloader:
 
 
 def throttled(answer: Download) -> Throttled | None:
-    """What a 429, or a 503 that says when to come back, asks for; `None` of any other answer."""
+    """Return the fault of a 429, or of a 503 with `Retry-After`; `None` for other responses."""
     if not asks_to_wait(answer.status, answer.headers):
         return None
     seconds = rest_s(answer.headers)
@@ -125,24 +128,25 @@ def throttled(answer: Download) -> Throttled | None:
 
 
 def asks_to_wait(status: int, headers: Mapping[str, str]) -> bool:
-    """Whether this is a 429, or a 503 that says when to come back."""
+    """Return True for a 429, and for a 503 with `Retry-After`."""
     return status == 429 or (status == 503 and bool(headers.get("retry-after")))
 
 
 def rest_s(headers: Mapping[str, str]) -> float:
-    """Seconds to wait, as these headers ask: 1 s to 1 h, and a minute where they name no time."""
+    """Return the seconds to wait by `Retry-After`: 1 s to 1 h, a minute if it is absent or unreadable."""
     seconds = retry_after_s(headers, now=clock.now())
     return _REST_S if seconds is None else min(max(seconds, 1.0), _MAX_REST_S)
 
 
 def _headers(raw: list[tuple[bytes, bytes]]) -> Mapping[str, str]:
+    """Return the headers with names in lower case. Raise `Terminal` (`headers`) for more than `_MAX_HEADERS`."""
     if len(raw) > _MAX_HEADERS:
         raise Terminal("headers", f"It came with {len(raw)} headers; {_MAX_HEADERS} are read.")
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in raw}
 
 
 def _of_page(error: StepError, url: URL) -> StepError:
-    """The fault, as a sentence about this page."""
+    """Return the fault with the page's URL in its message."""
     if url.host in error.message:
         return error
     fault = Terminal if isinstance(error, Terminal) else Transient

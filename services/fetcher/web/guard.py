@@ -1,7 +1,8 @@
-"""The one way to the web: a network backend that looks up a name once, judges what it finds, and connects to that.
+"""The only way to the web: a network backend that resolves a name once, checks the addresses, and connects to one of
+them.
 
-Since the address that is connected to is the very one that was judged, a name server that changes its answer
-gains nothing. Every connection comes through here, so every redirect does.
+The address that is connected to is the one that was checked, so a name server that changes its answer gains nothing.
+Every connection uses this backend, those of redirects too.
 """
 
 import asyncio
@@ -26,14 +27,17 @@ _TRIED: Final = 4
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:
-    """What the system says, also of the ways to write an address that only it knows, such as `0x7f.1`."""
+    """Return the addresses of a host by the system's resolver, which also reads forms such as `0x7f.1`. Raises
+    `OSError`.
+    """
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class Guard(AsyncNetworkBackend):
-    """Opens connections to what `rules` permit and to nothing else. Raises `Terminal` and `Transient` besides
-    what `httpcore2` raises."""
+    """Connects only to addresses that `rules` permit. Raises `Terminal` and `Transient`, and the
+    errors of `httpcore2`.
+    """
 
     def __init__(self, rules: Rules, *, resolve: Resolve = resolve, within: AsyncNetworkBackend | None = None) -> None:
         self._rules = rules
@@ -48,7 +52,7 @@ class Guard(AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> AsyncNetworkStream:
-        """A connection to `host`, if each address that it has may be reached."""
+        """Connect to `host` at the first of its addresses that answers, if all of them are permitted."""
         problem: Exception = httpcore2.ConnectError(f"{host} has no address.")
         for address in (await self._judged(host, port))[:_TRIED]:
             try:
@@ -63,15 +67,17 @@ class Guard(AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ASYNC109  the protocol's
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> AsyncNetworkStream:
-        """Never."""
+        """Raise `Terminal`: local sockets are never connected to."""
         raise Terminal("address_refused", "Pages are not read from sockets of this machine.")
 
     async def sleep(self, seconds: float) -> None:
-        """Between tries."""
+        """Sleep between attempts."""
         await asyncio.sleep(seconds)
 
     async def _judged(self, host: str, port: int) -> Sequence[str]:
-        """The addresses of `host`. One that may not be reached spoils them all: such an answer is made to mislead."""
+        """Resolve `host` and return its addresses. Raise `Terminal` (`address_refused`) if any of them is not
+        permitted.
+        """
         try:
             addresses = await self._resolve(host, port)
         except (OSError, UnicodeError) as error:

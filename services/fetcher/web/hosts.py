@@ -1,4 +1,4 @@
-"""Manners towards each host: few requests at once, with pauses, and none while it asks to be left alone."""
+"""Politeness towards hosts: few requests at once, pauses between them, and none while a host asks to wait."""
 
 import asyncio
 from collections import OrderedDict
@@ -18,6 +18,8 @@ _REMEMBERED: Final = 1_000
 
 
 class _Host:
+    """State of one host."""
+
     __slots__ = ("limiter", "pause_s", "places", "rests_until")
 
     def __init__(self, pause_s: float, at_once: int) -> None:
@@ -28,7 +30,7 @@ class _Host:
 
 
 class Hosts:
-    """What this process knows of the hosts that it asks: at most `at_once` requests each, `pause_s` apart."""
+    """Limits on the requests of this process to each host: `at_once` at a time, `pause_s` seconds apart."""
 
     def __init__(self, *, pause_s: float = 1.0, at_once: int = 2) -> None:
         self._pause_s = pause_s
@@ -37,7 +39,9 @@ class Hosts:
 
     @asynccontextmanager
     async def turn(self, host: str) -> AsyncGenerator[None]:
-        """Wait for a turn to ask `host`. Raises `Throttled` while it wants to be left alone."""
+        """Wait until `host` may be requested, and hold the place meanwhile. Raises `Throttled`
+        while it asks to wait.
+        """
         known = self._known(host)
         self._check(host, known)
         async with known.places:
@@ -46,17 +50,18 @@ class Hosts:
             yield
 
     def slow(self, host: str, pause_s: float) -> None:
-        """Make longer pauses from now on, as its robots.txt asks."""
+        """Lengthen the pauses of a host to `pause_s`, at most `LONGEST_PAUSE_S`; never shorten them."""
         known = self._known(host)
         pause_s = min(pause_s, LONGEST_PAUSE_S)
         if pause_s > known.pause_s:
             known.pause_s, known.limiter = pause_s, AsyncLimiter(1, pause_s)
 
     def rest(self, host: str, seconds: float) -> None:
-        """Leave it alone for so long, as it said."""
+        """Send a host no requests for `seconds`, at most `LONGEST_REST_S`."""
         self._known(host).rests_until = asyncio.get_running_loop().time() + min(seconds, LONGEST_REST_S)
 
     def _known(self, host: str) -> _Host:
+        """Return the state of a host. The least recently used is forgotten when there are too many."""
         known = self._hosts.pop(host, None) or _Host(self._pause_s, self._at_once)
         self._hosts[host] = known
         if len(self._hosts) > _REMEMBERED:
@@ -64,6 +69,7 @@ class Hosts:
         return known
 
     def _check(self, host: str, known: _Host) -> None:
+        """Raise `Throttled` while the host asks to wait."""
         left = known.rests_until - asyncio.get_running_loop().time()
         if left > 0:
             raise Throttled("throttled", f"{host} asks to be left alone for {ceil(left)} s.", retry_after=left)

@@ -1,4 +1,4 @@
-"""What kind of document some bytes are, by what the server says and by how they begin. Pure."""
+"""Kind of a document, by its content type and its first bytes. Pure."""
 
 import re
 from typing import Final
@@ -17,18 +17,20 @@ _EARLY: Final = 1_024
 
 
 def media_type(content_type: str) -> str:
-    """`text/html` of `text/html; charset=utf-8`."""
+    """Return the media type of a content type, in lower case: `text/html` of `text/html; charset=utf-8`."""
     return content_type.partition(";")[0].strip().lower()[:100]
 
 
 def charset(content_type: str) -> str:
-    """The charset that a content type names; empty where it names none."""
+    """Return the charset of a content type; empty if there is none."""
     match = _CHARSET.search(content_type)
     return match[1] if match else ""
 
 
 def kind(content_type: str, data: bytes) -> tuple[Kind, str]:
-    """What to read it as, and its media type. Raises `Terminal` for what is not read."""
+    """Return the kind of reader and the media type. Raises `Terminal` (`damaged`, `not_text`) for others than HTML, PDF
+    and text.
+    """
     told = media_type(content_type)
     if data[:_EARLY].lstrip().startswith(b"%PDF-"):
         return "pdf", "application/pdf"

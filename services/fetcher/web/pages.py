@@ -1,4 +1,4 @@
-"""Pages read: asked for politely, through the guard, taken apart by the readers."""
+"""Reader of web pages: polite requests through the guard, and the text by the sandbox."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -28,14 +28,14 @@ _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
 class Manners(Struct, frozen=True):
-    """How we behave towards a host: requests at once, and seconds between them."""
+    """Politeness towards a host: requests at a time, and seconds between them."""
 
     pause_s: float = 1.0
     at_once: int = 2
 
 
 class Pages:
-    """Reads pages from anywhere that `rules` permit."""
+    """Reads pages of hosts that `rules` permit."""
 
     def __init__(
         self,
@@ -53,12 +53,14 @@ class Pages:
         self._robots = Robots(self._downloader, self._hosts)
 
     async def close(self) -> None:
-        """Close the connections and end the readers."""
+        """Close the connections and end the worker processes."""
         await self._downloader.close()
         await self._readers.close()
 
     async def read(self, location: str) -> Hit:
-        """The page there, as it is now. Raises `Terminal`, `Transient` or `Throttled`, with a sentence about it."""
+        """Return the page at a URL, after redirects. Raises `Terminal`, `Transient` or `Throttled` with a message about
+        the page.
+        """
         asked = urls.page_url(location)
         answer = await self._downloader.get(asked, turn=self._turn)
         if fault := throttled(answer):
@@ -74,11 +76,13 @@ class Pages:
 
     @asynccontextmanager
     async def _turn(self, url: URL) -> AsyncGenerator[None]:
+        """Check robots.txt, then wait for the host's turn."""
         await self._robots.check(url)
         async with self._hosts.turn(url.host):
             yield
 
     async def _reading(self, answer: Download) -> tuple[Reading, str]:
+        """Return text and media type of a response. Raise `Terminal` if it is not readable."""
         content_type = answer.headers.get("content-type", "")
         kind_, media_type = kind(content_type, answer.data)
         if kind_ != "text":
@@ -90,6 +94,7 @@ class Pages:
 
 
 def _hit(answer: Download, reading: Reading, media_type: str) -> Hit:
+    """Return the page as a document; its URL is the title if it has none."""
     location = str(answer.url)
     return Hit(
         reading.title or location,
@@ -108,7 +113,7 @@ def _hit(answer: Download, reading: Reading, media_type: str) -> Hit:
 
 
 def _refused(answer: Download) -> StepError:
-    """What an answer that is no page comes to."""
+    """Return the fault for a response that is no success."""
     status, where = answer.status, urls.shown(answer.url)
     said = f"{status} {_PHRASES.get(status, '')}".strip()
     if status in _BLOCKED:

@@ -1,4 +1,4 @@
-"""What each site's robots.txt lets us read (RFC 9309). Remembered for an hour."""
+"""Permission by each site's robots.txt (RFC 9309), cached for an hour."""
 
 import asyncio
 from collections import OrderedDict
@@ -21,7 +21,7 @@ _FAULT_FOR_S: Final = 60.0
 
 
 class _Known(Struct, frozen=True):
-    """What is known of a site. Without `rules` everything may be read, unless a `fault` keeps us from knowing."""
+    """The cached rules of a site. Without `rules` everything may be read, unless a `fault` prevented reading them."""
 
     until: float
     rules: Protego | None = None
@@ -29,6 +29,8 @@ class _Known(Struct, frozen=True):
 
 
 class _Site:
+    """Cache entry of a site."""
+
     __slots__ = ("known", "turn")
 
     def __init__(self) -> None:
@@ -37,7 +39,7 @@ class _Site:
 
 
 class Robots:
-    """Asks for each robots.txt once, whoever waits for it."""
+    """Requests each robots.txt once, also for concurrent callers."""
 
     def __init__(self, downloader: Downloader, hosts: Hosts) -> None:
         self._downloader = downloader
@@ -45,7 +47,10 @@ class Robots:
         self._sites: OrderedDict[str, _Site] = OrderedDict()
 
     async def check(self, url: URL) -> None:
-        """Return if this page may be read. Raises `Terminal` if not, `Transient` where nobody can tell."""
+        """Return if the page may be read, and apply the site's crawl delay.
+
+        Raises `Terminal` (`robots`) if it may not, and `Transient` (`robots_unknown`) if robots.txt cannot be read.
+        """
         known = await self._of(url)
         if known.fault:
             raise known.fault
@@ -57,6 +62,7 @@ class Robots:
             self._hosts.slow(url.host, pause_s)
 
     async def _of(self, url: URL) -> _Known:
+        """Return the rules of a site, requested if they are unknown or expired."""
         origin = urls.origin(url)
         site = self._sites[origin] = self._sites.pop(origin, None) or _Site()
         if len(self._sites) > _REMEMBERED:
@@ -68,6 +74,9 @@ class Robots:
             return site.known
 
     async def _ask(self, url: URL, now: float) -> _Known:
+        """Request a robots.txt. A client error permits everything; other faults are cached for a minute. Raise
+        `Throttled`.
+        """
         try:
             answer = await self._downloader.get(url, turn=lambda url: self._hosts.turn(url.host), at_most=_MAX_BYTES)
         except Throttled:
@@ -85,4 +94,5 @@ class Robots:
 
 
 def _unknown(url: URL, why: str) -> Transient:
+    """Return the fault for a robots.txt that cannot be read."""
     return Transient("robots_unknown", f"{url.host} is not read: its robots.txt {why}")

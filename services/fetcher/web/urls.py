@@ -1,4 +1,4 @@
-"""URLs as pages give them: taken apart, judged, and put in words. Pure."""
+"""URLs as pages contain them: parsed, checked and shown. Pure."""
 
 from typing import Final
 
@@ -12,7 +12,10 @@ _SHOWN: Final = 200
 
 
 def page_url(text: str, base: URL | None = None) -> URL:
-    """The URL of a page, without its fragment; relative to `base` where there is one. Raises `Terminal`."""
+    """Parse the URL of a page, relative to `base` if given, without its fragment.
+
+    Raises `Terminal` (`url_refused`) if it is malformed, too long, not http(s), or carries credentials.
+    """
     if len(text) > _LONGEST or not text.isprintable():
         raise Terminal(
             "url_refused", f"{shown(text)} is no URL of a page: too long, or with characters that no URL has."
@@ -30,16 +33,16 @@ def page_url(text: str, base: URL | None = None) -> URL:
 
 
 def port(url: URL) -> int:
-    """Where its server listens."""
+    """Return the port of a URL, by default that of its scheme."""
     return url.port or (443 if url.scheme == "https" else 80)
 
 
 def origin(url: URL) -> str:
-    """Scheme, host and port: what a robots.txt is for."""
+    """Return scheme, host and port: the scope of a robots.txt."""
     return f"{url.scheme}://{url.netloc.decode('ascii')}"
 
 
 def shown(url: URL | str) -> str:
-    """A URL for a sentence."""
+    """Return a URL for a message, cut to `_SHOWN` characters."""
     text = str(url)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

@@ -1,4 +1,4 @@
-"""What we call ourselves."""
+"""The name under which pages are requested."""
 
 from importlib.metadata import version
 from typing import Final
@@ -8,6 +8,6 @@ NAME: Final = "Dossier"
 
 
 def agent(contact: str) -> str:
-    """The `User-Agent`: name, version, and where there is one the URL that says who asks."""
+    """Return the `User-Agent`: name, version, and the contact URL if there is one."""
     about = f" (+{contact})" if contact else ""
     return f"{NAME}/{version('dossier')}{about}"

@@ -53,7 +53,7 @@ def document() -> str:
             (
                 (code(each.subject), user.name, f"{each.why[:1].upper()}{each.why[1:]}.")
                 for user in USERS
-                for each in user.says
+                for each in user.announces
             ),
         ),
         "## Parameters\n\n" + table(("Parameter", "Meaning"), sorted(_parameters(channels).items())),

@@ -2,7 +2,6 @@
 
 import asyncio
 import selectors
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -21,7 +20,9 @@ class _Selector(selectors.DefaultSelector):
         return []
 
 
-class _Loop(asyncio.SelectorEventLoop):
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop that never waits for the time to pass."""
+
     def __init__(self) -> None:
         self._jumping = _Selector()
         super().__init__(self._jumping)
@@ -33,13 +34,3 @@ class _Loop(asyncio.SelectorEventLoop):
 def now() -> datetime:
     """The time by the loop that runs."""
     return START + timedelta(seconds=asyncio.get_running_loop().time())
-
-
-def run(story: Callable[[], Awaitable[None]]) -> None:
-    """Run a coroutine function to its end."""
-
-    async def whole() -> None:
-        await story()
-
-    with asyncio.Runner(loop_factory=_Loop) as runner:
-        runner.run(whole())

@@ -1,4 +1,4 @@
-"""A question on NATS: asked as `research.requested`, answered as `research.completed`."""
+"""A research request over NATS: published as `research.requested`, answered by `research.completed`."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -20,17 +20,17 @@ from shared.runtime.identity import NO_IDENTITY, Identity
 _PUBLISH_TRIES: Final = 5
 
 
-class Inquiry:
-    """One run's question and its answer. It listens before it asks, so an answer cannot come too soon."""
+class Submission:
+    """A request and its answer. It subscribes before the request is published, so it misses no answer."""
 
     def __init__(self, log: JetStreamLog, request: Request) -> None:
         assert request.run_id
         loop = asyncio.get_running_loop()
         self.run_id = request.run_id
         self.completion: asyncio.Future[bytes] = loop.create_future()
-        """The message on `research.completed`, as it was received."""
+        """The message on `research.completed`, as received."""
         self.refusal: asyncio.Future[str] = loop.create_future()
-        """Why the request was not taken."""
+        """The reason why the request was refused."""
         self._log = log
         self._request = request
         self._refused: dict[str, Incoming] = {}
@@ -40,43 +40,45 @@ class Inquiry:
     @asynccontextmanager
     async def open(
         cls, servers: Sequence[str], request: Request, identity: Identity = NO_IDENTITY
-    ) -> "AsyncGenerator[Inquiry]":
-        """Connect and listen. Raises `Refusal` where no NATS answers."""
+    ) -> "AsyncGenerator[Submission]":
+        """Connect and subscribe; close the connection on exit. Raises `Refusal` if NATS does not answer."""
         link = await connected(servers, name="dossier-ask", identity=identity)
         log = JetStreamLog(link)
         try:
-            inquiry = cls(log, request)
-            await link.subscribe(COMPLETED, inquiry.hear_completed)
-            await link.subscribe(f"{INVALID}.*", inquiry.hear_refused)
-            yield inquiry
+            submission = cls(log, request)
+            await link.subscribe(COMPLETED, submission.on_completed)
+            await link.subscribe(f"{INVALID}.*", submission.on_refused)
+            yield submission
         finally:
             await log.close()
 
     async def publish(self) -> int:
-        """Ask; the request's place in the log. Repeated until it is acknowledged: the run id makes that safe."""
+        """Publish the request, up to five times. Return its sequence in the log. Raises `Unavailable`.
+
+        The run id makes the repetition safe.
+        """
         data = msgspec.json.encode(self._request)
         for left in reversed(range(_PUBLISH_TRIES)):
             try:
-                self._seq = await self._log.publish(REQUESTED, data)
+                self.set_sequence(await self._log.publish(REQUESTED, data))
                 break
             except Unavailable:
                 if not left:
                     raise
-        self._match()
         return self._seq
 
-    def published(self, seq: int) -> None:
-        """It was asked otherwise, and has this place in the log."""
+    def set_sequence(self, seq: int) -> None:
+        """Set the sequence of the request in the log, by which a refusal names it."""
         self._seq = seq
-        self._match()
+        self._match_refusal()
 
     async def stored_completion(self) -> bytes:
-        """The message on `research.completed`, from the log, for whoever did not hear it."""
+        """The message on `research.completed`, read from the log. Raises `KeyError` if the run has not ended."""
         subject = Slot(self.run_id, "completed").subject
         return (await self._log.last([subject]))[subject].data
 
-    def hear_completed(self, message: Incoming) -> None:
-        """Take this message if it is the answer."""
+    def on_completed(self, message: Incoming) -> None:
+        """Resolve `completion` if the message is of this run; drop any other message."""
         try:
             ended = msgspec.json.decode(_data(message), type=RunCompleted)
         except (InvalidMessage, msgspec.MsgspecError):
@@ -84,20 +86,22 @@ class Inquiry:
         if ended.run_id == self.run_id and not self.completion.done():
             self.completion.set_result(message.data)
 
-    def hear_refused(self, message: Incoming) -> None:
-        """Take this message if it refuses the request."""
+    def on_refused(self, message: Incoming) -> None:
+        """Keep the message, and resolve `refusal` if it is of this request."""
         self._refused[message.subject] = message
-        self._match()
+        self._match_refusal()
 
-    def _match(self) -> None:
+    def _match_refusal(self) -> None:
+        """Resolve `refusal` if a kept message is of this request."""
         refused = self._refused.get(invalid(self._seq))
         if refused is None or self.refusal.done():
             return
         try:
             self.refusal.set_result(msgspec.json.decode(_data(refused), type=RequestRefused).error.message)
         except (InvalidMessage, msgspec.MsgspecError):
-            self.refusal.set_result("The request was refused; the log of the coordinator says why.")
+            self.refusal.set_result("The request was refused; the coordinator's log has the reason.")
 
 
 def _data(message: Incoming) -> bytes:
+    """Data of the CloudEvent in the message. Raises `InvalidMessage`."""
     return envelope.unwrap(message.headers, message.data).data

@@ -7,9 +7,9 @@ import httpx2
 import pytest
 from rich.console import Console
 
-from services.cli.commands import operating
-from services.cli.commands.operating import Edits
+from services.cli.commands.fork import fork as fork_command
 from services.cli.render import diagnosis, pages
+from services.cli.shell.filters import start_of
 from services.cli.shell.refusal import FAILED, MISUSED, Refusal
 from services.cli.shell.terminal import Terminal
 from services.coordinator.http.presenters import run_summary as summary
@@ -45,15 +45,14 @@ def sent(server: Server, number: int = -1) -> dict:
     return json.loads(server.asked[number].content)
 
 
-def fork(edits: Edits, *, key: str | None = "k", as_json: bool = False):
-    return lambda api: operating.fork(api, Terminal(), RUN, edits, key=key, as_json=as_json)
+def fork(*, key: str | None = "k", **typed: object):
+    """`dossier fork RUN` with these options."""
+    return lambda api: fork_command(api, Terminal(), RUN, key=key, **typed)
 
 
-UNEDITED = Edits()
-
-
-def fork_all(edits: Edits = UNEDITED, *, dry_run: bool = False, as_json: bool = False, **wanted: object):
-    return lambda api: operating.fork_all(api, Terminal(), wanted, edits, dry_run=dry_run, key="k", as_json=as_json)
+def fork_all(**typed: object):
+    """`dossier fork` with these options, which select runs."""
+    return lambda api: fork_command(api, Terminal(), key="k", **typed)
 
 
 def run_view(*facts: object) -> httpx2.Response:
@@ -62,29 +61,29 @@ def run_view(*facts: object) -> httpx2.Response:
 
 def test_a_fork_sends_what_was_typed_and_nothing_else(capsys):
     server = Server(forked())
-    with_api(server, fork(Edits(step="fetch", all=True, approval="auto", tools=("docs",))))
+    with_api(server, fork(step="fetch", repeat_all=True, approval="auto", tool=["docs"]))
     assert server.asked[0].headers["Idempotency-Key"] == "k"
     body = sent(server)
     assert body.pop("requested_by")
     assert body == {"from": "fetch", "all": True, "approval": "auto", "tools": ["docs"]}
-    assert "from fetch on; 3 recorded facts reused" in capsys.readouterr().err
+    assert "from fetch; 3 recorded facts reused" in capsys.readouterr().err
 
 
 def test_sub_queries_are_named_by_number_or_by_text():
     server = Server(run_view(accepted(), planned()), forked())
-    with_api(server, fork(Edits(step="fetch", replace=("2=puppies=young dogs",), drop=("cats",), add=("birds",))))
+    with_api(server, fork(step="fetch", replace=["2=puppies=young dogs"], drop=["cats"], add=["birds"]))
     body = sent(server)
     assert (body["replace"], body["drop"], body["add"]) == ({"dogs": "puppies=young dogs"}, ["cats"], ["birds"])
 
 
 @pytest.mark.parametrize(
     ("edits", "code"),
-    [(Edits(drop=("3",)), FAILED), (Edits(replace=("2",)), MISUSED), (Edits(replace=("2=",)), MISUSED)],
+    [({"drop": ["3"]}, FAILED), ({"replace": ["2"]}, MISUSED), ({"replace": ["2="]}, MISUSED)],
 )
-def test_a_sub_query_that_is_not_there_is_refused_before_anything_is_forked(edits: Edits, code: int):
+def test_a_sub_query_that_is_not_there_is_refused_before_anything_is_forked(edits: dict, code: int):
     server = Server(run_view(accepted(), planned()))
     with pytest.raises(Refusal) as refused:
-        with_api(server, fork(edits))
+        with_api(server, fork(**edits))
     assert refused.value.code == code
     assert len(server.asked) == 1
 
@@ -120,13 +119,13 @@ def test_a_dry_run_says_so_to_the_api_and_json_is_all_there_is(capsys):
 
 def test_edits_of_one_run_are_not_made_to_many():
     with pytest.raises(Refusal, match="for one run"):
-        with_api(Server(), fork_all(Edits(q="One for all?"), status=["failed"]))
+        with_api(Server(), fork_all(q="One for all?", status=["failed"]))
 
 
 def test_so_long_ago_is_a_moment_and_no_duration_is_refused():
-    assert operating.since("2h").endswith("Z")
+    assert start_of("2h").endswith("Z")
     with pytest.raises(Refusal, match="--since"):
-        operating.since("soon")
+        start_of("soon")
 
 
 def failures(width: int) -> str:
@@ -170,7 +169,7 @@ def test_fetches_that_wait_alike_are_told_once():
     assert "Likewise fetch 2 of 3." in text
     assert "Its fetch 2 of 3" not in text
     assert "The task of its fetch 3 of 3 is due" in text
-    assert "late: due to move 10m ago" in text
+    assert "late: due for 10m" in text
 
 
 def test_what_was_fetched_cannot_speak_to_the_terminal():

@@ -1,8 +1,8 @@
-"""The complete sentences of a passage, with their places. Pure.
+"""Complete sentences of a passage, with their positions. Pure.
 
-Documents bring headings, signatures, tables, doctests and markup along. They are left out line by
-line; what remains between them are blocks of prose, and only within one block are sentences sought.
-So a sentence is always a verbatim stretch of the passage, and never runs into what is none.
+Documents have headings, signatures, tables, doctests and markup. Those are left out line by line, and sentences are
+sought within the remaining blocks of prose. So a sentence is always a verbatim part of the passage, and never spans two
+blocks.
 """
 
 import re
@@ -53,9 +53,9 @@ _PAIRS: Final = ("()", "[]", "{}", "“”")
 
 @dataclass(frozen=True)
 class Sentence:
-    """One sentence: its verbatim text and where it stands in its passage.
+    """A sentence, verbatim, and its position in its passage.
 
-    `follows` says that the sentence before it in the list stands right before it in the same paragraph.
+    `follows`: the sentence before it in the list stands directly before it in the same paragraph.
     """
 
     text: str
@@ -72,11 +72,11 @@ class _Line:
 
 
 def sentences(passage: str) -> list[Sentence]:
-    """The sentences of `passage` that can stand in a report, in order."""
+    """Return the sentences of `passage` that can stand in a report, in order."""
     found: list[Sentence] = []
     for start, end in blocks(passage):
         previous = False
-        for first, last in _split(passage[start:end]):
+        for first, last in split_sentences(passage[start:end]):
             text = passage[start + first : start + last]
             complete = reads_well(text)
             if complete:
@@ -86,7 +86,7 @@ def sentences(passage: str) -> list[Sentence]:
 
 
 def blocks(passage: str) -> Iterator[tuple[int, int]]:
-    """Where each stretch of prose begins and ends: consecutive lines at one indentation, a list's items apart."""
+    """Yield start and end of each block of prose: consecutive lines at one indentation, each list item apart."""
     current: _Line | None = None
     for line in _prose(passage):
         if current and line and _goes_on(passage, current, line):
@@ -100,7 +100,7 @@ def blocks(passage: str) -> Iterator[tuple[int, int]]:
 
 
 def _goes_on(passage: str, block: _Line, line: _Line) -> bool:
-    """Whether `line` continues `block`: no item of its own, no change of indentation, no heading right before it."""
+    """Return True if `line` continues `block`: no item of its own, same indentation, and no heading before it."""
     if line.indent != block.indent or line.opens:
         return False
     last = passage[passage.rfind("\n", block.start, block.end) + 1 or block.start : block.end]
@@ -108,7 +108,7 @@ def _goes_on(passage: str, block: _Line, line: _Line) -> bool:
 
 
 def reads_well(text: str) -> bool:
-    """Whether `text` is one complete sentence of prose: it begins and ends like one, and leaves nothing open."""
+    """Return True if `text` is one complete sentence of prose of a usable length, without open brackets or quotes."""
     flat = " ".join(text.split())
     if not SHORTEST <= len(flat) <= LONGEST or _RESIDUE.search(flat):
         return False
@@ -120,7 +120,7 @@ def reads_well(text: str) -> bool:
 
 
 def _prose(passage: str) -> Iterator[_Line | None]:
-    """Each line that is prose; `None` for what parts one stretch of prose from the next."""
+    """Yield each line of prose, and `None` for each line that ends a block."""
     lines = list(_lines(passage))
     fenced, code = False, -1
     for index, (start, end) in enumerate(lines):
@@ -137,7 +137,9 @@ def _prose(passage: str) -> Iterator[_Line | None]:
 
 
 def _line(raw: str, start: int) -> _Line | None:
-    """The prose of one line, past its gutter and bullet; `None` where there is none."""
+    """Return the prose of one line without gutter and bullet; `None` if it is none. `start` is its position in the
+    passage.
+    """
     gutter = _GUTTER.match(raw)
     at = gutter.end() if gutter else 0
     if not raw[at:].strip() or (_NOT_PROSE.match(raw, at) and not _BULLET.match(raw, at)):
@@ -148,19 +150,21 @@ def _line(raw: str, start: int) -> _Line | None:
 
 
 def _end_of_indent(text: str) -> int:
+    """Return the number of leading white-space characters."""
     match = _INDENT.match(text)
     return match.end() if match else 0
 
 
 def _lines(text: str) -> Iterator[tuple[int, int]]:
+    """Yield start and end of each line."""
     start = 0
     for line in text.split("\n"):
         yield start, start + len(line)
         start += len(line) + 1
 
 
-def _split(block: str) -> Iterator[tuple[int, int]]:
-    """Where each sentence of a block begins and ends."""
+def split_sentences(block: str) -> Iterator[tuple[int, int]]:
+    """Yield start and end of each sentence of a paragraph, in order; the end is exclusive and past its marks."""
     start = 0
     for match in _END.finditer(block):
         if _ABBREVIATION.search(block[start : match.end()]) and match.end() < len(block):
@@ -172,5 +176,6 @@ def _split(block: str) -> Iterator[tuple[int, int]]:
 
 
 def _closed(text: str) -> bool:
+    """Return True if brackets and quotation marks are balanced."""
     balanced = all(text.count(pair[0]) == text.count(pair[1]) for pair in _PAIRS)
     return balanced and text.count('"') % 2 == 0 and text.count("`") % 2 == 0

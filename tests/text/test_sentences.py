@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.synthesizer.sentences import LONGEST, SHORTEST, blocks, sentences
+from shared.text.sentences import LONGEST, SHORTEST, blocks, sentences
 
 PLAIN = "The statement is executed when the context manager exits."
 

@@ -1,8 +1,9 @@
-"""One run as it becomes, folded from the API's events with the coordinator's own `evolve`."""
+"""A run that is followed: folded from the API's events by the coordinator's own `evolve`."""
 
 import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import reduce
 from typing import Final, cast
 
 import msgspec
@@ -20,15 +21,15 @@ _NO_HASH: Final = ""
 
 
 def fold(run_id: str, events: Iterable[EventView]) -> Run:
-    """The run that these events make."""
-    run = Run(run_id)
-    for event in events:
-        run = advance(run, event)
-    return run
+    """The state of the run after these events."""
+    return reduce(advance, events, Run(run_id))
 
 
 def advance(run: Run, event: EventView) -> Run:
-    """The run with one more event. An event that this release cannot read parks it, as in the coordinator."""
+    """The run after one more event. An event that this release cannot read parks it, as in the coordinator.
+
+    An event without a time, or with an unknown slot, changes nothing.
+    """
     slot = parse_slot(f"{RUN}.{run.id}.{event.slot}")
     if slot is None or event.time is None:
         return run
@@ -41,7 +42,7 @@ def advance(run: Run, event: EventView) -> Run:
 
 
 def _printable(data: object) -> object:
-    """The same data, no text of which can speak to the terminal itself."""
+    """The same JSON value with all texts made `printable`; names of fields stay."""
     match data:
         case str():
             return printable(data)
@@ -54,18 +55,18 @@ def _printable(data: object) -> object:
 
 
 class Follower:
-    """Follows one run. Close it with `close`."""
+    """Follows one run in a task of its own until `close`. Calls `changed` after each event."""
 
     def __init__(self, api: Api, run_id: str, *, since: int = 0, changed: Callable[[Run], None]) -> None:
         self.run = Run(run_id)
         self.away = False
-        """Whether the API does not answer just now."""
+        """True while the API does not answer."""
         self._changed = changed
         self._news = asyncio.Event()
         self._following = asyncio.create_task(self._follow(api, since))
 
     async def until(self, wanted: Callable[[Run], bool]) -> Run:
-        """The run as soon as it is as wanted, or has ended. Raises what the API refuses."""
+        """Return the run as soon as `wanted` is true of it, or it has ended. Raises `Refused` if the API refuses."""
         while not wanted(self.run) and not self.run.completed:
             if self._following.done():
                 self._following.result()
@@ -74,12 +75,13 @@ class Follower:
         return self.run
 
     async def close(self) -> None:
-        """Follow no more."""
+        """Stop following. Raises nothing."""
         self._following.cancel()
         with suppress(asyncio.CancelledError, Exception):
             await self._following
 
     async def _follow(self, api: Api, since: int) -> None:
+        """Fold each event into `run` and wake `until`, which raises the error that ends this, if any."""
         try:
             async for event in api.events(self.run.id, since=since):
                 self.away = event is None

@@ -1,12 +1,14 @@
-"""What a page hides from its readers, taken out of its tree: a person who approves must see what a model sees.
+"""Removal of elements that a page hides: a person who approves evidence must see the same text as a model.
 
-Known by attributes, by inline styles and by simple rules of the page's own style sheets. Style sheets from elsewhere
-are not fetched; what only they hide is not known to be hidden.
+Hidden are elements by attributes, by inline styles, and by simple rules of the page's own style sheets. Style sheets
+from elsewhere are not loaded; elements that only those hide stay.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Final, Protocol
+
+from shared.text.words import word_set
 
 Colour = tuple[int, int, int]
 _WHITE: Final = (255, 255, 255)
@@ -15,7 +17,7 @@ _NEAR: Final = 24
 
 
 class Element(Protocol):
-    """As much of an element of lxml as is needed here. The `tag` of a comment is no string."""
+    """The part of lxml's element that is used here. The `tag` of a comment is no string."""
 
     tag: object
     text: str | None
@@ -28,16 +30,12 @@ class Element(Protocol):
     def drop_tree(self) -> None: ...
 
 
-def _listed(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
-_UNSEEN: Final = _listed(
+_UNSEEN: Final = word_set(
     "script style noscript template iframe object embed applet svg canvas audio video annotation annotation-xml link "
     "datalist"
 )
 """Never words to a reader; taken out without a word."""
-_UNSEEN_CLASSES: Final = _listed("sr-only visually-hidden visuallyhidden screen-reader-text screen-reader-only")
+_UNSEEN_CLASSES: Final = word_set("sr-only visually-hidden visuallyhidden screen-reader-text screen-reader-only")
 _NOTHING: Final = re.compile(r"[+-]?0*\.?0*(?:px|em|rem|%|pt|vh|vw)?$")
 _LENGTH: Final = re.compile(r"([+-]?\d*\.?\d+)(px|pt|em|rem|%|vw|vh)?$")
 _FAR: Final[Mapping[str, float]] = {"px": 500, "pt": 400, "em": 30, "rem": 30, "%": 100, "vw": 100, "vh": 100}
@@ -71,7 +69,10 @@ _QUOTED: Final = 60
 
 
 def without_hidden(root: Element, styles: str) -> tuple[str, ...]:
-    """Take out of the tree what is not shown, also by `styles`, the page's own; the words that were in it."""
+    """Remove from the tree, in place, the elements that are not shown. Return the texts that were hidden, in order.
+
+    `styles` are the page's own style sheets. Scripts, styles, comments and media are removed without being returned.
+    """
     named = frozenset(_hidden_names(styles[:_MAX_CSS]))
     taken: list[str] = []
     left: list[tuple[Element, Colour | None]] = [(root, None)]
@@ -93,7 +94,9 @@ def without_hidden(root: Element, styles: str) -> tuple[str, ...]:
 
 
 def told(taken: Iterable[str]) -> Iterator[str]:
-    """That so much was taken out, with what looks most like an order in it, else the longest; nothing for nothing."""
+    """Yield a line with the number of hidden passages and the most suspicious, else the longest of them; nothing for
+    none.
+    """
     passages = list(taken)
     if passages:
         telling = max(passages, key=lambda words: (bool(_ORDERS.search(words)), len(words)))
@@ -102,13 +105,13 @@ def told(taken: Iterable[str]) -> Iterator[str]:
 
 
 def declarations(style: str) -> dict[str, str]:
-    """The properties of an inline style, lower case; a later one counts."""
+    """Return the properties of an inline style in lower case; a later one replaces an earlier one."""
     pairs = (part.partition(":") for part in style.lower()[:10_000].split(";"))
     return {name.strip(): value.replace("!important", "").strip() for name, _, value in pairs if name.strip()}
 
 
 def hides(style: Mapping[str, str]) -> bool:
-    """Whether an element with this style shows nothing."""
+    """Return True if an element with this style shows nothing: by display, size, opacity, clipping or position."""
     clipped = style.get("overflow", "").startswith("hidden") or style.get("overflow-x") == "hidden"
     return (
         style.get("display") == "none"
@@ -125,7 +128,9 @@ def hides(style: Mapping[str, str]) -> bool:
 
 
 def _hidden_names(styles: str) -> Iterator[tuple[str, str, str]]:
-    """Tag (perhaps none), `.` or `#`, and name of each class and id that the page's own rules hide on every screen."""
+    """Yield tag (or empty), `.` or `#`, and name of each class and id that the page's own rules
+    hide on every screen.
+    """
     open_: list[str] = []
     for match in _BRACE.finditer(_REMARK.sub("", styles)):
         if match[2] == "{":
@@ -139,6 +144,7 @@ def _hidden_names(styles: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _is_hidden(tag: str, attributes: Mapping[str, str], named: frozenset[tuple[str, str, str]]) -> bool:
+    """Return True if attributes, a class for screen readers, or a rule of the page's style sheets hide the element."""
     classes = attributes.get("class", "").lower().split()
     names = [(".", name) for name in classes] + [("#", attributes.get("id", "").lower())]
     return (
@@ -151,11 +157,12 @@ def _is_hidden(tag: str, attributes: Mapping[str, str], named: frozenset[tuple[s
 
 
 def _is_nothing(value: str | None) -> bool:
+    """Return True for a length or number that is zero; False for none."""
     return bool(value) and _NOTHING.match(value or "") is not None
 
 
 def _tiny(size: str) -> bool:
-    """Whether nobody can read letters of this size."""
+    """Return True for a font size that is too small to read."""
     match = _LENGTH.match(size)
     if not match:
         return False
@@ -164,6 +171,7 @@ def _tiny(size: str) -> bool:
 
 
 def _off_screen(style: Mapping[str, str]) -> bool:
+    """Return True if a negative indent, margin or position moves the element off the screen."""
     moved = [style.get("text-indent", ""), style.get("margin-left", ""), style.get("margin-top", "")]
     if style.get("position") in {"absolute", "fixed"}:
         moved += [style.get(side, "") for side in ("left", "top", "right", "bottom")]
@@ -171,12 +179,15 @@ def _off_screen(style: Mapping[str, str]) -> bool:
 
 
 def _far(value: str) -> bool:
+    """Return True for a negative length of more than about a screen."""
     match = _LENGTH.match(value)
     return match is not None and float(match[1]) <= -_FAR[match[2] or "px"]
 
 
 def _blends(style: Mapping[str, str], attributes: Mapping[str, str], background: Colour | None) -> bool:
-    """Whether the letters have the colour of what is behind them; where nothing is known of that, it is white."""
+    """Return True if the letters have nearly the colour of their background, or are transparent. The default background
+    is white.
+    """
     value = style.get("color") or attributes.get("color", "").lower()
     if value == "transparent" or _is_clear(value):
         return True
@@ -186,12 +197,13 @@ def _blends(style: Mapping[str, str], attributes: Mapping[str, str], background:
 
 
 def _background(style: Mapping[str, str], attributes: Mapping[str, str]) -> Colour | None:
+    """Return the background colour of a style or of `bgcolor`; `None` if unknown."""
     value = style.get("background-color") or style.get("background") or attributes.get("bgcolor", "").lower()
     return colour(value) or next(filter(None, map(colour, value.split())), None)
 
 
 def colour(value: str) -> Colour | None:
-    """Red, green and blue of a colour as styles write it; `None` where that is not known."""
+    """Return red, green and blue of a CSS colour; `None` if it cannot be parsed."""
     if match := _HEX.match(value):
         digits = match[1]
         if len(digits) in {3, 4}:
@@ -203,5 +215,6 @@ def colour(value: str) -> Colour | None:
 
 
 def _is_clear(value: str) -> bool:
+    """Return True for an `rgba()` colour that is nearly transparent."""
     match = _RGB.match(value)
     return match is not None and match[4] is not None and float(match[4]) <= 0.05

@@ -1,0 +1,1 @@
+"""Understanding of text that planner, index and extraction share: words and sentences. Pure."""
