@@ -1,4 +1,4 @@
-"""`python -m services.coordinator`."""
+"""`python -m services.coordinator`: composes and runs the coordinator."""
 
 import asyncio
 import sys
@@ -14,8 +14,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.coordinator.access.access import Access, AccessSettings
-from services.coordinator.access.middleware import Protected
-from services.coordinator.api.failures import Expected
+from services.coordinator.access.middleware import SecurityHeaders
+from services.coordinator.api.failures import Expectations
 from services.coordinator.app import application
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.projection import Projection
@@ -44,16 +44,16 @@ from shared.telemetry.setup import Telemetry
 
 
 class NoUsableKey(DossierError):
-    """The API would be reachable from other machines, and no usable key exists."""
+    """The API would be reachable from other machines, and there is no valid key for it."""
 
 
-class _SwitchedApp:
-    """ASGI application that answers probes only, and 503 otherwise, until `app` is replaced by the API."""
+class _SwitchableApp:
+    """ASGI application that answers probes, and 503 to all else, until `app` is set to the real one."""
 
     def __init__(self) -> None:
         methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
         waiting = Starlette(routes=[*probes(Health()), Route("/{path:path}", _not_ready, methods=methods)])
-        self.app: ASGIApp = Protected(waiting)
+        self.app: ASGIApp = SecurityHeaders(waiting)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the connection on to the current application."""
@@ -61,25 +61,25 @@ class _SwitchedApp:
 
 
 async def _not_ready(_: Request) -> Response:
-    """Answer 503: there is no connection to NATS yet."""
+    """Response to a request before there is a connection to NATS: 503, `nats_unavailable`."""
     detail = "This coordinator is not connected to NATS yet; it is safe to repeat the request."
     return problems.problem_response(problems.ProblemError("nats_unavailable", detail))
 
 
-async def _serve(app: _SwitchedApp, settings: Settings, stop: asyncio.Event) -> None:
-    """Serve the API's address until `stop` is set."""
+async def _serve(front: _SwitchableApp, settings: Settings, stop: asyncio.Event) -> None:
+    """Serve the application on the API's address until `stop`."""
     await serve_http(
-        app, host=settings.api_host, port=settings.api_port, stop=stop, trusted_proxies=settings.trusted_proxies
+        front, host=settings.api_host, port=settings.api_port, stop=stop, trusted_proxies=settings.trusted_proxies
     )
 
 
 class _Process(Struct, frozen=True):
-    """Parts of this process that exist before there is a connection to NATS."""
+    """Parts of the process that exist before it is connected to NATS."""
 
     settings: Settings
     stop: asyncio.Event
     telemetry: Telemetry
-    app: _SwitchedApp
+    front: _SwitchableApp
     health: Health
 
     @property
@@ -89,10 +89,10 @@ class _Process(Struct, frozen=True):
 
 
 async def _main(process: _Process) -> None:
-    """Serve probes, connect to NATS, and coordinate until `stop` is set."""
+    """Serve and coordinate until `stop`: connect to NATS, open the projection, close both at the end."""
     settings, stop = process.settings, process.stop
     async with asyncio.TaskGroup() as group:
-        group.create_task(_serve(process.app, settings, stop))
+        group.create_task(_serve(process.front, settings, stop))
         if settings.health_port != settings.api_port:
             group.create_task(serve_health(process.health, process.telemetry.metrics, settings, stop))
         log = await connect(settings, "coordinator", stop)
@@ -108,7 +108,10 @@ async def _main(process: _Process) -> None:
 
 
 async def _coordinate(process: _Process, log: JetStreamLog, projection: Projection) -> None:
-    """Coordinate and serve the API until `stop` is set. Raises `NoUsableKey`."""
+    """Create the streams, then serve the API from the log and write to it, until `stop`.
+
+    Raises `NoUsableKey`, and `ServerTooOld` if NATS lacks what Dossier needs.
+    """
     settings, stop, observer = process.settings, process.stop, FactCounters(process.telemetry)
     await run_until(stop, retry_unavailable(lambda: topology.ensure_lead(log.link, settings.limits)))
     await run_until(stop, retry_unavailable(lambda: topology.ensure_access(log.link, settings.limits)))
@@ -133,7 +136,7 @@ async def _coordinate(process: _Process, log: JetStreamLog, projection: Projecti
         coordinator,
         access,
         unready=lambda: write_trouble(log) or coordinator.trouble,
-        expected=Expected(settings.attempts, late_after),
+        expected=Expectations(settings.attempts, late_after),
         deliveries=log.beside(DELIVERIES),
         observe=observer,
         metrics=process.telemetry.metrics,
@@ -143,17 +146,17 @@ async def _coordinate(process: _Process, log: JetStreamLog, projection: Projecti
     process.telemetry.metrics.add(LogCollector(log))
     process.health.trouble = lambda: write_trouble(log) or coordinator.trouble
     async with asyncio.TaskGroup() as group:
-        keeping_up = group.create_task(access.run())
+        following = group.create_task(access.run())
         await run_until(stop, retry_unavailable(access.open))
         if not stop.is_set():
             _require_usable_key(settings, access)
-            process.app.app = app
+            process.front.app = app
             await run_until(stop, coordinator.run())
-        keeping_up.cancel()
+        following.cancel()
 
 
 def _access_settings(settings: Settings) -> AccessSettings:
-    """Hosts of the API, and the data folder's token if only this machine can reach it."""
+    """Host names of the API, and the token of the data folder if only this machine reaches the API."""
     token = local_token.ensure_token(settings.data) if local_token.is_loopback(settings.api_host) else None
     own = (settings.api_host.lower(), *(host.lower() for host in settings.hosts))
     return AccessSettings(token, (*local_token.LOOPBACK_NAMES, *own))
@@ -165,8 +168,8 @@ def _rules(settings: Settings) -> ApprovalRules:
 
 
 def _require_usable_key(settings: Settings, access: Access) -> None:
-    """Raise `NoUsableKey` if the API listens beyond this machine and no key is usable."""
-    if not local_token.is_loopback(settings.api_host) and not access.lets_anybody_in:
+    """Raise `NoUsableKey` if other machines reach the API and no key is valid."""
+    if not local_token.is_loopback(settings.api_host) and not access.has_usable_key:
         raise NoUsableKey(
             f"The API would listen on {settings.api_host}, and there is no usable key to it. Create one first: "
             f"dossier keys create YOUR-NAME --role operator --nats {settings.nats_url[0]}"
@@ -174,35 +177,35 @@ def _require_usable_key(settings: Settings, access: Access) -> None:
 
 
 def _writer_pricing(settings: Settings) -> WriterPricing:
-    """Prices of reports: the models of writer and judge with their prices. Needs no API key."""
+    """Prices of writing a report: those of the writer's model and, where one is set, the judge's. Needs no API key."""
     judge = _pricing(settings, "judge", settings.planner_context) if settings.judge else None
     return replace(_pricing(settings, "writer", settings.writer_context), judge=judge)
 
 
 def _pricing(settings: Settings, agent: Agent, context: int | None) -> WriterPricing:
-    """Price and longest reply of an agent's model; `context` is its context window in tokens, or `None`."""
+    """Model of an agent, tokens that its reply may have, and the price of a call in US dollars."""
     priced = tariff(settings, agent)
     fits = window_of(agent, context or MOST_CONTEXT)
     return WriterPricing(priced.model, fits.reply, lambda into, out: priced.cost(Tokens(into, out), clock.now()))
 
 
 def main() -> None:
-    """Run a coordinator until SIGTERM or SIGINT. Exits with a message if no key is usable or the server is too old."""
+    """Run the coordinator until a signal stops it. Exits with a message if it cannot start."""
     settings = Settings()
     try:
         run(
             "coordinator",
-            lambda stop, telemetry: _main(_Process(settings, stop, telemetry, _SwitchedApp(), Health())),
+            lambda stop, telemetry: _main(_Process(settings, stop, telemetry, _SwitchableApp(), Health())),
             settings,
         )
     except* (ServerTooOld, NoUsableKey) as errors:
-        sys.exit(str(_first(errors)))
+        sys.exit(str(_first_error(errors)))
 
 
-def _first(errors: BaseExceptionGroup[Exception]) -> BaseException:
-    """The first exception in nested groups."""
+def _first_error(errors: BaseExceptionGroup[Exception]) -> BaseException:
+    """The first error of a group, of any depth."""
     inner = errors.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+    return _first_error(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
 if __name__ == "__main__":

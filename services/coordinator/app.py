@@ -10,7 +10,7 @@ from services.coordinator.access.access import Access
 from services.coordinator.access.middleware import AuthMiddleware
 from services.coordinator.api import openapi
 from services.coordinator.api.deliveries import DeliveryRoutes
-from services.coordinator.api.failures import EXPECTED, Expected, FailureRoutes
+from services.coordinator.api.failures import EXPECTATIONS, Expectations, FailureRoutes
 from services.coordinator.api.forks import ForkRoutes
 from services.coordinator.api.runs import RunRoutes
 from services.coordinator.engine.approvals import Approvals
@@ -39,7 +39,7 @@ def application(
     access: Access,
     *,
     unready: Callable[[], str | None],
-    expected: Expected = EXPECTED,
+    expected: Expectations = EXPECTATIONS,
     deliveries: Log | None = None,
     observe: Observe = unobserved,
     metrics: Metrics | None = None,
@@ -82,9 +82,11 @@ def _add_probes(routes: Routes, unready: Callable[[], str | None], metrics: Metr
     """Register `/livez`, `/readyz` and `/metrics`."""
 
     async def livez() -> Response:
+        """Answer that the process runs."""
         return PlainTextResponse("ok\n")
 
     async def readyz() -> Response:
+        """Answer 503 with the reason if the coordinator cannot work."""
         return readiness_response(unready())
 
     routes.add("GET", "/livez", livez, ANYONE)
@@ -99,6 +101,7 @@ def _numbering(
     """Middleware that sets `Dossier-Sequence` where a response lacks it, and logs and answers unexpected errors."""
 
     async def number(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
+        """Call the route; answer `defect` if it raises."""
         try:
             response = await call(request)
         except Exception:

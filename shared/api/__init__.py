@@ -1,1 +1,1 @@
-"""The HTTP API's schemas, shared by the coordinator and its clients."""
+"""Schemas of the HTTP API, shared by the coordinator and its clients."""

@@ -1,4 +1,4 @@
-"""What the HTTP API says of costs."""
+"""Costs in the HTTP API."""
 
 import msgspec
 from pydantic import BaseModel
@@ -8,7 +8,9 @@ from shared.domain.run import Run
 
 
 class UsageView(BaseModel):
-    """Model calls and what they cost. `cost_usd` leaves out the `unpriced`, and is null where no price is known."""
+    """Model calls, their tokens, and their cost in US dollars: without the `unpriced` calls, null if no call has a
+    price.
+    """
 
     calls: int = 0
     input_tokens: int = 0
@@ -30,11 +32,11 @@ class EstimateView(BaseModel):
 
 
 def usage_view(usage: Usage) -> UsageView:
-    """What model calls cost."""
+    """Usage as the API returns it."""
     return UsageView(**msgspec.structs.asdict(usage))
 
 
 def estimate_view(run: Run) -> EstimateView | None:
-    """What the report of the current hold may cost."""
+    """Estimate of writing the report of the current hold; None without a hold or a model that writes."""
     hold = run.current.hold
     return EstimateView(**msgspec.structs.asdict(hold.fact.estimate)) if hold and hold.fact.estimate else None

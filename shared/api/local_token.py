@@ -14,12 +14,12 @@ LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 
 
 def token_path(folder: Path) -> Path:
-    """Where the token of a data folder is."""
+    """Path of the token in a data folder."""
     return folder / "token"
 
 
 def read_token(folder: Path) -> str | None:
-    """The token; `None` where there is none that can be read."""
+    """The token; None if there is none or it cannot be read."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
         token = token_path(folder).read_text(encoding="ascii").strip()
         return token if keys.key_id(token) == LOCAL else None
@@ -27,7 +27,9 @@ def read_token(folder: Path) -> str | None:
 
 
 def ensure_token(folder: Path) -> str:
-    """The token, made where there is none yet; one that others could have read is replaced."""
+    """The token of a data folder. Creates it if there is none, with mode 0600; replaces one that other users could have
+    read. Raises `OSError` if the folder cannot be written.
+    """
     file = token_path(folder)
     if _is_private(file) and (token := read_token(folder)):
         return token
@@ -41,6 +43,7 @@ def ensure_token(folder: Path) -> str:
 
 
 def _is_private(file: Path) -> bool:
+    """Return True if the file belongs to this user and no other user can read or write it."""
     try:
         status = file.lstat()
     except OSError:
@@ -49,7 +52,7 @@ def _is_private(file: Path) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens on this address."""
+    """Return True if only this machine reaches a server that listens on this address."""
     if host in LOOPBACK_NAMES:
         return True
     try:

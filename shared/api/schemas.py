@@ -1,4 +1,4 @@
-"""What the HTTP API takes and gives."""
+"""Request and response bodies of the HTTP API: runs, decisions, events and problems."""
 
 from datetime import datetime
 from typing import Annotated, Final, Literal
@@ -18,7 +18,7 @@ BY_WHOM: Final = "The name of the person. A key accepts its own name only; the t
 
 
 class Body(BaseModel):
-    """What is sent; a field that nobody knows is refused by name."""
+    """A request body; unknown fields are refused by name."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -62,27 +62,27 @@ class NewExtension(Body):
 
 
 class NewCancel(Body):
-    """Why a run is cancelled, and by whom."""
+    """Reason why a run is cancelled, and the name of the person."""
 
     comment: Comment = ""
     by: By | None = Field(default=None, description=BY_WHOM)
 
 
 class NewLink(Body):
-    """Who the link is for: with the token of the data folder, by any name."""
+    """Name of the person whom the link signs in. Only the token of the data folder may give another than its own."""
 
     by: By | None = None
 
 
 class Link(BaseModel):
-    """A link that signs a browser in, once. Opening it does nothing yet; the button on the page does."""
+    """A link that signs a browser in, once. Opening it does nothing yet; the button on the page signs in."""
 
     path: str = Field(examples=["/sign-in?ticket=…"])
     expires_at: datetime
 
 
 class Accepted(BaseModel):
-    """A run that was asked for."""
+    """A new run, and the sequence of its request."""
 
     run_id: str
     location: str
@@ -97,7 +97,7 @@ class PassageView(BaseModel):
 
 
 class SourceView(BaseModel):
-    """One document that was found."""
+    """A document that was found; `excluded` if the writer does not get it."""
 
     sha256: str
     title: str
@@ -118,7 +118,7 @@ class SourceView(BaseModel):
 
 
 class SkippedView(BaseModel):
-    """A page or a tool that brought nothing, and why. `code` is for programs."""
+    """A page or a tool that gave no source, and the reason. `code` is for programs."""
 
     location: str
     code: str
@@ -126,7 +126,7 @@ class SkippedView(BaseModel):
 
 
 class FindingView(BaseModel):
-    """What one sub-query brought."""
+    """Result of one sub-query: its sources, or its failure."""
 
     query: str
     sources: list[SourceView]
@@ -137,7 +137,7 @@ class FindingView(BaseModel):
 
 
 class DecisionView(BaseModel):
-    """What was decided, by whom, how and when."""
+    """A decision: by which person, by which way and when."""
 
     decision: str
     by: str
@@ -150,7 +150,7 @@ class DecisionView(BaseModel):
 
 
 class ExtensionView(BaseModel):
-    """More time that a hold was given: until when, and by whom."""
+    """An extension of a hold's deadline."""
 
     deadline: datetime
     by: str
@@ -171,9 +171,9 @@ class VoteView(BaseModel):
 
 
 class LateView(BaseModel):
-    """A run that should have moved and did not: since when, and whose turn it is.
+    """A run that is overdue: since when, and which part should act.
 
-    `code` is `unanswered` for a worker's, `unwritten` for a coordinator's.
+    `code` is `unanswered` for a worker, `unwritten` for a coordinator.
     """
 
     code: str
@@ -182,7 +182,9 @@ class LateView(BaseModel):
 
 
 class ForkView(BaseModel):
-    """The run that this one takes up, the step that is done anew, and how many boxes it took from there."""
+    """Origin of a fork: the source run, the first step that is performed again, and the number of slots that are
+    reused.
+    """
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -211,7 +213,7 @@ class RunSummary(BaseModel):
 
 
 class RunView(RunSummary):
-    """Everything that is known of a run."""
+    """A run in full."""
 
     round: int
     plan: list[str]
@@ -263,7 +265,7 @@ class EventPage(BaseModel):
 
 
 class Problem(BaseModel):
-    """RFC 9457. `code` is for programs."""
+    """Problem details after RFC 9457. `code` is for programs."""
 
     type: str
     title: str

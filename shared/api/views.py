@@ -1,4 +1,4 @@
-"""What the HTTP API takes and gives about failures, waits and forks."""
+"""Request and response bodies of the HTTP API: failures, waits, forks and deliveries."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -23,8 +23,8 @@ class ErrorView(BaseModel):
     message: str
 
 
-class TryView(BaseModel):
-    """One attempt that failed; `duration_s` is null where nobody worked on it, or nobody kept how long."""
+class FailedAttemptView(BaseModel):
+    """One attempt that failed; `duration_s` is null if no worker took it, or its time is not recorded."""
 
     attempt: int
     at: datetime
@@ -33,8 +33,8 @@ class TryView(BaseModel):
 
 
 class FailureView(BaseModel):
-    """One thing that failed. Of a step: its place in the run, its input and every attempt. Of a contract message that
-    was refused: which one, the field that is at fault, and what it said, as far as it can be shown.
+    """One failure. Of a step: its place in the run, its input and every attempt. Of a contract message that was
+    refused: its sequence, the field at fault, and its content, cut off.
     """
 
     sequence: int
@@ -45,7 +45,7 @@ class FailureView(BaseModel):
     round: int | None = None
     index: int | None = None
     input: dict[str, Any] | None = None
-    attempts: list[TryView] = []
+    attempts: list[FailedAttemptView] = []
     refused: int | None = None
     subject: str | None = None
     field: str | None = None
@@ -54,14 +54,14 @@ class FailureView(BaseModel):
 
 
 class FailurePage(BaseModel):
-    """What failed, newest first; `next` is the cursor of what follows."""
+    """Failures, newest first; `next` is the cursor of the next page."""
 
     failures: list[FailureView]
     next: str | None
 
 
 class QueueView(BaseModel):
-    """How the tasks of one kind stand, all runs together."""
+    """Tasks of one kind, of all runs together."""
 
     waiting: int
     in_flight: int
@@ -71,7 +71,7 @@ class QueueView(BaseModel):
 
 
 class WaitView(BaseModel):
-    """One thing that a run waits for."""
+    """One reason why a run waits."""
 
     code: str = Field(description="ended, parked, person, retry, place, worker, working or coordinator")
     text: str
@@ -91,7 +91,7 @@ class WaitView(BaseModel):
 
 
 class WhyView(WaitView):
-    """What a run waits for. Where several fetches are open, `others` are those beyond the first."""
+    """The reason why a run waits. If several fetches are open, `others` are those beyond the first."""
 
     run_id: str
     status: str
@@ -100,7 +100,9 @@ class WhyView(WaitView):
     others: list[WaitView]
 
 
-class _Wishes(Body):
+class _ForkOptions(Body):
+    """Options that a fork of one run and a bulk fork share."""
+
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
     step: Kind | None = Field(
@@ -117,8 +119,8 @@ class _Wishes(Body):
     requested_by: str = Field(default="", max_length=200)
 
 
-class NewFork(_Wishes):
-    """How a run is done over. What is not named is as it was."""
+class NewFork(_ForkOptions):
+    """Changes of a fork. A field that is left out is as in the source run."""
 
     q: Question | None = None
     replace: dict[str, str] = Field(default={}, description="Sub-queries by their text, each with its new one")
@@ -126,8 +128,8 @@ class NewFork(_Wishes):
     drop: list[str] = Field(default=[], max_length=MAX_QUERIES)
 
 
-class NewForks(_Wishes):
-    """Which runs are done over, and how. At least one of `status`, `code`, `text` and `since` says which."""
+class NewForks(_ForkOptions):
+    """A bulk fork: filter and changes. At least one of `status`, `code`, `text` and `since` is required."""
 
     status: list[str] = Field(default=[], max_length=20)
     code: str = Field(default="", max_length=100)
@@ -139,7 +141,7 @@ class NewForks(_Wishes):
 
 
 class ForkAccepted(Accepted):
-    """A fork that was asked for: the step that is done anew, and how many boxes are reused."""
+    """A fork that was requested: the first step that is performed again, and the number of slots that are reused."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -149,7 +151,9 @@ class ForkAccepted(Accepted):
 
 
 class ForkedRow(BaseModel):
-    """What becomes of one run: `forked`, `would_fork`, `already` (by this key, before), or `refused`, and why."""
+    """Result for one run: `forked`, `would_fork`, `already` (an earlier call with this key), or `refused` with the
+    error.
+    """
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -164,21 +168,21 @@ class ForkedRow(BaseModel):
 
 
 class ForkPage(BaseModel):
-    """What became of some runs, newest first; `next` is the cursor of those that follow."""
+    """Results of a bulk fork, newest run first; `next` is the cursor of the next page."""
 
     forks: list[ForkedRow]
     next: str | None
 
 
 def error_view(error: Failure) -> ErrorView:
-    """The error as the API shows it."""
+    """The error as the API returns it."""
     return ErrorView(code=error.code, message=error.message)
 
 
 def failure_view(
     failed: FailureRecord, tries: Sequence[FailedAttempt], input_: dict[str, object] | None
 ) -> FailureView:
-    """A failure with what its run says of it."""
+    """The failure as the API returns it, with the failed attempts and the input of its step, if it is one of a step."""
     is_step = failed.kind in ("plan", "fetch", "synthesize")
     return FailureView(
         sequence=failed.seq,
@@ -190,7 +194,7 @@ def failure_view(
         index=failed.index if is_step else None,
         input=input_,
         attempts=[
-            TryView(attempt=one.attempt, at=one.at, error=error_view(one.error), duration_s=one.duration_s)
+            FailedAttemptView(attempt=one.attempt, at=one.at, error=error_view(one.error), duration_s=one.duration_s)
             for one in tries
         ],
         refused=failed.refused,
@@ -200,7 +204,7 @@ def failure_view(
 
 
 def wait_view(wait: Diagnosis, attempts: int) -> WaitView:
-    """A wait as the API shows it; `attempts` is how often a step is tried."""
+    """The wait as the API returns it; `attempts` is the number of attempts that a step gets."""
     step, queue = wait.step, wait.queue
     return WaitView(
         code=wait.code,
@@ -222,7 +226,7 @@ def wait_view(wait: Diagnosis, attempts: int) -> WaitView:
 
 
 class AttemptView(BaseModel):
-    """One attempt: what came of it."""
+    """One attempt of a delivery, and its result."""
 
     result: str
     status: int | None
@@ -231,7 +235,9 @@ class AttemptView(BaseModel):
 
 
 class DeliveryView(BaseModel):
-    """One event told to one endpoint. `due` is when it is tried next; `asks` counts the first time and each resend."""
+    """One event for one endpoint. `due` is the time of the next attempt; `asks` counts the first request and each
+    resend.
+    """
 
     delivery_id: str
     webhook_id: str

@@ -12,8 +12,10 @@ from hypothesis import given
 from starlette.datastructures import Headers
 
 from services.coordinator.access import same_origin, sessions
-from services.coordinator.access.rate_limit import REMEMBERED, Known, RateLimiter, address_block
+from services.coordinator.access.middleware import form_of
+from services.coordinator.access.rate_limit import REMEMBERED, RateLimiter, RecentNames, address_block
 from services.coordinator.access.sign_in_links import LIFE, SignInLinks
+from services.coordinator.http.problems import ProblemError
 from shared.api import local_token
 from shared.contracts import envelope
 from shared.contracts.access import AccessFact, KeyCreated, KeyRevoked, SecretSet
@@ -119,49 +121,53 @@ def test_the_first_that_was_written_of_a_box_is_what_holds():
 
 def begun(**more: object) -> sessions.Session:
     how = {"now": NOW, "until": None, "id_": "s1"} | more
-    return sessions.begun("abc123", keys.key_hash(KEY), "ann", **how)  # type: ignore[arg-type]
+    return sessions.new_session("abc123", keys.key_hash(KEY), "ann", **how)  # type: ignore[arg-type]
 
 
 def test_a_session_is_what_was_sealed():
     session = begun()
-    assert sessions.opened(sessions.sealed(session, SECRET), SECRET, NOW) == session
-    assert sessions.is_of(session, keys.key_hash(KEY))
-    assert not sessions.is_of(session, keys.key_hash("another"))
+    assert sessions.decode_cookie(sessions.encode_cookie(session, SECRET), SECRET, NOW) == session
+    assert sessions.is_of_key(session, keys.key_hash(KEY))
+    assert not sessions.is_of_key(session, keys.key_hash("another"))
 
 
 def test_a_session_ends_with_its_life_or_its_key():
-    cookie = sessions.sealed(begun(), SECRET)
-    assert sessions.opened(cookie, SECRET, NOW + sessions.LIFE - timedelta(seconds=1))
-    assert sessions.opened(cookie, SECRET, NOW + sessions.LIFE) is None
-    short = sessions.sealed(begun(until=NOW + timedelta(minutes=1)), SECRET)
-    assert sessions.opened(short, SECRET, NOW + timedelta(minutes=1)) is None
+    cookie = sessions.encode_cookie(begun(), SECRET)
+    assert sessions.decode_cookie(cookie, SECRET, NOW + sessions.LIFE - timedelta(seconds=1))
+    assert sessions.decode_cookie(cookie, SECRET, NOW + sessions.LIFE) is None
+    short = sessions.encode_cookie(begun(until=NOW + timedelta(minutes=1)), SECRET)
+    assert sessions.decode_cookie(short, SECRET, NOW + timedelta(minutes=1)) is None
 
 
 @given(place=st.integers(0, 10_000), wrong=st.characters(codec="ascii"))
 def test_a_session_that_was_changed_is_none(place: int, wrong: str):
-    cookie = sessions.sealed(begun(), SECRET)
+    cookie = sessions.encode_cookie(begun(), SECRET)
     place %= len(cookie)
     changed = cookie[:place] + wrong + cookie[place + 1 :]
-    opened = sessions.opened(changed, SECRET, NOW)
+    opened = sessions.decode_cookie(changed, SECRET, NOW)
     assert opened is None or opened == begun()
 
 
 @given(text=st.text(max_size=200))
 def test_what_is_no_session_is_none(text: str):
-    assert sessions.opened(text, SECRET, NOW) is None
+    assert sessions.decode_cookie(text, SECRET, NOW) is None
 
 
 @pytest.mark.parametrize("other", ["", "6" * 64])
 def test_a_session_that_another_secret_sealed_is_none(other: str):
-    assert sessions.opened(sessions.sealed(begun(), SECRET), other, NOW) is None
-    assert sessions.opened(sessions.sealed(begun(), other), SECRET, NOW) is None
-    assert sessions.opened(sessions.sealed(begun(), other), "", NOW) is None
+    assert sessions.decode_cookie(sessions.encode_cookie(begun(), SECRET), other, NOW) is None
+    assert sessions.decode_cookie(sessions.encode_cookie(begun(), other), SECRET, NOW) is None
+    assert sessions.decode_cookie(sessions.encode_cookie(begun(), other), "", NOW) is None
 
 
 def test_the_token_of_a_session_is_no_other_sessions_and_no_signature():
-    tokens = {sessions.csrf(begun(), SECRET), sessions.csrf(begun(id_="s2"), SECRET), sessions.csrf(begun(), "6" * 64)}
+    tokens = {
+        sessions.csrf_token(begun(), SECRET),
+        sessions.csrf_token(begun(id_="s2"), SECRET),
+        sessions.csrf_token(begun(), "6" * 64),
+    }
     assert len(tokens) == 3
-    assert sessions.csrf(begun(), SECRET) not in sessions.sealed(begun(), SECRET)
+    assert sessions.csrf_token(begun(), SECRET) not in sessions.encode_cookie(begun(), SECRET)
 
 
 # Tickets
@@ -196,7 +202,7 @@ def test_a_brake_lets_a_burst_pass_and_then_its_rate():
     brake = RateLimiter(3, per_s=60)
     for _ in range(3):
         assert brake.wait_s("a", 0) == 0
-        brake.count("a", 0)
+        brake.consume("a", 0)
     assert brake.wait_s("a", 0) == pytest.approx(20)
     assert brake.wait_s("a", 15) == pytest.approx(5)
     assert brake.wait_s("a", 20) == 0
@@ -204,9 +210,9 @@ def test_a_brake_lets_a_burst_pass_and_then_its_rate():
 
 
 def test_a_brake_remembers_only_so_many():
-    brake, known = RateLimiter(1, per_s=60), Known()
+    brake, known = RateLimiter(1, per_s=60), RecentNames()
     for number in range(REMEMBERED + 5):
-        brake.count(str(number), 0)
+        brake.consume(str(number), 0)
         known.add(str(number))
     assert len(brake) == REMEMBERED
     assert "0" not in known
@@ -309,3 +315,13 @@ def test_a_token_that_is_none_is_replaced(tmp_path: Path, text: str):
 )
 def test_only_the_loopback_is_this_machine_alone(host: str, loopback: bool):
     assert local_token.is_loopback(host) == loopback
+
+
+# Forms
+
+
+def test_a_form_with_too_many_fields_is_refused():
+    assert form_of(b"csrf=1&q=cats") == {"csrf": "1", "q": "cats"}
+    with pytest.raises(ProblemError) as refused:
+        form_of(b"&".join([b"keep=1"] * 2_001))
+    assert refused.value.problem.code == "too_large"

@@ -15,7 +15,7 @@ from services.cli.shell.api import Api, Away, Refused
 from services.cli.shell.follow import Follower, fold
 from services.cli.shell.refusal import FAILED, MISUSED, Refusal
 from services.cli.shell.terminal import Terminal
-from services.coordinator.http.presenters import view
+from services.coordinator.http.presenters import run_view as view
 from shared.api.schemas import EventPage
 from shared.contracts.facts import VoteCast
 from shared.contracts.requests import Request

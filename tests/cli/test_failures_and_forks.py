@@ -12,7 +12,8 @@ from services.cli.render import diagnosis, pages
 from services.cli.shell.filters import start_of
 from services.cli.shell.refusal import FAILED, MISUSED, Refusal
 from services.cli.shell.terminal import Terminal
-from services.coordinator.http.presenters import summary, view
+from services.coordinator.http.presenters import run_summary as summary
+from services.coordinator.http.presenters import run_view as view
 from shared.api.schemas import LateView, RunPage
 from shared.api.views import FailurePage, ForkedRow, WhyView, failure_view, wait_view
 from shared.contracts.messages import Queue

@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from services.coordinator.api.failures import SHOWN, Expected
+from services.coordinator.api.failures import MAX_SHOWN, Expectations
 from services.coordinator.app import application
 from services.coordinator.http.params import SEQUENCE
 from shared.contracts.subjects import APPROVED, ASKED, REQUESTED
@@ -36,11 +36,15 @@ class Failing(Workers):
 
 
 @asynccontextmanager
-async def using(data: Path, *, log: MemoryLog | None = None, expected: Expected | None = None) -> AsyncGenerator[User]:
+async def using(
+    data: Path, *, log: MemoryLog | None = None, expected: Expectations | None = None
+) -> AsyncGenerator[User]:
     memory, workers = log or MemoryLog(), Failing()
     performs = dict.fromkeys(("plan", "fetch", "synthesize"), workers.perform)
     async with coordinating(memory, data) as dossier, working(memory, performs), entered() as access:
-        app = application(memory, dossier.coordinator, access, unready=lambda: None, expected=expected or Expected())
+        app = application(
+            memory, dossier.coordinator, access, unready=lambda: None, expected=expected or Expectations()
+        )
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url=URL, headers=SHOWN_KEY) as http:
             yield User(http, dossier, workers)
@@ -86,7 +90,7 @@ async def test_a_refused_message_is_listed_with_what_it_said_cut_at_a_bound(tmp_
         third, second, first = await listed(user, "kind=request")
         assert [one["refused"] for one in (first, second, third)] == seqs
         assert (first["subject"], first["field"], first["content_bytes"]) == (REQUESTED, "q", len(long))
-        assert first["content"] == long.decode()[:SHOWN]
+        assert first["content"] == long.decode()[:MAX_SHOWN]
         assert second["content"] == "\N{REPLACEMENT CHARACTER}{"
         assert (third["run_id"], third["error"]["code"]) == ("nobody", "unknown_run")
 
@@ -169,7 +173,7 @@ async def test_why_of_a_run_that_nobody_knows_says_whether_it_was_refused(tmp_pa
 
 
 async def test_late_runs_are_listed_and_those_on_hold_are_not(tmp_path: Path):
-    async with using(tmp_path, expected=Expected(late_after=timedelta())) as user:
+    async with using(tmp_path, expected=Expectations(late_after=timedelta())) as user:
         held = await user.held()
         user.workers.may_fetch.clear()
         stuck = (await user.post("/v1/runs", {"q": QUESTION})).json()["run_id"]

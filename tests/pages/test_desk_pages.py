@@ -107,7 +107,7 @@ def failing(task: Task) -> SynthesisFailed | None:
 
 
 async def test_older_runs_are_on_pages_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("services.coordinator.web.lists.OTHERS", 2)
+    monkeypatch.setattr("services.coordinator.web.lists.MAX_OTHERS", 2)
 
     async with staged(tmp_path) as stage:
         runs = [await stage.dossier.ask(f"{n}?", approval="auto") for n in range(5)]

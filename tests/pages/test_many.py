@@ -16,7 +16,7 @@ from services.coordinator.engine.divergence import Checkpoint
 from services.coordinator.engine.projection import Projection, RunFilter
 from services.coordinator.engine.summary import run_row
 from services.coordinator.web import hub
-from services.coordinator.web.lists import Listed, Lists, Want
+from services.coordinator.web.lists import ListQuery, Lists, RenderedList
 from shared.contracts import envelope
 from shared.contracts.envelope import Event
 from shared.contracts.facts import RunCompleted
@@ -155,9 +155,9 @@ async def ended(stage: Stage, run_id: str) -> None:
 async def test_two_hundred_open_pages_cost_one_read_of_the_log_and_no_more_lists_than_one_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    log, made, make = Counting(), list[Want](), Lists._make
+    log, made, make = Counting(), list[ListQuery](), Lists._make
 
-    def counted(self: Lists, want: Want) -> Listed:
+    def counted(self: Lists, want: ListQuery) -> RenderedList:
         made.append(want)
         return make(self, want)
 

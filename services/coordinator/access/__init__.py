@@ -1,1 +1,1 @@
-"""Who may do what over HTTP: keys, sessions, roles, and the gate that every request passes."""
+"""Access over HTTP: keys, sessions, roles, and the middleware that every request passes."""

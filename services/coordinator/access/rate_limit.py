@@ -1,4 +1,4 @@
-"""How often something may happen, per name, in bounded memory. Pure: the time arrives as a value."""
+"""Rate limits per name, in bounded memory. Pure: the time arrives as a value, in seconds."""
 
 import ipaddress
 from collections import OrderedDict
@@ -9,7 +9,7 @@ REMEMBERED: Final = 10_000
 
 
 class RateLimiter:
-    """Lets `burst` through at once, and then `burst` in every `per_s` (a token bucket for each name)."""
+    """A token bucket for each name: `burst` tokens, refilled evenly within `per_s` seconds."""
 
     def __init__(self, burst: int, per_s: float) -> None:
         self._burst = burst
@@ -17,18 +17,19 @@ class RateLimiter:
         self._spent: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def wait_s(self, name: str, now: float) -> float:
-        """How long until one more may pass; 0 for at once."""
+        """Seconds until the name has a token; 0 if it has one. Consumes none."""
         over = self._level(name, now) + 1 - self._burst
         return max(0.0, over / self._rate)
 
-    def count(self, name: str, now: float) -> None:
-        """One has passed."""
+    def consume(self, name: str, now: float) -> None:
+        """Consume one token of the name, also beyond its last one. Forgets the names used longest ago beyond 10,000."""
         self._spent[name] = (self._level(name, now) + 1, now)
         self._spent.move_to_end(name)
         while len(self._spent) > REMEMBERED:
             self._spent.popitem(last=False)
 
     def _level(self, name: str, now: float) -> float:
+        """Tokens of the name that are consumed and not refilled yet."""
         level, then = self._spent.get(name, (0.0, now))
         return max(0.0, level - (now - then) * self._rate)
 
@@ -36,14 +37,14 @@ class RateLimiter:
         return len(self._spent)
 
 
-class Known:
-    """Names that were seen, the newest `REMEMBERED` of them."""
+class RecentNames:
+    """A set of the 10,000 names that were added last."""
 
     def __init__(self) -> None:
         self._names: OrderedDict[str, None] = OrderedDict()
 
     def add(self, name: str) -> None:
-        """Seen."""
+        """Add the name, as the newest one."""
         self._names[name] = None
         self._names.move_to_end(name)
         while len(self._names) > REMEMBERED:
@@ -54,7 +55,9 @@ class Known:
 
 
 def address_block(address: str) -> str:
-    """What counts as one address: of IPv6 the /64 that one customer has, of anything else itself."""
+    """The address that rate limits count: the /64 network of an IPv6 address, the IPv4 address of a mapped one, any
+    other text itself.
+    """
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Where a request comes from, as far as a browser says: the host it speaks to, and the site that sends it. Pure."""
+"""Origin of a request, from the headers that browsers set: the host it names and the site that sent it. Pure."""
 
 from collections.abc import Collection
 from urllib.parse import urlsplit
@@ -7,7 +7,7 @@ from starlette.datastructures import Headers
 
 
 def name_of(host: str) -> str:
-    """The name in a `Host` header or URL authority, without port and brackets; empty where it is none."""
+    """Host name in a `Host` header or URL authority, in lower case, without port and brackets; empty if it has none."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
@@ -15,12 +15,14 @@ def name_of(host: str) -> str:
 
 
 def is_addressed(headers: Headers, hosts: Collection[str]) -> bool:
-    """Whether it was sent to one of these names: a page that had its own name point here is not."""
+    """Return True if `Host` is one of these names. Guards against DNS rebinding."""
     return name_of(headers.get("host", "")) in hosts
 
 
 def is_same(headers: Headers) -> bool:
-    """Whether no other site sent it. Browsers say so in headers that no page can set; other clients say nothing."""
+    """Return True unless a browser's `Sec-Fetch-Site` or `Origin` names another site. Clients other than browsers send
+    neither, and pass.
+    """
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if site is not None and site not in ("same-origin", "none"):
         return False

@@ -1,6 +1,6 @@
-"""Sessions of browsers: a signed cookie that names a key, and the token that a form has to bring along. Pure.
+"""Sessions of browsers as signed cookies, and their CSRF tokens. Pure.
 
-Nothing is stored. A session is worth what its key is worth: it names the key and is void when the key is.
+Nothing is stored. A session names the key that it was started with, and is void when that key is.
 """
 
 import base64
@@ -18,7 +18,9 @@ _OF: Final = 16
 
 
 class Session(Struct, frozen=True):
-    """`key` is the id of the key that was shown, `of` the beginning of its hash, `name` who signed in with it."""
+    """A session: id of its key (`key`), first 16 hex digits of the key's hash (`of`), name of the person, end as a Unix
+    time in seconds (`until`), and a random `id`.
+    """
 
     key: str
     of: str
@@ -30,20 +32,20 @@ class Session(Struct, frozen=True):
 _decode: Final = msgspec.json.Decoder(Session).decode
 
 
-def begun(key: str, key_hash: str, name: str, *, now: datetime, until: datetime | None, id_: str) -> Session:
-    """A session from now on, for as long as sessions last, but not beyond its key's end."""
+def new_session(key: str, key_hash: str, name: str, *, now: datetime, until: datetime | None, id_: str) -> Session:
+    """A session that starts now, and ends after 12 hours or at `until`, the end of its key, whichever is earlier."""
     end = min(now + LIFE, until) if until else now + LIFE
     return Session(key, key_hash[:_OF], name, int(end.timestamp()), id_)
 
 
-def sealed(session: Session, secret: str) -> str:
-    """The session as a cookie carries it."""
+def encode_cookie(session: Session, secret: str) -> str:
+    """Value of a session's cookie: the session as JSON and its HMAC-SHA256, both in base64url."""
     body = msgspec.json.encode(session)
     return f"{_text(body)}.{_text(_mac(secret, b'session', body))}"
 
 
-def opened(cookie: str, secret: str, now: datetime) -> Session | None:
-    """The session in a cookie that was sealed with this secret and is not over."""
+def decode_cookie(cookie: str, secret: str, now: datetime) -> Session | None:
+    """The session of a cookie; None if it is malformed, signed with another secret, or over."""
     body, _, mac = cookie.partition(".")
     try:
         data = _bytes(body)
@@ -55,13 +57,13 @@ def opened(cookie: str, secret: str, now: datetime) -> Session | None:
     return session if now.timestamp() < session.until else None
 
 
-def is_of(session: Session, key_hash: str) -> bool:
-    """Whether the session was begun with the key of this hash."""
+def is_of_key(session: Session, key_hash: str) -> bool:
+    """Return True if the session was started with the key of this hash (hex)."""
     return hmac.compare_digest(session.of.encode(), key_hash[:_OF].encode())
 
 
-def csrf(session: Session, secret: str) -> str:
-    """What every unsafe request in this session has to bring, in a header or a field: no other site can know it."""
+def csrf_token(session: Session, secret: str) -> str:
+    """CSRF token of a session, in hex: the HMAC of its id. Unsafe requests of the session have to send it."""
     return _mac(secret, b"csrf", session.id.encode()).hex()
 
 

@@ -14,18 +14,22 @@ _AT_MOST: Final = 1_000
 
 
 class _Ticket(Struct, frozen=True):
+    """The principal that a link signs in, and its end."""
+
     who: Principal
     until: datetime
 
 
 class SignInLinks:
-    """Takes each ticket once and not late. It keeps only their hashes."""
+    """Issues and redeems tickets. Keeps their hashes only, of the 1,000 newest at most."""
 
     def __init__(self) -> None:
         self._open: OrderedDict[str, _Ticket] = OrderedDict()
 
     def issue(self, text: str, who: Principal, now: datetime) -> datetime:
-        """Let `text`, which nobody can guess, sign a browser in as `who`; until when."""
+        """Let the ticket `text`, a random secret, sign a browser in as `who` once. Returns its end, 10 minutes from
+        now.
+        """
         until = now + LIFE
         self._open[_hash(text)] = _Ticket(who, until)
         while len(self._open) > _AT_MOST:
@@ -33,7 +37,7 @@ class SignInLinks:
         return until
 
     def redeem(self, text: str, now: datetime) -> Principal | None:
-        """Who the ticket is for; it is void from then on."""
+        """Principal of a ticket; None if it is unknown, used or over. The ticket is void afterwards."""
         ticket = self._open.pop(_hash(text), None)
         return ticket.who if ticket and now < ticket.until else None
 

@@ -1,1 +1,1 @@
-"""The routes of the JSON API."""
+"""Routes of the JSON API, and its OpenAPI description."""

@@ -1,4 +1,4 @@
-"""What others were told, over HTTP: read from the log with every request, kept nowhere."""
+"""Routes of webhook deliveries, read from the log with every request."""
 
 from collections.abc import AsyncGenerator
 from typing import Annotated, Final
@@ -40,7 +40,7 @@ DeliveryId = Annotated[
 
 
 class NewResend(BaseModel):
-    """Who wants it sent again."""
+    """Name of the person who sends a delivery again."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -48,7 +48,7 @@ class NewResend(BaseModel):
 
 
 class DeliveryRoutes:
-    """The routes, and the log that they read."""
+    """Routes that list deliveries and send one again. `log` is that of the stream `DELIVERIES`."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -80,7 +80,7 @@ class DeliveryRoutes:
             async for seq, one in self._stories(await self._asked(pattern, before)):
                 if (event and one.delivery.event_type not in event) or (state and one.state not in state):
                     continue
-                found.append(view(one))
+                found.append(delivery_view(one))
                 if len(found) == limit:
                     return DeliveryPage(deliveries=found, next=_cursor(seq))
             before -= _PAGE
@@ -89,7 +89,9 @@ class DeliveryRoutes:
         return DeliveryPage(deliveries=found, next=_cursor(before))
 
     async def _asked(self, pattern: str, before: int) -> list[Message]:
-        """What was first asked for in the step that ends before `before`, newest first."""
+        """First requests of deliveries that match the subject `pattern`, newest first: those among the 1,000 messages
+        before the sequence `before`.
+        """
         found: list[Message] = []
         async for message in self._log.history(pattern, after=max(0, before - 1 - _PAGE)):
             if message.seq >= before:
@@ -99,7 +101,7 @@ class DeliveryRoutes:
         return found[::-1]
 
     async def _stories(self, asked: list[Message]) -> AsyncGenerator[tuple[int, DeliveryHistory]]:
-        """The deliveries that these began, each with its place."""
+        """Each first request's sequence and the history of its delivery, in the same order."""
         for start in range(0, len(asked), MAX_HISTORIES):
             some = asked[start : start + MAX_HISTORIES]
             for message, story in zip(
@@ -120,10 +122,12 @@ class DeliveryRoutes:
         if story.ask >= MAX_ASKS:
             text = f"Delivery {delivery_id} was asked for {MAX_ASKS} times; look at what the endpoint answers."
             raise ProblemError("asked_too_often", text, run_id=delivery.run, state=story.state)
-        return view(await self._asked_again(story, by=by))
+        return delivery_view(await self._asked_again(story, by=by))
 
     async def _asked_again(self, story: DeliveryHistory, *, by: str) -> DeliveryHistory:
-        """Fill the next asking's box. If another was first, it is asked for all the same."""
+        """Request the delivery once more and return its history with that. If another resend took the same number
+        first, that one counts. Raises `Refused`.
+        """
         now = clock.now()
         again = replace(story.asked[story.ask], due=now, by=by)
         [filled] = await self._log.fill(
@@ -135,17 +139,19 @@ class DeliveryRoutes:
 
 
 def _delivery(message: Message) -> Delivery:
+    """The delivery of a message of the stream `DELIVERIES`."""
     box = parse_delivery_slot(message.subject)
     assert box
     return box.delivery
 
 
 def _cursor(before: int) -> str | None:
+    """Cursor of the deliveries before this sequence; None at the beginning of the log."""
     return str(before) if before > 1 else None
 
 
-def view(story: DeliveryHistory) -> DeliveryView:
-    """The delivery as the API shows it; attempts of all askings, in order."""
+def delivery_view(story: DeliveryHistory) -> DeliveryView:
+    """The delivery with the attempts of all requests, in order."""
     delivery = story.delivery
     attempts = [tried for ask in sorted(story.tried) for _, tried in sorted(story.tried[ask].items())]
     return DeliveryView(

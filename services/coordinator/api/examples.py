@@ -1,13 +1,13 @@
-"""Examples for the description of the HTTP API: the example run as the API itself would show it."""
+"""Examples for the OpenAPI description, computed from the example run of `shared.contracts.samples`."""
 
 from functools import reduce
 from typing import Any, Final
 
 import msgspec
 
-from services.coordinator.api.deliveries import view as delivery_view
+from services.coordinator.api.deliveries import delivery_view
 from services.coordinator.http.feed import event_view, server_sent_event
-from services.coordinator.http.presenters import summary, view
+from services.coordinator.http.presenters import run_summary, run_view
 from shared.api.schemas import Accepted, EventPage, RunPage
 from shared.api.views import DeliveryPage
 from shared.contracts import envelope, samples
@@ -23,7 +23,7 @@ _HELD: Final = 1 + next(n for n, (_, fact) in enumerate(samples.FACTS) if isinst
 
 
 def report() -> Json:
-    """Its report, as JSON."""
+    """The example run's report, as JSON."""
     written = next(fact for _, fact in samples.FACTS if isinstance(fact, SynthesisWritten))
     ended = _run().completed
     assert ended
@@ -32,7 +32,7 @@ def report() -> Json:
 
 
 def messages() -> list[Message]:
-    """The example run as it is stored."""
+    """The example run's facts, as they are stored."""
     stored = [
         (slot.subject, envelope.encode(slot, samples.event(fact, index)), samples.event(fact, index).time)
         for index, (slot, fact) in enumerate(samples.FACTS)
@@ -41,7 +41,7 @@ def messages() -> list[Message]:
 
 
 def _run(until: int = len(samples.FACTS)) -> Run:
-    """The example run, as it was after so many facts."""
+    """The example run after its first `until` facts; by default after all."""
     facts = [
         decode_fact(slot, message.data, seq=message.seq, stored_at=message.time)
         for (slot, _), message in zip(samples.FACTS[:until], messages(), strict=False)
@@ -50,19 +50,19 @@ def _run(until: int = len(samples.FACTS)) -> Run:
 
 
 def event_stream() -> str:
-    """The first of its server-sent events."""
+    """The example run's first server-sent event."""
     return server_sent_event(event_view(messages()[0])).decode()
 
 
 def _examples() -> Json:
-    """An example of each schema that has a good one."""
+    """Examples by name of schema, for schemas whose example cannot be made from their parts."""
     held = _run(until=_HELD)
     story = DeliveryHistory(samples.DELIVERY, {1: samples.ASKED}, {1: {1: samples.TRIED}}, samples.AT)
     delivery = delivery_view(story)
     shown = {
         "Accepted": Accepted(run_id=samples.RUN, location=f"/v1/runs/{samples.RUN}", sequence=41),
-        "RunView": view(held),
-        "RunPage": RunPage(runs=[summary(held)], next=None),
+        "RunView": run_view(held),
+        "RunPage": RunPage(runs=[run_summary(held)], next=None),
         "EventPage": EventPage(run_id=samples.RUN, events=[event_view(message) for message in messages()[:3]]),
         "DeliveryView": delivery,
         "DeliveryPage": DeliveryPage(deliveries=[delivery], next=None),
@@ -77,7 +77,7 @@ def _examples() -> Json:
 
 
 def of(schema: Json, components: Json) -> object:
-    """An example of what fits this schema: the one that was written for it, else one made from its parts."""
+    """An example that fits the schema: the one written for it, else one made from its defaults, enums and parts."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return known if (known := _examples().get(name)) is not None else of(components[name], components)
@@ -94,6 +94,7 @@ def of(schema: Json, components: Json) -> object:
 
 
 def _made(schema: Json, components: Json) -> object:
+    """An example of a schema without defaults: required properties only; None for a type that is not known."""
     match schema.get("type"):
         case "object":
             wanted = schema.get("required", [])

@@ -1,4 +1,4 @@
-"""The routes for whoever wonders what went wrong: failures, and why a run does not move."""
+"""Routes for failures, and for the reason why a run waits."""
 
 import asyncio
 from collections.abc import Sequence
@@ -25,24 +25,24 @@ from shared.errors import Refused, Unavailable
 from shared.runtime.log import Consumer, Log
 from shared.runtime.retry_policy import RetryPolicy
 
-SHOWN: Final = 4_000
+MAX_SHOWN: Final = 4_000
 """Characters of a refused message that are shown."""
 
 
-class Expected(Struct, frozen=True):
-    """What is normal: how often a step is tried, and how long a run may be due to move before it is late."""
+class Expectations(Struct, frozen=True):
+    """Attempts that a step gets, and the time for which a run may be due to move before it is late."""
 
     attempts: int = RetryPolicy().attempts
     late_after: timedelta = timedelta(minutes=5)
 
 
-EXPECTED: Final = Expected()
+EXPECTATIONS: Final = Expectations()
 
 
 class FailureRoutes:
-    """Answers from the projection, and asks the log only for what one answer needs."""
+    """Routes that list failures and diagnose a run, from the projection and single reads of the log."""
 
-    def __init__(self, log: Log, coordinator: Coordinator, expected: Expected) -> None:
+    def __init__(self, log: Log, coordinator: Coordinator, expected: Expectations) -> None:
         self._log = log
         self._coordinator = coordinator
         self._expected = expected
@@ -71,13 +71,16 @@ class FailureRoutes:
         return FailurePage(failures=await asyncio.gather(*map(self._failure, failed[:limit])), next=more)
 
     async def _failure(self, failed: FailureRecord) -> FailureView:
+        """A failure with the attempts of its step; that of a refused message with the first 4,000 characters of its
+        content, if the log still has it.
+        """
         run = self._coordinator.fold.peek(failed.run) if failed.run and failed.refused is None else None
         if run:
             return failure_view(failed, failed_attempts(run, failed), failed_input(run, failed))
         view = failure_view(failed, (), None)
         message = await self._log.at(failed.refused) if failed.refused else None
         if message:
-            view.content = message.data[: 4 * SHOWN].decode(errors="replace")[:SHOWN]
+            view.content = message.data[: 4 * MAX_SHOWN].decode(errors="replace")[:MAX_SHOWN]
             view.content_bytes = len(message.data)
         return view
 
@@ -101,6 +104,7 @@ class FailureRoutes:
         )
 
     async def _seen(self, run: Run, messages: Sequence[tuple[int, str]]) -> Observations:
+        """State outside the run that its diagnosis needs: time, leadership, queues of its open steps."""
         kinds: list[Kind] = sorted({state.step.kind for state in open_steps(run)})
         lead, *queues = await asyncio.gather(*map(self._queue, (COORDINATOR_LEAD, *kinds)))
         return Observations(
@@ -112,13 +116,16 @@ class FailureRoutes:
         )
 
     async def _queue(self, consumer: Consumer) -> Queue | None:
+        """State of a consumer's queue; None if NATS does not answer or refuses."""
         try:
             return await self._log.queue(consumer)
         except (Unavailable, Refused):
             return None
 
     def _unknown(self, run_id: str) -> problems.ProblemError:
-        """Nobody knows this run; perhaps because its request was refused."""
+        """Problem of a run that does not exist; its detail says so if the run's request was refused. The caller raises
+        it.
+        """
         for failed in self._coordinator.saved.failures(FailureFilter(kinds=("request",), run=run_id), limit=1):
             text = f"There is no run {run_id}: what was sent was refused. {failed.error.message}"
             return problems.ProblemError("unknown_run", text, run_id=run_id)

@@ -1,4 +1,4 @@
-"""The routes that do runs over: one, or all that a filter names."""
+"""Routes that fork one run, or all runs that a filter selects."""
 
 from typing import Annotated
 
@@ -77,6 +77,7 @@ class ForkRoutes:
 
 
 def _check_bulk(body: NewForks, key: str | None) -> None:
+    """Raise `ProblemError` (`invalid_field`) if a filter is missing, or a key where it is no dry run."""
     if not (body.status or body.code or body.text or body.since):
         text = "status: say which runs, by at least one of status, code, text and since."
         raise ProblemError("invalid_field", text, field="status")
@@ -86,7 +87,7 @@ def _check_bulk(body: NewForks, key: str | None) -> None:
 
 
 def _row(fork: BulkFork) -> ForkedRow:
-    """The result of a bulk fork for one run, as the API shows it."""
+    """The result of a bulk fork for one run."""
     run, forked = fork.source, fork.forked
     row = ForkedRow(
         run_id=run.id,

@@ -49,6 +49,7 @@ def described_app(routes: Routes) -> FastAPI:
     describe, cached = app.openapi, list[Json]()
 
     def openapi() -> Json:
+        """The complete description; made once."""
         if not cached:
             cached.append(_complete(describe()))
         return cached[0]
@@ -128,6 +129,7 @@ def _webhook(event: EventType) -> Json:
 
 
 def _report_content() -> Json:
+    """Response content of a report, as Markdown and as JSON."""
     body = examples.report()
     schema = {
         "type": "object",
@@ -146,9 +148,11 @@ def _report_content() -> Json:
 
 
 def _contract_schemas() -> Json:
+    """JSON schemas of reports and webhook bodies, by name."""
     template = f"#/components/schemas/{_CONTRACT}{{name}}"
     return {f"{_CONTRACT}{name}": schema for name, schema in schemas([Report, WebhookData], template).items()}
 
 
 def _ref(name: str) -> Json:
+    """Reference to a schema of the description."""
     return {"$ref": f"#/components/schemas/{name}"}

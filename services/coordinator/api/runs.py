@@ -1,4 +1,4 @@
-"""The HTTP API of the coordinator."""
+"""Routes of runs: ask, list, show, decide, extend and cancel."""
 
 from datetime import timedelta
 from http import HTTPStatus
@@ -29,8 +29,8 @@ from services.coordinator.http.params import (
     checked_statuses,
     locate_run,
 )
-from services.coordinator.http.presenters import summary, view
-from services.coordinator.http.reports import report_of
+from services.coordinator.http.presenters import run_summary, run_view
+from services.coordinator.http.reports import read_report
 from services.coordinator.http.routes import WRITES, Routes
 from shared.api.schemas import (
     Accepted,
@@ -113,7 +113,7 @@ class RunRoutes:
         runs = self._coordinator.saved.select(wanted, before=int(cursor) if cursor else None, limit=limit + 1)
         more = runs[limit - 1].accepted if len(runs) > limit else None
         return RunPage(
-            runs=[summary(run, self._late(run)) for run in runs[:limit]], next=str(more.seq) if more else None
+            runs=[run_summary(run, self._late(run)) for run in runs[:limit]], next=str(more.seq) if more else None
         )
 
     async def show(self, run_id: RunId, since: Since = 0) -> RunView:
@@ -121,9 +121,11 @@ class RunRoutes:
         return self._view(await self._run(run_id, since))
 
     def _view(self, run: Run) -> RunView:
-        return view(run, self._late(run))
+        """The run in full, with `late` if it is overdue now."""
+        return run_view(run, self._late(run))
 
     def _late(self, run: Run) -> Lateness | None:
+        """Why the run is overdue now; None if it is not."""
         return lateness(run, self._coordinator.now(), self._late_after)
 
     async def events(
@@ -148,7 +150,7 @@ class RunRoutes:
 
     async def report(self, run_id: RunId, accept: Annotated[str, Header()] = "", since: Since = 0) -> Response:
         """The report as Markdown, or with `Accept: application/json` as every claim, quote and offset."""
-        written = await report_of(await self._run(run_id, since), self._log)
+        written = await read_report(await self._run(run_id, since), self._log)
         if "application/json" in accept:
             return Response(msgspec.json.encode(written), media_type="application/json")
         return PlainTextResponse(written.markdown, media_type="text/markdown; charset=utf-8")
@@ -180,6 +182,9 @@ class RunRoutes:
         return self._view(run)
 
     async def _run(self, run_id: str, since: int) -> Run:
+        """The run once the log is folded to the sequence `since`, after 2 s at most. Raises `ProblemError`
+        (`unknown_run`).
+        """
         run = await self._coordinator.wait_until(run_id, since, lambda _: True, within_s=WAIT_S if since else 0)
         if run is None:
             raise problems.unknown_run(run_id)

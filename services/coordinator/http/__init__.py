@@ -1,1 +1,1 @@
-"""What the JSON API and the web pages share: parameters, problems, presenters."""
+"""Shared by the JSON API and the web pages: routes, rights, commands, parameters, problems, presenters."""

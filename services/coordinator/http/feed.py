@@ -100,6 +100,7 @@ def server_sent_event(view: EventView) -> bytes:
 
 
 def _is_completion(message: Message) -> bool:
+    """Return True if the message is in the slot of a run's completion."""
     return message.subject.endswith(".completed")
 
 

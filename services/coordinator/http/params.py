@@ -1,4 +1,4 @@
-"""What requests to the API have in common."""
+"""Parameters that several routes take, with their limits."""
 
 from collections.abc import Sequence
 from typing import Annotated, Final
@@ -27,7 +27,7 @@ Key = Annotated[str | None, Header(min_length=1, max_length=256)]
 
 
 def checked_statuses(statuses: Sequence[str] | None) -> Sequence[str]:
-    """These statuses. Raises `ProblemError` for one that no run can have."""
+    """The statuses, unchanged; empty for None. Raises `ProblemError` (`invalid_field`) for one that no run can have."""
     for name in statuses or ():
         if name not in STATUSES:
             known = ", ".join(STATUSES)

@@ -1,4 +1,4 @@
-"""A run as the HTTP API shows it: in a list, and in full."""
+"""A run in the form that the API returns: in a list, and in full. Pure."""
 
 from typing import Final
 
@@ -33,8 +33,8 @@ from shared.domain.run import Entry, Run
 from shared.domain.steps import Lateness
 
 
-def summary(run: Run, late: Lateness | None = None) -> RunSummary:
-    """The run as lists show it."""
+def run_summary(run: Run, late: Lateness | None = None) -> RunSummary:
+    """The run as lists show it, with `late` if it is overdue. A request that is not folded yet has empty fields."""
     accepted = run.accepted
     hold = run.current.hold
     findings = run.findings()
@@ -56,13 +56,13 @@ def summary(run: Run, late: Lateness | None = None) -> RunSummary:
     )
 
 
-def view(run: Run, late: Lateness | None = None) -> RunView:
-    """The run in full."""
+def run_view(run: Run, late: Lateness | None = None) -> RunView:
+    """The run in full: plan, findings of all rounds, hold, decision, outcome and costs."""
     fork = run.accepted.fact.fork if run.accepted else None
     ended = run.completed.fact if run.completed else None
     hold = run.current.hold.fact if run.current.hold else None
     return RunView(
-        **summary(run, late).model_dump(),
+        **run_summary(run, late).model_dump(),
         round=run.round,
         plan=[query for number in sorted(run.rounds) for query in run.queries(number)],
         findings=_findings(run),
@@ -88,6 +88,7 @@ def view(run: Run, late: Lateness | None = None) -> RunView:
 
 
 def _findings(run: Run) -> list[FindingView]:
+    """Findings of all rounds in order, each with its round and whether a reviewer dropped it."""
     kept = {source.sha256 for finding in decided_findings(run) for source in finding.sources}
     return [
         _finding(finding, kept, round_=number, is_dropped=finding.query in run.dropped(number))
@@ -96,6 +97,7 @@ def _findings(run: Run) -> list[FindingView]:
 
 
 def _finding(finding: Finding, kept: set[str], *, round_: int, is_dropped: bool) -> FindingView:
+    """One finding; sources with a SHA-256 that is not in `kept` are marked as excluded."""
     return FindingView(
         query=finding.query,
         sources=[_source(source, excluded=source.sha256 not in kept) for source in finding.sources],
@@ -110,6 +112,7 @@ def _finding(finding: Finding, kept: set[str], *, round_: int, is_dropped: bool)
 
 
 def _source(source: Source, *, excluded: bool) -> SourceView:
+    """A source, without its text."""
     return SourceView(
         sha256=source.sha256,
         title=source.title,
@@ -139,6 +142,7 @@ _NAMES: Final[dict[type, str]] = {
 
 
 def _decision(run: Run) -> DecisionView | None:
+    """Decision of the current round; before it is made, that of the previous round; None if there is neither."""
     box = run.current.decision or (run.in_round(run.round - 1).decision if run.round > 1 else None)
     if box is None:
         return None
@@ -155,6 +159,7 @@ def _decision(run: Run) -> DecisionView | None:
 
 
 def _vote(box: Entry[VoteCast]) -> VoteView:
+    """An approval that counts towards the quorum."""
     vote = box.fact
     return VoteView(
         by=vote.by, via=vote.via, auth=vote.auth, comment=vote.comment, exclude=list(vote.exclude), at=box.at
@@ -162,5 +167,6 @@ def _vote(box: Entry[VoteCast]) -> VoteView:
 
 
 def _extension(box: Entry[HoldExtended]) -> ExtensionView:
+    """An extension of the hold's deadline."""
     fact = box.fact
     return ExtensionView(deadline=fact.deadline, by=fact.by, auth=fact.auth, comment=fact.comment, at=box.at)

@@ -1,1 +1,1 @@
-"""The approval desk: pages and templates."""
+"""The approval desk: pages, templates and static files."""

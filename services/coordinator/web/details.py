@@ -1,4 +1,4 @@
-"""What each step of a run was given and what it brought, to be read by whoever wants to know exactly. Pure."""
+"""Input and output of each step of a run, as JSON for its page. Pure."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -15,22 +15,23 @@ _MOST: Final = 12_000
 """Characters of one of them that a page shows; the whole is in the run's events."""
 
 
-class Detail(Struct, frozen=True):
-    """Both as indented JSON; empty where there is nothing yet."""
+class StepDetail(Struct, frozen=True):
+    """Input (`given`) and output (`brought`) of a step as indented JSON; empty if there is none yet."""
 
     given: str
     brought: str
 
 
-def details(run: Run) -> Mapping[str, Detail]:
-    """Of every step that has begun, by the key of its line."""
-    made: dict[str, Detail] = {}
+def step_details(run: Run) -> Mapping[str, StepDetail]:
+    """Details of every step that has begun, by the key of its line in the timeline."""
+    made: dict[str, StepDetail] = {}
     for number in sorted(run.rounds):
         made |= _of_round(run, number, run.in_round(number))
     return made
 
 
-def _of_round(run: Run, number: int, round_: Round) -> dict[str, Detail]:
+def _of_round(run: Run, number: int, round_: Round) -> dict[str, StepDetail]:
+    """Details of the steps and the hold of one round."""
     asked = run.accepted.fact if run.accepted else None
     made = {f"plan.{number}": _detail(plan_task(run, asked, number) if asked else None, _plan(round_))}
     for index, query in enumerate(run.queries(number)):
@@ -46,6 +47,7 @@ def _of_round(run: Run, number: int, round_: Round) -> dict[str, Detail]:
 
 
 def _plan(round_: Round) -> object:
+    """The plan without its slot's other fields; the failure, or None, in its place."""
     fact = round_.plan.fact if round_.plan else None
     if isinstance(fact, PlanMade):
         return {"queries": fact.queries, "planner": fact.planner, "degraded": fact.degraded} | _cost(fact.usage)
@@ -53,6 +55,7 @@ def _plan(round_: Round) -> object:
 
 
 def _fetch(round_: Round, index: int) -> object:
+    """The sources without their passages' text, or the error; None before the step ends."""
     fact = round_.fetches[index].fact if index in round_.fetches else None
     if isinstance(fact, FetchFound):
         sources = [
@@ -64,6 +67,7 @@ def _fetch(round_: Round, index: int) -> object:
 
 
 def _report(round_: Round) -> object:
+    """Counts of the report's claims, without its text; the failure, or None, in its place."""
     fact = round_.synthesis.fact if round_.synthesis else None
     if isinstance(fact, SynthesisWritten):
         report = fact.report
@@ -73,14 +77,16 @@ def _report(round_: Round) -> object:
 
 
 def _cost(usage: Usage) -> dict[str, Any]:
+    """The usage under the key `usage`; empty without model calls."""
     return {"usage": usage} if usage.calls else {}
 
 
-def _detail(given: object, brought: object) -> Detail:
-    return Detail(_json(given), _json(brought))
+def _detail(given: object, brought: object) -> StepDetail:
+    return StepDetail(_json(given), _json(brought))
 
 
 def _json(value: object) -> str:
+    """Indented JSON, cut off after 12,000 characters; empty for None."""
     if value is None:
         return ""
     text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()

@@ -1,4 +1,4 @@
-"""The report as a file: Markdown, HTML, PDF, JSON."""
+"""Download of reports as Markdown, HTML, PDF and JSON."""
 
 from datetime import datetime
 from typing import Any, Final, Literal, cast
@@ -9,11 +9,11 @@ from fastapi.responses import Response
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.http.params import RunId
 from services.coordinator.http.problems import unknown_run
-from services.coordinator.http.reports import Written, report_of
+from services.coordinator.http.reports import PublishedReport, read_report
 from services.coordinator.http.routes import Routes
 from services.coordinator.web import render, wording
 from services.coordinator.web.pdf import pdf
-from services.coordinator.web.presenters import of_report
+from services.coordinator.web.presenters import report_context
 from shared.contracts.evidence import Claim, Report
 from shared.contracts.visible import name_invisible
 from shared.domain.run import Run
@@ -29,7 +29,7 @@ _TYPES: Final[dict[Form, str]] = {
 
 
 class Downloads:
-    """The route."""
+    """Route of report downloads."""
 
     def __init__(self, coordinator: Coordinator, evidence: Evidence) -> None:
         self._coordinator = coordinator
@@ -40,17 +40,20 @@ class Downloads:
         routes.add("GET", "/runs/{run_id}/report.{form}", self.report, "read")
 
     async def report(self, run_id: RunId, form: Form) -> Response:
-        """The report of a run, as a file of this form."""
+        """The report of a run as an attachment in this format. Raises `ProblemError`: `unknown_run`, `no_report` or
+        `report_missing`.
+        """
         run = self._coordinator.fold.peek(run_id)
         if run is None:
             raise unknown_run(run_id)
-        written = await report_of(run, self._evidence)
-        data = await _in_form(form, run, written, self._coordinator.now())
+        written = await read_report(run, self._evidence)
+        data = await _render(form, run, written, self._coordinator.now())
         name = {"Content-Disposition": f'attachment; filename="report-{run_id}.{form}"'}
         return Response(data, media_type=_TYPES[form], headers=name)
 
 
-async def _in_form(form: Form, run: Run, written: Written, now: datetime) -> bytes | str:
+async def _render(form: Form, run: Run, written: PublishedReport, now: datetime) -> bytes | str:
+    """The report in this format: bytes, or text to be encoded as UTF-8."""
     match form:
         case "md":
             return written.markdown
@@ -58,7 +61,7 @@ async def _in_form(form: Form, run: Run, written: Written, now: datetime) -> byt
             return msgspec.json.encode(written)
         case "html":
             return render.page(
-                "report_file.html", now=now, run_id=run.id, question=_question(run), **of_report(written.report)
+                "report_file.html", now=now, run_id=run.id, question=_question(run), **report_context(written.report)
             )
         case "pdf":
             return await pdf(typeset(run, written.report))
@@ -69,8 +72,8 @@ def _question(run: Run) -> str:
 
 
 def typeset(run: Run, report: Report) -> dict[str, Any]:
-    """The report as `report.typ` takes it, with nothing in it that works or hides."""
-    context = of_report(report)
+    """The report as input of `report.typ`; invisible characters in texts are named."""
+    context = report_context(report)
     numbers = context["numbers"]
     return _inert(
         {
@@ -81,7 +84,7 @@ def typeset(run: Run, report: Report) -> dict[str, Any]:
                 {"heading": section.heading, "claims": [_claim(claim, numbers) for claim in section.claims]}
                 for section in report.sections
             ],
-            "parts": [{"heading": heading, "lines": lines} for heading, lines in _parts(report) if lines],
+            "parts": [{"heading": heading, "lines": lines} for heading, lines in _closing_sections(report) if lines],
             "sources": [
                 {
                     "n": source.n,
@@ -96,6 +99,7 @@ def typeset(run: Run, report: Report) -> dict[str, Any]:
 
 
 def _claim(claim: Claim, numbers: dict[str, int]) -> dict[str, Any]:
+    """A claim with the numbers of its sources, and its doubt if it is not fully supported."""
     marks = list(dict.fromkeys(numbers[it.sha256] for it in claim.citations if it.sha256 in numbers))
     is_doubted = claim.support in ("partial", "unsupported")
     word = "in part" if claim.support == "partial" else "not borne out"
@@ -103,8 +107,8 @@ def _claim(claim: Claim, numbers: dict[str, int]) -> dict[str, Any]:
     return {"text": claim.text, "marks": marks, "doubt": doubt if is_doubted else ""}
 
 
-def _parts(report: Report) -> list[tuple[str, list[str]]]:
-    """What stands below the sections, each as lines."""
+def _closing_sections(report: Report) -> list[tuple[str, list[str]]]:
+    """Sections below those of the report, each with its lines; some have none."""
     searched = [f"{it.query}: {wording.count(it.sources, 'source')}" for it in report.searched]
     return [
         ("The evidence does not answer the question. What was searched", searched if report.insufficient else []),
@@ -119,6 +123,7 @@ def _parts(report: Report) -> list[tuple[str, list[str]]]:
 
 
 def _inert(value: object) -> Any:
+    """The value with invisible characters in its texts named, at any depth."""
     match value:
         case str():
             return name_invisible(value)

@@ -1,4 +1,4 @@
-"""What people send with forms, as what the API takes: the same checks, and the same words for what is wrong."""
+"""HTML forms as request bodies of the API, with the same checks and messages."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -19,32 +19,32 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 class Form:
-    """The fields of a form, as text; what is blank is not there."""
+    """Text fields of a form. Blank values and files are left out."""
 
     def __init__(self, data: FormData) -> None:
         self._data = data
 
     def text(self, name: str) -> str:
-        """The field without space around it; empty where it is missing."""
+        """First value of the field, stripped; empty if it is missing."""
         return next(iter(self.all(name)), "")
 
     def all(self, name: str) -> list[str]:
-        """Every value of a field."""
+        """All values of the field, stripped."""
         values = [value for value in self._data.getlist(name) if isinstance(value, str)]
         return [value.strip() for value in values if value.strip()]
 
     def lines(self, name: str) -> list[str]:
-        """The lines of a field."""
+        """Non-blank lines of all values of the field, stripped."""
         return [line.strip() for value in self.all(name) for line in value.splitlines() if line.strip()]
 
 
 async def form_of(request: Request) -> Form:
-    """The form in a request."""
+    """The form in a request. Raises `HTTPException` (400) beyond 2,000 fields or if it has a file."""
     return Form(await request.form(max_files=0, max_fields=_FIELDS))
 
 
 def new_run(form: Form) -> NewRun:
-    """The question that is asked."""
+    """The question of a form. Raises `ProblemError` (`invalid_field`)."""
     return _checked(
         NewRun,
         q=form.text("q"),
@@ -55,9 +55,11 @@ def new_run(form: Form) -> NewRun:
 
 
 def new_approval(form: Form, digest: str, sources: Collection[str] = ()) -> NewApproval:
-    """The decision on the evidence with this digest. Of these `sources` of the run, those not kept are left out.
+    """The decision of a form on the evidence with this digest; those of the run's `sources` that are not ticked are
+    excluded, except by a rejection.
 
-    Raises the problem of a form that does not say what it is on: the API may do without, a page never does.
+    Raises `ProblemError`: `digest_required` if the form has no digest (the API can be configured to accept that, a page
+    never does), `invalid_field`.
     """
     decision = form.text("decision")
     less = [] if decision == "reject" else sorted(set(sources) - set(form.all("keep")))
@@ -78,7 +80,10 @@ def new_approval(form: Form, digest: str, sources: Collection[str] = ()) -> NewA
 
 
 def new_extension(form: Form) -> NewExtension:
-    """More time, from the deadline on that the page shows: sent twice, it is given once."""
+    """The extension of a form: `more` beyond the deadline that the page showed, so that sending it twice extends once.
+
+    Raises `ProblemError` (`digest_required`, `invalid_field`) and `InvalidMessage` for a duration that cannot be read.
+    """
     digest = _digest(form.text("digest"))
     more = timedelta(seconds=requests.parse_duration_s(form.text("more"), "more"))
     try:
@@ -90,12 +95,12 @@ def new_extension(form: Form) -> NewExtension:
 
 
 def new_fork(form: Form) -> NewFork:
-    """How a run is done over."""
+    """The fork of a form, from the step that it names. Raises `ProblemError` (`invalid_field`)."""
     return _checked(NewFork, step=form.text("from") or None)
 
 
-def key_of(form: Form) -> str | None:
-    """The `Idempotency-Key` of what the form asks for: sent twice it is one thing, changed meanwhile another."""
+def idempotency_key(form: Form) -> str | None:
+    """Idempotency key in hex: the same for one rendered page and content; None if the form has no field `key`."""
     key = form.text("key")
     if not key:
         return None
@@ -104,6 +109,7 @@ def key_of(form: Form) -> str | None:
 
 
 def _digest(digest: str) -> str:
+    """The digest, unchanged. Raises `ProblemError` (`digest_required`) if it is empty."""
     if not digest:
         text = "Nothing was decided: the decision did not say which evidence it is on."
         raise ProblemError("digest_required", text, field="digest")
@@ -111,10 +117,12 @@ def _digest(digest: str) -> str:
 
 
 def _dollars(text: str) -> str | None:
+    """The amount without a leading `$`; None if it is empty."""
     return text.removeprefix("$").strip() or None
 
 
 def _checked(body: type[Body], **values: object) -> Body:
+    """A body with these values. Raises `ProblemError` (`invalid_field`) for the first one that is not valid."""
     try:
         return body.model_validate(values)
     except ValidationError as error:

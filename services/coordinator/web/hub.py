@@ -1,4 +1,4 @@
-"""What happens to runs, told to any number of open pages from the coordinator's one read of the log."""
+"""Live updates of open pages, from the coordinator's one read of the log."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator
@@ -24,7 +24,7 @@ Run = str
 
 
 class _OpenPage:
-    """What one page is still to be told: that there is something new, and the newest of what is being written."""
+    """One open page: which run it shows (None: all), and what it has not been sent yet."""
 
     def __init__(self, run: Run | None) -> None:
         self.run = run
@@ -34,20 +34,22 @@ class _OpenPage:
 
 
 class Hub:
-    """Gathers what changed and tells it a few times a second. While no page is open it does nothing at all."""
+    """Collects changes and sends them to open pages every 0.3 s at most. Does nothing while no page is open."""
 
     def __init__(self, fold: Fold, log: Log) -> None:
         self._fold = fold
         self._log = log
         self._changed: set[Run] = set()
         self._pages: set[_OpenPage] = set()
-        self._telling: tuple[asyncio.Task[None], ...] = ()
-        self._news = asyncio.Event()
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
+        self._has_changes = asyncio.Event()
 
     async def events(self, seen: int, run: Run | None = None) -> AsyncGenerator[bytes]:
-        """Server-sent events for a page that shows the log up to `seen`: of all runs, or of one.
+        """Server-sent events for a page that shows the log up to the sequence `seen`, of one run or of all; without an
+        end.
 
-        `changed`, at once where the page is behind already; and of one run `writing`, with the text so far.
+        `changed` with the current sequence, at once if `seen` is behind; for one run `writing` with the text of its
+        report so far. Sends a comment after 15 s without an event.
         """
         with self._open(run) as page:
             yield BEGIN
@@ -69,6 +71,7 @@ class Hub:
                     yield self._changed_event()
 
     def _newest(self, run: Run | None) -> int:
+        """Sequence of the newest folded fact of a run, 0 if it is not known; of all runs for None."""
         if run is None:
             return self._fold.seq
         known = self._fold.peek(run)
@@ -79,11 +82,12 @@ class Hub:
 
     @contextmanager
     def _open(self, run: Run | None) -> Generator[_OpenPage]:
+        """Register a page while it is open. The first one starts the hub's tasks, closing the last one stops them."""
         page = _OpenPage(run)
         self._pages.add(page)
-        if not self._telling:
-            self._fold.listeners.add(self._heard)
-            self._telling = (asyncio.create_task(self._tell()), asyncio.create_task(self._listen()))
+        if not self._tasks:
+            self._fold.listeners.add(self._mark_changed)
+            self._tasks = (asyncio.create_task(self._notify()), asyncio.create_task(self._forward_writing()))
         try:
             yield page
         finally:
@@ -92,35 +96,40 @@ class Hub:
                 self._stop()
 
     def _stop(self) -> None:
-        self._fold.listeners.discard(self._heard)
-        for telling in self._telling:
-            telling.cancel()
-        self._telling = ()
+        """Cancel the tasks and forget changes that were not sent."""
+        self._fold.listeners.discard(self._mark_changed)
+        for task in self._tasks:
+            task.cancel()
+        self._tasks = ()
         self._changed = set()
 
-    def _heard(self, run: Run, _: Message) -> None:
+    def _mark_changed(self, run: Run, _: Message) -> None:
+        """Note that a run has changed. Called by the fold for each fact."""
         self._changed.add(run)
-        self._news.set()
+        self._has_changes.set()
 
-    async def _tell(self) -> None:
+    async def _notify(self) -> None:
+        """Mark the pages of changed runs, at most every 0.3 s, until cancelled."""
         while True:
-            await self._news.wait()
+            await self._has_changes.wait()
             await asyncio.sleep(GATHER_S)
-            self._news.clear()
+            self._has_changes.clear()
             changed, self._changed = self._changed, set()
             for page in self._pages:
                 if page.run is None or page.run in changed:
                     page.changed = True
                     page.news.set()
 
-    async def _listen(self) -> None:
-        """Hand on what is being written of reports, to the pages of those runs. Anybody may have said it."""
+    async def _forward_writing(self) -> None:
+        """Pass text that is being written to the pages of its run, until cancelled. Any client of NATS may have sent
+        it, so invisible characters are named, and what cannot be read is dropped.
+        """
         async with aclosing(self._log.hints(LIVE_WRITING)) as hints:
             async for hint in hints:
-                run, said = hint.subject.split(".")[1], live_text.parse_live_text(hint)
+                run, progress = hint.subject.split(".")[1], live_text.parse_live_text(hint)
                 for page in self._pages:
-                    if said and page.run == run:
-                        page.writing = name_invisible(said.text)
+                    if progress and page.run == run:
+                        page.writing = name_invisible(progress.text)
                         page.news.set()
 
 

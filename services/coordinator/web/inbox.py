@@ -1,4 +1,4 @@
-"""The inbox: what waits for a decision, what is under way, what came of the rest; a form to ask."""
+"""Page of the inbox: runs by state, a form to ask, and decisions on several runs at once."""
 
 import asyncio
 from datetime import timedelta
@@ -20,7 +20,7 @@ from services.coordinator.http.routes import Routes
 from services.coordinator.web import forms, wording
 from services.coordinator.web.forms import Form
 from services.coordinator.web.hub import Hub
-from services.coordinator.web.lists import PERIODS, Listed, Lists, Want
+from services.coordinator.web.lists import PERIODS, ListQuery, Lists, RenderedList
 from services.coordinator.web.shell import Notice, Shell
 from shared.contracts.requests import MAX_QUESTION
 from shared.contracts.subjects import is_token
@@ -57,17 +57,19 @@ async def wanted(
     code: Code = "",
     late: Late = "",
     before: Cursor = None,
-) -> Want:
-    """The list that is asked for."""
+) -> ListQuery:
+    """List that the query asks for. `late` counts for running and all runs only."""
     is_late = bool(late) and show in ("running", "all")
-    return Want(show, text.strip(), period, code.strip(), is_late, int(before) if before else None, _picks(who, show))
+    return ListQuery(
+        show, text.strip(), period, code.strip(), is_late, int(before) if before else None, _picks(who, show)
+    )
 
 
-Wanted = Annotated[Want, Depends(wanted)]
+Wanted = Annotated[ListQuery, Depends(wanted)]
 
 
-def _waiting(who: Principal) -> Want:
-    return Want("waiting", picks=_picks(who, "waiting"))
+def _waiting(who: Principal) -> ListQuery:
+    return ListQuery("waiting", picks=_picks(who, "waiting"))
 
 
 def _picks(who: Principal, show: Show) -> bool:
@@ -75,7 +77,7 @@ def _picks(who: Principal, show: Show) -> bool:
 
 
 class InboxPages:
-    """The routes."""
+    """Routes of the inbox."""
 
     def __init__(self, coordinator: Coordinator, shell: Shell, hub: Hub, lists: Lists, commands: Commands) -> None:
         self._coordinator = coordinator
@@ -100,44 +102,46 @@ class InboxPages:
         done: Annotated[str, Query(pattern="^(approve|reject)?$")] = "",
         count: Annotated[int, Query(ge=0, le=_AT_ONCE)] = 0,
     ) -> HTMLResponse:
-        """The inbox. `at`: not without what the log has up to there."""
+        """The inbox, once the log is folded to the sequence `at`, after 2 s at most."""
         await self._coordinator.folded(at, within_s=WAIT_S)
         notice = Notice("good", f"{_DONE[done]}: {wording.count(count, 'run')}.") if done and count else None
         return self._page(request, want, at=at, notice=notice)
 
     async def rows(self, request: Request, want: Wanted) -> HTMLResponse:
-        """The list alone, with all that is known by now: for pages that are open."""
+        """The list alone, up to date, for open pages."""
         return self._shell.html(request, "list.html", **_listing(want, await self._lists.fresh(want)))
 
     async def live(self, seen: Seen = 0) -> EventSourceResponse:
-        """Tells that there is something new since `seen`."""
+        """Server-sent events on changes of any run after the sequence `seen`."""
         return events(self._hub, seen)
 
     async def ask(self, request: Request, who: Caller) -> Response:
-        """Take a question, and go to its run."""
+        """Publish the form's question and redirect to its run; to the running runs if it is not folded within 2 s."""
         form = await forms.form_of(request)
         try:
-            run_id, seq = await self._commands.ask(forms.new_run(form), who, key=forms.key_of(form))
+            run_id, seq = await self._commands.ask(forms.new_run(form), who, key=forms.idempotency_key(form))
         except REFUSALS as error:
-            return self._asked_in_vain(request, who, form, error)
+            return self._ask_refused(request, who, form, error)
         run = await self._coordinator.wait_until(run_id, seq, lambda _: True, within_s=WAIT_S)
         return RedirectResponse(f"/runs/{run_id}" if run else "/?show=running", 303)
 
-    def _asked_in_vain(self, request: Request, who: Principal, form: Form, error: Exception) -> HTMLResponse:
-        """The same page again with what was typed, and why it was not taken."""
+    def _ask_refused(self, request: Request, who: Principal, form: Form, error: Exception) -> HTMLResponse:
+        """The inbox with the form as it was filled in, and the problem, with its status."""
         problem = problem_of(error)
         notice = Notice("bad", problem.problem.detail)
         return self._page(request, _waiting(who), notice=notice, asked=form, status=problem.status)
 
     async def decide(self, request: Request, who: Caller) -> Response:
-        """Decide on several runs, each on the evidence that was shown."""
+        """Decide on the runs that are ticked, each on the evidence that was shown. Redirects to the inbox; if some are
+        refused, answers 409 with the reasons. Raises `ProblemError` (`invalid_field`) unless 1 to 100 runs are ticked.
+        """
         form = await forms.form_of(request)
         picked = [value.partition(" ") for value in form.all("run")]
         if not 0 < len(picked) <= _AT_ONCE:
             text = f"Pick runs to decide on, {_AT_ONCE} at most." if picked else "No run was picked."
             raise ProblemError("invalid_field", text, field="run")
-        ruled = await asyncio.gather(*(self._rule(run_id, digest, form, who) for run_id, _, digest in picked))
-        refused = tuple(said for said in ruled if said)
+        refusals = await asyncio.gather(*(self._decide_one(run_id, digest, form, who) for run_id, _, digest in picked))
+        refused = tuple(said for said in refusals if said)
         seq = self._coordinator.fold.seq
         done = len(picked) - len(refused)
         if not refused:
@@ -146,8 +150,8 @@ class InboxPages:
         text = f"{done} of {len(picked)} decided. Not these:"
         return self._page(request, _waiting(who), at=seq, notice=Notice("warn", text, refused), status=409)
 
-    async def _rule(self, run_id: str, digest: str, form: Form, who: Principal) -> str:
-        """Decide on one of them; why not, where not."""
+    async def _decide_one(self, run_id: str, digest: str, form: Form, who: Principal) -> str:
+        """Decide on one run and wait until that is folded. Returns the reason if it is refused, else an empty text."""
         try:
             if not is_token(run_id):
                 raise unknown_run(run_id)
@@ -162,13 +166,14 @@ class InboxPages:
     def _page(
         self,
         request: Request,
-        want: Want,
+        want: ListQuery,
         *,
         at: int = 0,
         notice: Notice | None = None,
         asked: Form | None = None,
         status: int = 200,
     ) -> HTMLResponse:
+        """The inbox with this list, a notice above it, and the fields of a form that was refused (`asked`)."""
         return self._shell.html(
             request,
             "inbox.html",
@@ -188,7 +193,8 @@ def events(hub: Hub, seen: int, run: str | None = None) -> EventSourceResponse:
     return EventSourceResponse(hub.events(seen, run), headers=HEADERS)
 
 
-def _listing(want: Want, listed: Listed) -> dict[str, Any]:
+def _listing(want: ListQuery, listed: RenderedList) -> dict[str, Any]:
+    """Template variables of a list: its tab, filter, rows, and the URLs to refresh it and of older runs."""
     query = {"show": want.show, "text": want.text, "period": want.period, "code": want.code}
     query |= {"late": "on"} if want.late else {}
     narrowed = {name: value for name, value in query.items() if value}

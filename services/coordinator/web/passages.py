@@ -1,4 +1,4 @@
-"""A frozen text with a quote in it, as a page shows it. Pure."""
+"""Excerpts of frozen texts around a quote. Pure."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ _WHOLE: Final = 200_000
 
 
 class Excerpt(Struct, frozen=True):
-    """A quote and what stands around it."""
+    """A quote with up to 1,500 characters before and after it; `cut_before` and `cut_after` if there are more."""
 
     before: str
     quote: str
@@ -21,7 +21,9 @@ class Excerpt(Struct, frozen=True):
 
 
 def excerpt(text: str, start: int | None, length: int) -> Excerpt:
-    """The text around the `length` characters from `start` on; its beginning where there is no such place."""
+    """The text around the `length` characters from `start`. Without a start, or if the text has no such range: its
+    first 200,000 characters, in `after`.
+    """
     if start is None or not 0 <= start < start + length <= len(text):
         return Excerpt("", "", text[:_WHOLE], False, len(text) > _WHOLE)
     end = start + length

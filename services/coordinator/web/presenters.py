@@ -1,4 +1,4 @@
-"""A run as its page shows it. Pure."""
+"""Template variables of a run's page. Pure."""
 
 from datetime import datetime
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from msgspec import Struct
 
 from services.coordinator.engine.summary import run_row
-from services.coordinator.http.presenters import view
-from services.coordinator.http.reports import written
-from services.coordinator.web.details import details
-from services.coordinator.web.record import said
-from services.coordinator.web.timeline import bars, lines
+from services.coordinator.http.presenters import run_view
+from services.coordinator.http.reports import published_report
+from services.coordinator.web.details import step_details
+from services.coordinator.web.record import decision_record
+from services.coordinator.web.timeline import timeline_bars, timeline_lines
 from services.coordinator.web.wording import money
 from shared.api.schemas import FindingView, PassageView, SourceView
 from shared.contracts.evidence import Report, Usage
@@ -22,8 +22,8 @@ from shared.domain.roles import Principal
 from shared.domain.run import Run
 
 
-class Choice(Struct, frozen=True):
-    """What a person can decide on the hold of a run. `objection` says why their approval would not count."""
+class DecisionChoices(Struct, frozen=True):
+    """Decisions that a person can make on a hold. `objection` is the reason why their approval would not count."""
 
     queries: tuple[str, ...]
     revises: bool
@@ -38,79 +38,86 @@ class Choice(Struct, frozen=True):
     """Sources that somebody has left out on this page already, in a decision that was not taken."""
 
     def keeps(self, sha256: str) -> bool:
-        """Whether the writer gets this source, as the form stands."""
+        """Return True if the source is ticked, so that the writer gets it."""
         return sha256 not in self.unticked
 
     @property
     def kept(self) -> int:
-        """How many sources the writer gets, as the form stands."""
+        """Number of sources that are ticked."""
         return len(self.sources - self.unticked)
 
 
-class Found(Struct, frozen=True):
-    """A source as a sub-query brought it, with those of its passages that are not shown further up."""
+class ShownSource(Struct, frozen=True):
+    """A source of a sub-query, with its passages that no earlier sub-query showed (`is_above`: some are left out)."""
 
     source: SourceView
     passages: tuple[PassageView, ...]
     is_above: bool
 
 
-class Spent(Struct, frozen=True):
-    """What one agent, with one model, has cost."""
+class AgentCost(Struct, frozen=True):
+    """Usage of one agent with one model."""
 
     who: str
     usage: Usage
 
 
-def shown(
+def run_context(
     run: Run, now: datetime, who: Principal, rules: ApprovalRules, *, rounds: int, kept: frozenset[str] | None = None
 ) -> dict[str, Any]:
-    """What the templates of a run's page take."""
-    drawn, published = lines(run), written(run)
+    """Template variables of a run's page for `who`. `kept` are the sources ticked in a form that was refused; None for
+    all.
+    """
+    drawn, published = timeline_lines(run), published_report(run)
     return {
         "row": run_row(run),
         "round": run.round,
-        "findings": findings(run),
-        "choice": choice(run, who, rules, rounds, kept) if run.status == "hold" else None,
-        "said": said(run),
-        "spent": spent(run),
+        "findings": shown_findings(run),
+        "choice": decision_choices(run, who, rules, rounds, kept) if run.status == "hold" else None,
+        "said": decision_record(run),
+        "spent": costs_by_agent(run),
         "usage": run.usage(),
         "limit": cost_limit(run),
         "lines": drawn,
-        "bars": bars(drawn, run, now),
-        "details": details(run),
+        "bars": timeline_bars(drawn, run, now),
+        "details": step_details(run),
         "fork_of": run.accepted.fact.fork if run.accepted else None,
-        **(of_report(published.report) if published else {"report": None}),
+        **(report_context(published.report) if published else {"report": None}),
     }
 
 
-def of_report(report: Report) -> dict[str, Any]:
-    """What shows a report: itself, the numbers of its sources, and what stands below its title."""
+def report_context(report: Report) -> dict[str, Any]:
+    """Template variables of a report: itself, its sources' numbers by SHA-256, and the line below its title."""
     numbers = {source.sha256: source.n for source in report.sources}
     return {"report": report, "numbers": numbers, "byline": byline(report, plain=str)}
 
 
-def findings(run: Run) -> list[tuple[FindingView, list[Found]]]:
-    """What each sub-query brought. What several brought is shown once, where it comes first."""
+def shown_findings(run: Run) -> list[tuple[FindingView, list[ShownSource]]]:
+    """Findings with their sources. A passage that several sub-queries brought is shown once, at the first."""
     seen: set[tuple[str, int, str]] = set()
-    return [(finding, [_found(source, seen) for source in finding.sources]) for finding in view(run).findings]
+    return [(finding, [_found(source, seen) for source in finding.sources]) for finding in run_view(run).findings]
 
 
-def _found(source: SourceView, seen: set[tuple[str, int, str]]) -> Found:
+def _found(source: SourceView, seen: set[tuple[str, int, str]]) -> ShownSource:
+    """The source without the passages in `seen`, to which its own are added."""
     places = [(source.sha256, passage.start, passage.text) for passage in source.passages]
     fresh = tuple(passage for passage, place in zip(source.passages, places, strict=True) if place not in seen)
     seen.update(places)
-    return Found(source, fresh, is_above=len(fresh) < len(places))
+    return ShownSource(source, fresh, is_above=len(fresh) < len(places))
 
 
-def choice(run: Run, who: Principal, rules: ApprovalRules, rounds: int, kept: frozenset[str] | None) -> Choice:
-    """What they can decide; of the sources, perhaps only some are `kept` on the page already."""
+def decision_choices(
+    run: Run, who: Principal, rules: ApprovalRules, rounds: int, kept: frozenset[str] | None
+) -> DecisionChoices:
+    """Choices of `who` on the run's hold. Raises `AssertionError` without one."""
     hold = run.current.hold
     assert hold
     why = approval_objection(run, who.name, who.auth, rules)
     sources = frozenset(source.sha256 for finding in decided_findings(run) for source in finding.sources)
-    cast = ", ".join(one.by for one in said(run) if one.word == "voted to approve" and one.round == run.round)
-    return Choice(
+    cast = ", ".join(
+        one.by for one in decision_record(run) if one.word == "voted to approve" and one.round == run.round
+    )
+    return DecisionChoices(
         queries=tuple(
             dict.fromkeys(
                 finding.query for number, finding in run.findings_by_round() if finding.query not in run.dropped(number)
@@ -129,7 +136,7 @@ def choice(run: Run, who: Principal, rules: ApprovalRules, rounds: int, kept: fr
 
 
 def _estimate(run: Run) -> str:
-    """What the report may cost, in words; nothing where no model writes."""
+    """Sentence on the cost of the report; empty without a hold or a model that writes."""
     about = run.current.hold.fact.estimate if run.current.hold else None
     if about is None:
         return ""
@@ -138,7 +145,7 @@ def _estimate(run: Run) -> str:
     return f"{about.model} writes the report, for {money(about.cost_usd)} at most."
 
 
-def spent(run: Run) -> list[Spent]:
-    """What each agent has cost, by model."""
+def costs_by_agent(run: Run) -> list[AgentCost]:
+    """Usage of each agent, by model."""
     by = run.usage_by(lambda call: f"{call.agent} · {call.model}")
-    return [Spent(who, usage) for who, usage in by.items()]
+    return [AgentCost(who, usage) for who, usage in by.items()]

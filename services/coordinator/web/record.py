@@ -1,4 +1,4 @@
-"""Who said what about a run, in words: decisions and votes, on what evidence, and how their names are known. Pure."""
+"""Record of a run's decisions: votes, decisions, extensions and cancellation, in words. Pure."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -20,8 +20,10 @@ _VIAS: Final[dict[Via, str]] = {
 }
 
 
-class Said(Struct, frozen=True):
-    """One word on a run. `how` says how it came and what vouches for the name; `digest` what it was said about."""
+class RecordEntry(Struct, frozen=True):
+    """One vote or decision, or the end of a run. `how` says by which way it came and how the name is known; `digest`
+    names the evidence.
+    """
 
     word: str
     round: int
@@ -37,32 +39,42 @@ class Said(Struct, frozen=True):
     until: datetime | None = None
 
 
-def said(run: Run) -> list[Said]:
-    """Every vote and decision of all rounds, and who ended the run, in order."""
+def decision_record(run: Run) -> list[RecordEntry]:
+    """All votes, extensions and decisions, round by round, and then a cancellation."""
     told = [one for number in sorted(run.rounds) for one in _in_round(run, number)]
     return told + list(_ended(run))
 
 
-def _in_round(run: Run, number: int) -> Iterator[Said]:
+def _in_round(run: Run, number: int) -> Iterator[RecordEntry]:
+    """Votes that count, extensions and the decision of a round."""
     round_ = run.in_round(number)
     for vote in valid_votes(round_):
         yield _said("voted to approve", number, vote)
     for box in round_.valid_extensions():
         fact = box.fact
-        yield Said("more time", number, fact.by, how(fact.via, fact.auth), box.at, fact.comment, until=fact.deadline)
+        yield RecordEntry(
+            "more time",
+            number,
+            fact.by,
+            describe_source(fact.via, fact.auth),
+            box.at,
+            fact.comment,
+            until=fact.deadline,
+        )
     if round_.decision:
         yield _said(WORDS[type(round_.decision.fact)], number, round_.decision)
 
 
-def _said(word: str, number: int, box: "Entry[VoteCast] | Entry[Decision]") -> Said:
+def _said(word: str, number: int, box: "Entry[VoteCast] | Entry[Decision]") -> RecordEntry:
+    """Entry of a vote or decision."""
     fact = box.fact
     revised = fact if isinstance(fact, DecisionRevised) else None
     has_more = isinstance(fact, DecisionApproved | DecisionRevised | VoteCast)
-    return Said(
+    return RecordEntry(
         word=word,
         round=number,
         by=fact.by,
-        how=how(fact.via, fact.auth),
+        how=describe_source(fact.via, fact.auth),
         at=box.at,
         why="\n".join(filter(None, (revised.feedback if revised else "", fact.comment))),
         digest=fact.digest,
@@ -73,15 +85,16 @@ def _said(word: str, number: int, box: "Entry[VoteCast] | Entry[Decision]") -> S
     )
 
 
-def _ended(run: Run) -> Iterator[Said]:
+def _ended(run: Run) -> Iterator[RecordEntry]:
+    """Entry of a cancellation; none for a run that ended otherwise."""
     ended = run.completed
     if ended and ended.fact.outcome == "cancelled":
         fact = ended.fact
-        yield Said("cancelled", run.round, fact.by, how("api", fact.auth), ended.at, fact.reason)
+        yield RecordEntry("cancelled", run.round, fact.by, describe_source("api", fact.auth), ended.at, fact.reason)
 
 
-def how(via: Via, auth: str) -> str:
-    """How a word came and how the name is known, as a person says it."""
+def describe_source(via: Via, auth: str) -> str:
+    """Words for the way by which a decision came and how its name was authenticated; empty for HTTP without a key."""
     kind, _, key = auth.partition(":")
     known = {
         "key": f"with the key {key}",

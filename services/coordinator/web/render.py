@@ -1,4 +1,4 @@
-"""Templates to HTML. Everything that is put into a page is escaped, and nothing invisible in it works."""
+"""Rendering of templates. Every value is escaped, and invisible characters in it are named."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -19,7 +19,7 @@ STATIC: Final = _HERE / "static"
 
 @cache
 def environment() -> Environment:
-    """The templates, strict about names and escaping always."""
+    """The template environment: autoescaping, and strict about unknown names. Made once."""
     made = Environment(
         loader=FileSystemLoader(_HERE / "templates"),
         autoescape=True,
@@ -42,26 +42,27 @@ def environment() -> Environment:
 
 
 def page(template: str, *, now: datetime, csrf: str = "", who: object = None, **context: Any) -> Markup:
-    """The page, for `who`, whose forms bring `csrf` along."""
+    """The rendered template. `csrf` becomes a hidden field for forms; `who` is the viewer, None if not signed in."""
     field = Markup('<input type="hidden" name="csrf" value="{}">').format(csrf) if csrf else Markup()
     html = environment().get_template(template).render(now=now, who=who, csrf_field=field, **context)
     return Markup(html)  # noqa: S704 - what a template with autoescape made
 
 
 def _inert(value: object) -> object:
-    """What a template prints. Markup is ours; any other text may be anybody's."""
+    """The value with invisible characters named; markup, and values other than text, unchanged."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return name_invisible(value)
     return value
 
 
 def _static(name: str) -> str:
-    """Where a file is served: under a name that changes with it, so that it may be kept for ever."""
+    """Path of a static file, with the version of all files in it. Raises `AssertionError` for an unknown name."""
     assert name in FILES, name
     return f"/static/{VERSION}/{name}"
 
 
 def _read() -> Mapping[str, bytes]:
+    """Contents of the static files, by name."""
     return {path.name: path.read_bytes() for path in sorted(STATIC.iterdir())}
 
 

@@ -1,4 +1,4 @@
-"""What all pages have in common: who looks, what they may do, and what time it is."""
+"""Frame of all pages: the viewer, their permissions, the time; and pages of problems."""
 
 from typing import Any, Final
 
@@ -30,8 +30,8 @@ _TITLES: Final = {
 }
 
 
-class May(Struct, frozen=True):
-    """What somebody may do."""
+class Permissions(Struct, frozen=True):
+    """Actions that the viewer has a right to."""
 
     ask: bool
     decide: bool
@@ -39,8 +39,8 @@ class May(Struct, frozen=True):
     fork: bool
 
 
-class Who(Struct, frozen=True):
-    """Who looks at a page, and whether there is a session that they can leave."""
+class Viewer(Struct, frozen=True):
+    """Name and role of the viewer, and whether they have a session to sign out of."""
 
     name: str
     role: str
@@ -48,21 +48,21 @@ class Who(Struct, frozen=True):
 
 
 class Notice(Struct, frozen=True):
-    """What a page says first: `good`, `warn` or `bad` news, each on a line of its own."""
+    """Notice at the top of a page: its `kind` (`good`, `warn` or `bad`), its text, and further lines."""
 
     kind: str
     text: str
     lines: tuple[str, ...] = ()
 
 
-def who_of(principal: Principal) -> Who:
-    """How a page names them."""
-    return Who(principal.name, principal.role, principal.auth.startswith("session:"))
+def viewer_of(principal: Principal) -> Viewer:
+    """The viewer as a page shows them."""
+    return Viewer(principal.name, principal.role, principal.auth.startswith("session:"))
 
 
-def may_of(principal: Principal) -> May:
-    """What they may do."""
-    return May(
+def permissions_of(principal: Principal) -> Permissions:
+    """Permissions by role and scopes."""
+    return Permissions(
         ask=is_allowed(principal, "ask"),
         decide=is_allowed(principal, "decide"),
         cancel=is_allowed(principal, "cancel"),
@@ -71,20 +71,20 @@ def may_of(principal: Principal) -> May:
 
 
 class Shell:
-    """Puts pages into their frame."""
+    """Renders templates in the frame of all pages."""
 
     def __init__(self, coordinator: Coordinator) -> None:
         self.coordinator = coordinator
 
     def html(self, request: Request, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
-        """The page, for whoever asks for it."""
+        """Response with the rendered template, for the principal of the request."""
         principal: Principal = request.state.principal
         html = render.page(
             template,
             now=self.coordinator.now(),
             csrf=request.state.csrf,
-            who=who_of(principal),
-            may=may_of(principal),
+            who=viewer_of(principal),
+            may=permissions_of(principal),
             key=clock.token(),
             **context,
         )
@@ -92,7 +92,7 @@ class Shell:
 
 
 def respond(http: HTTPConnection, error: ProblemError) -> Response:
-    """The problem: a page for whoever wants to read one, else problem details."""
+    """Response with the problem: a page if the request accepts HTML and is not to the API, else problem details."""
     if not problems.wants_page(http):
         return problems.problem_response(error)
     html = render.page(

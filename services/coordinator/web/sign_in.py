@@ -1,4 +1,4 @@
-"""Signing in and out with a browser."""
+"""Routes to sign in and out with a browser."""
 
 from typing import Annotated, Final
 
@@ -24,7 +24,7 @@ _SENT_ALONG: Final = "lax"
 
 
 class SignInPages:
-    """The routes."""
+    """Routes to sign in with a key or a link, to sign out, and to make a link."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
@@ -41,11 +41,13 @@ class SignInPages:
         ticket: Annotated[str, Query(max_length=100)] = "",
         next_: Annotated[str, Query(alias="next", max_length=4_000)] = _HOME,
     ) -> Response:
-        """Asks for a key; with a ticket only for a click, so that whoever just looks at the link does not use it up."""
+        """The sign-in form. With a ticket it has a button only, so that a preview of the link does not use it up."""
         return _page(ticket=ticket, next_=next_)
 
     async def sign_in(self, request: Request) -> Response:
-        """Exchange a key or a ticket for a session."""
+        """Start a session for a key or ticket, and redirect to `next`. Answers the form again, with 401, 403 or 429, if
+        the key is not valid, if it came over plain HTTP from another machine, or after too many failures.
+        """
         form = form_of(await body_of(request.receive))
         next_ = form.get("next", _HOME)
         is_secure = request.url.scheme == "https"
@@ -54,7 +56,7 @@ class SignInPages:
             return _page(said=text, next_=next_, status=403)
         try:
             who = await self._who(request, form)
-            cookie = await self._access.begin(who)
+            cookie = await self._access.start_session(who)
         except ProblemError as error:
             if error.status not in (401, 429):
                 raise
@@ -73,13 +75,14 @@ class SignInPages:
         return answer
 
     async def _who(self, request: Request, form: dict[str, str]) -> Principal:
+        """Principal of the form's ticket or key. Raises `ProblemError` (`unauthenticated`, `too_many`)."""
         address = request.client.host if request.client else ""
         if ticket := form.get("ticket"):
-            return self._access.redeemed(ticket, address)
+            return self._access.redeem_link(ticket, address)
         return await self._access.bearer(form.get("key", "").strip(), address)
 
     async def sign_out(self, request: Request) -> Response:
-        """Have the browser forget its session."""
+        """Delete the session's cookie and redirect to the form. The session itself stays valid until its end."""
         answer = RedirectResponse("/sign-in", 303)
         scheme = request.url.scheme
         name, is_secure = cookie_name(scheme), scheme == "https"
@@ -87,22 +90,23 @@ class SignInPages:
         return answer
 
     async def link(self, who: Caller, body: NewLink | None = None) -> Link:
-        """Make a link that signs a browser in as whoever asks for it."""
+        """Create a link that signs a browser in as the caller, once, within 10 minutes."""
         if who.is_local:
             who = local_principal(body.by if body and body.by else who.name)
         ticket = clock.token()
-        until = self._access.tickets.issue(ticket, who, clock.now())
+        until = self._access.sign_in_links.issue(ticket, who, clock.now())
         return Link(path=f"/sign-in?ticket={ticket}", expires_at=until)
 
 
 def _page(
     *, ticket: str = "", said: str = "", next_: str = _HOME, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
+    """The sign-in form with a message (`said`) above it."""
     html = render.page("sign_in.html", now=clock.now(), said=said, ticket=ticket, next=_within(next_))
     return HTMLResponse(html, status, headers={"Referrer-Policy": "no-referrer"} | (headers or {}))
 
 
 def _within(target: str) -> str:
-    """The target, if it is a path of this site; else its front page."""
+    """The target if it is a path of this site, else `/`. Guards against open redirects."""
     is_path = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
     return target if is_path else _HOME

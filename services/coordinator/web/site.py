@@ -1,7 +1,4 @@
-"""The approval desk. Everything works without a script; scripts make it live and quick.
-
-What its forms do, the API's own functions do: there is no second judgement here.
-"""
+"""The approval desk: all pages and static files. Everything works without a script; scripts add live updates."""
 
 import mimetypes
 from datetime import timedelta
@@ -37,7 +34,9 @@ def add_site(routes: Routes, coordinator: Coordinator, log: Log, commands: Comma
 
 
 async def static(request: Request, path: str) -> Response:
-    """A file beside the pages. Under a name of another release it is served too, and not kept."""
+    """A static file. It may be cached for ever under its current version, and has to be revalidated under any other.
+    Raises `ProblemError` (`not_found`).
+    """
     version, _, name = path.partition("/")
     if name not in FILES:
         raise ProblemError("not_found", f"There is no {request.url.path}.")

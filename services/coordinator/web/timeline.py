@@ -1,4 +1,4 @@
-"""A run as a waterfall: each step's attempts, how long they waited and worked, and the wait for the person. Pure."""
+"""Timeline of a run: attempts of each step with their waits and work, and the waits for decisions. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -28,7 +28,7 @@ State = Literal["waits", "works", "done", "failed", "held"]
 
 
 class Attempt(Struct, frozen=True):
-    """One attempt of a step: asked for at `issued`, ended at `ended` where it has, after `worked` of work if known."""
+    """One attempt of a step: when its task was issued, when it ended, and the work in it; None if not known."""
 
     number: int
     issued: datetime
@@ -38,17 +38,17 @@ class Attempt(Struct, frozen=True):
 
     @property
     def began(self) -> datetime:
-        """When work on it began, as far as is known; else when it was asked for."""
+        """Begin of the work: its end minus the time worked; the time of issue if either is not known."""
         return max(self.issued, self.ended - self.worked) if self.ended and self.worked is not None else self.issued
 
     @property
     def queued(self) -> timedelta | None:
-        """How long it waited for a worker: from when it was asked for until work on what filled its box began."""
+        """Time from issue to begin of the work; None if that is not known."""
         return self.began - self.issued if self.ended and self.worked is not None else None
 
 
 class Line(Struct, frozen=True):
-    """One line of the waterfall. `key` names it within the run, as in `fetch.1.0`."""
+    """One line of the timeline. `key` names it within the run, as in `fetch.1.0`."""
 
     key: str
     name: str
@@ -69,9 +69,8 @@ BarKind = Literal["queue", "work", "failed", "wait", "open"]
 
 
 class Bar(Struct, frozen=True):
-    """A piece of a line as it is drawn, from `x` on, `width` wide; both of 100.
-
-    `open` is an attempt without an end, of which nobody knows yet how much of it is work.
+    """A part of a line, from `x`, `width` wide, in per cent of the whole width. `open` is an attempt that has not
+    ended.
     """
 
     kind: BarKind
@@ -79,19 +78,19 @@ class Bar(Struct, frozen=True):
     width: float
 
 
-def lines(run: Run) -> list[Line]:
-    """Every step that has begun, and each wait for a decision, in order."""
+def timeline_lines(run: Run) -> list[Line]:
+    """Lines of every step that has begun and of each hold, in order of rounds."""
     return [line for number in sorted(run.rounds) for line in _lines_of(run, number)]
 
 
-def bars(drawn: Sequence[Line], run: Run, now: datetime) -> dict[str, list[Bar]]:
-    """Where to draw each line, by its key."""
+def timeline_bars(drawn: Sequence[Line], run: Run, now: datetime) -> dict[str, list[Bar]]:
+    """Bars of each line by its key; what has not ended lasts until `now`."""
     scale = _Scale(run, drawn, now)
     return {line.key: list(_bars(line, scale, now)) for line in drawn}
 
 
 def _lines_of(run: Run, number: int) -> Iterator[Line]:
-    """Lines of one round: the steps of it that have begun, and its hold before the report."""
+    """Lines of one round: plan, fetches, hold, report."""
     round_ = run.in_round(number)
     plan, *fetches, report = round_steps(run, number)
     yield from _line(run, plan, "Plan")
@@ -115,7 +114,7 @@ _Outcome = PlanMade | PlanFailed | FetchFound | FetchFailed | SynthesisWritten |
 
 
 def _line(run: Run, step: StepState, name: str) -> Iterator[Line]:
-    """The line of a step, or none if it has not begun. The next attempt is shown while the step is open."""
+    """The line of a step; none if it has not begun."""
     attempts, outcome = tuple(_attempts(step)), step.outcome
     first = attempts[0].issued if attempts else outcome.at if outcome else None
     if first is None:
@@ -136,7 +135,7 @@ def _line(run: Run, step: StepState, name: str) -> Iterator[Line]:
 
 
 def _attempts(step: StepState) -> Iterator[Attempt]:
-    """The issued attempts of a step, in order; the current one ends with the step's outcome."""
+    """Attempts of a step in order. `outcome` ends the one that did not fail."""
     for attempt in step.attempts:
         issued, failed, number = attempt.issued, attempt.failed, attempt.slot.attempt
         if issued and failed:
@@ -149,6 +148,7 @@ def _attempts(step: StepState) -> Iterator[Attempt]:
 
 
 def _brought(fact: _Outcome | None) -> str:
+    """Count of what the step brought; empty if it failed or has no outcome."""
     match fact:
         case PlanMade(queries=queries):
             return count(len(queries), "sub-query", "sub-queries")
@@ -161,6 +161,7 @@ def _brought(fact: _Outcome | None) -> str:
 
 
 def _decided(round_: Round) -> str:
+    """The decision in words; empty if there is none."""
     if round_.decision is None:
         return ""
     fact = round_.decision.fact
@@ -173,7 +174,7 @@ def _decided(round_: Round) -> str:
 
 
 class _Scale:
-    """Time to width. Every wait for a person has the same width; what is left is shared by the time of the rest."""
+    """Maps times to the width. Every wait for a decision takes 14 % of it; the rest is shared in proportion to time."""
 
     def __init__(self, run: Run, drawn: Iterable[Line], now: datetime) -> None:
         begins = [line.begins for line in drawn] + ([run.accepted.at] if run.accepted else [])
@@ -189,7 +190,7 @@ class _Scale:
         self._lengths = lengths
 
     def x(self, moment: datetime) -> float:
-        """Where a moment is, of 100."""
+        """Position of a moment, 0 to 100."""
         at = 0.0
         for begin, length, width in zip(self._marks, self._lengths, self._widths, strict=False):
             passed = (moment - begin).total_seconds()
@@ -198,6 +199,7 @@ class _Scale:
 
 
 def _bars(line: Line, scale: _Scale, now: datetime) -> Iterator[Bar]:
+    """Bars of a line, in order of time."""
     if not line.attempts:
         kind = "wait" if line.key.startswith("hold.") else "work"
         yield _bar(kind, line.begins, line.ends or now, scale)
@@ -210,5 +212,6 @@ def _bars(line: Line, scale: _Scale, now: datetime) -> Iterator[Bar]:
 
 
 def _bar(kind: BarKind, begin: datetime, end: datetime, scale: _Scale) -> Bar:
+    """A bar of at least 0.4 % of the width."""
     x = scale.x(begin)
     return Bar(kind, x, max(0.4, round(scale.x(end) - x, 2)))

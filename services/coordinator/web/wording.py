@@ -1,4 +1,4 @@
-"""Times and amounts as a person reads them. Pure."""
+"""Times, amounts and counts in words. Pure."""
 
 from datetime import datetime, timedelta
 
@@ -6,7 +6,7 @@ _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 
 
 def span(time: timedelta) -> str:
-    """A length of time in its two largest units at most: `2 d 4 h`, `3 min`, `1.2 s`, `40 ms`."""
+    """A duration in its two largest units at most: `2 d 4 h`, `3 min`, `1.2 s`, `40 ms`; a negative one as 0."""
     seconds = max(0.0, time.total_seconds())
     if seconds < 1:
         return f"{seconds * 1_000:.0f} ms"
@@ -22,23 +22,23 @@ def span(time: timedelta) -> str:
 
 
 def moment(time: datetime) -> str:
-    """A moment, in UTC, to the minute; the page shows it in the reader's own zone."""
+    """A moment in UTC, to the minute. A script shows it in the reader's time zone."""
     return f"{time:%d %b %Y, %H:%M} UTC"
 
 
 def money(amount: float | None) -> str:
-    """An amount in dollars; `unpriced` where nobody knows it."""
+    """An amount in US dollars; `unpriced` for None."""
     if amount is None:
         return "unpriced"
     return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.4f}"
 
 
 def count(number: int, one: str, many: str = "") -> str:
-    """`1 source`, `3 sources`."""
+    """A number with its noun: `1 source`, `3 sources`. `many` is the plural if it is not `one` with an s."""
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 def host(url: str) -> str:
-    """The host of a URL, to be shown; the text itself where it is none."""
+    """Host of a URL without `www.`; the text itself if it is no URL."""
     _, scheme, rest = url.partition("://")
     return rest.split("/", 1)[0].removeprefix("www.") if scheme else url
