@@ -76,7 +76,7 @@ def _hash(slot: Slot, data: bytes) -> str:
 
 def unreadable_fact(slot: Slot, reason: str) -> Fact | UnknownFact:
     """Fact for a slot that cannot be read: a failed outcome or attempt for a step, else one that parks the run."""
-    error = Failure("unreadable", f"The fact in {slot.path} cannot be read: {reason}")
+    error = Failure("unreadable", f"What was written to {slot.path} cannot be read: {reason}")
     match slot.name:
         case "plan":
             return PlanFailed(error=error)

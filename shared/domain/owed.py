@@ -89,7 +89,7 @@ def _owed_in_round(run: Run, request: RunAccepted, number: int, now: datetime) -
         case DecisionRejected(by=by, comment=comment, digest=decided, auth=auth):
             return _completed(run, "rejected", comment or f"Rejected by {by}.", decided=decided, by=by, auth=auth)
         case DecisionExpired(digest=decided):
-            return _completed(run, "expired", "The time to decide is over.", decided=decided)
+            return _completed(run, "expired", "Nobody decided in time.", decided=decided)
         case _:
             return _research(run, request, number, round_, now)
 
