@@ -169,7 +169,7 @@ def _require_usable_key(settings: Settings, access: Access) -> None:
     """Raise `NoUsableKey` if other machines reach the API and no key is valid."""
     if not local_token.is_loopback(settings.api_host) and not access.has_usable_key:
         raise NoUsableKey(
-            f"The API would listen on {settings.api_host}, and there is no key that lets anybody in. Make one first: "
+            f"The API would listen on {settings.api_host}, and no key is valid. Create one first: "
             f"dossier keys create YOUR-NAME --role operator --nats {settings.nats_url[0]}"
         )
 
