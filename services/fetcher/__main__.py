@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from services.fetcher.check import print_results
 from services.fetcher.findings.tool import Tool
 from services.fetcher.perform import Fetcher, Reader
-from services.fetcher.tools.catalogue import LOCAL, Closing, Misconfigured, made
-from services.fetcher.web.addresses import rules
-from services.fetcher.web.user_agent import agent
+from services.fetcher.tools.catalogue import LOCAL, Closable, Misconfigured, build_tools
+from services.fetcher.web.addresses import parse_rules
+from services.fetcher.web.user_agent import user_agent
 from shared.contracts.tasks import FetchTask
 from shared.runtime.log import Log
 from shared.runtime.settings import Settings
@@ -29,7 +29,7 @@ async def compose(tools: Mapping[str, Tool], settings: Settings, log: Log, stack
     Pages are read only if a tool may return links.
     """
     for tool in tools.values():
-        if isinstance(tool, Closing):
+        if isinstance(tool, Closable):
             stack.push_async_callback(tool.close)
     pages: Reader | None = None
     if not tools.keys() <= LOCAL:
@@ -40,16 +40,16 @@ async def compose(tools: Mapping[str, Tool], settings: Settings, log: Log, stack
 
 def _pages(settings: Settings) -> "Pages":
     """Return the page reader. Imported here, so that a service without web tools has no network code in memory."""
-    from services.fetcher.web.pages import Manners, Pages
+    from services.fetcher.web.pages import Pages, Politeness
 
-    manners = Manners(pause_s=settings.page_pause_s)
-    return Pages(rules(settings.allow_private), agent=agent(settings.contact), manners=manners)
+    manners = Politeness(pause_s=settings.page_pause_s)
+    return Pages(parse_rules(settings.allow_private), agent=user_agent(settings.contact), manners=manners)
 
 
 def _check(settings: Settings) -> None:
     """Raise `Misconfigured` if `DOSSIER_ALLOW_PRIVATE` cannot be parsed."""
     try:
-        rules(settings.allow_private)
+        parse_rules(settings.allow_private)
     except ValueError as error:
         raise Misconfigured(f"DOSSIER_ALLOW_PRIVATE: {error}.") from error
 
@@ -69,7 +69,7 @@ def main() -> None:
         return
     try:
         _check(settings)
-        tools = made(settings)
+        tools = build_tools(settings)
     except Misconfigured as error:
         sys.exit(str(error))
     run_worker("fetch", settings, partial(compose, tools))

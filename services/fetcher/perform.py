@@ -11,10 +11,10 @@ from typing import Final, Protocol
 import msgspec
 from pydantic import ValidationError
 
-from services.fetcher.documents.index import quotes
+from services.fetcher.documents.index import quote_documents
 from services.fetcher.documents.text import Document
 from services.fetcher.findings import dedup, sources
-from services.fetcher.findings.sources import MAX_SOURCES, Found
+from services.fetcher.findings.sources import MAX_SOURCES, CleanHit
 from services.fetcher.findings.tool import Answer, Hit, Link, Search, Tool
 from shared.contracts.evidence import Failure, Passage, Skipped, Source
 from shared.contracts.facts import FetchFailed, FetchFound
@@ -24,11 +24,11 @@ from shared.runtime.log import Evidence
 
 logger = logging.getLogger(__name__)
 
-_SPARE: Final = 2
-"""A tool is asked for so many times as many results as are wanted: some pages cannot be read, some say the same."""
+_OVERSAMPLING: Final = 2
+"""Factor by which a tool is asked for more results than are wanted: some pages are unreadable, some are duplicates."""
 
-_MAX_SAID: Final = 2_000
-_MAX_PLACE: Final = 200
+_MAX_MESSAGE: Final = 2_000
+_MAX_LOCATION: Final = 200
 
 
 class Reader(Protocol):
@@ -44,15 +44,15 @@ class _Candidate(msgspec.Struct, frozen=True):
     item: Hit | Link
 
 
-class _Gathered:
+class _Progress:
     """Results of a fetch so far: documents, skipped places, and the faults that were behind them."""
 
     def __init__(self) -> None:
-        self.found: list[Found] = []
+        self.found: list[CleanHit] = []
         self.skipped: list[Skipped] = []
         self.faults: list[StepError] = []
 
-    def pass_over(self, location: str, fault: StepError) -> None:
+    def skip(self, location: str, fault: StepError) -> None:
         """Record that `location` was skipped because of `fault`."""
         self.faults.append(fault)
         self.skipped.append(Skipped(location, Failure(fault.code, fault.message)))
@@ -82,20 +82,20 @@ class Fetcher:
         is raised, so that the step is retried; else `FetchFailed` is returned. Raises `Terminal` for a tool that is not
         configured.
         """
-        tools = self._asked(task)
-        gathered = _Gathered()
-        candidates = _in_turn(await self._answers(task.query, tools, gathered))
+        tools = self._requested(task)
+        gathered = _Progress()
+        candidates = _interleave(await self._search(task.query, tools, gathered))
         while wave := list(islice(candidates, self._sources - len(gathered.found))):
-            await self._take(wave, gathered)
+            await self._collect(wave, gathered)
         if not gathered.found:
             return _failed(task.query, tools, gathered)
         return FetchFound(
             query=task.query,
-            sources=await self._frozen(task.query, gathered.found),
-            skipped=sources.skipped(gathered.skipped),
+            sources=await self._freeze(task.query, gathered.found),
+            skipped=sources.limit_skipped(gathered.skipped),
         )
 
-    def _asked(self, task: FetchTask) -> Mapping[str, Tool]:
+    def _requested(self, task: FetchTask) -> Mapping[str, Tool]:
         """Return the tools that the task names, all of them if it names none. Raise `Terminal` (`tool_unknown`) for
         others.
         """
@@ -103,76 +103,79 @@ class Fetcher:
         if unknown:
             raise Terminal(
                 "tool_unknown",
-                f"There is no tool {' or '.join(unknown)} here; what there is: {', '.join(self._tools) or 'none'}.",
+                f"Unknown tool {' or '.join(unknown)}; available: {', '.join(self._tools) or 'none'}.",
             )
         return {name: self._tools[name] for name in task.tools or self._tools}
 
-    async def _answers(self, query: str, tools: Mapping[str, Tool], gathered: _Gathered) -> dict[str, Answer]:
+    async def _search(self, query: str, tools: Mapping[str, Tool], gathered: _Progress) -> dict[str, Answer]:
         """Search with all tools at once. Return the results by tool; failed tools are logged and
         recorded as skipped.
         """
-        asked = (_answer(tool, query, self._sources * _SPARE) for tool in tools.values())
+        asked = (_search_tool(tool, query, self._sources * _OVERSAMPLING) for tool in tools.values())
         answers: dict[str, Answer] = {}
         for name, answer in zip(tools, await asyncio.gather(*asked), strict=True):
             if isinstance(answer, StepError):
                 logger.warning("%s failed: %s", name, answer, extra={"event": "tool.failed"})
-                gathered.pass_over(name, answer)
+                gathered.skip(name, answer)
             else:
                 gathered.skipped += [item for item in answer if isinstance(item, Skipped)]
                 answers[name] = answer
         return answers
 
-    async def _take(self, wave: Sequence[_Candidate], gathered: _Gathered) -> None:
+    async def _collect(self, wave: Sequence[_Candidate], gathered: _Progress) -> None:
         """Read these candidates and add them to the results; duplicates are folded, faults recorded as skipped."""
-        for candidate, new in zip(wave, await asyncio.gather(*map(self._found, wave)), strict=True):
+        for candidate, new in zip(wave, await asyncio.gather(*map(self._read_candidate, wave)), strict=True):
             if isinstance(new, StepError):
-                gathered.pass_over(_place(candidate.item), new)
+                gathered.skip(_location(candidate.item), new)
             elif new:
-                gathered.found = sources.folded(gathered.found, new)
+                gathered.found = sources.fold_duplicate(gathered.found, new)
 
-    async def _found(self, candidate: _Candidate) -> Found | StepError | None:
+    async def _read_candidate(self, candidate: _Candidate) -> CleanHit | StepError | None:
         """Read and clean one candidate. Return it, the fault, or `None` if no visible text is left. Never raises."""
         try:
             hit = candidate.item if isinstance(candidate.item, Hit) else await self._read(candidate.item)
-            return await asyncio.to_thread(sources.found, candidate.tool, hit)
+            return await asyncio.to_thread(sources.clean_hit, candidate.tool, hit)
         except StepError as fault:
             return fault
         except Exception:
-            place = _place(candidate.item)[:_MAX_PLACE]
-            logger.exception("Reading %s failed by a defect of the reader.", place, extra={"event": "page.defect"})
-            return Terminal("unreadable", f"{place} could not be read: something about it was not foreseen.")
+            place = _location(candidate.item)[:_MAX_LOCATION]
+            logger.exception("Reading %s failed with an unexpected error.", place, extra={"event": "page.defect"})
+            return Terminal(
+                "unreadable",
+                f"{place} could not be read because of an unexpected error; the log of the fetcher has the details.",
+            )
 
     async def _read(self, link: Link) -> Hit:
         """Read a linked page. Raises `StepError`; `Terminal` (`no_pages`) without a page reader."""
         if self._pages is None:
-            raise Terminal("no_pages", f"{link.url} was found, and this service reads no pages.")
+            raise Terminal("no_pages", f"{link.url} was found, but this fetcher reads no pages.")
         return await self._pages.read(link.url)
 
-    async def _frozen(self, query: str, found: Sequence[Found]) -> tuple[Source, ...]:
+    async def _freeze(self, query: str, found: Sequence[CleanHit]) -> tuple[Source, ...]:
         """Store the texts and return the sources with the passages that answer the query best."""
         hashes = await asyncio.gather(*(self._evidence.put(each.hit.text) for each in found))
-        passages, origins = await asyncio.to_thread(_judged, query, found)
+        passages, origins = await asyncio.to_thread(_passages_and_origins, query, found)
         return tuple(
-            sources.source(each, sha256=sha256, origin=origin, passages=best)
+            sources.build_source(each, sha256=sha256, origin=origin, passages=best)
             for each, sha256, origin, best in zip(found, hashes, origins, passages, strict=True)
         )
 
 
-async def _answer(tool: Tool, query: str, limit: int) -> Answer | StepError:
+async def _search_tool(tool: Tool, query: str, limit: int) -> Answer | StepError:
     """Search with one tool. Return its results or its fault; an unexpected error is logged and becomes `Transient`.
     Never raises.
     """
     try:
-        return await tool.search(_checked(tool, query, limit))
+        return await tool.search(_validate(tool, query, limit))
     except StepError as fault:
         return fault
     except Exception:
-        logger.exception("The tool %s failed by a defect.", tool.name, extra={"event": "tool.defect"})
-        text = f"The tool {tool.name} failed in a way that was not foreseen; the log of the fetcher has the details."
+        logger.exception("The tool %s failed with an unexpected error.", tool.name, extra={"event": "tool.defect"})
+        text = f"The tool {tool.name} failed with an unexpected error; the log of the fetcher has the details."
         return Transient("tool_defect", text)
 
 
-def _checked(tool: Tool, query: str, limit: int) -> Search:
+def _validate(tool: Tool, query: str, limit: int) -> Search:
     """Validate query and limit by the tool's schema. Raise `Terminal` (`tool_arguments`) naming the
     invalid argument.
     """
@@ -184,60 +187,62 @@ def _checked(tool: Tool, query: str, limit: int) -> Search:
         raise Terminal("tool_arguments", text) from error
 
 
-def _in_turn(answers: Mapping[str, Answer]) -> Iterator[_Candidate]:
+def _interleave(answers: Mapping[str, Answer]) -> Iterator[_Candidate]:
     """Yield the best result of each tool, then the second best of each, and so on; each text and each page once."""
     seen: set[str] = set()
     rounds = zip_longest(*([(name, item) for item in items] for name, items in answers.items()))
     for name, item in (each for each in chain.from_iterable(rounds) if each is not None):
         if isinstance(item, Skipped):
             continue
-        key = item.text if isinstance(item, Hit) else _place(item).partition("#")[0]
+        key = item.text if isinstance(item, Hit) else _location(item).partition("#")[0]
         if key not in seen:
             seen.add(key)
             yield _Candidate(name, item)
 
 
-def _place(item: Hit | Link) -> str:
+def _location(item: Hit | Link) -> str:
     """Return the location of a document, or the URL of a link."""
     return item.location if isinstance(item, Hit) else item.url
 
 
-def _judged(query: str, found: Sequence[Found]) -> tuple[list[tuple[Passage, ...]], list[str]]:
+def _passages_and_origins(query: str, found: Sequence[CleanHit]) -> tuple[list[tuple[Passage, ...]], list[str]]:
     """Return for each document its passages and the key of its origin, in order.
 
     Passages are those of the tool; without any, those that answer the query best.
     """
     to_quote = [each for each in found if not each.hit.passages]
     documents = [Document(each.hit.title, each.hit.location, each.hit.text) for each in to_quote]
-    quoted = iter(quotes(documents, query) if documents else [])
+    quoted = iter(quote_documents(documents, query) if documents else [])
     passages = [each.hit.passages or next(quoted) for each in found]
-    return passages, dedup.origins([each.shingles for each in found])
+    return passages, dedup.origin_keys([each.shingles for each in found])
 
 
-def _failed(query: str, tools: Iterable[str], gathered: _Gathered) -> FetchFailed:
+def _failed(query: str, tools: Iterable[str], gathered: _Progress) -> FetchFailed:
     """Return the failure of a fetch without results. Raise the first fault that is not `Terminal`, with the others'
     messages.
     """
     if passing := next((fault for fault in gathered.faults if not isinstance(fault, Terminal)), None):
         others = " ".join(fault.message for fault in gathered.faults if fault is not passing)
-        raise _saying(passing, f"{passing.message} Besides: {others}"[:_MAX_SAID] if others else passing.message)
-    error = _nothing(query, tools, gathered)
-    return FetchFailed(query=query, error=error, skipped=sources.skipped(gathered.skipped))
+        raise _with_message(
+            passing, f"{passing.message} Besides: {others}"[:_MAX_MESSAGE] if others else passing.message
+        )
+    error = _nothing_found(query, tools, gathered)
+    return FetchFailed(query=query, error=error, skipped=sources.limit_skipped(gathered.skipped))
 
 
-def _saying(fault: StepError, message: str) -> StepError:
+def _with_message(fault: StepError, message: str) -> StepError:
     """Return a fault of the same kind and code with another message."""
     if isinstance(fault, Throttled):
         return Throttled(fault.code, message, retry_after=fault.retry_after)
     return Transient(fault.code, message)
 
 
-def _nothing(query: str, tools: Iterable[str], gathered: _Gathered) -> Failure:
+def _nothing_found(query: str, tools: Iterable[str], gathered: _Progress) -> Failure:
     """Return the reason why nothing was found: no result at all, the only fault, or the first of several."""
     if not gathered.faults:
         return Failure("nothing_found", f"Nothing was found for “{query}” with {', '.join(tools) or 'no tool'}.")
     first, count = gathered.faults[0], len(gathered.faults)
     if count == 1:
         return Failure(first.code, first.message)
-    text = f"Nothing was found for “{query}”: all {count} that were tried failed, the first thus: {first.message}"
+    text = f"Nothing was found for “{query}”: all {count} attempts failed, the first with: {first.message}"
     return Failure("nothing_read", text)

@@ -3,10 +3,10 @@
 import asyncio
 import sys
 
-from services.notifier.deliver import Deliverer, Where
+from services.notifier.deliver import Deliverer, DeliveryContext
 from services.notifier.enqueue import Enqueuer
 from services.notifier.http import Sender
-from services.notifier.metrics import Tries
+from services.notifier.metrics import AttemptCounter
 from shared.contracts.deliveries import DELIVERIES
 from shared.nats import delivery_consumers
 from shared.runtime import clock
@@ -44,9 +44,9 @@ async def _notify(
         await run_until(
             stop, retry_unavailable(lambda: delivery_consumers.ensure_consumers(log.link, deliveries, names))
         )
-        health.trouble = lambda: "It stops." if stop.is_set() else write_trouble(deliveries)
-        count = Tries(metrics, names).count
-        where = Where(log, deliveries, Sender(webhooks.allow), clock.now, settings.public_url, count)
+        health.trouble = lambda: "The service is stopping." if stop.is_set() else write_trouble(deliveries)
+        count = AttemptCounter(metrics, names).count
+        where = DeliveryContext(log, deliveries, Sender(webhooks.allow), clock.now, settings.public_url, count)
         async with asyncio.TaskGroup() as group:
             group.create_task(run_until(stop, Enqueuer(log, deliveries, webhooks, clock.now).run()))
             for endpoint in webhooks.endpoints:
@@ -61,7 +61,7 @@ def main() -> None:
     """
     settings = Settings()
     if settings.webhooks is None:
-        sys.exit("DOSSIER_WEBHOOKS is not set: name the file that says who is told of what.")
+        sys.exit("DOSSIER_WEBHOOKS is not set: name the file of webhooks.")
     try:
         webhooks = configuration.load_webhooks(settings.webhooks)
     except InvalidWebhooks as error:

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from services.notifier import message
 from services.notifier.http import WITHIN_S, Send
-from services.notifier.schedule import Over, Try, Wait, due, follows
+from services.notifier.schedule import Attempt, Done, Wait, next_step, record_of
 from shared.contracts import deliveries as contract
 from shared.contracts import envelope
 from shared.contracts.deliveries import DeliveryResult, DeliverySlot, DeliveryTried, parse_delivery_slot
@@ -31,18 +31,18 @@ logger = logging.getLogger(__name__)
 
 SOURCE: Final = "dossier/notifier"
 AT_ONCE: Final = 4
-"""So many messages are under way to one endpoint from one process."""
+"""Messages under way to one endpoint from one process."""
 _LOOK_AGAIN_S: Final = 86_400.0
 _AGAIN_S: Final = 1.0
 _UNREAD: Final = timedelta(hours=1)
 _GRACE_S: Final = WITHIN_S + 5.0
 
 
-def uncounted(_endpoint: str, _result: DeliveryResult) -> None:
+def ignore_attempt(_endpoint: str, _result: DeliveryResult) -> None:
     """Ignore an attempt: the default of `DeliveryContext.count`."""
 
 
-class Where(Struct, frozen=True):
+class DeliveryContext(Struct, frozen=True):
     """Dependencies of a `Deliverer`: both logs, the HTTP sender, the clock, and the base URL of the web pages."""
 
     research: Log
@@ -50,8 +50,8 @@ class Where(Struct, frozen=True):
     send: Send
     now: Callable[[], datetime]
     public_url: str
-    count: Callable[[str, DeliveryResult], None] = uncounted
-    """Hears of every try: of which endpoint, with what result."""
+    count: Callable[[str, DeliveryResult], None] = ignore_attempt
+    """Called after every recorded attempt with the endpoint's name and the result."""
 
 
 class Deliverer:
@@ -59,7 +59,7 @@ class Deliverer:
     concurrency.
     """
 
-    def __init__(self, endpoint: WebhookEndpoint, where: Where) -> None:
+    def __init__(self, endpoint: WebhookEndpoint, where: DeliveryContext) -> None:
         self._endpoint = endpoint
         self._where = where
         self._under_way: set[asyncio.Task[None]] = set()
@@ -78,14 +78,14 @@ class Deliverer:
                 if self._under_way:
                     await asyncio.wait(self._under_way, timeout=_GRACE_S)
             finally:
-                await _cancelled(closing, *self._under_way)
+                await _cancel(closing, *self._under_way)
 
     async def _handle(self, delivery: TaskDelivery, tasks: Tasks) -> None:
         """Process one request, then acknowledge it or return it with a delay. Log errors; raise
         none but cancellation.
         """
         try:
-            again = await self._told(delivery)
+            again = await self._process(delivery)
             if again is None:
                 await delivery.ack()
             else:
@@ -93,15 +93,22 @@ class Deliverer:
                 await delivery.nak(delay_s=min(max(wait_s, 0.0), _LOOK_AGAIN_S))
         except DossierError as error:
             logger.warning(
-                "%s cannot be dealt with now: %s", delivery.message.subject, error, extra={"event": "delivery.put_off"}
+                "The delivery %s could not be made and is retried: %s",
+                delivery.message.subject,
+                error,
+                extra={"event": "delivery.put_off"},
             )
             await asyncio.sleep(_AGAIN_S)
         except Exception:
-            logger.exception("%s cannot be dealt with", delivery.message.subject, extra={"event": "delivery.defect"})
+            logger.exception(
+                "The delivery %s failed with an unexpected error.",
+                delivery.message.subject,
+                extra={"event": "delivery.defect"},
+            )
         finally:
             await tasks.release()
 
-    async def _told(self, delivery: TaskDelivery) -> datetime | None:
+    async def _process(self, delivery: TaskDelivery) -> datetime | None:
         """Do the next step of a request. Return when to redeliver it, or `None` if nothing is left to do.
 
         A request that this release cannot decode is logged and redelivered after an hour.
@@ -115,33 +122,33 @@ class Deliverer:
         )
         if box.ask not in story.asked:
             logger.error(
-                "%s cannot be read here; it is left to a newer release.",
+                "%s cannot be decoded by this release; it is retried in an hour.",
                 handed.subject,
                 extra={"event": "delivery.unreadable"},
             )
             return self._where.now() + _UNREAD
-        match due(story, box.ask, self._where.now()):
-            case Over():
+        match next_step(story, box.ask, self._where.now()):
+            case Done():
                 return None
             case Wait(until=until):
                 return until
-            case Try(n=n):
-                return await self._record(box, n, await self._tried(story, box, n))
+            case Attempt(n=n):
+                return await self._record(box, n, await self._attempt(story, box, n))
 
-    async def _tried(self, story: DeliveryHistory, box: DeliverySlot, n: int) -> DeliveryTried:
+    async def _attempt(self, story: DeliveryHistory, box: DeliverySlot, n: int) -> DeliveryTried:
         """Make attempt `n` and return its record. Nothing is sent if the notification is moot or the endpoint answered
         410.
         """
         if await self._is_moot(story):
             return DeliveryTried(result="moot")
         if box.ask == 1 and await self._is_disabled():
-            text = "The endpoint answered 410 Gone before; it was not tried."
+            text = "The endpoint answered 410 Gone before; nothing was sent."
             return DeliveryTried(result="disabled", error=Failure("disabled", text))
         delivery, asked = story.delivery, story.asked[box.ask]
         sent = message.body(self._endpoint, delivery, asked, public_url=self._where.public_url)
         headers = message.headers(self._endpoint, delivery, sent, self._where.now())
         answer = await self._where.send(self._endpoint.url.get_secret_value(), headers, sent)
-        return follows(delivery, n, answer, self._where.now())
+        return record_of(delivery, n, answer, self._where.now())
 
     async def _record(self, box: DeliverySlot, n: int, tried: DeliveryTried) -> datetime | None:
         """Fill the attempt's slot; return when the next attempt is due, `None` if there is none.
@@ -158,7 +165,7 @@ class Deliverer:
             case Full():
                 return now
             case Stored():
-                _say(box, n, tried)
+                _log_result(box, n, tried)
                 self._where.count(box.delivery.endpoint, tried.result)
                 return tried.due
 
@@ -189,7 +196,7 @@ class Deliverer:
         return isinstance(last, DeliveryTried) and last.result == "disabled"
 
 
-def _say(box: DeliverySlot, n: int, tried: DeliveryTried) -> None:
+def _log_result(box: DeliverySlot, n: int, tried: DeliveryTried) -> None:
     """Log the result of an attempt. The URL, which may be a secret, is never logged."""
     why = tried.error.message if tried.error else ""
     match tried.result:
@@ -222,7 +229,7 @@ async def _close_on(stop: asyncio.Event, tasks: Tasks) -> None:
     await tasks.close()
 
 
-async def _cancelled(*tasks: asyncio.Task[None]) -> None:
+async def _cancel(*tasks: asyncio.Task[None]) -> None:
     """Cancel the tasks and wait for them. An attempt that could not be recorded is sent again by the next notifier."""
     for task in tasks:
         task.cancel()

@@ -35,8 +35,9 @@ logger = logging.getLogger(__name__)
 AT_ONCE: Final = 32
 _AGAIN_S: Final = 1.0
 _SETTLED_S: Final = 3.0
-"""So long after a hold opened it is clear whether it waits for a person, where the request asked for none; and so long
-after an extension, whether it came in time."""
+"""Seconds after which it is known whether a hold without approval waits for a decision, and whether an
+extension was in time.
+"""
 
 
 class Enqueuer:
@@ -60,15 +61,18 @@ class Enqueuer:
         answer.
         """
         try:
-            wait_s = await self._notice(fact.message)
+            wait_s = await self._enqueue(fact.message)
         except DossierError as error:
             logger.warning(
-                "%s cannot be told of now: %s", fact.message.subject, error, extra={"event": "notice.put_off"}
+                "The deliveries for %s could not be requested and are retried: %s",
+                fact.message.subject,
+                error,
+                extra={"event": "notice.put_off"},
             )
             wait_s = _AGAIN_S
         await (fact.nak(delay_s=wait_s) if wait_s else fact.ack())
 
-    async def _notice(self, message: Message) -> float:
+    async def _enqueue(self, message: Message) -> float:
         """Request the deliveries of a fact. Return seconds after which to look again, 0 if it is done.
 
         Facts older than the retry span, unreadable facts and those of unknown runs are passed over. Raises
@@ -81,13 +85,13 @@ class Enqueuer:
             event = envelope.decode(message.data)
         except ContractError as error:
             logger.error(
-                "%s is not told of, for it cannot be read here: %s",
+                "%s cannot be decoded by this release, so no delivery is requested: %s",
                 message.subject,
                 error,
                 extra={"event": "notice.unreadable", "run_id": slot.run},
             )
             return 0.0
-        request = await self._request(slot.run)
+        request = await self._accepted(slot.run)
         if request is None:
             return 0.0
         if isinstance(event.fact, HoldOpened) and request.approval == "auto":
@@ -95,7 +99,7 @@ class Enqueuer:
                 return wait_s
             if await self._is_decided(slot):
                 return 0.0
-        asked = asked_of(slot, event, message, request, near=self._webhooks.near)
+        asked = requests_for(slot, event, message, request, near=self._webhooks.near)
         fills = [
             encode_delivery(delivery.asked(1), record, source=SOURCE, time=self._now())
             for endpoint in self._webhooks.endpoints
@@ -114,7 +118,7 @@ class Enqueuer:
         decision = Slot(hold.run, "decision", hold.round).subject
         return bool(await self._research.last([decision], leader=True))
 
-    async def _request(self, run: str) -> RunAccepted | None:
+    async def _accepted(self, run: str) -> RunAccepted | None:
         """Return the accepted request of a run; `None` if it is absent or cannot be decoded."""
         slot = Slot(run, "accepted")
         stored = (await self._research.last([slot.subject])).get(slot.subject)
@@ -125,7 +129,7 @@ class Enqueuer:
         return fact if isinstance(fact, RunAccepted) else None
 
 
-def asked_of(
+def requests_for(
     slot: Slot, event: Event, message: Message, request: RunAccepted, *, near: timedelta
 ) -> list[tuple[str, DeliveryAsked]]:
     """Return event name and request of each delivery that a fact calls for; empty for facts that notify no one.
@@ -134,11 +138,11 @@ def asked_of(
     """
     match event.fact:
         case HoldOpened() as hold:
-            return list(_of_hold(slot, hold, message, request, near))
+            return list(_hold_requests(slot, hold, message, request, near))
         case HoldExtended(deadline=deadline, digest=digest):
-            told = _waiting(slot, request, deadline, digest)
+            told = _hold_data(slot, request, deadline, digest)
             due = max(deadline - near, message.time + timedelta(seconds=_SETTLED_S))
-            return [(near_event(slot.round, slot.index), _asked(told, message, due))]
+            return [(near_event(slot.round, slot.index), _request_at(told, message, due))]
         case RunCompleted() as ended:
             told = WebhookData(
                 run_id=slot.run,
@@ -150,22 +154,22 @@ def asked_of(
                 reason=ended.reason,
                 by=ended.by,
             )
-            return [(ENDED, _asked(told, message, message.time))]
+            return [(ENDED, _request_at(told, message, message.time))]
         case _:
             return []
 
 
-def _of_hold(
+def _hold_requests(
     slot: Slot, hold: HoldOpened, message: Message, request: RunAccepted, near: timedelta
 ) -> Iterable[tuple[str, DeliveryAsked]]:
     """Yield `hold.opened`, due now, and `deadline.near` unless its time is past when the hold opens."""
-    told = _waiting(slot, request, hold.deadline, hold.digest)
-    yield hold_event(slot.round), _asked(told, message, message.time)
+    told = _hold_data(slot, request, hold.deadline, hold.digest)
+    yield hold_event(slot.round), _request_at(told, message, message.time)
     if (due := hold.deadline - near) > message.time:
-        yield near_event(slot.round), _asked(told, message, due)
+        yield near_event(slot.round), _request_at(told, message, due)
 
 
-def _waiting(slot: Slot, request: RunAccepted, deadline: datetime, digest: str | None) -> WebhookData:
+def _hold_data(slot: Slot, request: RunAccepted, deadline: datetime, digest: str | None) -> WebhookData:
     """Return the content of a notification about a run on hold."""
     return WebhookData(
         run_id=slot.run,
@@ -177,6 +181,6 @@ def _waiting(slot: Slot, request: RunAccepted, deadline: datetime, digest: str |
     )
 
 
-def _asked(told: WebhookData, message: Message, due: datetime) -> DeliveryAsked:
+def _request_at(told: WebhookData, message: Message, due: datetime) -> DeliveryAsked:
     """Return a request that is due at `due`; the event's time is `due` if that is later than the fact."""
     return DeliveryAsked(told=told, happened_at=max(message.time, due), due=due, fact_seq=message.seq)

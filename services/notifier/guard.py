@@ -16,7 +16,7 @@ _NAT64: Final = ip_network("64:ff9b::/96")
 _V4_BITS: Final = 0xFFFF_FFFF
 
 
-async def resolved(host: str, port: int, *, allow: Sequence[Network]) -> list[Address]:
+async def resolve_allowed(host: str, port: int, *, allow: Sequence[Network]) -> list[Address]:
     """Return the addresses of `host`, each of which may be connected to.
 
     Raises `Terminal` (`not_allowed`) if any of them is neither public nor allowed, since a name that resolves to both
@@ -26,7 +26,7 @@ async def resolved(host: str, port: int, *, allow: Sequence[Network]) -> list[Ad
     addresses = await _addresses(host, port)
     for address in addresses:
         if not is_allowed(address, allow) and not is_public(address):
-            raise Terminal("not_allowed", f"{address} is not on the internet, and `allow` does not name it.")
+            raise Terminal("not_allowed", f"{address} is not a public address, and `allow` does not name it.")
     return addresses
 
 
@@ -35,13 +35,13 @@ async def _addresses(host: str, port: int) -> list[Address]:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise Transient("no_address", "Its name has no address.") from error
+        raise Transient("no_address", "The host has no address.") from error
     return list(dict.fromkeys(ip_address(str(address[0]).partition("%")[0]) for *_, address in found))
 
 
 def is_allowed(address: Address, allow: Sequence[Network]) -> bool:
     """Return True if a network of `allow` contains the address or the IPv4 address embedded in it."""
-    return any(inner in network for network in allow for inner in (address, _inner(address)))
+    return any(inner in network for network in allow for inner in (address, _embedded(address)))
 
 
 def is_public(address: Address) -> bool:
@@ -51,10 +51,10 @@ def is_public(address: Address) -> bool:
     """
     if isinstance(address, IPv6Address) and address not in _GIVEN_OUT:
         return False
-    return all(one.is_global and not one.is_multicast for one in (address, _inner(address)))
+    return all(one.is_global and not one.is_multicast for one in (address, _embedded(address)))
 
 
-def _inner(address: Address) -> Address:
+def _embedded(address: Address) -> Address:
     """Return the IPv4 address embedded in an IPv6 address (NAT64, mapped, 6to4, Teredo), else the address itself."""
     if isinstance(address, IPv4Address):
         return address

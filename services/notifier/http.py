@@ -17,7 +17,7 @@ from shared.runtime.endpoints import Network
 from shared.runtime.headers import retry_after_s
 
 WITHIN_S: Final = 15.0
-"""For all of it: name, connection, TLS, sending, the answer's head."""
+"""Seconds for the whole request: name, connection, TLS, sending, and the head of the answer."""
 _CONNECT_S: Final = 5.0
 _ADDRESSES: Final = 3
 _PORTS: Final = {"http": 80, "https": 443}
@@ -61,7 +61,7 @@ class Sender:
 
         Raises `Terminal` for plain http to an address that is not allowed, and what `httpx2` raises.
         """
-        addresses = await guard.resolved(url.host, url.port or _PORTS[url.scheme], allow=self._allow)
+        addresses = await guard.resolve_allowed(url.host, url.port or _PORTS[url.scheme], allow=self._allow)
         if url.scheme == "http" and not all(guard.is_allowed(address, self._allow) for address in addresses):
             raise Terminal("not_encrypted", "Plain http goes only to addresses that `allow` names; use https.")
         tried = addresses[:_ADDRESSES]
@@ -71,7 +71,7 @@ class Sender:
             except (httpx2.ConnectError, httpx2.ConnectTimeout):
                 if address == tried[-1]:
                     raise
-        raise Terminal("no_address", "Its name has no address.")
+        raise Terminal("no_address", "The host has no address.")
 
     async def _post_to(
         self, address: guard.Address, url: httpx2.URL, headers: Mapping[str, str], body: bytes

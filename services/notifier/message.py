@@ -14,7 +14,7 @@ from shared.runtime.endpoints import WebhookEndpoint
 
 _HEADER: Final = 150
 _SECTION: Final = 2_900
-"""Characters that Slack takes in a block, less what escaping may add in the middle of one."""
+"""Characters of a block in Slack, less those that escaping may add."""
 _TITLES: Final[dict[EventType, str]] = {
     "hold.opened": "Evidence waits for a decision",
     "deadline.near": "The time to decide ends soon",
@@ -23,7 +23,7 @@ _TITLES: Final[dict[EventType, str]] = {
 _OUTCOMES: Final = {
     "reported": "The report is ready",
     "rejected": "Rejected",
-    "expired": "Nobody decided in time",
+    "expired": "No decision in time",
     "cancelled": "Cancelled",
     "failed": "Failed",
 }

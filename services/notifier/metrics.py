@@ -9,12 +9,15 @@ from shared.contracts.deliveries import DeliveryResult
 from shared.telemetry.metrics import Metrics
 
 
-class Tries:
+class AttemptCounter:
     """Counter of delivery attempts by endpoint and result. `endpoints` are the names in the operator's file."""
 
     def __init__(self, metrics: Metrics, endpoints: Sequence[str]) -> None:
         tries = Counter(
-            "dossier_deliveries", "Tries to tell, by result.", ["endpoint", "result"], registry=metrics.registry
+            "dossier_deliveries",
+            "AttemptCounter to tell, by result.",
+            ["endpoint", "result"],
+            registry=metrics.registry,
         )
         results: tuple[DeliveryResult, ...] = get_args(DeliveryResult)
         self._tries = {(name, result): tries.labels(name, result) for name in endpoints for result in results}

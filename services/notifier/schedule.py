@@ -11,10 +11,10 @@ from shared.contracts.evidence import Failure
 from shared.runtime.deliveries import DeliveryHistory
 
 RETRY_S: Final = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
-"""How long to wait after each failed attempt: 10 attempts over about 75 hours, as Standard Webhooks suggests."""
+"""Seconds to wait after each failed attempt: 10 attempts over about 75 hours, as Standard Webhooks suggests."""
 SPAN: Final = timedelta(seconds=sum(RETRY_S))
 _SPREAD: Final = 0.1
-_LONGEST_WAIT_S: Final = 86_400.0
+_MAX_WAIT_S: Final = 86_400.0
 _GONE: Final = 410
 
 
@@ -32,7 +32,7 @@ class Answer(Struct, frozen=True):
         return self.status is not None and 200 <= self.status < 300
 
 
-class Try(Struct, frozen=True):
+class Attempt(Struct, frozen=True):
     """Make attempt number `n` now."""
 
     n: int
@@ -44,26 +44,26 @@ class Wait(Struct, frozen=True):
     until: datetime
 
 
-class Over(Struct, frozen=True):
+class Done(Struct, frozen=True):
     """Do nothing any more."""
 
 
-def due(story: DeliveryHistory, ask: int, now: datetime) -> Try | Wait | Over:
+def next_step(story: DeliveryHistory, ask: int, now: datetime) -> Attempt | Wait | Done:
     """Return the next step for request number `ask` of a delivery. A request that a newer one replaced is over."""
     if ask != story.ask or story.due is None:
-        return Over()
+        return Done()
     if now < story.due:
         return Wait(story.due)
-    return Try(max(story.tries, default=0) + 1)
+    return Attempt(max(story.tries, default=0) + 1)
 
 
-def follows(delivery: Delivery, n: int, answer: Answer, now: datetime) -> DeliveryTried:
+def record_of(delivery: Delivery, n: int, answer: Answer, now: datetime) -> DeliveryTried:
     """Return the record of attempt `n`: delivered (2xx), disabled (410), given up (last attempt), else failed and due
     again.
     """
     if answer.ok:
         return DeliveryTried(result="delivered", status=answer.status, duration_s=answer.duration_s)
-    error = answer.error or Failure("not_taken", _said(answer.status))
+    error = answer.error or Failure("not_taken", _failure_message(answer.status))
     if answer.status == _GONE:
         return DeliveryTried(result="disabled", status=_GONE, error=error, duration_s=answer.duration_s)
     if n > len(RETRY_S):
@@ -84,13 +84,13 @@ def wait_s(delivery: Delivery, n: int, told_s: float = 0.0) -> float:
     `told_s`, which the endpoint asked for, counts up to a day.
     """
     spread = int.from_bytes(sha256(f"{delivery.id}.{n}".encode()).digest()[:4]) / 2**32
-    return max(RETRY_S[n - 1] * (1 + _SPREAD * spread), min(told_s, _LONGEST_WAIT_S))
+    return max(RETRY_S[n - 1] * (1 + _SPREAD * spread), min(told_s, _MAX_WAIT_S))
 
 
-def _said(status: int | None) -> str:
+def _failure_message(status: int | None) -> str:
     """Return the error message for an answer that is not a success."""
     if status is not None and 300 <= status < 400:
-        return f"The endpoint answered {status}; redirects are not followed. Configure where it leads to."
+        return f"The endpoint answered {status}; redirects are not followed. Configure the URL that it leads to."
     if status == _GONE:
-        return "The endpoint answered 410 Gone: it is told nothing more until something is sent to it again by hand."
+        return "The endpoint answered 410 Gone: nothing more is sent to it until a delivery is repeated by hand."
     return f"The endpoint answered {status}."

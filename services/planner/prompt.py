@@ -5,14 +5,14 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, Field
 
-from services.planner.rule import MAX_LENGTH, MOST, plan
+from services.planner.rule import MAX_LENGTH, MOST, plan_queries
 from shared.contracts.tasks import PlanTask
 from shared.models.context_window import Agent, ContextWindow, window_of
 from shared.models.protocol import Ask
 
 AGENT: Final[Agent] = "planner"
 PROMPT_VERSION: Final = "plan.v1"
-"""Changes whenever the words below do."""
+"""Version of the prompt. Raise it with every change of its words."""
 DEFAULT_ROOM: Final = window_of(AGENT)
 
 _SYSTEM: Final = f"""\
@@ -52,12 +52,12 @@ class PlanReply(BaseModel):
 
 def ask(task: PlanTask, window: ContextWindow = DEFAULT_ROOM) -> Ask[PlanReply]:
     """Return the question to the model for `task`, shortened to the window, with the plan by rule as its fallback."""
-    user = _user(task, window.prompt)
+    user = _fit_task(task, window.prompt)
     return Ask(
         system=_SYSTEM,
         user=user,
         reply=PlanReply,
-        by_rule=lambda: by_rule(task),
+        by_rule=lambda: plan_by_rule(task),
         max_tokens=window.reply,
         agent=AGENT,
         prompt=PROMPT_VERSION,
@@ -66,21 +66,21 @@ def ask(task: PlanTask, window: ContextWindow = DEFAULT_ROOM) -> Ask[PlanReply]:
     )
 
 
-def by_rule(task: PlanTask) -> PlanReply:
+def plan_by_rule(task: PlanTask) -> PlanReply:
     """Return the plan by rule; the question itself, cut to `MAX_LENGTH`, if the rule finds no query."""
-    return PlanReply(queries=list(plan(task)) or [task.q[:MAX_LENGTH]])
+    return PlanReply(queries=list(plan_queries(task)) or [task.q[:MAX_LENGTH]])
 
 
-def _user(task: PlanTask, limit: int) -> str:
+def _fit_task(task: PlanTask, limit: int) -> str:
     """Return the task as JSON of at most `limit` bytes with its instructions.
 
     Earlier queries, then feedback are left out whole, the oldest first. The question and the newest feedback always
     stay.
     """
     feedback, asked = list(task.feedback), list(task.asked)
-    while _size(_told(task.q, feedback, asked)) > limit and (asked or len(feedback) > 1):
+    while _size(_task_json(task.q, feedback, asked)) > limit and (asked or len(feedback) > 1):
         del (asked or feedback)[0]
-    return _told(task.q, feedback, asked)
+    return _task_json(task.q, feedback, asked)
 
 
 def _size(told: str) -> int:
@@ -88,7 +88,7 @@ def _size(told: str) -> int:
     return len(f"{_SYSTEM}{told}{PlanReply.model_json_schema()}".encode())
 
 
-def _told(q: str, feedback: list[str], asked: list[str]) -> str:
+def _task_json(q: str, feedback: list[str], asked: list[str]) -> str:
     """Return question, feedback and earlier queries as JSON; empty lists are left out."""
     told: dict[str, str | list[str]] = {"question": q}
     if feedback:

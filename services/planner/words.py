@@ -7,14 +7,14 @@ from typing import Final
 from shared.text.words import CONSTRUCT, QUERY_STOP_WORDS, is_technical, word_set
 
 JOIN: Final = "\u2060"
-"""Stands within a name, in place of a blank, while a question is taken apart."""
+"""Replaces the blank within a name while a question is split."""
 _WORD: Final = re.compile(rf"[^\W_](?:[\w.+#/{JOIN}-]*[\w+#{JOIN}])?|_\w[\w.]*")
 _CODE: Final = re.compile(r"`(\w+)`")
 _VERSION: Final = re.compile(r"[\d.]+\+?")
 _ADVERB: Final = re.compile(r"[a-z]{3,}ly")
 _EMPTY: Final = re.compile(r"(?:work|behave|matter)s?", re.IGNORECASE)
 _DONE: Final = re.compile(r"[a-z]{2,}[^e]ed")
-"""What was done to what stands before it: “timeout timed out”. Before a name it belongs to it: “shared memory”."""
+"""Participle after a noun, as in “timeout timed out”. Before a noun it is part of the name: “shared memory”."""
 _INFLECTION: Final = re.compile(r"(?:s|es|ed|d|ing)$")
 
 
@@ -29,7 +29,7 @@ _STOP: Final = QUERY_STOP_WORDS | word_set(
     ve want wants wasn ways well whatever won wouldn write yes yet
     """
 )
-"""Also the words that only say what is asked of a report."""
+"""Stop words of queries and words that only ask for a report."""
 _VERBS: Final = word_set(
     """
     accept add affect allow appear append apply avoid become begin behave break build call cancel catch cause change
@@ -51,25 +51,25 @@ _GENERAL: Final = word_set(
 """Words that narrow a query but are no subject by themselves."""
 
 
-def with_names(text: str) -> str:
+def mark_names(text: str) -> str:
     """Return `text` with names held together by `JOIN` that are stop words elsewhere: “with statement”, “else clause”,
     “`for`”.
     """
     return CONSTRUCT.sub(rf"\1{JOIN}", _CODE.sub(rf"\1{JOIN}", text.replace(JOIN, "")))
 
 
-def as_written(words: Iterable[str]) -> str:
+def join_words(words: Iterable[str]) -> str:
     """Join words with blanks; a `JOIN` within a name becomes a blank again."""
     return " ".join(" ".join(words).replace(JOIN, " ").split())
 
 
 def keywords(clause: str) -> list[str]:
     """Return the words of a clause that are worth searching for, each once (case-insensitively), in order."""
-    carrying = [word for word in _words(clause) if carries(word)]
+    carrying = [word for word in _words(clause) if is_meaningful(word)]
     return list({word.casefold(): word for word in reversed(carrying)}.values())[::-1]
 
 
-def asked(clause: str) -> list[str]:
+def asked_keywords(clause: str) -> list[str]:
     """Return the keywords of a clause without a final “work”, “behave” or “matter”, as in “how does it work”."""
     words = keywords(clause)
     while words and _EMPTY.fullmatch(words[-1]):
@@ -77,36 +77,36 @@ def asked(clause: str) -> list[str]:
     return words
 
 
-def terms(clause: str) -> Iterator[list[str]]:
+def noun_phrases(clause: str) -> Iterator[list[str]]:
     """Yield the names in a clause: neighbouring meaningful words that are no verbs, also with `of` between them.
 
     A name of general words alone is left out.
     """
     term: list[str] = []
     for word in [*_words(clause), ""]:
-        if word and carries(word) and not _does(word):
+        if word and is_meaningful(word) and not _looks_like_verb(word):
             term.append(word)
         elif word.casefold() != "of":
             while term and _DONE.fullmatch(term[-1]):
                 term.pop()
-            if not all(general(each) for each in term):
+            if not all(is_general(each) for each in term):
                 yield term
             term = []
 
 
-def carries(word: str) -> bool:
+def is_meaningful(word: str) -> bool:
     """Return True if a word is worth searching for: a name in code, or no stop word."""
-    return is_name(word) or word.casefold() not in _STOP
+    return is_code_name(word) or word.casefold() not in _STOP
 
 
-def general(word: str) -> bool:
+def is_general(word: str) -> bool:
     """Return True for a version number, and for a word that fits nearly any subject, in singular or plural."""
     return (
         word.casefold() in _GENERAL or word.casefold().removesuffix("s") in _GENERAL or bool(_VERSION.fullmatch(word))
     )
 
 
-def is_name(word: str) -> bool:
+def is_code_name(word: str) -> bool:
     """Return True for a name in code, or one held together by `mark_names`."""
     return JOIN in word or is_technical(word)
 
@@ -121,7 +121,7 @@ def _bare(word: str) -> str:
     return word.strip("/-")
 
 
-def _does(word: str) -> bool:
+def _looks_like_verb(word: str) -> bool:
     """Return True if `word` looks like a verb or an adverb. A heuristic by word list and endings."""
     lower = word.casefold()
     stem = _INFLECTION.sub("", lower)

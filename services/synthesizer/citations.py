@@ -22,8 +22,8 @@ from services.synthesizer.schema import (
     WrittenQuote,
     WrittenSection,
 )
-from services.synthesizer.sources import numbered
-from services.synthesizer.support import judged
+from services.synthesizer.sources import number_sources
+from services.synthesizer.support import judge_by_rule
 from shared.contracts.evidence import (
     Citation,
     CitedSource,
@@ -56,7 +56,7 @@ class Draft(Struct, frozen=True):
         return Draft(self.sections + other.sections, self.conflicts + other.conflicts, self.dropped + other.dropped)
 
 
-class Lost(Struct, frozen=True):
+class MissingQuotes(Struct, frozen=True):
     """A claim with quotes that were not found. `n` is its number in the reply, from 1."""
 
     n: int
@@ -64,25 +64,25 @@ class Lost(Struct, frozen=True):
     quotes: tuple[WrittenQuote, ...]
 
 
-def report(task: SynthesizeTask, reply: WriterReply, *, writer: str, degraded: str | None = None) -> Report:
+def report_of(task: SynthesizeTask, reply: WriterReply, *, writer: str, degraded: str | None = None) -> Report:
     """Return the report of `reply`, judged by rule."""
-    return publish(task, draft(task, reply), writer=writer, degraded=degraded)
+    return publish_report(task, draft_report(task, reply), writer=writer, degraded=degraded)
 
 
-def draft(task: SynthesizeTask, reply: WriterReply) -> Draft:
+def draft_report(task: SynthesizeTask, reply: WriterReply) -> Draft:
     """Return the claims with at least one located quote, without repetitions and judged by rule, and the
     contradictions.
 
     Each missing quote, each claim without quotes, and each unlocated contradiction counts as dropped.
     """
-    sources = numbered(task.findings)
+    sources = number_sources(task.findings)
     sections = (_section(written, sources) for written in reply.sections)
-    disputed = [_disputed(written, sources) for written in reply.conflicts]
-    dropped = sum(max(1, len(each.quotes)) for each in lost(task, reply)) + disputed.count(None)
+    disputed = [_conflict(written, sources) for written in reply.conflicts]
+    dropped = sum(max(1, len(each.quotes)) for each in missing_quotes(task, reply)) + disputed.count(None)
     return Draft(_distinct(sections), tuple(conflict for conflict in disputed if conflict), dropped)
 
 
-def publish(
+def publish_report(
     task: SynthesizeTask, drafted: Draft, *, writer: str, degraded: str | None = None, judge: str | None = None
 ) -> Report:
     """Return the report of a draft: unsupported claims set apart, with sources, contradictions, gaps and skipped
@@ -91,38 +91,38 @@ def publish(
     Every citation's quote is verbatim at its position. A report without sections is marked as insufficient and lists
     all sources.
     """
-    sources = numbered(task.findings)
-    sections = tuple(kept for section in drafted.sections if (kept := _borne_out(section)).claims)
+    sources = number_sources(task.findings)
+    sections = tuple(kept for section in drafted.sections if (kept := _supported(section)).claims)
     made = Report(
         sections,
         (),
         writer,
         degraded,
         dropped=drafted.dropped,
-        unsupported=tuple(_not_borne_out(drafted.sections)),
+        unsupported=tuple(_unsupported(drafted.sections)),
         judge=judge,
         insufficient=not sections,
         searched=tuple(Searched(visible_line(finding.query), len(finding.sources)) for finding in task.findings),
         skipped=tuple(_skipped(task.findings)),
     )
     found = conflicts.contradictions(made.citations(), sources)
-    made = replace(made, conflicts=tuple(islice(_each_once(chain(drafted.conflicts, found)), conflicts.MOST)))
+    made = replace(made, conflicts=tuple(islice(_distinct_pairs(chain(drafted.conflicts, found)), conflicts.MOST)))
     shown = [citation.sha256 for citation in made.quoted()]
     listed = list(dict.fromkeys(shown if sections else [*shown, *(source.sha256 for source in sources)]))
-    return replace(made, sources=_listed(listed, sources), gaps=gaps(task.findings, listed))
+    return replace(made, sources=_list_sources(listed, sources), gaps=gaps(task.findings, listed))
 
 
-def lost(task: SynthesizeTask, reply: WriterReply) -> list[Lost]:
+def missing_quotes(task: SynthesizeTask, reply: WriterReply) -> list[MissingQuotes]:
     """Return the claims with quotes that stand in no source, and those without quotes, in order."""
-    sources = numbered(task.findings)
-    missing: list[Lost] = []
+    sources = number_sources(task.findings)
+    missing: list[MissingQuotes] = []
     for n, claim in enumerate(_claims(reply), 1):
         quotes = tuple(quote for quote in claim.quotes if _located(quote, sources) is None)
-        missing += [Lost(n, claim.text, quotes)] if quotes or not claim.quotes else []
+        missing += [MissingQuotes(n, claim.text, quotes)] if quotes or not claim.quotes else []
     return missing
 
 
-def corrected(reply: WriterReply, missing: Iterable[Lost], correction: CorrectionReply) -> WriterReply:
+def with_corrections(reply: WriterReply, missing: Iterable[MissingQuotes], correction: CorrectionReply) -> WriterReply:
     """Return `reply` with the quotes of `correction` in place of the missing ones. Claims that were not corrected stay
     as they are.
     """
@@ -185,7 +185,7 @@ def _claim(written: WrittenClaim, sources: Sequence[Source]) -> Claim | None:
     citations = tuple(dict.fromkeys(citation for citation in found if citation))
     titles = {source.sha256: source.title for source in sources}
     cited = dict.fromkeys(citation.sha256 for citation in citations)
-    return judged(Claim(text, citations), [titles[sha256] for sha256 in cited]) if text and citations else None
+    return judge_by_rule(Claim(text, citations), [titles[sha256] for sha256 in cited]) if text and citations else None
 
 
 def _located(quote: WrittenQuote, sources: Sequence[Source]) -> Citation | None:
@@ -193,13 +193,13 @@ def _located(quote: WrittenQuote, sources: Sequence[Source]) -> Citation | None:
     return locate(quote.quote, sources[quote.source - 1]) if 1 <= quote.source <= len(sources) else None
 
 
-def _disputed(written: WrittenConflict, sources: Sequence[Source]) -> Conflict | None:
+def _conflict(written: WrittenConflict, sources: Sequence[Source]) -> Conflict | None:
     """Return the contradiction; `None` unless both quotes are located, in different sources."""
     one, other = _located(written.one, sources), _located(written.other, sources)
     return Conflict(visible_line(written.about), one, other) if one and other and one.sha256 != other.sha256 else None
 
 
-def _each_once(found: Iterable[Conflict]) -> Iterator[Conflict]:
+def _distinct_pairs(found: Iterable[Conflict]) -> Iterator[Conflict]:
     """Yield the contradictions, each pair of quotes once in either order."""
     seen = set[frozenset[str]]()
     for conflict in found:
@@ -221,17 +221,17 @@ def _distinct(sections: Iterable[Section]) -> tuple[Section, ...]:
     return tuple(kept)
 
 
-def _borne_out(section: Section) -> Section:
+def _supported(section: Section) -> Section:
     """Return the section without unsupported claims."""
     return Section(section.heading, tuple(claim for claim in section.claims if claim.support != "unsupported"))
 
 
-def _not_borne_out(sections: Iterable[Section]) -> Iterator[Claim]:
+def _unsupported(sections: Iterable[Section]) -> Iterator[Claim]:
     """Yield the unsupported claims."""
     return (claim for section in sections for claim in section.claims if claim.support == "unsupported")
 
 
-def _listed(order: Iterable[str], sources: Iterable[Source]) -> tuple[CitedSource, ...]:
+def _list_sources(order: Iterable[str], sources: Iterable[Source]) -> tuple[CitedSource, ...]:
     """Return the sources of these hashes, numbered from 1 in order."""
     known = {source.sha256: source for source in sources}
     return tuple(_source(n, known[sha256]) for n, sha256 in enumerate(order, start=1))

@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-from services.synthesizer.citations import Lost
-from services.synthesizer.prompt import AGENT, DEFAULT_ROOM, beside, boundary, evidence
+from services.synthesizer.citations import MissingQuotes
+from services.synthesizer.prompt import AGENT, DEFAULT_ROOM, evidence_mark, evidence_text, overhead_bytes
 from services.synthesizer.schema import CorrectionReply
 from shared.contracts.tasks import SynthesizeTask
 from shared.contracts.tokens import MAX_PASSAGE_BYTES
@@ -13,7 +13,7 @@ from shared.models.context_window import ContextWindow
 from shared.models.protocol import Ask
 
 PROMPT_VERSION: Final = "correct.v1"
-"""Changes whenever the words below do."""
+"""Version of the prompt. Raise it with every change of its words."""
 
 _SYSTEM: Final = """\
 You correct the quotes of a research report. Each of the claims below was to be supported by quotes, some of which \
@@ -35,7 +35,7 @@ Reply with JSON: {{"claims": [{{"claim": 3, "quotes": [{{"source": 1, "quote": "
 
 def ask(
     task: SynthesizeTask,
-    missing: Sequence[Lost],
+    missing: Sequence[MissingQuotes],
     room: ContextWindow = DEFAULT_ROOM,
     *,
     budget: int = MAX_PASSAGE_BYTES,
@@ -45,16 +45,16 @@ def ask(
 
     `budget` limits the passages, in bytes.
     """
-    mark = boundary(task)
+    mark = evidence_mark(task)
     claims = [
         {"claim": each.n, "text": each.text, "not_found": [quote.model_dump() for quote in each.quotes]}
         for each in missing
     ]
     told = json.dumps(claims, ensure_ascii=False, indent=1)
-    fitting = min(budget, room.prompt - beside(task, mark) - len(told.encode()))
+    fitting = min(budget, room.prompt - overhead_bytes(task, mark) - len(told.encode()))
     return Ask(
         system=_SYSTEM.format(mark=mark),
-        user=f"{evidence(task, mark, fitting)}\n\nCLAIMS WITHOUT THEIR QUOTES\n{told}",
+        user=f"{evidence_text(task, mark, fitting)}\n\nCLAIMS WITHOUT THEIR QUOTES\n{told}",
         reply=CorrectionReply,
         by_rule=lambda: CorrectionReply(claims=[]),
         max_tokens=room.reply,

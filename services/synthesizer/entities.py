@@ -13,7 +13,7 @@ from shared.text.words import is_technical, word_set
 _TOKEN: Final = re.compile(r"_*[^\W_](?:[\w.+#/-]*[\w+#])?")
 _AT_START: Final = re.compile(r"(?:^|[.!?:;…。！？\n]|\s[-–—])[\s\"'“‘«»„(\[`*]*$")
 _NOUNS_IN_CAPITALS: Final = 0.3
-"""Where so many of the words are capitalised, capitals are the language's way with nouns, or with headings."""
+"""Share of capitalised words from which capitals mark nouns or headings, not names."""
 _NOT_NAMES: Final = word_set("i i'm i've i'd ok").union(MONTHS)
 
 _DENIES: Final = re.compile(
@@ -31,7 +31,7 @@ _AS_GOOD_AS_DENIES: Final = re.compile(
 )
 _COMMAND: Final = re.compile(r"(?:^|[.!?:;]\s+|\n\s*)\W*(?:do not|don['’]t|never)\b", re.IGNORECASE)
 _REACH: Final = 4
-"""Words after a denial among which the denied one is."""
+"""Words after a negation among which the denied one is sought."""
 _BETWEEN: Final = word_set("yet ever even always longer really quite")
 
 
@@ -46,15 +46,15 @@ def names(text: str) -> tuple[str, ...]:
     inside = [token for token, start in words if token[0].isupper() and not _AT_START.search(text[:start][-40:])]
     capitals = inside if len(inside) <= max(2, _NOUNS_IN_CAPITALS * len(words)) else []
     technical = [token for token, _ in words if is_technical(token)]
-    found = dict.fromkeys(_bare(token) for token in (*technical, *capitals))
+    found = dict.fromkeys(_strip_marks(token) for token in (*technical, *capitals))
     return tuple(name for name in found if len(name) > 1 and name.casefold() not in _NOT_NAMES)
 
 
-def knows(text: str, name: str) -> bool:
+def contains_name(text: str, name: str) -> bool:
     """Return True if `text` has this name: in another case or number, its last dotted part, or its initials."""
-    folded, last = _folded(text), name.rpartition(".")[2]
+    folded, last = _fold(text), name.rpartition(".")[2]
     for part in (name, last) if len(last) > 2 else (name,):
-        if re.search(rf"(?<!\w){re.escape(_singular(_folded(part)))}(?:e?s)?(?!\w)", folded):
+        if re.search(rf"(?<!\w){re.escape(_singular(_fold(part)))}(?:e?s)?(?!\w)", folded):
             return True
     return name.isupper() and name.casefold() in "".join(word[0] for word in re.findall(r"[^\W_]+", folded))
 
@@ -92,12 +92,12 @@ def _next_terms(text: str, at: int) -> Iterator[str]:
     return (term for word in words if word not in _BETWEEN for term in terms(word))
 
 
-def _bare(token: str) -> str:
+def _strip_marks(token: str) -> str:
     """Return the token without possessive `'s` and without marks at its ends."""
     return re.sub(r"['’]s$", "", token).strip("-/.")
 
 
-def _folded(text: str) -> str:
+def _fold(text: str) -> str:
     """Return `text` on one line, case folded, with plain hyphens."""
     return re.sub(r"[‐‑‒–—−]", "-", " ".join(text.split())).casefold()
 

@@ -11,7 +11,7 @@ from itertools import chain
 from math import ceil, sqrt
 from typing import Final
 
-from services.synthesizer.ranking import Candidate, ranked, subject
+from services.synthesizer.ranking import Candidate, page_subject, rank_sentences
 from services.synthesizer.schema import (
     MAX_HEADING,
     MAX_SENTENCE,
@@ -20,27 +20,27 @@ from services.synthesizer.schema import (
     WrittenQuote,
     WrittenSection,
 )
-from services.synthesizer.sources import numbered
+from services.synthesizer.sources import number_sources
 from shared.contracts.evidence import Finding
 from shared.contracts.tasks import SynthesizeTask
 from shared.text.sentences import Sentence, blocks, sentences
 from shared.text.terms import jaccard, overlap, shingles, terms
 
 PAGE: Final = 15
-"""Sentences of a report, about."""
+"""Approximate number of sentences in a report."""
 MOST: Final = 10
-"""Sentences of one section."""
+"""Largest number of sentences in a section."""
 ANSWER: Final = 3
-"""Sentences that the page begins with, about."""
+"""Approximate number of sentences at the beginning of the page."""
 ELSEWHERE: Final = "From other sources"
-"""What sentences stand under that are the only ones of their source."""
+"""Heading of the sentences that are the only ones of their source."""
 
 _WORTH: Final = 0.25
-"""A sentence that scores less than this part of its sub-query's best is not worth saying, …"""
+"""Share of its sub-query's best score below which a sentence is left out."""
 _WORTH_THE_PAGE: Final = 0.25
-"""… nor one that scores less than this part of the best of all, …"""
+"""Share of the best score of all below which a sentence is left out."""
 _WORTH_THE_REST: Final = 0.06
-"""… but where that leaves a page half empty, so much will do of a source that has its say already."""
+"""The same for further sentences of a quoted source, while the page is not full."""
 _SAME_PHRASES: Final = 0.5
 _SAME_TERMS: Final = 0.7
 _BESIDE: Final = 1.5
@@ -48,16 +48,16 @@ _CROWDED: Final = 0.9
 _SHORTEST_LINE: Final = 20
 
 
-def extract(task: SynthesizeTask) -> WriterReply:
+def extract_report(task: SynthesizeTask) -> WriterReply:
     """Return about a page of verbatim sentences, each quoting itself; no section if none is relevant."""
-    titles = {n: source.title for n, source in enumerate(numbered(task.findings), start=1)}
+    titles = {n: source.title for n, source in enumerate(number_sources(task.findings), start=1)}
     for read in (sentences, paragraphs):
-        if found := _to_the_point(ranked(task, read)):
-            return _told(_picked(found), titles)
+        if found := _relevant(rank_sentences(task, read)):
+            return _page_reply(_select(found), titles)
     return WriterReply(sections=[])
 
 
-def _picked(found: Sequence[tuple[Finding, list[Candidate]]]) -> list[Candidate]:
+def _select(found: Sequence[tuple[Finding, list[Candidate]]]) -> list[Candidate]:
     """Return the sentences that each finding selects, then more of the same sources, up to a page."""
     page, picked = _Page(), list[Candidate]()
     everything = [each for _, candidates in found for each in candidates]
@@ -75,7 +75,7 @@ def _best(candidates: Iterable[Candidate]) -> float:
     return max((each.score for each in candidates), default=0.0)
 
 
-def _told(picked: Sequence[Candidate], titles: Mapping[int, str]) -> WriterReply:
+def _page_reply(picked: Sequence[Candidate], titles: Mapping[int, str]) -> WriterReply:
     """Return the page: the best stretches first, then the rest by source under its title."""
     said_of = Counter(each.source for each in picked)
     stretches = sorted(_stretches(picked), key=lambda each: _answers(each, said_of), reverse=True)
@@ -85,7 +85,7 @@ def _told(picked: Sequence[Candidate], titles: Mapping[int, str]) -> WriterReply
         sources.setdefault(each.source, []).append(each)
     alone = [each for said in sources.values() if len(said) == 1 for each in said]
     told = [_sections("", _by_source(answer))]
-    told += [_sections(subject(titles[n]), _in_order(said)) for n, said in sources.items() if len(said) > 1]
+    told += [_sections(page_subject(titles[n]), _in_order(said)) for n, said in sources.items() if len(said) > 1]
     return WriterReply(sections=[*chain.from_iterable(told), *_sections(ELSEWHERE, alone)])
 
 
@@ -139,7 +139,7 @@ def _sections(heading: str, said: Sequence[Candidate]) -> list[WrittenSection]:
     ]
 
 
-def _to_the_point(found: Iterable[tuple[Finding, list[Candidate]]]) -> list[tuple[Finding, list[Candidate]]]:
+def _relevant(found: Iterable[tuple[Finding, list[Candidate]]]) -> list[tuple[Finding, list[Candidate]]]:
     """Return the findings with the candidates that are about their sub-query and can be understood alone; without empty
     ones.
     """

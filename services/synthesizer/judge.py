@@ -7,7 +7,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, Field
 
 from services.synthesizer.citations import Draft
-from services.synthesizer.support import Verdict, verbatim, weighed
+from services.synthesizer.support import Verdict, apply_model_verdict, is_verbatim
 from shared.contracts.evidence import Claim, Section
 from shared.models.context_window import Agent, ContextWindow, window_of
 from shared.models.protocol import Ask
@@ -15,12 +15,12 @@ from shared.models.protocol import Ask
 AGENT: Final[Agent] = "judge"
 DEFAULT_ROOM: Final = window_of(AGENT)
 PROMPT_VERSION: Final = "judge.v1"
-"""Changes whenever the words below do."""
+"""Version of the prompt. Raise it with every change of its words."""
 
 BUDGET: Final = 40_000
-"""Bytes of claims and quotes that are judged at once at most; the rule's verdict stands for the rest."""
+"""Largest number of bytes of claims and quotes for the model; the rule's verdict stands for the rest."""
 _BESIDE: Final = 4_000
-"""Bytes of a prompt beside them: its instructions and the form of the reply."""
+"""Bytes of a prompt without claims: its instructions and the schema of the reply."""
 _MAX_DOUBT: Final = 200
 
 _SYSTEM: Final = """\
@@ -55,7 +55,7 @@ class JudgeReply(BaseModel):
     verdicts: list[JudgedClaim] = Field(max_length=250)
 
 
-def doubtful(drafted: Draft, window: ContextWindow = DEFAULT_ROOM) -> dict[int, Claim]:
+def claims_to_judge(drafted: Draft, window: ContextWindow = DEFAULT_ROOM) -> dict[int, Claim]:
     """Return the claims for the model to judge, by their number in the draft (from 1), as many as fit the window.
 
     Left out are claims that are quotes themselves and claims that the rule found unsupported.
@@ -64,14 +64,14 @@ def doubtful(drafted: Draft, window: ContextWindow = DEFAULT_ROOM) -> dict[int, 
     chosen: dict[int, Claim] = {}
     left = min(BUDGET, window.prompt - _BESIDE)
     for n, claim in enumerate(claims, 1):
-        length = len(json.dumps(_told(n, claim), ensure_ascii=False, indent=1).encode())
-        if claim.support != "unsupported" and not verbatim(claim) and length <= left:
+        length = len(json.dumps(_claim_json(n, claim), ensure_ascii=False, indent=1).encode())
+        if claim.support != "unsupported" and not is_verbatim(claim) and length <= left:
             left -= length
             chosen[n] = claim
     return chosen
 
 
-def _told(n: int, claim: Claim) -> dict[str, object]:
+def _claim_json(n: int, claim: Claim) -> dict[str, object]:
     """Return a claim and its quotes for the prompt."""
     return {"n": n, "claim": claim.text, "quotes": [citation.quote for citation in claim.citations]}
 
@@ -82,7 +82,7 @@ def ask(
     """Return the question about these claims; its fallback is no verdict."""
     return Ask(
         system=_SYSTEM,
-        user=json.dumps([_told(n, claim) for n, claim in claims.items()], ensure_ascii=False, indent=1),
+        user=json.dumps([_claim_json(n, claim) for n, claim in claims.items()], ensure_ascii=False, indent=1),
         reply=JudgeReply,
         by_rule=lambda: JudgeReply(verdicts=[]),
         max_tokens=window.reply,
@@ -96,7 +96,7 @@ def with_verdicts(drafted: Draft, claims: Mapping[int, Claim], verdicts: Sequenc
     """Return the draft with the verdicts on `claims` applied. Of several on one claim the lowest counts."""
     found = {claim: _lowest([each for each in verdicts if each.n == n]) for n, claim in claims.items()}
     sections = (
-        Section(section.heading, tuple(weighed(claim, found.get(claim)) for claim in section.claims))
+        Section(section.heading, tuple(apply_model_verdict(claim, found.get(claim)) for claim in section.claims))
         for section in drafted.sections
     )
     return Draft(tuple(sections), drafted.conflicts, drafted.dropped)

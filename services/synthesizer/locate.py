@@ -20,22 +20,22 @@ from shared.text.terms import terms
 from shared.text.words import word_set
 
 MIN_QUOTE: Final = 12
-"""Characters. Shorter ones stand in any text, and support nothing."""
+"""Smallest length of a quote in characters; shorter ones stand in any text."""
 MIN_NEARLY: Final = 40
-"""Characters of a quote that need not be exact; in a shorter one every word counts."""
+"""Characters from which a quote need not be exact."""
 NEARLY: Final = 90.0
-"""How alike, in per cent, a quote and a place have to be."""
+"""Smallest similarity of a near match, in per cent."""
 _SLACK: Final = 16
-"""Characters by which the ends of such a place may be off at first."""
+"""Characters by which the first guess of a near match may be off at its ends."""
 
 _ALIKE: Final = ("'‘’‚‛′`´", '"“”„‟″«»', "-‐‑‒–—―−")
 _LIKE: Final = {mark: f"[{re.escape(marks)}]" for marks in _ALIKE for mark in marks}
 _OUTER: Final = " \"'.…"
 _WORD: Final = re.compile(r"\w+")
 _FREE: Final = word_set("a an the that and of is are was were be been has have had")
-"""Words that a copy may add, lose or bend without saying anything else. Neither `not` nor `may` is one, nor `from`."""
+"""Words that may be added or missing without a change of meaning. `not`, `may` and `from` are none."""
 _TYPO: Final = 5
-"""Letters from which on a word may have one other letter in it, though not as the first."""
+"""Letters from which a word may differ in one letter, except the first."""
 
 
 @lru_cache(maxsize=1_024)
@@ -47,14 +47,14 @@ def locate(quote: str, source: Source) -> Citation | None:
     then, for a quote of `MIN_NEARLY` characters, a near match with the same numbers, names and negations.
     """
     for passage in source.passages:
-        if (start := passage.text.find(quote)) >= 0 and _substantial(quote, passage):
+        if (start := passage.text.find(quote)) >= 0 and _is_substantial(quote, passage):
             return Citation(source.sha256, quote, passage.start + start)
     for wanted in (quote, quote.strip(_OUTER)):
         pattern = _pattern(wanted)
         for passage in source.passages:
-            if (match := pattern.search(passage.text)) and _substantial(wanted, passage):
+            if (match := pattern.search(passage.text)) and _is_substantial(wanted, passage):
                 return Citation(source.sha256, match.group(), passage.start + match.start())
-    return max(_nearly(quote.strip(_OUTER), source), key=lambda found: found[0], default=(0.0, None))[1]
+    return max(_near_matches(quote.strip(_OUTER), source), key=lambda found: found[0], default=(0.0, None))[1]
 
 
 def _pattern(quote: str) -> re.Pattern[str]:
@@ -63,12 +63,12 @@ def _pattern(quote: str) -> re.Pattern[str]:
     return re.compile(r"\s+".join(words))
 
 
-def _substantial(quote: str, passage: Passage) -> bool:
+def _is_substantial(quote: str, passage: Passage) -> bool:
     """Return True if the quote is long enough to be evidence, or is its whole passage."""
     return len(quote.strip()) >= min(MIN_QUOTE, max(1, len(passage.text.strip())))
 
 
-def _nearly(quote: str, source: Source) -> Iterator[tuple[float, Citation]]:
+def _near_matches(quote: str, source: Source) -> Iterator[tuple[float, Citation]]:
     """Yield similarity (per cent) and citation of the best near match in each passage."""
     if len(quote) < MIN_NEARLY:
         return
@@ -77,7 +77,7 @@ def _nearly(quote: str, source: Source) -> Iterator[tuple[float, Citation]]:
         if found and len(quote) <= len(passage.text):
             start, end = _whole_words(quote, passage.text, found.dest_start, found.dest_end)
             place = passage.text[start:end]
-            if same_said(quote, place):
+            if mean_the_same(quote, place):
                 yield fuzz.ratio(quote, place), Citation(source.sha256, place, passage.start + start)
 
 
@@ -90,14 +90,14 @@ def _whole_words(quote: str, text: str, start: int, end: int) -> tuple[int, int]
     return max(spans, key=lambda span: fuzz.ratio(quote, text[slice(*span)]), default=(start, end))
 
 
-def same_said(one: str, other: str) -> bool:
+def mean_the_same(one: str, other: str) -> bool:
     """Return True if two similar texts mean the same: they differ only in inflections, typing errors and articles."""
     if set(numbers(one)) != set(numbers(other)) or polarity(one).denials != polarity(other).denials:
         return False
     if {name.casefold() for name in names(one)} != {name.casefold() for name in names(other)}:
         return False
     here, there = Counter(_words(one)), Counter(_words(other))
-    return _excused(list((here - there).elements()), list((there - here).elements()))
+    return _are_variants(list((here - there).elements()), list((there - here).elements()))
 
 
 def _words(text: str) -> Iterator[str]:
@@ -105,12 +105,12 @@ def _words(text: str) -> Iterator[str]:
     return (word for match in _WORD.finditer(text) if (word := match.group().casefold()) not in _FREE)
 
 
-def _excused(some: list[str], others: list[str]) -> bool:
+def _are_variants(some: list[str], others: list[str]) -> bool:
     """Return True if each word that only one text has is an inflection or a misspelling of one that
     only the other has.
     """
     return len(some) == len(others) and all(
-        any(_stem(word) == _stem(other) or _slip(word, other) for other in others) for word in some
+        any(_stem(word) == _stem(other) or _is_misspelling(word, other) for other in others) for word in some
     )
 
 
@@ -119,6 +119,6 @@ def _stem(word: str) -> tuple[str, ...]:
     return tuple(terms(word)) or (word,)
 
 
-def _slip(word: str, other: str) -> bool:
+def _is_misspelling(word: str, other: str) -> bool:
     """Return True if the words differ in one letter, not the first."""
     return min(len(word), len(other)) >= _TYPO and word[0] == other[0] and Levenshtein.distance(word, other) == 1

@@ -22,7 +22,7 @@ _AS_MUCH: Final = {
     "zero": "0", "one": "1", "once": "1", "single": "1", "first": "1", "both": "2", "twice": "2", "double": "2",
     "pair": "2", "second": "2", "third": "3", "triple": "3", "dozen": "12",
 }  # fmt: skip
-"""Words that bear a number out, but claim none by themselves."""
+"""Words that confirm a number but do not state one by themselves."""
 MONTHS: Final = word_list("january february march april may june july august september october november december")
 _MONTH_NUMBERS: Final = {
     form: str(number) for number, name in enumerate(MONTHS, 1) for form in (name, name[:3], name[:4])
@@ -83,7 +83,7 @@ def numbers(text: str) -> tuple[Number, ...]:
     return tuple(dict.fromkeys((*_dates(text), *_months(rest), *map(_number, _NUMBER.finditer(rest)), *_spelled(rest))))
 
 
-def bears(text: str, number: Number) -> bool:
+def contains_number(text: str, number: Number) -> bool:
     """Return True if `text` has this number. A unit must agree only if both have one: in "3 to 5
     ms", 3 is in ms too.
     """
@@ -125,11 +125,11 @@ def _number(match: re.Match[str]) -> Number:
     value = ("-" if match.group("sign") else "") + _value(match.group("digits"))
     scale, unit = match.group("scale"), match.group("currency") or _singular(match.group("unit") or "")
     if scale:
-        value = _plainly(Decimal(value) * 10 ** _SCALES[scale])
+        value = _plain(Decimal(value) * 10 ** _SCALES[scale])
     if unit not in _UNITS or value.count(".") > 1 or _DECADE.fullmatch(match.group()):
         return Number(match.group("digits") + (f" {scale}" if scale else ""), value)
     base, factor = _UNITS[unit]
-    return Number(match.group().strip(), value, (_plainly(Decimal(value) * Decimal(factor)), base))
+    return Number(match.group().strip(), value, (_plain(Decimal(value) * Decimal(factor)), base))
 
 
 def _value(digits: str) -> str:
@@ -146,6 +146,6 @@ def _singular(unit: str) -> str:
     return lower if lower in _UNITS else lower.removesuffix("s")
 
 
-def _plainly(value: Decimal) -> str:
+def _plain(value: Decimal) -> str:
     """Return a decimal without exponent and trailing zeros."""
     return f"{value.normalize():f}"

@@ -8,7 +8,7 @@ from pydantic_core import from_json
 from shared.models.completion import without_thinking
 
 
-def so_far(reply: str) -> str:
+def readable_text(reply: str) -> str:
     """Return the headings and sentences received so far, unchecked; empty if there are none."""
     text = without_thinking(reply)
     start = text.find("{")

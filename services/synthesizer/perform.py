@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import Final
 
 from services.synthesizer import correction, judge
-from services.synthesizer.citations import Draft, corrected, draft, lost, publish
-from services.synthesizer.extract import extract
-from services.synthesizer.partial import so_far
+from services.synthesizer.citations import Draft, draft_report, missing_quotes, publish_report, with_corrections
+from services.synthesizer.extract import extract_report
+from services.synthesizer.partial import readable_text
 from services.synthesizer.prompt import DEFAULT_ROOM, ask
 from services.synthesizer.schema import WriterReply
 from shared.contracts.evidence import Call, Report, usage_of
@@ -53,32 +53,34 @@ class Synthesizer:
         extracted from the evidence; if that yields nothing, it is marked as insufficient. Raises the `StepError` of the
         first call; failures of later calls are logged, and the report is published without them.
         """
-        async with self._aloud(so_far) as say:
+        async with self._aloud(readable_text) as say:
             answer = await self._model.answer(replace(ask(task, self._room), hear=say))
-        reply, calls = await self._corrected(task, answer)
-        drafted, judged_by, further = await self._judged(draft(task, reply), with_remaining_budget(task, calls))
-        made = publish(task, drafted, writer=answer.model, degraded=answer.degraded, judge=judged_by)
+        reply, calls = await self._correct(task, answer)
+        drafted, judged_by, further = await self._judge_draft(
+            draft_report(task, reply), with_remaining_budget(task, calls)
+        )
+        made = publish_report(task, drafted, writer=answer.model, degraded=answer.degraded, judge=judged_by)
         if made.insufficient and (drafted.sections or drafted.dropped):
             made = _extracted(task, drafted, answer, judged_by)
         calls += further
         return SynthesisWritten(digest=task.digest, report=made, usage=usage_of(calls), calls=calls)
 
-    async def _corrected(self, task: SynthesizeTask, answer: Answer[WriterReply]) -> tuple[WriterReply, Calls]:
+    async def _correct(self, task: SynthesizeTask, answer: Answer[WriterReply]) -> tuple[WriterReply, Calls]:
         """Return the reply with corrected quotes, if any were missing, and all calls so far."""
-        missing = lost(task, answer.value)
+        missing = missing_quotes(task, answer.value)
         if not missing:
             return answer.value, answer.calls
         again, further = await _tried(
             self._model, correction.ask(with_remaining_budget(task, answer.calls), missing, self._room)
         )
-        reply = corrected(answer.value, missing, again.value) if again else answer.value
+        reply = with_corrections(answer.value, missing, again.value) if again else answer.value
         return reply, answer.calls + further
 
-    async def _judged(self, drafted: Draft, task: SynthesizeTask) -> tuple[Draft, str | None, Calls]:
+    async def _judge_draft(self, drafted: Draft, task: SynthesizeTask) -> tuple[Draft, str | None, Calls]:
         """Return the draft with the judge's verdicts, the judging model (`None` if only the rule judged), and its
         calls.
         """
-        claims = judge.doubtful(drafted, self._judge_room)
+        claims = judge.claims_to_judge(drafted, self._judge_room)
         if not claims:
             return drafted, None, ()
         question = judge.ask(claims, self._judge_room, budget_usd=task.budget_usd)
@@ -91,12 +93,12 @@ class Synthesizer:
 def _extracted(task: SynthesizeTask, drafted: Draft, answer: Answer[WriterReply], judged_by: str | None) -> Report:
     """Return the report by extraction, with the unsupported claims of the draft."""
     why = answer.degraded or (
-        f"Nothing that {answer.model} wrote is borne out by what it quoted."
+        f"No claim of {answer.model} is supported by its quotes."
         if drafted.sections
-        else f"Nothing that {answer.model} wrote could be found in the sources."
+        else f"No quote of {answer.model} was found in the sources."
     )
-    whole = draft(task, extract(task)).plus(drafted)
-    return publish(task, whole, writer=OFFLINE, degraded=why, judge=judged_by)
+    whole = draft_report(task, extract_report(task)).plus(drafted)
+    return publish_report(task, whole, writer=OFFLINE, degraded=why, judge=judged_by)
 
 
 async def _tried(model: Model, question: Ask[Reply]) -> tuple[Answer[Reply] | None, Calls]:
@@ -107,7 +109,9 @@ async def _tried(model: Model, question: Ask[Reply]) -> tuple[Answer[Reply] | No
         answer = await model.answer(question)
     except StepError as error:
         logger.warning(
-            "A further look at a report failed, it goes on without: %s", error, extra={"event": "report.unrevised"}
+            "A correction or check of a report failed, and the report is published without it: %s",
+            error,
+            extra={"event": "report.unrevised"},
         )
         return None, tuple(call for call in error.calls if isinstance(call, Call))
     return answer, answer.calls

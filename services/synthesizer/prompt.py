@@ -6,9 +6,9 @@ from hashlib import sha256
 from itertools import zip_longest
 from typing import Final
 
-from services.synthesizer.extract import extract
+from services.synthesizer.extract import extract_report
 from services.synthesizer.schema import WriterReply
-from services.synthesizer.sources import numbered
+from services.synthesizer.sources import number_sources
 from shared.contracts.evidence import Finding, Passage, Source
 from shared.contracts.tasks import SynthesizeTask
 from shared.contracts.tokens import MAX_PASSAGE_BYTES
@@ -16,7 +16,7 @@ from shared.models.context_window import Agent, ContextWindow, window_of
 from shared.models.protocol import Ask
 
 PROMPT_VERSION: Final = "synthesize.v2"
-"""Changes whenever the words below do."""
+"""Version of the prompt. Raise it with every change of its words."""
 
 AGENT: Final[Agent] = "writer"
 DEFAULT_ROOM: Final = window_of(AGENT)
@@ -63,13 +63,13 @@ def ask(
 
     The passages fit the context window and `budget` bytes.
     """
-    mark = boundary(task)
-    fitting = min(budget, window.prompt - beside(task, mark))
+    mark = evidence_mark(task)
+    fitting = min(budget, window.prompt - overhead_bytes(task, mark))
     return Ask(
         system=_SYSTEM.format(mark=mark),
         user=_user(task, mark, fitting),
         reply=WriterReply,
-        by_rule=lambda: extract(task),
+        by_rule=lambda: extract_report(task),
         max_tokens=window.reply,
         agent=AGENT,
         prompt=PROMPT_VERSION,
@@ -78,18 +78,20 @@ def ask(
     )
 
 
-def beside(task: SynthesizeTask, mark: str) -> int:
+def overhead_bytes(task: SynthesizeTask, mark: str) -> int:
     """Return the bytes of a prompt without passages, the schema of the reply included."""
-    labels = "".join(_told(n, source, [], mark) for n, source in enumerate(numbered(task.findings), start=1))
+    labels = "".join(
+        _source_block(n, source, [], mark) for n, source in enumerate(number_sources(task.findings), start=1)
+    )
     said = f"{_SYSTEM.format(mark=mark)}{_user(task, mark, 0)}{labels}{WriterReply.model_json_schema()}"
     return len(said.encode())
 
 
-def boundary(task: SynthesizeTask) -> str:
+def evidence_mark(task: SynthesizeTask) -> str:
     """Return the mark between passages, 16 hex digits. It depends on all the evidence, so no single source can forge
     it.
     """
-    texts = (passage.text for source in numbered(task.findings) for passage in source.passages)
+    texts = (passage.text for source in number_sources(task.findings) for passage in source.passages)
     return sha256("\0".join((task.digest, task.q, *texts)).encode()).hexdigest()[:16]
 
 
@@ -103,29 +105,29 @@ class _Shown:
 
 def _user(task: SynthesizeTask, mark: str, budget: int) -> str:
     """Return the user's part of the prompt with at most `budget` bytes of passages."""
-    return f"{evidence(task, mark, budget)}\n\nWrite the report that answers: {task.q}"
+    return f"{evidence_text(task, mark, budget)}\n\nWrite the report that answers: {task.q}"
 
 
-def evidence(task: SynthesizeTask, mark: str, budget: int) -> str:
+def evidence_text(task: SynthesizeTask, mark: str, budget: int) -> str:
     """Return question, searches, and at most `budget` bytes of passages by source, between lines with the `mark`."""
-    sources = numbered(task.findings)
-    shown = set(_chosen(task.findings, sources, budget))
+    sources = number_sources(task.findings)
+    shown = set(_select_passages(task.findings, sources, budget))
     parts = [f"QUESTION\n{task.q}", "SEARCHES\n" + "\n".join(f"- {finding.query}" for finding in task.findings)]
     for n, source in enumerate(sources, start=1):
         passages = [passage for passage in source.passages if _Shown(n, passage) in shown]
         if passages:
-            parts.append(_told(n, source, passages, mark))
+            parts.append(_source_block(n, source, passages, mark))
     return "\n\n".join(parts)
 
 
-def _told(n: int, source: Source, passages: list[Passage], mark: str) -> str:
+def _source_block(n: int, source: Source, passages: list[Passage], mark: str) -> str:
     """Return one source with its passages, between marks."""
     label = " · ".join(" ".join(part.split())[:_MAX_TITLE] for part in (source.title, source.location))
     text = f"\n[…] {mark}\n".join(passage.text for passage in passages)
     return f"<<< SOURCE {n} {mark} · {label}\n{text}\nEND OF SOURCE {n} {mark} >>>"
 
 
-def _chosen(findings: tuple[Finding, ...], sources: tuple[Source, ...], budget: int) -> Iterator[_Shown]:
+def _select_passages(findings: tuple[Finding, ...], sources: tuple[Source, ...], budget: int) -> Iterator[_Shown]:
     """Yield whole passages within the budget: the best of every sub-query before the second best of any."""
     number = {source.sha256: n for n, source in enumerate(sources, start=1)}
     seen: set[_Shown] = set()

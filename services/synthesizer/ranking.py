@@ -6,40 +6,40 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.synthesizer.relevance import Relevance
-from services.synthesizer.sources import numbered
+from services.synthesizer.sources import number_sources
 from shared.contracts.evidence import Finding, Passage
 from shared.contracts.tasks import SynthesizeTask
 from shared.text.sentences import Sentence
 from shared.text.terms import terms
 
 Reader = Callable[[str], list[Sentence]]
-"""How the sentences of a passage are found."""
+"""Returns the sentences of a passage."""
 
 _QUESTION_WEIGHT: Final = 0.4
 _TITLE_WEIGHT: Final = 0.3
 _BOTH_WEIGHT: Final = 1.5
-"""What a term of the sub-query weighs that is in the question too: it is the subject."""
+"""Weight of a term of the sub-query that is also in the question: it is the subject."""
 _STRAY: Final = 0.4
-"""What is left of a sentence's worth in a source whose title has no word of question and sub-query."""
+"""Factor for a source whose title has no term of question and sub-query."""
 _DEFINES: Final = 1.5
-"""How much more one answers that begins with the subject and says what it is or does."""
+"""Factor for a sentence that begins with the subject and defines it."""
 _STANDS: Final = 0.4
-"""What has to be left of a sentence's worth outside its document for it to be told where there are others."""
+"""Smallest `independence` of a sentence that may be selected."""
 _LEANING: Final = 0.5
-"""How much one still answers that points at what was said before it."""
+"""Factor for a sentence that refers to the one before it."""
 _IS: Final = re.compile(
     r"\W*((?:\S+\s+){1,6}?)(?:is|are|means|provides?|allows?|lets?|represents?|defines?|handles?|specif(?:y|ies))\b"
 )
 _POINT: Final = 0.45
 _POINT_OF_SEVERAL: Final = 0.3
-"""The share of a sub-query that a sentence has to be about; less will do where that is more than one word."""
+"""Weighted share of a sub-query's terms that a sentence needs; less if it has two terms or more."""
 _FLOOR: Final = 0.05
-"""What a sentence is worth that has none of the words; then its position decides."""
+"""Score of a sentence without any of the terms; its position then decides."""
 
 _SITE: Final = re.compile(r"\s+[—–|·-]\s.*", re.DOTALL)
-"""What stands behind the title proper, and on every page of a site."""
+"""Name of the site after the title."""
 _LABEL: Final = re.compile(r"\s*[\w.]+(?:\([^()]*\))?(?:\s*->[^:]*)?:\s")
-"""A name before the sentence. What it repeats of the title is no news."""
+"""Name before a sentence. Terms in it do not count."""
 _IDENTIFIER: Final = re.compile(r"\w*_\w+")
 _LEANS: Final = re.compile(
     r"""\W*(?:
@@ -93,7 +93,7 @@ _DOUBTS: Final = (
     (re.compile(r"(?:If|When)\b[^.]*, (?:return|raise|use|call|do)\b"), 0.6),
     (re.compile(r".*(?:(?i:\b(?:ignor|disregard)\w* (?:all |any |the )*(?:previous|prior|above)\b)|<\|)"), 0.01),
 )
-"""What makes a sentence say less outside its document, and how much is left of its worth."""
+"""Patterns of sentences that depend on their document, each with the factor for their score."""
 
 _VERB: Final = re.compile(
     r"""\b(?:
@@ -136,11 +136,11 @@ class Candidate:
         return self.source, self.start
 
 
-def ranked(task: SynthesizeTask, read: Reader) -> list[tuple[Finding, list[Candidate]]]:
+def rank_sentences(task: SynthesizeTask, read: Reader) -> list[tuple[Finding, list[Candidate]]]:
     """Return each finding with its scored candidates; findings without sentences are left out.
     `read` splits a passage.
     """
-    numbers = {source.sha256: n for n, source in enumerate(numbered(task.findings), start=1)}
+    numbers = {source.sha256: n for n, source in enumerate(number_sources(task.findings), start=1)}
     texts = {passage.text for finding in task.findings for source in finding.sources for passage in source.passages}
     told = {text: read(text) for text in texts}
     relevance = Relevance({sentence.text for each in told.values() for sentence in each})
@@ -148,7 +148,7 @@ def ranked(task: SynthesizeTask, read: Reader) -> list[tuple[Finding, list[Candi
     return [(finding, candidates) for finding, candidates in scored if candidates]
 
 
-def subject(title: str) -> str:
+def page_subject(title: str) -> str:
     """Return a page's title without the name of its site."""
     return _SITE.sub("", title) or title
 
@@ -164,8 +164,8 @@ class _Judge:
         self._words = asked | searched
         self._said = frozenset(_IDENTIFIER.findall(f"{question} {query}"))
         self._subject = asked & searched or asked
-        self._title = frozenset(terms(subject(title)))
-        self._base = _FLOOR + _TITLE_WEIGHT * relevance.of(subject(title), self._wanted)
+        self._title = frozenset(terms(page_subject(title)))
+        self._base = _FLOOR + _TITLE_WEIGHT * relevance.of(page_subject(title), self._wanted)
         self._at_home = bool(self._title) and self._title <= self._words
         self._trust = 1.0 if self._title & self._words else _STRAY
 
@@ -174,7 +174,7 @@ class _Judge:
         independence.
         """
         said = self._base + self._relevance.of(_LABEL.sub("", text), self._wanted)
-        return said * (0.4 + 0.6 * share) * early * self.standing(text) * self._trust
+        return said * (0.4 + 0.6 * share) * early * self.independence(text) * self._trust
 
     def answers(self, text: str) -> float:
         """Return the worth of a sentence to the question: highest if it defines the subject."""
@@ -182,16 +182,16 @@ class _Judge:
         defines = opening is not None and not self._subject.isdisjoint(terms(opening.group(1)))
         said = self._base + self._relevance.of(_LABEL.sub("", text), dict.fromkeys(self._subject, 1.0))
         named = len(self._subject & self._title.union(terms(text))) / (len(self._subject) or 1)
-        worth = said * (0.2 + named) * self.standing(text) * self._trust
-        return worth * (_DEFINES if defines else 1.0) * (_LEANING if leans(text) else 1.0)
+        worth = said * (0.2 + named) * self.independence(text) * self._trust
+        return worth * (_DEFINES if defines else 1.0) * (_LEANING if leans_on_previous(text) else 1.0)
 
-    def standing(self, text: str) -> float:
+    def independence(self, text: str) -> float:
         """Return `standing` of the sentence, without the names that question or title introduce."""
         label = _LABEL.match(text)
         name = label.group().partition("(")[0].rstrip(": ").rpartition(".")[2] if label else ""
         if label and name and (self._at_home or self._words.issuperset(terms(name))):
             text = f"It is: {text[label.end() :]}"
-        return standing(_IDENTIFIER.sub(self._introduced, text))
+        return independence(_IDENTIFIER.sub(self._introduced, text))
 
     def _introduced(self, name: re.Match[str]) -> str:
         """Return `it` for a name that question or title introduce, else the name."""
@@ -203,7 +203,7 @@ class _Judge:
         return len(had), sum(self._weights[term] for term in had) / (sum(self._weights.values()) or 1.0)
 
 
-def standing(text: str) -> float:
+def independence(text: str) -> float:
     """Return the share of a sentence's worth that is left outside its document, 0 to 1."""
     flat = " ".join(text.split())
     worth = 1.0 if _VERB.search(flat) else _NO_VERB
@@ -212,7 +212,7 @@ def standing(text: str) -> float:
     return worth
 
 
-def leans(text: str) -> bool:
+def leans_on_previous(text: str) -> bool:
     """Return True if a sentence begins with a reference to the one before it."""
     return _LEANS.match(text) is not None
 
@@ -247,8 +247,8 @@ def _of_passage(
             score=judge.score(sentence.text, share, early * (1 + 0.3 / (1 + index))),
             answers=judge.answers(sentence.text) * early,
             to_the_point=share >= (_POINT if count < 2 else _POINT_OF_SEVERAL),
-            stands=judge.standing(sentence.text) >= _STANDS,
-            leans=leans(sentence.text),
+            stands=judge.independence(sentence.text) >= _STANDS,
+            leans=leans_on_previous(sentence.text),
             before=before if sentence.follows else None,
         )
         yield before

@@ -14,7 +14,7 @@ SHORTEST: Final = 30
 LONGEST: Final = 360
 _FEWEST_WORDS: Final = 5
 _WRAPPED: Final = 45
-"""A line of prose this long was broken for its length; a shorter one before a capital letter may be a heading."""
+"""Length from which a line of prose is taken as wrapped; a shorter one before a capital letter may be a heading."""
 
 _NOT_PROSE: Final = re.compile(
     r"""
@@ -46,7 +46,7 @@ _ABBREVIATION: Final = re.compile(
 _OPENING: Final = re.compile(r"""["'“‘(\[*`]*(?:[^\W\d_a-z]|[`"“]{1,2}\w|:\w+:`|\w+[._(]\w|\w+\(\))""")
 _CLOSING: Final = re.compile(r"""[.!?]["'”’)\]*`_]*$|[。！？][」』）]*$""")
 _LABELLED: Final = re.compile(r"[\w.]+(?:\([^()]*\))?(?:\s*->[^:]*)?:\s[A-Z][^:]*\w$")
-"""A definition such as `os.getpid(): Return the current process id`, which commonly does without a full stop."""
+"""A definition such as `os.getpid(): Return the current process id`, which commonly has no full stop."""
 _RESIDUE: Final = re.compile(r" [<>=~^]+ |>>>|¶|\||\S{60}|\.\.\s|^\W*\w+(?: \w+)?:\s*$|::$")
 _PAIRS: Final = ("()", "[]", "{}", "“”")
 

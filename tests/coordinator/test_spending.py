@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.synthesizer import correction, judge
-from services.synthesizer.citations import Draft, Lost
+from services.synthesizer.citations import Draft, MissingQuotes
 from services.synthesizer.prompt import ask
 from services.synthesizer.schema import WrittenQuote
 from shared.contracts.evidence import Citation, Claim, Finding, Passage, Section, Source
@@ -59,11 +59,13 @@ def test_with_every_correction_it_covers_a_second_look_at_the_quotes_and_a_judge
     assert about
     assert about.cost_usd
     task = SynthesizeTask(run.accepted.fact.q, "d" * 64, found)
-    lost = [Lost(n, "Cats bark. " * 10, (WrittenQuote(source=1, quote="Cats bark. " * 20),)) for n in range(20)]
+    lost = [
+        MissingQuotes(n, "Cats bark. " * 10, (WrittenQuote(source=1, quote="Cats bark. " * 20),)) for n in range(20)
+    ]
     again = correction.ask(task, lost, window_of("writer", MOST_CONTEXT))
     citation = Citation(source.sha256, "Cats purr. " * 20, 0)
     claims = tuple(Claim(f"Cats do {n}.", (citation,), "partial") for n in range(500))
-    doubted = judge.doubtful(Draft((Section("", claims),)), window_of("judge", MOST_CONTEXT))
+    doubted = judge.claims_to_judge(Draft((Section("", claims),)), window_of("judge", MOST_CONTEXT))
     judged = judge.ask(doubted, window_of("judge", MOST_CONTEXT))
     once = 0
     for question in (ask(task, window_of("writer", MOST_CONTEXT)), again, judged):

@@ -127,7 +127,7 @@ def test_a_run_whose_tool_is_not_allowed_fails_by_name_and_one_with_documents_al
     client = dossier.client()
     before = len(engine.asked), len(web.asked)
     refused = client.completed(client.request(QUESTION, tools=["arxiv"]), 20)
-    assert "There is no tool arxiv here; what there is: docs, searxng, tavily." in refused["reason"]
+    assert "Unknown tool arxiv; available: docs, searxng, tavily." in refused["reason"]
     held = client.until(client.request("Do cats purr?", tools=["docs"]), "hold")
     assert reported(client, held)["ok"]
     assert (len(engine.asked), len(web.asked)) == before

@@ -71,8 +71,8 @@ def test_what_was_recorded_is_as_good_today_as_what_was_kept(evals: Evals, capsy
 def test_every_case_has_what_was_said_in_each_of_its_calls():
     for folder in CASES.iterdir():
         recording = case.read(folder)
-        assert recording.said
-        assert all(said.prompt and said.reply for said in recording.said), folder.name
+        assert recording.calls
+        assert all(said.prompt and said.reply for said in recording.calls), folder.name
 
 
 def test_a_changed_prompt_is_named_and_replayed_all_the_same(evals: Evals, capsys: Said, monkeypatch: Patch):
@@ -111,7 +111,7 @@ def test_quotes_that_are_found_no_more_are_worse(evals: Evals, capsys: Said, mon
 
 
 def test_a_broken_reply_that_is_repaired_no_more_is_wrong(evals: Evals, capsys: Said, monkeypatch: Patch):
-    monkeypatch.setattr(completion, "_repaired", lambda text, form: None)
+    monkeypatch.setattr(completion, "_repair", lambda text, form: None)
     assert evals("repaired") == 1
     table, complaints = capsys.readouterr()
     assert "repaired: degraded, expected not degraded" in complaints
@@ -126,7 +126,7 @@ def test_a_rule_that_finds_less_in_the_corpus_is_worse(evals: Evals, capsys: Sai
 
 
 def test_searches_that_were_not_made_then_are_named(evals: Evals, capsys: Said, monkeypatch: Patch):
-    monkeypatch.setattr(plan_prompt, "plan", lambda task: ("something else",))
+    monkeypatch.setattr(plan_prompt, "plan_queries", lambda task: ("something else",))
     assert evals("nonsense") == 1
     table, complaints = capsys.readouterr()
     assert "not recorded: search 'something else'" in table

@@ -5,15 +5,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from services.fetcher.findings.tool import Hit
-from services.fetcher.sandbox.pool import Readers
-from services.fetcher.web.addresses import rules
+from services.fetcher.sandbox.pool import ReaderPool
+from services.fetcher.web.addresses import parse_rules
 from services.fetcher.web.download import Limits
 from services.fetcher.web.guard import Resolve, resolve
-from services.fetcher.web.pages import Manners, Pages
+from services.fetcher.web.pages import Pages, Politeness
 from shared.errors import StepError
 from tests.harness.site import Page, Site
 
-QUICK = Manners(pause_s=0.001)
+QUICK = Politeness(pause_s=0.001)
 SENTENCE = "The Moon pulls the oceans toward it and so raises the tide, and this is sentence number {} of the page."
 
 
@@ -28,7 +28,7 @@ def article(*extra: str, title: str = "Tides", head: str = "", sentences: int = 
 def read(
     *urls: str,
     allowed: Sequence[str],
-    manners: Manners = QUICK,
+    manners: Politeness = QUICK,
     limits: Limits = Limits(),  # noqa: B008  frozen
     timeout_s: float = 10.0,
     resolve: Resolve = resolve,
@@ -67,7 +67,7 @@ def reading(
     story: Callable[[Pages], Awaitable[Any]],
     *,
     allowed: Sequence[str],
-    manners: Manners = QUICK,
+    manners: Politeness = QUICK,
     limits: Limits = Limits(),  # noqa: B008  frozen
     timeout_s: float = 10.0,
     resolve: Resolve = resolve,
@@ -75,9 +75,9 @@ def reading(
     """Run `story` with a reader of pages, and close it."""
 
     async def whole() -> Any:
-        readers = Readers(at_most=1, timeout_s=timeout_s)
+        readers = ReaderPool(at_most=1, timeout_s=timeout_s)
         pages = Pages(
-            rules(allowed), agent="Dossier/test", manners=manners, limits=limits, readers=readers, resolve=resolve
+            parse_rules(allowed), agent="Dossier/test", manners=manners, limits=limits, readers=readers, resolve=resolve
         )
         try:
             return await story(pages)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.fetcher.web.addresses import is_public, rules
+from services.fetcher.web.addresses import is_public, parse_rules
 
 PRIVATE = [
     "127.0.0.1",
@@ -50,12 +50,12 @@ PUBLIC = ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8
 @pytest.mark.parametrize("address", PRIVATE)
 def test_what_is_not_for_everybody_is_not_reached(address: str):
     assert not is_public(ip_address(address))
-    assert not rules([]).permit("example.org", address, 443)
+    assert not parse_rules([]).permits("example.org", address, 443)
 
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_what_is_public_is_reached_at_the_usual_ports_alone(address: str):
-    assert [port for port in (22, 80, 443, 8080) if rules([]).permit("example.org", address, port)] == [80, 443]
+    assert [port for port in (22, 80, 443, 8080) if parse_rules([]).permits("example.org", address, port)] == [80, 443]
 
 
 @settings(deadline=None)
@@ -89,12 +89,12 @@ def test_no_way_to_write_a_private_address_as_ipv6_makes_it_public(address: IPv4
 def test_an_operator_allows_a_host_or_a_network_at_one_port_or_the_usual_ones(
     allowance: str, host: str, address: str, port: int
 ):
-    assert rules([allowance]).permit(host, address, port)
-    assert not rules([allowance]).permit(host, address, port + 1)
-    assert not rules([allowance]).permit("elsewhere", "127.0.0.2", port)
+    assert parse_rules([allowance]).permits(host, address, port)
+    assert not parse_rules([allowance]).permits(host, address, port + 1)
+    assert not parse_rules([allowance]).permits("elsewhere", "127.0.0.2", port)
 
 
 @pytest.mark.parametrize("text", ["", " ", "a b", "host:", "host:0", "host:70000", "[fd00::", "[nonsense]:80", "a:b:c"])
 def test_an_allowance_that_names_nothing_is_refused(text: str):
     with pytest.raises(ValueError, match=r"names no host or network|is no IPv6"):
-        rules([text])
+        parse_rules([text])

@@ -36,7 +36,7 @@ def unpacked(encoding: str, packed: bytes, *, step: int, at_most: int = 1_000_00
     body = Body(encoding.partition(",")[0], at_most=at_most)
     for start in range(0, len(packed), step):
         body.add(packed[start : start + step])
-    return body.whole()
+    return body.finish()
 
 
 @pytest.mark.parametrize("name", PACKED)

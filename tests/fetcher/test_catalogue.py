@@ -9,7 +9,7 @@ import pytest
 
 from services.fetcher.findings.tool import Search
 from services.fetcher.tools import catalogue
-from services.fetcher.tools.catalogue import GROUP, Misconfigured, made
+from services.fetcher.tools.catalogue import GROUP, Misconfigured, build_tools
 from services.fetcher.tools.docs import Docs
 from shared.runtime.settings import Settings
 from tests.harness.environment import ROOT, inherited
@@ -21,7 +21,7 @@ def settings(**how: object) -> Settings:
 
 
 def test_docs_is_what_is_allowed_where_nobody_says_otherwise(tmp_path: Path):
-    tools = made(settings(data=tmp_path))
+    tools = build_tools(settings(data=tmp_path))
     assert list(tools) == ["docs"]
     assert isinstance(tools["docs"], Docs)
 
@@ -29,7 +29,7 @@ def test_docs_is_what_is_allowed_where_nobody_says_otherwise(tmp_path: Path):
 def test_every_tool_is_made_as_the_settings_say_and_can_be_asked(tmp_path: Path):
     names = ("docs", "searxng", "wikipedia", "arxiv", "tavily", "mcp")
     how = {"searxng_url": "http://127.0.0.1:1", "tavily_key": "k", "mcp_server": "server", "mcp_tool": "find"}
-    tools = made(settings(data=tmp_path, tools=names, **how))
+    tools = build_tools(settings(data=tmp_path, tools=names, **how))
     assert tuple(tools) == names
     for name, tool in tools.items():
         assert tool.name == name
@@ -40,7 +40,7 @@ def test_every_tool_is_made_as_the_settings_say_and_can_be_asked(tmp_path: Path)
 @pytest.mark.parametrize(
     ("tools", "said"),
     [
-        ("magic", "DOSSIER_TOOLS: there is no tool magic; what there is: arxiv, docs, mcp, searxng, tavily, wikipedia"),
+        ("magic", "DOSSIER_TOOLS: unknown tool magic; available: arxiv, docs, mcp, searxng, tavily, wikipedia"),
         ("searxng", "DOSSIER_SEARXNG_URL"),
         ("tavily", "DOSSIER_TAVILY_KEY"),
         ("mcp", "DOSSIER_MCP_SERVER"),
@@ -48,7 +48,7 @@ def test_every_tool_is_made_as_the_settings_say_and_can_be_asked(tmp_path: Path)
 )
 def test_what_an_operator_left_out_is_said(tools: str, said: str):
     with pytest.raises(Misconfigured, match=said):
-        made(settings(tools=("docs", tools)))
+        build_tools(settings(tools=("docs", tools)))
 
 
 class Theirs:
@@ -67,7 +67,7 @@ def test_a_third_party_adds_a_tool_by_an_entry_point_and_cannot_take_one_of_ours
     theirs = [EntryPoint(name, f"{__name__}:make_theirs", GROUP) for name in ("theirs", "docs")]
     monkeypatch.setattr(catalogue, "entry_points", lambda *, group: theirs if group == GROUP else [])
     monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
-    tools = made(settings(tools=("docs", "theirs")))
+    tools = build_tools(settings(tools=("docs", "theirs")))
     assert (type(tools["docs"]), type(tools["theirs"]).__name__) == (Docs, "Theirs")
 
 
@@ -75,7 +75,7 @@ def test_a_tool_that_cannot_be_loaded_is_said(monkeypatch: pytest.MonkeyPatch):
     broken = EntryPoint("broken", "nowhere.at:all", GROUP)
     monkeypatch.setattr(catalogue, "entry_points", lambda *, group: [broken])
     with pytest.raises(Misconfigured, match="broken cannot be loaded"):
-        made(settings(tools=("broken",)))
+        build_tools(settings(tools=("broken",)))
 
 
 FETCHING = """
@@ -92,7 +92,7 @@ sys.addaudithook(watch)
 
 from contextlib import AsyncExitStack
 from services.fetcher.__main__ import compose
-from services.fetcher.tools.catalogue import made
+from services.fetcher.tools.catalogue import build_tools
 from shared.contracts.tasks import FetchTask
 from shared.runtime.memory import MemoryLog
 from shared.runtime.settings import Settings
@@ -100,7 +100,7 @@ from shared.runtime.settings import Settings
 async def main():
     settings = Settings()
     async with AsyncExitStack() as stack:
-        perform = await compose(made(settings), settings, MemoryLog(), stack)
+        perform = await compose(build_tools(settings), settings, MemoryLog(), stack)
         try:
             found = await perform(FetchTask("tide https://example.org/tides"))
             print([source.title for source in found.sources])
@@ -150,7 +150,7 @@ def test_that_watch_sees_a_tool_which_does(tmp_path: Path, site: Site):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"DOSSIER_TOOLS": "docs,magic"}, "DOSSIER_TOOLS: there is no tool magic; what there is: arxiv, docs, mcp, "),
+        ({"DOSSIER_TOOLS": "docs,magic"}, "DOSSIER_TOOLS: unknown tool magic; available: arxiv, docs, mcp, "),
         ({"DOSSIER_ALLOW_PRIVATE": "10.0.0.0/8,nonsense:"}, "DOSSIER_ALLOW_PRIVATE: 'nonsense:' names no host"),
     ],
 )

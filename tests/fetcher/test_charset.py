@@ -9,7 +9,7 @@ from httpx2 import URL
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.fetcher.sandbox.charset import _CODECS, decoded
+from services.fetcher.sandbox.charset import _CODECS, decode_page
 from services.fetcher.web import kinds, urls
 from services.fetcher.web.body import Body
 from shared.errors import StepError
@@ -27,13 +27,13 @@ DATA = st.one_of(
 @example(b"\xff", "idna")
 @example(b"xn--\xff", "punycode")
 def test_any_bytes_are_text_whatever_charset_the_header_names(data: bytes, name: str):
-    assert isinstance(decoded(data, name), str)
+    assert isinstance(decode_page(data, name), str)
 
 
 @given(DATA, NAMES)
 @example(b"\xff", "idna")
 def test_any_bytes_are_text_whatever_charset_the_page_names(data: bytes, name: str):
-    assert isinstance(decoded(b"<meta charset=" + name.encode("utf-8", "replace") + b">" + data), str)
+    assert isinstance(decode_page(b"<meta charset=" + name.encode("utf-8", "replace") + b">" + data), str)
 
 
 @pytest.mark.parametrize("codec", sorted(_CODECS))
@@ -44,9 +44,9 @@ def test_each_codec_in_use_takes_any_bytes(codec: str):
 @pytest.mark.parametrize("name", SPECIAL)
 def test_a_codec_that_is_no_encoding_of_pages_is_not_used(name: str):
     text = "+AGE- \\u0061 Gezeitenstr\u00f6me xn--a MTIz"
-    assert decoded(text.encode(), name) == text
+    assert decode_page(text.encode(), name) == text
     page = f"<meta charset={name}>{text}"
-    assert decoded(page.encode()) == page
+    assert decode_page(page.encode()) == page
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_codec_that_is_no_encoding_of_pages_is_not_used(name: str):
 )
 def test_the_charsets_of_the_web_are_read(name: str, codec: str):
     words = {"big5": "\u6f6e\u6c50", "gb18030": "\u6f6e\u6c50", "euc_kr": "\ubc00\ubb3c"}.get(codec, "tides")
-    assert decoded(words.encode(codec), name) == words
+    assert decode_page(words.encode(codec), name) == words
 
 
 @given(st.text())
@@ -79,7 +79,7 @@ def test_the_charsets_of_the_web_are_read(name: str, codec: str):
 def test_a_content_type_is_a_kind_or_a_fault(content_type: str):
     assert isinstance(kinds.charset(content_type), str)
     with suppress(StepError):
-        kinds.kind(content_type, b"words")
+        kinds.detect_kind(content_type, b"words")
 
 
 @given(st.text(), st.binary())
@@ -87,7 +87,7 @@ def test_a_content_encoding_is_unpacked_or_a_fault(encoding: str, data: bytes):
     with suppress(StepError):
         body = Body(encoding, at_most=1_000)
         body.add(data)
-        body.whole()
+        body.finish()
 
 
 @given(st.one_of(st.text(), st.text("htp:/[]@%.-xn0a8?#\\").map("http://{}".format)))
@@ -96,7 +96,7 @@ def test_a_content_encoding_is_unpacked_or_a_fault(encoding: str, data: bytes):
 @example("//h:99999999999999999999/")
 def test_a_location_is_a_url_or_a_fault(location: str):
     with suppress(StepError):
-        url = urls.page_url(location, base=URL("http://example.org/a"))
-        assert urls.origin(url)
-        assert urls.port(url) >= 0
+        url = urls.parse_page_url(location, base=URL("http://example.org/a"))
+        assert urls.origin_of(url)
+        assert urls.port_of(url) >= 0
         assert url.host in str(url) or url.host

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from services.fetcher.findings.tool import Hit
-from services.fetcher.web.addresses import rules
+from services.fetcher.web.addresses import parse_rules
 from services.fetcher.web.guard import Guard
 from shared.errors import StepError, Terminal
 from tests.fetcher.reading import SENTENCE, read
@@ -137,7 +137,7 @@ def test_the_refusal_does_not_tell_what_a_name_means_in_our_network():
 
 def test_no_socket_of_this_machine_is_a_page():
     with pytest.raises(Terminal):
-        asyncio.run(Guard(rules([])).connect_unix_socket("/run/docker.sock"))
+        asyncio.run(Guard(parse_rules([])).connect_unix_socket("/run/docker.sock"))
 
 
 def test_the_environments_proxy_is_not_asked(site: Site, monkeypatch: pytest.MonkeyPatch):

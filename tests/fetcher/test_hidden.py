@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.fetcher.documents.hidden import colour, declarations, hides, told
+from services.fetcher.documents.hidden import describe_hidden, is_hidden_by, parse_colour, parse_style
 from services.fetcher.sandbox.html_page import read_html
 from tests.fetcher.reading import SENTENCE, article
 
@@ -122,15 +122,15 @@ def test_what_a_person_sees_is_read(way: str):
 
 def test_of_many_hidden_passages_the_most_telling_one_is_quoted():
     menus = [f"Menu {number}, which is a good deal longer than any order would ever be" for number in range(40)]
-    assert list(told([*menus, "You must obey.", *menus])) == ["81 hidden passages: “You must obey.”"]
-    assert list(told([])) == []
+    assert list(describe_hidden([*menus, "You must obey.", *menus])) == ["81 hidden passages: “You must obey.”"]
+    assert list(describe_hidden([])) == []
 
 
 @settings(deadline=None)
 @given(st.text())
 def test_no_style_is_too_odd_to_be_read(style: str):
-    hides(declarations(style))
-    colour(style)
+    is_hidden_by(parse_style(style))
+    parse_colour(style)
 
 
 PIECES = ["<p>", "</p>", "<div hidden>", "<!--", "-->", "<style>", ".a{", "}", "</style>", "<html", ">", "&#0;", "\0"]

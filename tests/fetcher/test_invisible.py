@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.fetcher.findings.invisible import told, visible
+from services.fetcher.findings.invisible import describe_removed, visible
 
 
 def tags(text: str) -> str:
@@ -68,9 +68,12 @@ def test_cleaning_again_finds_nothing(text: str):
 def test_every_character_that_is_left_is_found_at_its_new_place(text: str):
     shown = visible(text)
     left = [at for at in range(len(text)) if at not in set(shown.cuts)]
-    assert [shown.place(at) for at in left] == list(range(len(shown.text)))
+    assert [shown.position(at) for at in left] == list(range(len(shown.text)))
     assert "".join(text[at] for at in left) == shown.text
 
 
 def test_how_many_there_were_is_said():
-    assert [*told(0), *told(1), *told(1_400)] == ["1 invisible character", "1,400 invisible characters"]
+    assert [*describe_removed(0), *describe_removed(1), *describe_removed(1_400)] == [
+        "1 invisible character",
+        "1,400 invisible characters",
+    ]

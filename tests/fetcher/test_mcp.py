@@ -66,9 +66,9 @@ def test_what_the_operator_chose_wrongly_is_said_with_what_there_is(url: str):
     assert isinstance(unknown, Terminal)
     assert (unknown.code, unknown.message) == (
         "mcp_tool_unknown",
-        "The MCP server has no tool search; what there is: demanding, dies, environment, fail, find.",
+        "The MCP server has no tool search; available: demanding, dies, environment, fail, find.",
     )
-    assert fault(url, "find", "q").message == "find takes no argument q; what it takes: query."
+    assert fault(url, "find", "q").message == "find accepts no argument q; accepted: query."
     assert fault(url, "demanding").message == "demanding also needs tenant."
 
 

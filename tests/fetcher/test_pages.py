@@ -14,7 +14,7 @@ import pytest
 
 from services.fetcher.findings.tool import Hit
 from services.fetcher.web.hosts import Hosts
-from services.fetcher.web.pages import Manners, Pages
+from services.fetcher.web.pages import Pages, Politeness
 from shared.errors import StepError, Terminal, Throttled, Transient
 from shared.runtime import clock
 from tests.fetcher.reading import QUICK, SENTENCE, article, fault, one, outcome, read, reading
@@ -95,12 +95,12 @@ def test_a_server_that_does_not_know_what_it_serves_is_helped(site: Site, conten
     [
         (Page(b"\x89PNG\r\n", "image/png"), "not_text", "It is image/png"),
         (Page(b"{}", "application/json"), "not_text", "It is application/json"),
-        (Page(b"\0\1\2\3", "application/octet-stream"), "not_text", "which is not read"),
-        (Page(b"\0\1\2\3", "text/plain"), "not_text", "which is not read"),
+        (Page(b"\0\1\2\3", "application/octet-stream"), "not_text", "only HTML, PDF and plain text are read"),
+        (Page(b"\0\1\2\3", "text/plain"), "not_text", "only HTML, PDF and plain text are read"),
         (Page("No PDF.", "application/pdf"), "damaged", "is none"),
-        (Page("", "text/html"), "empty", "no words"),
+        (Page("", "text/html"), "empty", "no text"),
         (Page("<html><body><div id=app></div><script>render()</script></body></html>"), "empty", "scripts"),
-        (Page("", "text/plain"), "empty", "no words"),
+        (Page("", "text/plain"), "empty", "no text"),
         (Page("Not for you.", status=403), "blocked", "403 Forbidden"),
         (Page("Who are you?", status=401), "blocked", "401 Unauthorized"),
         (Page("Not here.", status=451), "blocked", "451"),
@@ -231,7 +231,7 @@ def test_pages_of_one_host_are_asked_for_with_pauses_and_those_of_others_meanwhi
             urls = [f"{there.url}/{number}" for there in (site, other) for number in range(3)]
             assert all(isinstance(hit, Hit) for hit in await asyncio.gather(*(outcome(pages, url) for url in urls)))
 
-        reading(story, allowed=[site.allowed, other.allowed], manners=Manners(pause_s=0.1))
+        reading(story, allowed=[site.allowed, other.allowed], manners=Politeness(pause_s=0.1))
     times = {host: [at for name, at in asked if name == host] for host in (site.host, other.host)}
     assert all(at[2] - at[0] >= 0.15 for at in times.values())
     assert times[other.host][0] < times[site.host][2]

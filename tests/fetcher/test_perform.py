@@ -125,7 +125,7 @@ def test_one_text_is_one_source_whoever_found_it():
 
 
 def test_a_tool_that_nobody_has_is_refused_with_what_there_is():
-    with pytest.raises(Terminal, match=r"no tool magic here; what there is: docs, web") as caught:
+    with pytest.raises(Terminal, match=r"Unknown tool magic; available: docs, web") as caught:
         perform(fetcher(Canned("docs", [hit("a")]), Canned("web", [])), "docs", "magic")
     assert caught.value.code == "tool_unknown"
 
@@ -175,7 +175,7 @@ def test_whatever_is_raised_while_a_page_is_read_costs_that_page_and_names_it(de
     web = Web(**{"https://a": defect, "https://b": page("b")})
     found = perform(fetcher(Canned("web", links("https://a", "https://b")), web=web))
     assert titles(found) == ["About b"]
-    text = "https://a could not be read: something about it was not foreseen."
+    text = "https://a could not be read because of an unexpected error; the log of the fetcher has the details."
     assert found.skipped == (Skipped("https://a", Failure("unreadable", text)),)
     assert failed(fetcher(Canned("web", links("https://a")), web=web)).error == Failure("unreadable", text)
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from services.fetcher.findings.tool import Answer, Hit, Link, Search, Tool
 from services.fetcher.tools.arxiv import Arxiv
-from services.fetcher.tools.catalogue import Closing
+from services.fetcher.tools.catalogue import Closable
 from services.fetcher.tools.searxng import Searxng
 from services.fetcher.tools.tavily import Tavily
 from services.fetcher.tools.wikipedia import Wikipedia
@@ -36,7 +36,7 @@ def search(name: str, url: str, query: str = "spring tides", limit: int = 3) -> 
 
     async def story() -> Answer:
         tool = MAKE[name](url)
-        assert isinstance(tool, Closing)
+        assert isinstance(tool, Closable)
         try:
             return await tool.search(tool.arguments(query=query, limit=limit))
         finally:
@@ -151,7 +151,7 @@ LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
 )
 def test_a_feed_that_is_made_to_hurt_is_no_feed(site: Site, feed: str):
     answers(site, "arxiv", feed)
-    with pytest.raises(Transient, match="no feed"):
+    with pytest.raises(Transient, match="not an Atom feed"):
         search("arxiv", site.url)
 
 

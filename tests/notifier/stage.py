@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic import SecretStr
 
-from services.notifier.deliver import Deliverer, Where
+from services.notifier.deliver import Deliverer, DeliveryContext
 from services.notifier.enqueue import Enqueuer
 from services.notifier.schedule import Answer
 from shared.contracts import envelope
@@ -89,7 +89,7 @@ class World:
     async def notifying(self) -> AsyncGenerator[asyncio.Event]:
         """One notifier; killed at the end, as by `kill -9`. The event stops it gracefully."""
         stop = asyncio.Event()
-        where = Where(self.research, self.deliveries, self.send, now, "https://dossier.example.com")
+        where = DeliveryContext(self.research, self.deliveries, self.send, now, "https://dossier.example.com")
         tasks = [asyncio.create_task(Deliverer(each, where).run(stop)) for each in self.webhooks.endpoints]
         tasks.append(asyncio.create_task(Enqueuer(self.research, self.deliveries, self.webhooks, now).run()))
         try:

@@ -169,8 +169,8 @@ def means(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
 
 def test_a_name_that_also_means_the_inside_is_refused(monkeypatch: pytest.MonkeyPatch):
     means(monkeypatch, "93.184.216.34", "10.0.0.1")
-    with pytest.raises(Terminal, match=r"10\.0\.0\.1 is not on the internet"):
-        asyncio.run(guard.resolved("example.com", 443, allow=()))
+    with pytest.raises(Terminal, match=r"10\.0\.0\.1 is not a public address"):
+        asyncio.run(guard.resolve_allowed("example.com", 443, allow=()))
 
 
 def test_the_connection_is_to_the_address_that_was_checked(monkeypatch: pytest.MonkeyPatch):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.planner.rule import MAX_LENGTH, MAX_WORDS, MOST, key, plan
+from services.planner.rule import MAX_LENGTH, MAX_WORDS, MOST, plan_queries, query_key
 from shared.contracts.tasks import PlanTask
 
 TASK_GROUPS = (
@@ -49,7 +49,7 @@ TASK_GROUPS = (
     ],
 )
 def test_a_question_is_cut_into_what_it_is_about(question, queries):
-    assert set(queries) <= set(plan(PlanTask(question)))
+    assert set(queries) <= set(plan_queries(PlanTask(question)))
 
 
 @pytest.mark.parametrize(
@@ -63,22 +63,24 @@ def test_a_question_is_cut_into_what_it_is_about(question, queries):
     ],
 )
 def test_words_that_only_ask_are_not_searched_for(question, word):
-    assert not any(word in query.split() for query in plan(PlanTask(question)))
+    assert not any(word in query.split() for query in plan_queries(PlanTask(question)))
 
 
 def test_what_technical_things_are_compared_by_is_no_search_of_its_own():
-    assert "errors" not in plan(PlanTask("How does asyncio.TaskGroup handle errors compared with asyncio.gather?"))
+    assert "errors" not in plan_queries(
+        PlanTask("How does asyncio.TaskGroup handle errors compared with asyncio.gather?")
+    )
 
 
 def test_the_question_is_asked_before_its_background():
     told = "We run a web service. It hangs at shutdown. How do I cancel pending futures of a ThreadPoolExecutor?"
-    assert plan(PlanTask(told))[0] == "cancel pending futures ThreadPoolExecutor"
+    assert plan_queries(PlanTask(told))[0] == "cancel pending futures ThreadPoolExecutor"
 
 
 def test_feedback_comes_first_and_is_about_the_same_subject():
-    first = plan(PlanTask(TASK_GROUPS))
+    first = plan_queries(PlanTask(TASK_GROUPS))
     task = PlanTask(TASK_GROUPS, feedback=("More on exception groups, please.", "And cancellation."), asked=first)
-    assert plan(task)[:2] == ("asyncio.TaskGroup cancellation", "asyncio.TaskGroup exception groups")
+    assert plan_queries(task)[:2] == ("asyncio.TaskGroup cancellation", "asyncio.TaskGroup exception groups")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,7 @@ def test_feedback_comes_first_and_is_about_the_same_subject():
     ],
 )
 def test_what_a_reviewer_wants_less_of_is_not_searched_for(feedback, wanted):
-    queries = plan(PlanTask("asyncio.TaskGroup", feedback=(feedback,), asked=("asyncio.TaskGroup",)))
+    queries = plan_queries(PlanTask("asyncio.TaskGroup", feedback=(feedback,), asked=("asyncio.TaskGroup",)))
     assert any("cancellation" in query for query in queries) is wanted
 
 
@@ -112,17 +114,17 @@ def test_what_a_reviewer_wants_less_of_is_not_searched_for(feedback, wanted):
     ],
 )
 def test_a_next_round_searches_for_what_the_feedback_names_first_and_for_nothing_again(feedback, wanted):
-    first = plan(PlanTask(TASK_GROUPS))
-    second = plan(PlanTask(TASK_GROUPS, feedback=(feedback,), asked=first))
+    first = plan_queries(PlanTask(TASK_GROUPS))
+    second = plan_queries(PlanTask(TASK_GROUPS, feedback=(feedback,), asked=first))
     assert second
-    assert not {key(query) for query in first} & {key(query) for query in second}
+    assert not {query_key(query) for query in first} & {query_key(query) for query in second}
     for number, words in enumerate(wanted):
         assert words in second[number]
 
 
 @pytest.mark.parametrize("question", ["", "???", "how and why is it", "the"])
 def test_a_question_of_nothing_gives_no_plan(question):
-    assert plan(PlanTask(question)) == ()
+    assert plan_queries(PlanTask(question)) == ()
 
 
 WORDS = st.sampled_from(
@@ -152,10 +154,10 @@ QUESTIONS = st.one_of(st.text(max_size=300), st.lists(WORDS, max_size=40).map(" 
 
 @given(QUESTIONS, st.lists(QUESTIONS, max_size=3), st.lists(QUESTIONS, max_size=5))
 def test_any_plan_is_few_short_distinct_queries_none_of_them_asked_before(question, feedback, asked):
-    queries = plan(PlanTask(question, feedback=tuple(feedback), asked=tuple(asked)))
+    queries = plan_queries(PlanTask(question, feedback=tuple(feedback), asked=tuple(asked)))
     assert len(queries) <= MOST
-    assert len({key(query) for query in queries}) == len(queries)
-    assert not {key(query) for query in queries} & {key(query) for query in asked}
+    assert len({query_key(query) for query in queries}) == len(queries)
+    assert not {query_key(query) for query in queries} & {query_key(query) for query in asked}
     for query in queries:
         assert query.strip()
         assert len(query) <= MAX_LENGTH
@@ -164,17 +166,17 @@ def test_any_plan_is_few_short_distinct_queries_none_of_them_asked_before(questi
 
 @given(st.lists(WORDS, max_size=40).map(" ".join))
 def test_a_first_round_searches_for_nothing_that_its_question_does_not_say(question):
-    said = {word.casefold() for query in plan(PlanTask(question)) for word in query.split()}
+    said = {word.casefold() for query in plan_queries(PlanTask(question)) for word in query.split()}
     assert all(word in question.casefold() for word in said)
 
 
 def test_a_round_that_somebody_asked_for_has_several_queries_though_its_feedback_names_nothing():
-    assert plan(PlanTask("What is contextvars?")) == ("contextvars",)
-    assert len(plan(PlanTask("What is contextvars?", feedback=("Too thin.",), asked=("contextvars",)))) >= 3
+    assert plan_queries(PlanTask("What is contextvars?")) == ("contextvars",)
+    assert len(plan_queries(PlanTask("What is contextvars?", feedback=("Too thin.",), asked=("contextvars",)))) >= 3
 
 
 def test_rounds_go_on_until_the_subject_has_no_side_left():
     asked: tuple[str, ...] = ()
-    while queries := plan(PlanTask("contextvars", asked=asked)):
+    while queries := plan_queries(PlanTask("contextvars", asked=asked)):
         asked += queries
     assert len(asked) == len(set(asked)) >= 8

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.synthesizer.citations import gaps, report
+from services.synthesizer.citations import gaps, report_of
 from services.synthesizer.locate import locate
 from services.synthesizer.schema import WriterReply, WrittenClaim, WrittenQuote, WrittenSection
-from services.synthesizer.sources import numbered
+from services.synthesizer.sources import number_sources
 from shared.contracts.evidence import Citation, CitedSource, Failure, Finding, Passage, Source
 from shared.contracts.tasks import SynthesizeTask
 
@@ -66,7 +66,7 @@ def test_a_claim_keeps_the_quotes_that_are_found_and_falls_with_the_last():
             claim("Three."),
         )
     )
-    published = report(task(Finding("q", (source(),))), written, writer="m")
+    published = report_of(task(Finding("q", (source(),))), written, writer="m")
     assert [(c.text, len(c.citations)) for section in published.sections for c in section.claims] == [("One.", 1)]
 
 
@@ -74,7 +74,7 @@ def test_a_claim_keeps_the_quotes_that_are_found_and_falls_with_the_last():
 def test_a_quote_counts_only_in_the_source_that_it_names(number):
     other = source("b" * 64, Passage("Something else is said here.", 0))
     written = reply(("Heading", claim("One.", (number, "Tasks are awaited"))))
-    assert report(task(Finding("q", (source(), other))), written, writer="m").sections == ()
+    assert report_of(task(Finding("q", (source(), other))), written, writer="m").sections == ()
 
 
 def test_sections_without_claims_vanish_and_so_do_repetitions():
@@ -82,7 +82,7 @@ def test_sections_without_claims_vanish_and_so_do_repetitions():
     written = reply(
         ("Empty",), ("Lost", claim("Two.", (1, "made up by a model"))), (" Kept \n", one, one), ("Again", one)
     )
-    published = report(task(Finding("q", (source(),))), written, writer="m")
+    published = report_of(task(Finding("q", (source(),))), written, writer="m")
     assert [(section.heading, len(section.claims)) for section in published.sections] == [("Kept", 1)]
 
 
@@ -95,7 +95,7 @@ def test_sources_are_listed_in_the_order_in_which_they_are_first_cited_and_no_ot
             claim("Two.", (1, "Said by source a alone."), (3, "Said by source c")),
         )
     )
-    published = report(task(Finding("q", tuple(found))), written, writer="m")
+    published = report_of(task(Finding("q", tuple(found))), written, writer="m")
     assert published.sources == (
         CitedSource(1, "c" * 64, "c", "docs/cc"),
         CitedSource(2, "a" * 64, "a", "docs/aa"),
@@ -113,7 +113,9 @@ def test_sources_are_listed_in_the_order_in_which_they_are_first_cited_and_no_ot
     ],
 )
 def test_source_numbers_of_the_writer_are_not_published(written, published):
-    made = report(task(Finding("q", (source(),))), reply(("H", claim(written, (1, "Tasks are awaited")))), writer="m")
+    made = report_of(
+        task(Finding("q", (source(),))), reply(("H", claim(written, (1, "Tasks are awaited")))), writer="m"
+    )
     assert made.sections[0].claims[0].text == published
 
 
@@ -123,7 +125,7 @@ def test_a_source_of_several_findings_has_one_number_and_all_its_passages():
         Finding("p", (source("a" * 64, second), source("b" * 64))),
         Finding("q", (source("a" * 64, first, second),)),
     )
-    assert [(each.sha256[0], each.passages) for each in numbered(found)] == [
+    assert [(each.sha256[0], each.passages) for each in number_sources(found)] == [
         ("a", (first, second)),
         ("b", (Passage(TEXT, 100),)),
     ]
@@ -159,7 +161,7 @@ def test_whatever_a_writer_writes_every_citation_is_verbatim_at_its_offset(docum
     numbers = st.integers(min_value=-1, max_value=len(documents) + 1)
     claims = data.draw(st.lists(st.lists(st.tuples(numbers, quotes), max_size=3), max_size=5))
     written = reply(("H", *(claim(f"Claim {n}.", *each) for n, each in enumerate(claims))))
-    published = report(task(Finding("q", found)), written, writer="m")
+    published = report_of(task(Finding("q", found)), written, writer="m")
     for citation in published.quoted():
         assert frozen[citation.sha256][citation.start : citation.start + len(citation.quote)] == citation.quote
         assert citation.quote.strip()

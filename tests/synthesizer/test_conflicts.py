@@ -3,9 +3,9 @@
 import pytest
 
 from services.fetcher.documents.language_reference import LanguageReference
-from services.synthesizer.citations import report
-from services.synthesizer.conflicts import contradictions, differing
-from services.synthesizer.extract import extract
+from services.synthesizer.citations import report_of
+from services.synthesizer.conflicts import contradictions, difference
+from services.synthesizer.extract import extract_report
 from services.synthesizer.schema import WriterReply
 from shared.contracts.evidence import Citation, Conflict, Finding, Passage, Report, Source
 from shared.contracts.markdown import markdown
@@ -64,14 +64,14 @@ def task(*sources: Source) -> SynthesizeTask:
     ],
 )
 def test_a_contradiction_is_the_same_said_with_another_number_or_denied(one: str, other: str, about: str):
-    assert differing(one, other) == about
-    assert bool(differing(other, one)) == bool(about)
+    assert difference(one, other) == about
+    assert bool(difference(other, one)) == bool(about)
 
 
 def test_a_source_that_is_not_quoted_may_contradict_one_that_is():
     """The second says it in much the same words, and so would be left out as a repetition."""
     asked = task(source("a", ONE), source("b", f"Some other thing first. {OTHER}"))
-    made = report(asked, extract(asked), writer="offline")
+    made = report_of(asked, extract_report(asked), writer="offline")
     [conflict] = made.conflicts
     assert {conflict.one.quote, conflict.other.quote} == {ONE, OTHER}
     assert conflict.other.start == 5 + len("Some other thing first. ")
@@ -82,7 +82,7 @@ def test_a_source_that_is_not_quoted_may_contradict_one_that_is():
 
 def test_one_origin_does_not_contradict_itself_however_many_links_lead_to_it():
     asked = task(source("a", ONE, origin="moon.test"), source("b", OTHER, origin="moon.test"))
-    assert report(asked, extract(asked), writer="offline").conflicts == ()
+    assert report_of(asked, extract_report(asked), writer="offline").conflicts == ()
 
 
 def disputed(*conflicts: tuple[int, str, int, str]) -> Report:
@@ -95,7 +95,7 @@ def disputed(*conflicts: tuple[int, str, int, str]) -> Report:
         "quotes": [{"source": 1, "quote": "The Moon circles the planet Earth"}],
     }
     reply = WriterReply.model_validate({"sections": [{"heading": "", "claims": [claim]}], "conflicts": told})
-    return report(
+    return report_of(
         task(source("a", "The Moon circles the planet Earth. It is grey."), source("b", OTHER)), reply, writer="m"
     )
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from services.synthesizer.partial import so_far
+from services.synthesizer.partial import readable_text
 
 REPLY = {
     "sections": [
@@ -23,12 +23,12 @@ WHOLE = "Tides\nThe Moon raises tides. Spring tides are strong.\n\nThat is all."
 
 
 def test_headings_and_sentences_are_read_and_quotes_are_not():
-    assert so_far(json.dumps(REPLY)) == WHOLE
+    assert readable_text(json.dumps(REPLY)) == WHOLE
 
 
 def test_at_any_moment_it_is_the_beginning_of_what_it_becomes():
     text = json.dumps(REPLY)
-    seen = [so_far(text[:end]) for end in range(len(text) + 1)]
+    seen = [readable_text(text[:end]) for end in range(len(text) + 1)]
     assert all(WHOLE.startswith(each.rstrip()) for each in seen)
     assert [len(each) for each in seen] == sorted(len(each) for each in seen)
     assert len(set(seen)) > len("The Moon raises tides.")
@@ -38,8 +38,8 @@ def test_at_any_moment_it_is_the_beginning_of_what_it_becomes():
     "text", ["", "<think>Let me {think", "no json", '{"sections": 3}', '{"sections": [7, {"claims": [null]}]}', "{]"]
 )
 def test_what_is_no_report_yet_is_nothing(text: str):
-    assert so_far(text) == ""
+    assert readable_text(text) == ""
 
 
 def test_reasoning_in_front_of_it_is_left_out():
-    assert so_far(f"<think>{{hm}}</think>{json.dumps(REPLY)}") == WHOLE
+    assert readable_text(f"<think>{{hm}}</think>{json.dumps(REPLY)}") == WHOLE

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.synthesizer.citations import report
-from services.synthesizer.extract import ELSEWHERE, PAGE, extract
-from services.synthesizer.ranking import leans, standing
+from services.synthesizer.citations import report_of
+from services.synthesizer.extract import ELSEWHERE, PAGE, extract_report
+from services.synthesizer.ranking import independence, leans_on_previous
 from shared.contracts.evidence import Finding, Passage, Source
 from shared.contracts.tasks import SynthesizeTask
 from shared.contracts.visible import visible_line
@@ -28,7 +28,7 @@ def documented(thing) -> Source:
 
 def extracted(question: str, **findings: tuple[Source, ...]):
     task = SynthesizeTask(question, "d", tuple(Finding(query.replace("_", " "), s) for query, s in findings.items()))
-    return [(section.heading, [claim.text for claim in section.claims]) for section in extract(task).sections]
+    return [(section.heading, [claim.text for claim in section.claims]) for section in extract_report(task).sections]
 
 
 def test_a_report_from_real_documentation_answers_its_question_in_sentences():
@@ -40,7 +40,7 @@ def test_a_report_from_real_documentation_answers_its_question_in_sentences():
             Finding("asyncio.gather", (documented(gather), documented(wait_for))),
         ),
     )
-    made = report(task, extract(task), writer="offline")
+    made = report_of(task, extract_report(task), writer="offline")
     text = " ".join(" ".join(claim.text.split()) for section in made.sections for claim in section.claims)
     assert made.sections[0].heading == ""
     assert {section.heading for section in made.sections[1:]} <= {"TaskGroup", "gather", ELSEWHERE}
@@ -190,7 +190,7 @@ def test_a_report_is_about_a_page_and_every_sub_query_may_have_its_say(findings,
     ],
 )
 def test_a_sentence_leans_when_it_begins_by_pointing_back(text, does):
-    assert leans(text) is does
+    assert leans_on_previous(text) is does
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_sentence_leans_when_it_begins_by_pointing_back(text, does):
     ],
 )
 def test_a_sentence_that_needs_its_document_is_worth_less(worse):
-    assert standing(worse) < standing("The tasks of a group are awaited.") == 1.0
+    assert independence(worse) < independence("The tasks of a group are awaited.") == 1.0
 
 
 def test_a_page_that_is_half_empty_is_filled_from_the_sources_that_it_quotes_and_from_no_others():
@@ -241,7 +241,7 @@ def test_what_means_little_outside_its_document_is_not_told_even_if_there_is_not
 )
 def test_but_what_was_asked_for_by_name_needs_no_introduction(name: str, other: str, text: str):
     task = SynthesizeTask(f"What does {name} do?", "d", (Finding(name, (source(text),)),))
-    assert [claim.text for section in extract(task).sections for claim in section.claims] == [text]
+    assert [claim.text for section in extract_report(task).sections for claim in section.claims] == [text]
     assert extracted(f"What of {other}?", **{other: (source(text),)}) == []
 
 
@@ -278,8 +278,8 @@ def test_from_any_passages_every_sentence_survives_the_check_and_is_its_own_quot
     )
     frozen = {source(text).sha256: text for texts in documents for text in texts}
     task = SynthesizeTask("How do task groups end?", "d", findings)
-    written = extract(task)
-    made = report(task, written, writer="offline")
+    written = extract_report(task)
+    made = report_of(task, written, writer="offline")
     assert sum(len(section.claims) for section in made.sections) == sum(len(s.claims) for s in written.sections)
     for claim in (claim for section in made.sections for claim in section.claims):
         [citation] = claim.citations

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.synthesizer.locate import MIN_NEARLY, locate, same_said
+from services.synthesizer.locate import MIN_NEARLY, locate, mean_the_same
 from shared.contracts.evidence import Citation, Passage, Source
 from shared.text.words import word_list
 
@@ -72,9 +72,9 @@ def test_a_long_quote_with_a_slip_is_published_in_the_sources_own_words(quote: s
     ],
 )
 def test_nearly_the_same_is_not_the_same_where_a_number_name_denial_or_sense_differs(one: str, other: str):
-    assert same_said(one, one)
-    assert not same_said(one, other)
-    assert not same_said(other, one)
+    assert mean_the_same(one, one)
+    assert not mean_the_same(one, other)
+    assert not mean_the_same(other, one)
     sentence = f"It is well known to everybody who has read the whole manual that {one} in nearly every case there is."
     assert locate(sentence, source(sentence.replace(one, other))) is None
 

@@ -224,7 +224,7 @@ class TestTheJudge:
     def test_keeps_within_its_budget(self):
         quoting = (Citation("a" * 64, "q" * 500, 0),)
         claims = tuple(Claim(f"{'word ' * 100}{n}", quoting, "supported") for n in range(100))
-        asked = judge.doubtful(judge.Draft((Section("", claims),)))
+        asked = judge.claims_to_judge(judge.Draft((Section("", claims),)))
         assert 20 < len(asked) < 100
         assert sum(len(each.text) + 500 for each in asked.values()) <= judge.BUDGET
 

@@ -4,8 +4,8 @@ import pytest
 
 from services.fetcher.documents.language_reference import LanguageReference
 from services.synthesizer.entities import names
-from services.synthesizer.numbers import bears, numbers
-from services.synthesizer.support import Verdict, by_rule, judged, weighed
+from services.synthesizer.numbers import contains_number, numbers
+from services.synthesizer.support import Verdict, apply_model_verdict, judge_by_rule, rule_verdict
 from shared.contracts.evidence import Citation, Claim
 from shared.text.sentences import sentences
 
@@ -37,7 +37,7 @@ from shared.text.sentences import sentences
 )
 def test_a_number_is_borne_out_by_the_same_value_however_it_is_written(claim: str, quote: str):
     assert numbers(claim)
-    assert all(bears(quote, number) for number in numbers(claim))
+    assert all(contains_number(quote, number) for number in numbers(claim))
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_number_is_borne_out_by_the_same_value_however_it_is_written(claim: st
     ],
 )
 def test_and_by_no_other(claim: str, quote: str):
-    assert not all(bears(quote, number) for number in numbers(claim))
+    assert not all(contains_number(quote, number) for number in numbers(claim))
 
 
 def test_digits_within_names_are_no_numbers():
@@ -103,22 +103,24 @@ QUOTE = "The server of Acme keeps connections open for 30 seconds and does not r
     ],
 )
 def test_the_rule_says_what_is_not_borne_out(text: str, support: str, doubt: str | None):
-    found = by_rule(text, [QUOTE])
+    found = rule_verdict(text, [QUOTE])
     assert found.support == support
     assert doubt is None or found.doubt == doubt
 
 
 def test_a_number_in_words_is_doubted_where_the_quotes_may_be_listing_what_it_counts():
     quote = "Tasks end by returning, by raising, or by being cancelled."
-    assert by_rule("Tasks end in three ways.", [quote]) == Verdict("partial", "“three” is not in the quotes")
+    assert rule_verdict("Tasks end in three ways.", [quote]) == Verdict("partial", "“three” is not in the quotes")
 
 
 def test_several_quotes_support_together_and_a_title_may_give_the_name():
     text = "TaskGroup awaits its tasks and cancels them within 5 s."
     quotes = ["It awaits all tasks.", "Tasks are cancelled within 5 seconds."]
-    assert by_rule(text, quotes).support == "partial"
-    assert by_rule(text, quotes, ["asyncio.TaskGroup"]).support == "supported"
-    assert by_rule("TaskGroup waits for 7 tasks.", ["It waits for tasks."], ["7 TaskGroup"]).support == "unsupported"
+    assert rule_verdict(text, quotes).support == "partial"
+    assert rule_verdict(text, quotes, ["asyncio.TaskGroup"]).support == "supported"
+    assert (
+        rule_verdict("TaskGroup waits for 7 tasks.", ["It waits for tasks."], ["7 TaskGroup"]).support == "unsupported"
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,7 +137,7 @@ def test_several_quotes_support_together_and_a_title_may_give_the_name():
 )
 def test_a_model_may_lower_a_verdict_and_lift_only_what_was_partial(rule, model, support):
     claim = Claim("Text.", (Citation("a" * 64, "quote", 0),), rule, "why" if rule != "supported" else "")
-    after = weighed(claim, Verdict(model, "so the model") if model else None)
+    after = apply_model_verdict(claim, Verdict(model, "so the model") if model else None)
     assert after.support == support
     assert bool(after.doubt) == (support != "supported")
 
@@ -149,8 +151,8 @@ def corpus() -> list[tuple[str, str]]:
 
 def test_real_sentences_are_borne_out_by_themselves_without_one_false_alarm(corpus: list[tuple[str, str]]):
     assert len(corpus) > 1_500
-    assert [text for text, title in corpus if by_rule(text, [text], [title]).support != "supported"] == []
-    assert judged(Claim("x", (Citation("a" * 64, "x", 0),))).support == "supported"
+    assert [text for text, title in corpus if rule_verdict(text, [text], [title]).support != "supported"] == []
+    assert judge_by_rule(Claim("x", (Citation("a" * 64, "x", 0),))).support == "supported"
 
 
 def turned(text: str) -> str | None:
@@ -173,6 +175,6 @@ def renumbered(text: str) -> str | None:
 @pytest.mark.parametrize(("change", "fewest", "share"), [(turned, 300, 0.98), (renumbered, 30, 1.0)])
 def test_real_sentences_with_one_thing_turned_around_are_caught(corpus, change, fewest: int, share: float):
     changed = [(other, text, title) for text, title in corpus if (other := change(text))]
-    caught = [by_rule(other, [text], [title]).support == "unsupported" for other, text, title in changed]
+    caught = [rule_verdict(other, [text], [title]).support == "unsupported" for other, text, title in changed]
     assert len(changed) > fewest
     assert sum(caught) >= share * len(caught)

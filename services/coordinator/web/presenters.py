@@ -119,7 +119,9 @@ def decision_choices(
     )
     return DecisionChoices(
         queries=tuple(
-            dict.fromkeys(finding.query for number, finding in run.found() if finding.query not in run.dropped(number))
+            dict.fromkeys(
+                finding.query for number, finding in run.findings_by_round() if finding.query not in run.dropped(number)
+            )
         ),
         revises=run.round < rounds,
         estimate=_estimate(run),

@@ -50,7 +50,7 @@ def _in_round(run: Run, number: int) -> Iterator[RecordEntry]:
     round_ = run.in_round(number)
     for vote in valid_votes(round_):
         yield _said("voted to approve", number, vote)
-    for box in round_.extended():
+    for box in round_.valid_extensions():
         fact = box.fact
         yield RecordEntry(
             "more time",

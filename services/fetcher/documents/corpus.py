@@ -10,7 +10,7 @@ from services.fetcher.documents.text import SUFFIXES, Document, read_document
 from shared.errors import Terminal
 
 MAX_BYTES: Final = 5 * 1024 * 1024
-"""Larger files are not read."""
+"""Size in bytes over which a file is not read."""
 
 
 class Corpus(Protocol):

@@ -13,7 +13,7 @@ from shared.text.words import word_set
 Colour = tuple[int, int, int]
 _WHITE: Final = (255, 255, 255)
 _NEAR: Final = 24
-"""Two colours are hard to tell apart when no part of one differs from the other's by more."""
+"""Largest difference in red, green and blue at which two colours are hard to tell apart."""
 
 
 class Element(Protocol):
@@ -34,9 +34,9 @@ _UNSEEN: Final = word_set(
     "script style noscript template iframe object embed applet svg canvas audio video annotation annotation-xml link "
     "datalist"
 )
-"""Never words to a reader; taken out without a word."""
+"""Elements without words for a reader. They are removed without being reported."""
 _UNSEEN_CLASSES: Final = word_set("sr-only visually-hidden visuallyhidden screen-reader-text screen-reader-only")
-_NOTHING: Final = re.compile(r"[+-]?0*\.?0*(?:px|em|rem|%|pt|vh|vw)?$")
+_ZERO: Final = re.compile(r"[+-]?0*\.?0*(?:px|em|rem|%|pt|vh|vw)?$")
 _LENGTH: Final = re.compile(r"([+-]?\d*\.?\d+)(px|pt|em|rem|%|vw|vh)?$")
 _FAR: Final[Mapping[str, float]] = {"px": 500, "pt": 400, "em": 30, "rem": 30, "%": 100, "vw": 100, "vh": 100}
 _NO_CLIP: Final = re.compile(r"rect\((?:\s*[01]?(?:px)?[\s,]*){4}\)|inset\(\s*(?:50|100)%")
@@ -83,9 +83,13 @@ def without_hidden(root: Element, styles: str) -> tuple[str, ...]:
             element.drop_tree()
             continue
         element.attrib.pop("alttext", None)
-        style = declarations(element.attrib.get("style", ""))
+        style = parse_style(element.attrib.get("style", ""))
         background = _background(style, element.attrib) or background
-        if _is_hidden(tag.lower(), element.attrib, named) or hides(style) or _blends(style, element.attrib, background):
+        if (
+            _is_hidden(tag.lower(), element.attrib, named)
+            or is_hidden_by(style)
+            or _blends(style, element.attrib, background)
+        ):
             taken.append(" ".join(" ".join(element.itertext()).split()))
             element.drop_tree()
         else:
@@ -93,7 +97,7 @@ def without_hidden(root: Element, styles: str) -> tuple[str, ...]:
     return tuple(words for words in taken if any(map(str.isalnum, words)))
 
 
-def told(taken: Iterable[str]) -> Iterator[str]:
+def describe_hidden(taken: Iterable[str]) -> Iterator[str]:
     """Yield a line with the number of hidden passages and the most suspicious, else the longest of them; nothing for
     none.
     """
@@ -104,26 +108,26 @@ def told(taken: Iterable[str]) -> Iterator[str]:
         yield f"{len(passages):,} hidden passage{'' if len(passages) == 1 else 's'}: “{shown}”"
 
 
-def declarations(style: str) -> dict[str, str]:
+def parse_style(style: str) -> dict[str, str]:
     """Return the properties of an inline style in lower case; a later one replaces an earlier one."""
     pairs = (part.partition(":") for part in style.lower()[:10_000].split(";"))
     return {name.strip(): value.replace("!important", "").strip() for name, _, value in pairs if name.strip()}
 
 
-def hides(style: Mapping[str, str]) -> bool:
+def is_hidden_by(style: Mapping[str, str]) -> bool:
     """Return True if an element with this style shows nothing: by display, size, opacity, clipping or position."""
     clipped = style.get("overflow", "").startswith("hidden") or style.get("overflow-x") == "hidden"
     return (
         style.get("display") == "none"
         or style.get("visibility") in {"hidden", "collapse"}
         or style.get("content-visibility") == "hidden"
-        or _is_nothing(style.get("opacity"))
-        or _tiny(style.get("font-size", ""))
-        or any(_tiny(part.partition("/")[0]) for part in style.get("font", "").split())
+        or _is_zero(style.get("opacity"))
+        or _is_tiny(style.get("font-size", ""))
+        or any(_is_tiny(part.partition("/")[0]) for part in style.get("font", "").split())
         or bool(_NO_CLIP.search(style.get("clip", "") + style.get("clip-path", "")))
         or "scale(0)" in style.get("transform", "")
-        or (clipped and any(_is_nothing(style.get(name)) for name in ("height", "width", "max-height", "max-width")))
-        or _off_screen(style)
+        or (clipped and any(_is_zero(style.get(name)) for name in ("height", "width", "max-height", "max-width")))
+        or _is_off_screen(style)
     )
 
 
@@ -137,7 +141,7 @@ def _hidden_names(styles: str) -> Iterator[tuple[str, str, str]]:
             open_.append(match[1].strip().lower())
         elif open_:
             selectors = open_.pop()
-            if not open_ and not selectors.startswith("@") and hides(declarations(match[1])):
+            if not open_ and not selectors.startswith("@") and is_hidden_by(parse_style(match[1])):
                 for selector in selectors.split(","):
                     if simple := _SIMPLE.fullmatch(selector.strip()):
                         yield simple[1] or "", simple[2], simple[3]
@@ -156,12 +160,12 @@ def _is_hidden(tag: str, attributes: Mapping[str, str], named: frozenset[tuple[s
     )
 
 
-def _is_nothing(value: str | None) -> bool:
+def _is_zero(value: str | None) -> bool:
     """Return True for a length or number that is zero; False for none."""
-    return bool(value) and _NOTHING.match(value or "") is not None
+    return bool(value) and _ZERO.match(value or "") is not None
 
 
-def _tiny(size: str) -> bool:
+def _is_tiny(size: str) -> bool:
     """Return True for a font size that is too small to read."""
     match = _LENGTH.match(size)
     if not match:
@@ -170,15 +174,15 @@ def _tiny(size: str) -> bool:
     return float(match[1]) < smallest
 
 
-def _off_screen(style: Mapping[str, str]) -> bool:
+def _is_off_screen(style: Mapping[str, str]) -> bool:
     """Return True if a negative indent, margin or position moves the element off the screen."""
     moved = [style.get("text-indent", ""), style.get("margin-left", ""), style.get("margin-top", "")]
     if style.get("position") in {"absolute", "fixed"}:
         moved += [style.get(side, "") for side in ("left", "top", "right", "bottom")]
-    return any(_far(value) for value in moved)
+    return any(_is_far(value) for value in moved)
 
 
-def _far(value: str) -> bool:
+def _is_far(value: str) -> bool:
     """Return True for a negative length of more than about a screen."""
     match = _LENGTH.match(value)
     return match is not None and float(match[1]) <= -_FAR[match[2] or "px"]
@@ -189,9 +193,9 @@ def _blends(style: Mapping[str, str], attributes: Mapping[str, str], background:
     is white.
     """
     value = style.get("color") or attributes.get("color", "").lower()
-    if value == "transparent" or _is_clear(value):
+    if value == "transparent" or _is_transparent(value):
         return True
-    letters = colour(value)
+    letters = parse_colour(value)
     behind = background or _WHITE
     return letters is not None and all(abs(one - other) <= _NEAR for one, other in zip(letters, behind, strict=True))
 
@@ -199,10 +203,10 @@ def _blends(style: Mapping[str, str], attributes: Mapping[str, str], background:
 def _background(style: Mapping[str, str], attributes: Mapping[str, str]) -> Colour | None:
     """Return the background colour of a style or of `bgcolor`; `None` if unknown."""
     value = style.get("background-color") or style.get("background") or attributes.get("bgcolor", "").lower()
-    return colour(value) or next(filter(None, map(colour, value.split())), None)
+    return parse_colour(value) or next(filter(None, map(parse_colour, value.split())), None)
 
 
-def colour(value: str) -> Colour | None:
+def parse_colour(value: str) -> Colour | None:
     """Return red, green and blue of a CSS colour; `None` if it cannot be parsed."""
     if match := _HEX.match(value):
         digits = match[1]
@@ -214,7 +218,7 @@ def colour(value: str) -> Colour | None:
     return _NAMES.get(value)
 
 
-def _is_clear(value: str) -> bool:
+def _is_transparent(value: str) -> bool:
     """Return True for an `rgba()` colour that is nearly transparent."""
     match = _RGB.match(value)
     return match is not None and match[4] is not None and float(match[4]) <= 0.05

@@ -17,15 +17,17 @@ from typing import Final
 from services.fetcher.documents.corpus import Corpus
 from services.fetcher.documents.text import Document
 from services.fetcher.findings import invisible
-from services.fetcher.findings.passages import Window, windows, worth
-from services.fetcher.findings.query import expression, searchable, terms
-from services.fetcher.findings.ranking import Chosen, Match, quotable, ranked
+from services.fetcher.findings.passages import Window, quality, split_windows
+from services.fetcher.findings.query import fts_expression, indexable_text, query_terms
+from services.fetcher.findings.ranking import Match, Selection, rank_documents, select_matches
 from services.fetcher.findings.tool import Hit
 from shared.contracts.evidence import Passage
 from shared.errors import Transient
 
 FORMAT: Final = 4
-"""To be raised when what is indexed, or how files are read, changes: every index is then built anew."""
+"""Version of the index. Raise it when the indexed content or the reading of files changes: every index
+is then rebuilt.
+"""
 _SCHEMA: Final = """
     CREATE TABLE corpus (state TEXT);
     CREATE TABLE document (id INTEGER PRIMARY KEY, title TEXT, location TEXT, text TEXT, invisible INTEGER);
@@ -57,35 +59,35 @@ class Index:
         """
         state = f"{FORMAT} {self._corpus.state()}"
         try:
-            if self._state() != state:
+            if self._indexed_state() != state:
                 self._build(state)
-            return self._hits(query, limit)
+            return self._find(query, limit)
         except (sqlite3.Error, OSError):
-            return self._search_anew(state, query, limit)
+            return self._rebuild_and_search(state, query, limit)
 
-    def _search_anew(self, state: str, query: str, limit: int) -> list[Hit]:
+    def _rebuild_and_search(self, state: str, query: str, limit: int) -> list[Hit]:
         """Build the index, and search. Raise `Transient` (`docs_index`) if it cannot be built or read."""
         try:
             self._build(state)
-            return self._hits(query, limit)
+            return self._find(query, limit)
         except (sqlite3.Error, OSError) as error:
             raise Transient("docs_index", f"The index {self._path} cannot be built or read: {error}.") from error
 
-    def _state(self) -> str | None:
+    def _indexed_state(self) -> str | None:
         """Return the indexed state of the corpus; `None` without an index, or with an incomplete one."""
         if not self._path.is_file():
             return None
-        with closing(self._opened()) as db:
+        with closing(self._open()) as db:
             row = db.execute("SELECT state FROM corpus").fetchone()
         return row[0] if row else None
 
-    def _hits(self, query: str, limit: int) -> list[Hit]:
+    def _find(self, query: str, limit: int) -> list[Hit]:
         """Return the best documents for the query, without copies."""
-        with closing(self._opened()) as db:
-            matches, weights = _matches(db, terms(query))
-            return list(islice(_distinct(_hit(db, chosen) for chosen in ranked(matches, weights)), limit))
+        with closing(self._open()) as db:
+            matches, weights = _matches(db, query_terms(query))
+            return list(islice(_distinct(_to_hit(db, chosen) for chosen in rank_documents(matches, weights)), limit))
 
-    def _opened(self) -> sqlite3.Connection:
+    def _open(self) -> sqlite3.Connection:
         # The file is replaced, never written, which `immutable` says: so no locks, and a read-only cache will do.
         """Open the index read-only."""
         return sqlite3.connect(f"{self._path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
@@ -99,7 +101,7 @@ class Index:
         try:
             self._sweep(new)
             with closing(sqlite3.connect(new)) as db:
-                _fill(db, state, self._corpus.documents())
+                _index_documents(db, state, self._corpus.documents())
             new.replace(self._path)
         finally:
             new.unlink(missing_ok=True)
@@ -112,26 +114,26 @@ class Index:
                     left.unlink()
 
 
-def quotes(documents: Sequence[Document], query: str) -> list[tuple[Passage, ...]]:
+def quote_documents(documents: Sequence[Document], query: str) -> list[tuple[Passage, ...]]:
     """Return for each document the passages that answer `query` best; its beginning if none does. Blocks.
 
     The documents are ranked among each other, in an index in memory.
     """
     with closing(sqlite3.connect(":memory:")) as db:
-        _fill(db, "", iter(documents))
-        matches, weights = _matches(db, terms(query), at_most=_CANDIDATES * len(documents))
+        _index_documents(db, "", iter(documents))
+        matches, weights = _matches(db, query_terms(query), at_most=_CANDIDATES * len(documents))
     of: dict[int, list[Match]] = {}
     for match in matches:
         of.setdefault(match.document, []).append(match)
     return [
-        tuple(match.window.passage(document.text) for match in quotable(of[number], weights))
+        tuple(match.window.passage(document.text) for match in select_matches(of[number], weights))
         if number in of
-        else tuple(window.passage(document.text) for window in islice(windows(document.text), 1))
+        else tuple(window.passage(document.text) for window in islice(split_windows(document.text), 1))
         for number, document in enumerate(documents, 1)
     ]
 
 
-def _fill(db: sqlite3.Connection, state: str, documents: Iterator[Document]) -> None:
+def _index_documents(db: sqlite3.Connection, state: str, documents: Iterator[Document]) -> None:
     """Create the tables of an empty database and index all documents."""
     db.executescript(f"PRAGMA journal_mode = OFF; {_SCHEMA}")
     with db:
@@ -141,18 +143,18 @@ def _fill(db: sqlite3.Connection, state: str, documents: Iterator[Document]) -> 
                 "INSERT INTO document VALUES (?, ?, ?, ?, ?)",
                 (number, document.title, document.location, document.text, document.invisible),
             )
-            _index(db, number, document)
+            _index_document(db, number, document)
         db.execute("INSERT INTO words (words) VALUES ('optimize')")
 
 
-def _index(db: sqlite3.Connection, number: int, document: Document) -> None:
+def _index_document(db: sqlite3.Connection, number: int, document: Document) -> None:
     """Index the windows of one document."""
-    title = searchable(document.title)
-    for window in windows(document.text):
+    title = indexable_text(document.title)
+    for window in split_windows(document.text):
         words = document.text[window.start : window.end]
-        piece = (number, window.start, window.end, worth(words))
+        piece = (number, window.start, window.end, quality(words))
         at = db.execute("INSERT INTO piece (document, start, stop, worth) VALUES (?, ?, ?, ?)", piece).lastrowid
-        db.execute("INSERT INTO words (rowid, title, body) VALUES (?, ?, ?)", (at, title, searchable(words)))
+        db.execute("INSERT INTO words (rowid, title, body) VALUES (?, ?, ?)", (at, title, indexable_text(words)))
 
 
 def _matches(
@@ -161,9 +163,9 @@ def _matches(
     """Return the best `at_most` windows with any of the terms, and the weight of each term by its rarity, 1 in all."""
     if not wanted:
         return [], {}
-    rows = db.execute(_BEST, (" OR ".join(map(expression, wanted)), at_most)).fetchall()
+    rows = db.execute(_BEST, (" OR ".join(map(fts_expression, wanted)), at_most)).fetchall()
     ids = str([row[0] for row in rows])
-    having = {term: {row[0] for row in db.execute(_HAVING, (expression(term), ids))} for term in wanted}
+    having = {term: {row[0] for row in db.execute(_HAVING, (fts_expression(term), ids))} for term in wanted}
     matches = [
         Match(document, Window(start, stop), relevance, frozenset(term for term in wanted if piece in having[term]))
         for piece, document, start, stop, relevance in rows
@@ -175,18 +177,18 @@ def _weights(db: sqlite3.Connection, wanted: Sequence[str]) -> dict[str, float]:
     """Return the weight of each term: its rarity (inverse document frequency) in this corpus, 1 in all."""
     (total,) = db.execute("SELECT count(*) FROM piece").fetchone()
     count = "SELECT count(*) FROM words WHERE words MATCH ?"
-    having = {term: db.execute(count, (expression(term),)).fetchone()[0] for term in wanted}
+    having = {term: db.execute(count, (fts_expression(term),)).fetchone()[0] for term in wanted}
     rarity = {term: math.log(1 + (total - having[term] + 0.5) / (having[term] + 0.5)) for term in wanted}
     return {term: rarity[term] / sum(rarity.values()) for term in wanted}
 
 
-def _hit(db: sqlite3.Connection, chosen: Chosen) -> Hit:
+def _to_hit(db: sqlite3.Connection, chosen: Selection) -> Hit:
     """Return a selected document as a search result with its passages."""
     title, location, text, unseen = db.execute(
         "SELECT title, location, text, invisible FROM document WHERE id = ?", (chosen.document,)
     ).fetchone()
     passages = tuple(window.passage(text) for window in chosen.windows)
-    return Hit(title, location, text, passages, stripped=tuple(invisible.told(unseen)))
+    return Hit(title, location, text, passages, stripped=tuple(invisible.describe_removed(unseen)))
 
 
 def _distinct(hits: Iterator[Hit]) -> Iterator[Hit]:

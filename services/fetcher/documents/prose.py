@@ -42,24 +42,24 @@ def tidy(text: str) -> str:
     return _BLANK_LINES.sub("\n\n", "\n".join(line.rstrip() for line in lines)).strip("\n")
 
 
-def reflowed(text: str) -> str:
+def reflow(text: str) -> str:
     """Return `text` as paragraphs between empty lines: prose unwrapped and at the margin, code indented by four."""
     shown: list[str] = []
     code_at = 0
     for lines in (block.split("\n") for block in tidy(text).split("\n\n")):
-        goes_on = code_at and min(map(_indent, lines)) >= code_at and not _reads(lines)
+        goes_on = code_at and min(map(_indent, lines)) >= code_at and not _is_item_or_sentence(lines)
         if not goes_on:
             code_at = _indent(lines[0]) if _is_set_off(lines) else 0
-        shown.append(_as_code(lines, code_at) if code_at else _block(lines))
+        shown.append(_indent_code(lines, code_at) if code_at else _reflow_block(lines))
     return "\n\n".join(shown)
 
 
-def unwrapped(text: str) -> str:
+def unwrap(text: str) -> str:
     """Return `text` without the line breaks of paragraphs that look hard-wrapped; other lines stay.
 
     For files without a known structure: verse, logs and addresses keep their lines.
     """
-    return "\n\n".join(_joined(block) if _hard_wrapped(block) else block for block in tidy(text).split("\n\n"))
+    return "\n\n".join(_join_block(block) if _hard_wrapped(block) else block for block in tidy(text).split("\n\n"))
 
 
 def paragraphs(blocks: Iterable[str]) -> str:
@@ -78,7 +78,7 @@ def one_line(text: str) -> str:
     return " ".join(_BROKEN_WORD.sub("-", text).split())
 
 
-def on_prose(change: Callable[[str], str], text: str) -> str:
+def map_prose(change: Callable[[str], str], text: str) -> str:
     """Apply `change` to each line of reflowed `text` that is no code."""
     return "\n".join(line if line.startswith(CODE_MARGIN) else change(line) for line in text.split("\n"))
 
@@ -93,7 +93,7 @@ def _is_code(lines: list[str]) -> bool:
     return stated * 2 >= len(lines) or (has_signs and not _PLAIN_WORDS.search(whole))
 
 
-def _reads(lines: list[str]) -> bool:
+def _is_item_or_sentence(lines: list[str]) -> bool:
     """Return True if the lines are a list item or whole sentences."""
     return bool(_BULLET.match(lines[0].strip()) or _SENTENCES.match(" ".join(lines)))
 
@@ -104,21 +104,21 @@ def _hard_wrapped(block: str) -> bool:
     return len(lines) > 1 and all(45 <= len(line) <= 120 for line in lines[:-1]) and not _is_code(lines)
 
 
-def _joined(block: str) -> str:
+def _join_block(block: str) -> str:
     """Return a block with its paragraphs and items on one line each."""
-    return "\n".join(_logical(block.split("\n")))
+    return "\n".join(_join_lines(block.split("\n")))
 
 
-def _block(lines: list[str]) -> str:
+def _reflow_block(lines: list[str]) -> str:
     """Return a block with its prose unwrapped and its code indented."""
-    return "\n".join(shown for run in _runs(lines) for shown in _run(run))
+    return "\n".join(shown for run in _split_runs(lines) for shown in _reflow_run(run))
 
 
-def _runs(lines: Iterable[str]) -> Iterator[list[str]]:
+def _split_runs(lines: Iterable[str]) -> Iterator[list[str]]:
     """Yield runs of lines of one kind: a deeper line continues its list item, else it begins a new run."""
     run: list[str] = []
     for line in lines:
-        if run and (_indent(line) < _indent(run[0]) or _hangs_from_nothing(line, run)):
+        if run and (_indent(line) < _indent(run[0]) or _begins_run(line, run)):
             yield run
             run = []
         run.append(line)
@@ -126,17 +126,17 @@ def _runs(lines: Iterable[str]) -> Iterator[list[str]]:
         yield run
 
 
-def _hangs_from_nothing(line: str, run: list[str]) -> bool:
+def _begins_run(line: str, run: list[str]) -> bool:
     """Return True if `line` is deeper than a run that is neither a list item nor set off."""
     return _indent(line) > _indent(run[0]) and not _ITEM.match(run[0].strip()) and not _is_set_off(run)
 
 
-def _run(lines: list[str]) -> Iterator[str]:
+def _reflow_run(lines: list[str]) -> Iterator[str]:
     """Yield the lines of a run: code indented, prose joined."""
     if lines[0].startswith(">>>") or _is_set_off(lines) or (len(lines) > 1 and all(map(_is_statement, lines))):
-        yield _as_code(lines, _indent(lines[0]))
+        yield _indent_code(lines, _indent(lines[0]))
     else:
-        yield from _logical(lines)
+        yield from _join_lines(lines)
 
 
 def _is_statement(line: str) -> bool:
@@ -150,24 +150,24 @@ def _is_set_off(lines: list[str]) -> bool:
     return margin > 0 and min(map(_indent, lines)) >= margin and _is_code(lines)
 
 
-def _as_code(lines: list[str], margin: int) -> str:
+def _indent_code(lines: list[str], margin: int) -> str:
     """Return the lines without `margin` characters, indented by `CODE_MARGIN`."""
     return "\n".join(CODE_MARGIN + line[margin:] for line in lines)
 
 
-def _logical(lines: list[str]) -> Iterator[str]:
+def _join_lines(lines: list[str]) -> Iterator[str]:
     """Yield whole paragraphs and items; rows of tables stay alone."""
     whole: list[str] = []
     for line in (line.strip() for line in lines):
         if whole and (_ITEM.match(line) or _TABLE.match(line) or _TABLE.match(whole[-1])):
-            yield _spaced(whole)
+            yield _join_words(whole)
             whole = []
         whole.append(line)
     if whole:
-        yield _spaced(whole)
+        yield _join_words(whole)
 
 
-def _spaced(whole: list[str]) -> str:
+def _join_words(whole: list[str]) -> str:
     """Join lines with single blanks, and mend words that a hyphen divides; rows of tables keep their blanks."""
     line = _BROKEN_WORD.sub("-", "\n".join(whole)).replace("\n", " ")
     return line if _TABLE.match(line) else _BLANKS.sub(" ", line)

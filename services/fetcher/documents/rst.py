@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import dropwhile, pairwise
 from typing import Final
 
-from services.fetcher.documents.prose import on_prose, reflowed, tidy
+from services.fetcher.documents.prose import map_prose, reflow, tidy
 from shared.text.words import word_set
 
 _ADORNMENT: Final = re.compile(r"([=\-~^\"'`#*+.:_])\1{2,}$")
@@ -39,12 +39,12 @@ _FIELD: Final = re.compile(r":[\w-]+:(?:\s|$)")
 def rst_text(rst: str) -> tuple[str, str]:
     """Return title (the first heading, else empty) and text."""
     lines = tidy(rst).split("\n")
-    headings = [unmarked(line) for line, below in pairwise(lines) if _is_heading(line, below)]
-    shown = reflowed("\n".join(_seen(lines)))
-    return next(iter(headings), ""), on_prose(unmarked, shown)
+    headings = [strip_markup(line) for line, below in pairwise(lines) if _is_heading(line, below)]
+    shown = reflow("\n".join(_visible_lines(lines)))
+    return next(iter(headings), ""), map_prose(strip_markup, shown)
 
 
-def unmarked(line: str) -> str:
+def strip_markup(line: str) -> str:
     """Return one paragraph without roles, references and emphasis."""
     line = _ROLE.sub(r"\1", _TARGETED_ROLE.sub(r"\1", line))
     line = _REFERENCE.sub(lambda match: match[1] or "", _HYPERLINK.sub(r"\1", line))
@@ -58,7 +58,7 @@ def _is_heading(line: str, below: str) -> bool:
     )
 
 
-def _seen(lines: list[str]) -> Iterator[str]:
+def _visible_lines(lines: list[str]) -> Iterator[str]:
     """Yield the lines that a rendered page shows."""
     lines = list(dropwhile(lambda line: not line or _FIELD.match(line), lines))
     hidden_at: int | None = None
@@ -78,10 +78,10 @@ def _seen(lines: list[str]) -> Iterator[str]:
             hidden_at = _margin(line) if shown is None else None
             yield from ("", shown or "")
         else:
-            yield _example_follows(line)
+            yield _without_literal_mark(line)
 
 
-def _example_follows(line: str) -> str:
+def _without_literal_mark(line: str) -> str:
     """Return the line with `:` for a final `::`, which marks a literal block."""
     if not line.endswith("::"):
         return line

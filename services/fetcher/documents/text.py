@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from services.fetcher.documents.html_text import html_text
 from services.fetcher.documents.markdown import markdown_text
-from services.fetcher.documents.prose import unwrapped
+from services.fetcher.documents.prose import unwrap
 from services.fetcher.documents.rst import rst_text
 from services.fetcher.findings.invisible import visible
 
@@ -23,12 +23,12 @@ class Document(Struct, frozen=True):
     location: str
     text: str
     invisible: int = 0
-    """Characters that nobody can see, taken out of it."""
+    """Number of invisible characters that were removed from it."""
 
 
 def _plain_text(text: str) -> tuple[str, str]:
     """Return no title, and the text with hard-wrapped paragraphs joined."""
-    return "", unwrapped(text)
+    return "", unwrap(text)
 
 
 _READERS: Final[Mapping[str, Callable[[str], tuple[str, str]]]] = {
@@ -38,7 +38,7 @@ _READERS: Final[Mapping[str, Callable[[str], tuple[str, str]]]] = {
     ".html": html_text,
 }
 SUFFIXES: Final = frozenset(_READERS)
-"""The kinds of files that are read, by their name."""
+"""Suffixes of the files that are read."""
 
 
 def read_document(location: str, data: bytes) -> Document | None:

@@ -16,15 +16,15 @@ from itertools import islice
 from typing import Final
 
 _WORD: Final = re.compile(r"\w+")
-_RUN: Final = 5
+_SHINGLE_WORDS: Final = 5
 _MAX_WORDS: Final = 20_000
-"""Of a longer text only the beginning is compared."""
-SAME: Final = 0.85
-"""Of all shingles of two texts, those that both have: from here on they are one text."""
-SHARED: Final = 0.5
-"""Of the shingles of the shorter text, those that the longer has: from here on they are of one origin."""
-_TELLING: Final = 20
-"""Shingles that a text must have to be compared by its parts; shorter ones are the same or they are not."""
+"""Words of a text that are compared; the rest is ignored."""
+DUPLICATE: Final = 0.85
+"""Share of all shingles of two texts that both have, from which they are duplicates."""
+COMMON_ORIGIN: Final = 0.5
+"""Share of the shorter text's shingles in the longer one, from which both have one origin."""
+_MIN_SHINGLES: Final = 20
+"""Shingles below which texts are compared for equality only."""
 
 Shingles = frozenset[int]
 
@@ -34,26 +34,28 @@ def shingles(text: str) -> Shingles:
     process.
     """
     words = [match[0] for match in islice(_WORD.finditer(text.casefold()), _MAX_WORDS)]
-    runs = (" ".join(words[at : at + _RUN]) for at in range(max(1, len(words) - _RUN + 1)))
+    runs = (" ".join(words[at : at + _SHINGLE_WORDS]) for at in range(max(1, len(words) - _SHINGLE_WORDS + 1)))
     return frozenset(int.from_bytes(blake2b(run.encode(), digest_size=8).digest()) for run in runs)
 
 
-def are_same(one: Shingles, other: Shingles) -> bool:
-    """Return True for duplicates: at least `SAME` of all shingles are common. Short texts must be equal."""
-    if min(len(one), len(other)) < _TELLING:
+def are_duplicates(one: Shingles, other: Shingles) -> bool:
+    """Return True for duplicates: at least `DUPLICATE` of all shingles are common. Short texts must be equal."""
+    if min(len(one), len(other)) < _MIN_SHINGLES:
         return one == other
-    return len(one & other) >= SAME * len(one | other)
+    return len(one & other) >= DUPLICATE * len(one | other)
 
 
 def shares_origin(one: Shingles, other: Shingles) -> bool:
-    """Return True if at least `SHARED` of the shorter text's shingles are in the other. Short texts must be equal."""
+    """Return True if the longer text has at least `COMMON_ORIGIN` of the shorter one's shingles. Short texts must be
+    equal.
+    """
     smaller = min(len(one), len(other))
-    if smaller < _TELLING:
+    if smaller < _MIN_SHINGLES:
         return one == other
-    return len(one & other) >= SHARED * smaller
+    return len(one & other) >= COMMON_ORIGIN * smaller
 
 
-def origins(texts: Sequence[Shingles]) -> list[str]:
+def origin_keys(texts: Sequence[Shingles]) -> list[str]:
     """Return the key of each text's origin, 16 hex digits, in order. Texts that share one, also through others, have
     the same key.
     """

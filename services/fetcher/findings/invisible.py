@@ -30,7 +30,7 @@ class Visible(Struct, frozen=True):
     text: str
     cuts: tuple[int, ...] = ()
 
-    def place(self, start: int) -> int:
+    def position(self, start: int) -> int:
         """Return the position in `text` of the character at `start` of the original, or of the next
         one that is left.
         """
@@ -39,20 +39,20 @@ class Visible(Struct, frozen=True):
 
 def visible(text: str) -> Visible:
     """Remove the invisible characters of `text`."""
-    cuts = tuple(match.start() for match in _SUSPECT.finditer(text) if not _needed(text, match.start()))
+    cuts = tuple(match.start() for match in _SUSPECT.finditer(text) if not _is_needed(text, match.start()))
     if not cuts:
         return Visible(text)
     ends = (-1, *cuts, len(text))
     return Visible("".join(text[after + 1 : before] for after, before in pairwise(ends)), cuts)
 
 
-def told(count: int) -> Iterator[str]:
+def describe_removed(count: int) -> Iterator[str]:
     """Yield a line with the number of removed characters; nothing for 0."""
     if count:
         yield f"{count:,} invisible character{'' if count == 1 else 's'}"
 
 
-def _needed(text: str, at: int) -> bool:
+def _is_needed(text: str, at: int) -> bool:
     """Return True if the joiner or selector at `at` shapes the character before it."""
     mark, before, after = text[at], text[at - 1 : at], text[at + 1 : at + 2]
     if mark == "\u200d" and before == "\ufe0f":

@@ -11,7 +11,7 @@ _IDEOGRAPH: Final = re.compile("([\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af])")
 _NAME: Final = re.compile(r"\b[A-Za-z]+[a-z][A-Z]\w*|\b[A-Z]{2,}[a-z]\w*")
 
 
-def terms(query: str) -> tuple[str, ...]:
+def query_terms(query: str) -> tuple[str, ...]:
     """Return up to `MAX_TERMS` search terms of `query`, lower case, each once, without stop words; all words if only
     those are left.
 
@@ -24,20 +24,20 @@ def terms(query: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*called, *telling] or words))[:MAX_TERMS]
 
 
-def expression(term: str) -> str:
+def fts_expression(term: str) -> str:
     """Return `term` as a quoted FTS5 string: no character of it is read as syntax."""
-    return '"' + spaced(term).replace('"', '""').replace("\0", "") + '"'
+    return '"' + separate_ideographs(term).replace('"', '""').replace("\0", "") + '"'
 
 
-def searchable(text: str) -> str:
+def indexable_text(text: str) -> str:
     """Return the text to index for `text`: itself, and the words within its names in camel case.
 
     So "task group" finds `TaskGroup`, and a Chinese word is found within its sentence.
     """
     names = sorted(set(_NAME.findall(text)))
-    return spaced(" ".join([text, *(" ".join(subwords(name)) for name in names)]))
+    return separate_ideographs(" ".join([text, *(" ".join(subwords(name)) for name in names)]))
 
 
-def spaced(text: str) -> str:
+def separate_ideographs(text: str) -> str:
     """Return `text` with blanks around each ideograph, which the tokenizer would otherwise join to one long word."""
     return _IDEOGRAPH.sub(r" \1 ", text)

@@ -9,14 +9,14 @@ from msgspec import Struct
 from services.fetcher.findings.passages import Window
 
 RELEVANT: Final = 0.4
-"""The share of a query, by the weight of its terms, that a document must have to be an answer to it."""
+"""Weighted share of a query's terms that a document must have to be found."""
 MAX_PASSAGES: Final = 3
 MAX_CHARS: Final = 2_400
-"""Of all passages of one document."""
-_BESIDE_BEST: Final = 0.08
-"""How good a document must be, beside the best one, to be shown with it."""
-_WORTH_ADDING: Final = 0.5
-"""How good a further passage must be, beside the best one."""
+"""Characters of all passages of one document."""
+_MIN_SCORE_SHARE: Final = 0.08
+"""Share of the best document's score below which a document is left out."""
+_MIN_PASSAGE_SHARE: Final = 0.5
+"""Share of the best passage's score below which a further passage is left out."""
 
 
 class Match(Struct, frozen=True):
@@ -28,39 +28,39 @@ class Match(Struct, frozen=True):
     terms: frozenset[str]
 
 
-class Chosen(Struct, frozen=True):
+class Selection(Struct, frozen=True):
     """A document and the windows of it to quote, best first."""
 
     document: int
     windows: tuple[Window, ...]
 
 
-def ranked(matches: Iterable[Match], weights: Mapping[str, float]) -> list[Chosen]:
+def rank_documents(matches: Iterable[Match], weights: Mapping[str, float]) -> list[Selection]:
     """Return the relevant documents, best first. `weights` are the terms' shares of the query, 1 in all.
 
     A document scores as its best window, and a little more for others. Those below `RELEVANT`, or far below the best
     document, are left out.
     """
-    judged: list[tuple[float, Chosen]] = []
+    judged: list[tuple[float, Selection]] = []
     for document, group in groupby(sorted(matches, key=_document), key=_document):
-        chosen = quotable(group, weights)
+        chosen = select_matches(group, weights)
         whole = _share(frozenset[str]().union(*(match.terms for match in chosen)), weights)
         if whole >= RELEVANT:
             score = _score(chosen[0], weights) * (1 + whole)
-            judged.append((score, Chosen(document, tuple(match.window for match in chosen))))
-    least = _BESIDE_BEST * max((value for value, _ in judged), default=0)
+            judged.append((score, Selection(document, tuple(match.window for match in chosen))))
+    least = _MIN_SCORE_SHARE * max((value for value, _ in judged), default=0)
     judged.sort(key=lambda pair: (-pair[0], pair[1].document))
     return [chosen for value, chosen in judged if value >= least]
 
 
-def quotable(matches: Iterable[Match], weights: Mapping[str, float]) -> list[Match]:
+def select_matches(matches: Iterable[Match], weights: Mapping[str, float]) -> list[Match]:
     """Return up to `MAX_PASSAGES` windows of one document to quote, best first, of at most `MAX_CHARS` together.
 
     More of the query's terms count more than more occurrences of one. `matches` must not be empty.
     """
     best, *others = sorted(matches, key=lambda match: (-_score(match, weights), match.window.start))
-    least = _WORTH_ADDING * _score(best, weights)
-    return _quoted(best, [other for other in others if _score(other, weights) >= least])
+    least = _MIN_PASSAGE_SHARE * _score(best, weights)
+    return _fit_limits(best, [other for other in others if _score(other, weights) >= least])
 
 
 def _document(match: Match) -> int:
@@ -78,7 +78,7 @@ def _score(match: Match, weights: Mapping[str, float]) -> float:
     return match.relevance * _share(match.terms, weights) ** 2
 
 
-def _quoted(best: Match, others: list[Match]) -> list[Match]:
+def _fit_limits(best: Match, others: list[Match]) -> list[Match]:
     """Return `best` and the first of `others` that fit within the limits."""
     quoted, room = [best], MAX_CHARS - _length(best)
     for match in others:

@@ -50,7 +50,7 @@ class Link(Struct, frozen=True):
 
 
 Answer = Sequence[Hit | Link | Skipped]
-"""What a tool found, best first, and what it had to pass over."""
+"""Results of a tool, best first, and the places that it skipped."""
 
 
 class Tool(Protocol):

@@ -8,11 +8,11 @@ from typing import Any, Final, cast
 import trafilatura
 from htmldate import find_date  # pyright: ignore[reportUnknownVariableType]
 
-from services.fetcher.documents.hidden import Element, told, without_hidden
+from services.fetcher.documents.hidden import Element, describe_hidden, without_hidden
 from services.fetcher.documents.html_text import parse_html
 from services.fetcher.documents.prose import paragraphs
-from services.fetcher.sandbox.charset import decoded
-from services.fetcher.sandbox.protocol import MAX_HTML, MAX_TAGS, Reading, cut
+from services.fetcher.sandbox.charset import decode_page
+from services.fetcher.sandbox.protocol import MAX_HTML, MAX_TAGS, Reading, truncate
 
 _FOR_FREE: Final = re.compile(r'"isAccessibleForFree"\s*:\s*"?false', re.IGNORECASE)
 _GATE: Final = re.compile(
@@ -22,7 +22,7 @@ _GATE: Final = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _LITTLE: Final = 1_500
-"""Characters below which a page that asks for a login or a subscription shows nothing but that."""
+"""Characters below which a page that asks for a login or a subscription counts as paywalled."""
 _EMPTY: Final = 40
 
 
@@ -30,30 +30,30 @@ def read_html(data: bytes, charset: str) -> Reading:
     """Read the visible main content of a page. The result's fault is `empty` or `paywalled` if it
     has no text to read.
     """
-    html, stripped = _shortened(decoded(data, charset))
+    html, stripped = _shorten(decode_page(data, charset))
     tree = parse_html(html)
     if tree is None:
-        return _nothing()
+        return _empty()
     is_closed = any(_FOR_FREE.search(script.text or "") for script in tree.iter("script"))
     title, published = _title(tree), _published(tree)
     styles = "\n".join(style.text or "" for style in tree.iter("style"))
-    stripped = (*told(without_hidden(tree, styles)), *stripped)
+    stripped = (*describe_hidden(without_hidden(tree, styles)), *stripped)
     shown = " ".join(tree.text_content().split())
     text = paragraphs(_main_lines(tree))
     if len(text) < _LITTLE and (is_closed or _GATE.search(shown[:50_000])):
-        return Reading(fault=("paywalled", "It is for those who log in or subscribe."))
+        return Reading(fault=("paywalled", "It requires a login or a subscription."))
     if len(text) < _EMPTY:
-        return _nothing()
-    text, too_long = cut(text)
+        return _empty()
+    text, too_long = truncate(text)
     return Reading(text, title, published, _language(tree), (*stripped, *too_long))
 
 
-def _nothing() -> Reading:
+def _empty() -> Reading:
     """Return the result for a page without text."""
-    return Reading(fault=("empty", "It has no words for a reader, at least none without running its scripts."))
+    return Reading(fault=("empty", "It has no text, at least none without running its scripts."))
 
 
-def _shortened(html: str) -> tuple[str, tuple[str, ...]]:
+def _shorten(html: str) -> tuple[str, tuple[str, ...]]:
     """Cut HTML to `MAX_HTML` characters and `MAX_TAGS` tags, after a tag. Return it with a line
     about the cut, if any.
     """

@@ -13,12 +13,12 @@ import pypdfium2  # pyright: ignore[reportMissingTypeStubs]
 import pypdfium2.raw  # pyright: ignore[reportMissingTypeStubs]
 from msgspec import Struct
 
-from services.fetcher.documents.hidden import told
-from services.fetcher.documents.prose import unwrapped
-from services.fetcher.sandbox.protocol import MAX_TEXT, Reading, cut
+from services.fetcher.documents.hidden import describe_hidden
+from services.fetcher.documents.prose import unwrap
+from services.fetcher.sandbox.protocol import MAX_TEXT, Reading, truncate
 
 pdfium: Any = pypdfium2.raw
-"""Bindings made from C headers, which have no types."""
+"""Bindings generated from C headers, which have no types."""
 _MAX_PAGES: Final = 300
 _NEARLY_WHITE: Final = 235
 _NEARLY_CLEAR: Final = 16
@@ -43,8 +43,8 @@ def read_pdf(data: bytes) -> Reading:
         document: Any = pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as error:
         if getattr(error, "err_code", None) == pdfium.FPDF_ERR_PASSWORD:
-            return Reading(fault=("encrypted", "It is a PDF that opens with a password only."))
-        return Reading(fault=("damaged", "It is no PDF that can be opened."))
+            return Reading(fault=("encrypted", "It is a PDF with a password."))
+        return Reading(fault=("damaged", "It is a PDF that cannot be opened."))
     try:
         return _read(document)
     finally:
@@ -61,17 +61,17 @@ def _read(document: Any) -> Reading:
         if room <= 0:
             break
         shown, unseen = _page(document[number])
-        pages.append(unwrapped(shown))
+        pages.append(unwrap(shown))
         hidden += unseen
         room -= len(shown)
-    text, too_long = cut("\n\n".join(page for page in pages if page.strip()))
+    text, too_long = truncate("\n\n".join(page for page in pages if page.strip()))
     if not text.strip():
-        return Reading(fault=("empty", "It is a PDF without words; pictures of words are not read."))
+        return Reading(fault=("empty", "It is a PDF without text; scanned pictures are not read."))
     if len(document) > len(pages):
         too_long = (f"everything after page {len(pages)} of {len(document)}",)
     details: Any = document.get_metadata_dict()
     title = " ".join(str(details.get("Title", "")).split())
-    return Reading(text, title or _first_line(text), _published(details), "", (*told(hidden), *too_long))
+    return Reading(text, title or _first_line(text), _published(details), "", (*describe_hidden(hidden), *too_long))
 
 
 def _page(page: Any) -> tuple[str, list[str]]:

@@ -9,19 +9,19 @@ from typing import Final
 
 import msgspec
 
-from services.fetcher.sandbox.protocol import LENGTH, Order, Reading, Reply
+from services.fetcher.sandbox.protocol import LENGTH, Reading, ReadRequest, Reply
 from shared.errors import Terminal, Transient
 
 logger = logging.getLogger(__name__)
 
 _COMMAND: Final = (sys.executable, "-I", "-X", "utf8", "-m", "services.fetcher.sandbox.worker")
-_LONGEST_REPLY: Final = 16 * 1024 * 1024
+_MAX_REPLY_BYTES: Final = 16 * 1024 * 1024
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Reply).decode
 
 
-class Readers:
+class ReaderPool:
     """Reads documents in up to `at_most` processes, started when needed, each document within `timeout_s` seconds."""
 
     def __init__(self, *, at_most: int = 2, timeout_s: float = 10.0) -> None:
@@ -30,27 +30,27 @@ class Readers:
         self._idle: list[Process] = []
         self._busy: set[Process] = set()
 
-    async def read(self, order: Order) -> Reading:
+    async def read(self, order: ReadRequest) -> Reading:
         """Return the text of a document. Raises `Terminal` with the reader's fault, or if its process dies or exceeds
         its time; `Transient` (`no_reader`) if no process can be started.
         """
         async with self._places:
-            process = await self._taken()
+            process = await self._acquire()
             try:
                 async with asyncio.timeout(self._timeout_s):
-                    reply = await _asked(process, order)
+                    reply = await _exchange(process, order)
             except TimeoutError as error:
                 raise Terminal("slow_to_read", f"Reading it takes longer than {self._timeout_s:g} s.") from error
             except (EOFError, OSError, msgspec.MsgspecError) as error:
-                logger.warning("A reader of pages died of one: %s.", error, extra={"event": "page.reader_died"})
-                raise Terminal("damaged", "It cannot be read: whoever tries, dies.") from error
+                logger.warning("A process that reads pages crashed: %s.", error, extra={"event": "page.reader_died"})
+                raise Terminal("damaged", "It cannot be read: the reading process crashed.") from error
             else:
                 if not reply.last:
                     self._idle.append(process)
             finally:
                 self._busy.discard(process)
                 if process not in self._idle:
-                    await _ended(process)
+                    await _kill(process)
         if reply.reading.fault:
             raise Terminal(*reply.reading.fault)
         return reply.reading
@@ -58,9 +58,9 @@ class Readers:
     async def close(self) -> None:
         """Kill every process and wait for it."""
         processes, self._idle = [*self._idle, *self._busy], []
-        await asyncio.gather(*map(_ended, processes))
+        await asyncio.gather(*map(_kill, processes))
 
-    async def _taken(self) -> Process:
+    async def _acquire(self) -> Process:
         """Return an idle process, or start one. Raise `Transient` if it does not start."""
         while self._idle:
             process = self._idle.pop()
@@ -69,7 +69,7 @@ class Readers:
                 return process
         try:
             process = await asyncio.create_subprocess_exec(
-                *_COMMAND, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={}, limit=_LONGEST_REPLY
+                *_COMMAND, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={}, limit=_MAX_REPLY_BYTES
             )
         except OSError as error:
             raise Transient("no_reader", f"No process could be started to read pages: {error}.") from error
@@ -77,7 +77,7 @@ class Readers:
         return process
 
 
-async def _asked(process: Process, order: Order) -> Reply:
+async def _exchange(process: Process, order: ReadRequest) -> Reply:
     """Send a request to a process and return its reply. Raise `EOFError` if the process ends or replies with too many
     bytes.
     """
@@ -87,12 +87,12 @@ async def _asked(process: Process, order: Order) -> Reply:
     process.stdin.write(LENGTH.pack(len(message)) + message)
     await process.stdin.drain()
     (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
-    if length > _LONGEST_REPLY:
+    if length > _MAX_REPLY_BYTES:
         raise EOFError(f"it replied with {length:,} bytes")
     return _decode(await process.stdout.readexactly(length))
 
 
-async def _ended(process: Process) -> None:
+async def _kill(process: Process) -> None:
     """Kill the process and wait until it has ended."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):

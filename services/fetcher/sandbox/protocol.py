@@ -12,13 +12,13 @@ MAX_TEXT: Final = 500_000
 MAX_HTML: Final = 1_000_000
 """Characters of HTML that are read: time and memory grow faster than the page."""
 MAX_TAGS: Final = 60_000
-"""Tags that are read of a page, for the same reason: a third of a million paragraphs took more than ten seconds."""
+"""Tags of a page that are read, for the same reason: 300,000 paragraphs took more than ten seconds."""
 
 LENGTH: Final = struct.Struct(">I")
-"""Goes before every message."""
+"""Length prefix of every message, in bytes."""
 
 
-class Order(Struct, frozen=True):
+class ReadRequest(Struct, frozen=True):
     """A document to read. `charset` is that of the HTTP header, or empty."""
 
     kind: Kind
@@ -47,7 +47,7 @@ class Reply(Struct, frozen=True):
     last: bool = False
 
 
-def cut(text: str) -> tuple[str, tuple[str, ...]]:
+def truncate(text: str) -> tuple[str, tuple[str, ...]]:
     """Cut a text to `MAX_TEXT` characters, after a word. Return it with a line about the cut, if any."""
     if len(text) <= MAX_TEXT:
         return text, ()

@@ -15,18 +15,18 @@ from typing import BinaryIO, Final
 import msgspec
 
 from services.fetcher.sandbox.html_page import read_html
-from services.fetcher.sandbox.protocol import LENGTH, Order, Reading, Reply
+from services.fetcher.sandbox.protocol import LENGTH, Reading, ReadRequest, Reply
 
 MEMORY: Final = 1024 * 1024 * 1024
-"""Bytes of address space."""
+"""Address space, in bytes."""
 _CPU_S: Final = 20
-"""For one document; whoever waits gives up sooner. This ends the work that nobody waits for any more."""
+"""CPU seconds for one document. The pool gives up earlier; this ends work whose result is no longer awaited."""
 _ENOUGH_MEMORY: Final = 300 * 1024 * 1024
 _ENOUGH: Final = 200
-"""After so much memory or so many documents a new process takes over, so that nothing that leaks can grow."""
+"""Documents after which the process is replaced, as it is above `_ENOUGH_MEMORY`, so that no leak can grow."""
 
 
-def read(order: Order) -> Reading:
+def read(order: ReadRequest) -> Reading:
     """Read a document. Every exception becomes a fault of the result; never raises."""
     try:
         if order.kind == "pdf":
@@ -39,17 +39,17 @@ def read(order: Order) -> Reading:
     except RecursionError:
         return Reading(fault=("damaged", "It is nested too deep to be read."))
     except Exception:  # whatever a library makes of a hostile page is that page's fault
-        return Reading(fault=("damaged", "It cannot be read: it is damaged, or made to mislead its readers."))
+        return Reading(fault=("damaged", "It cannot be read: it is damaged or malicious."))
 
 
 def serve(orders: BinaryIO, replies: BinaryIO) -> None:
     """Read requests and write replies until the input ends, or until `_ENOUGH` documents or memory have been used."""
-    order_of = msgspec.msgpack.Decoder(Order).decode
+    order_of = msgspec.msgpack.Decoder(ReadRequest).decode
     for number in range(1, _ENOUGH + 1):
         length = orders.read(LENGTH.size)
         if len(length) < LENGTH.size:
             return
-        _limit_time()
+        _limit_cpu_time()
         reading = read(order_of(orders.read(*LENGTH.unpack(length))))
         last = number == _ENOUGH or _memory() > _ENOUGH_MEMORY
         reply = msgspec.msgpack.encode(Reply(reading, last))
@@ -69,14 +69,14 @@ def _memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _limit_time() -> None:
+def _limit_cpu_time() -> None:
     """Allow this process `_CPU_S` more seconds of CPU time; the system kills it after that."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + _CPU_S, hard))
 
 
-def _limit_everything_else() -> None:
+def _limit_resources() -> None:
     """Limit memory, and forbid core dumps and files. Limits that the system does not support are skipped."""
     for what, most in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0)):
         with suppress(ValueError):  # not every system takes every limit
@@ -92,7 +92,7 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     sys.setrecursionlimit(2_000)
-    _limit_everything_else()
+    _limit_resources()
     serve(sys.stdin.buffer, replies)
 
 

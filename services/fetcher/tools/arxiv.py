@@ -8,17 +8,17 @@ from xml.etree import ElementTree
 from aiolimiter import AsyncLimiter
 from pydantic import Field
 
-from services.fetcher.findings.query import terms
+from services.fetcher.findings.query import query_terms
 from services.fetcher.findings.tool import Hit, Search
 from services.fetcher.tools.endpoint import Endpoint
-from services.fetcher.web.user_agent import agent
+from services.fetcher.web.user_agent import user_agent
 from shared.errors import Transient
 from shared.runtime import clock
 from shared.runtime.settings import Settings
 
 _ATOM: Final = "{http://www.w3.org/2005/Atom}"
 _PAUSE_S: Final = 3.0
-"""Between requests, as its terms of use ask."""
+"""Seconds between requests, as arXiv's terms of use demand."""
 
 
 class ArxivSearch(Search):
@@ -46,7 +46,7 @@ class Arxiv:
         """Return the papers that have all words of the query in title, abstract or authors, best first. Raises
         `StepError`.
         """
-        wanted = " AND ".join(f'all:"{term}"' for term in terms(search.query))
+        wanted = " AND ".join(f'all:"{term}"' for term in query_terms(search.query))
         parameters = {"search_query": wanted, "max_results": str(search.limit), "sortBy": "relevance"}
         async with self._turn:
             await self._limiter.acquire()
@@ -55,7 +55,7 @@ class Arxiv:
             # Expat refuses entities that grow, and external ones are not looked up.
             feed = ElementTree.fromstring(data)  # noqa: S314
         except ElementTree.ParseError as error:
-            raise Transient("arxiv_answer", "arXiv answered with what is no feed.") from error
+            raise Transient("arxiv_answer", "arXiv's answer is not an Atom feed.") from error
         return list(_papers(feed))
 
 
@@ -79,4 +79,4 @@ def _words(element: ElementTree.Element, name: str) -> str:
 
 def make(settings: Settings) -> Arxiv:
     """Return the tool for arXiv or the URL that the operator set instead."""
-    return Arxiv(settings.arxiv_url, agent=agent(settings.contact))
+    return Arxiv(settings.arxiv_url, agent=user_agent(settings.contact))

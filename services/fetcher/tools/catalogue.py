@@ -14,12 +14,12 @@ from shared.errors import DossierError
 from shared.runtime.settings import Settings
 
 GROUP: Final = "dossier.tools"
-Make = Callable[[Settings], Tool]
-"""Makes a tool, and reaches for nothing yet. Raises `Misconfigured` where a setting is missing."""
+ToolFactory = Callable[[Settings], Tool]
+"""Makes a tool without using the network. Raises `Misconfigured` if a setting is missing."""
 
-_OURS: Final = ("docs", "searxng", "wikipedia", "arxiv", "tavily", "mcp")
+_BUILT_IN: Final = ("docs", "searxng", "wikipedia", "arxiv", "tavily", "mcp")
 LOCAL: Final = frozenset({"docs"})
-"""Those of ours that never give a link."""
+"""Built-in tools that never return links."""
 
 
 class Misconfigured(DossierError):
@@ -27,7 +27,7 @@ class Misconfigured(DossierError):
 
 
 @runtime_checkable
-class Closing(Protocol):
+class Closable(Protocol):
     """A tool with resources to close."""
 
     async def close(self) -> None:
@@ -35,26 +35,26 @@ class Closing(Protocol):
         ...
 
 
-def known() -> Mapping[str, EntryPoint]:
+def available_tools() -> Mapping[str, EntryPoint]:
     """Return every installed tool by name. Built-in tools take precedence over others of the same name."""
-    ours = {name: EntryPoint(name, f"services.fetcher.tools.{name}:make", GROUP) for name in _OURS}
+    ours = {name: EntryPoint(name, f"services.fetcher.tools.{name}:make", GROUP) for name in _BUILT_IN}
     return {entry.name: entry for entry in entry_points(group=GROUP)} | ours
 
 
-def made(settings: Settings) -> dict[str, Tool]:
+def build_tools(settings: Settings) -> dict[str, Tool]:
     """Return the allowed tools by name, in the order of the settings. Raises `Misconfigured`."""
-    there = known()
+    there = available_tools()
     if unknown := [name for name in settings.tools if name not in there]:
         raise Misconfigured(
-            f"DOSSIER_TOOLS: there is no tool {' or '.join(unknown)}; what there is: {', '.join(sorted(there))}."
+            f"DOSSIER_TOOLS: unknown tool {' or '.join(unknown)}; available: {', '.join(sorted(there))}."
         )
-    return {name: _made(there[name], settings) for name in settings.tools}
+    return {name: _build_tool(there[name], settings) for name in settings.tools}
 
 
-def _made(entry: EntryPoint, settings: Settings) -> Tool:
+def _build_tool(entry: EntryPoint, settings: Settings) -> Tool:
     """Import one tool and make it. Raise `Misconfigured` if it cannot be imported or configured."""
     try:
-        make = cast("Make", entry.load())
+        make = cast("ToolFactory", entry.load())
     except (ImportError, AttributeError) as error:
         raise Misconfigured(f"DOSSIER_TOOLS: the tool {entry.name} cannot be loaded: {error}.") from error
     return make(settings)

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import httpx2
 import msgspec
 
-from services.fetcher.web.download import asks_to_wait, rest_s
+from services.fetcher.web.download import is_throttled, wait_s
 from shared.errors import Terminal, Throttled, Transient
 
 MAX_BYTES: Final = 5 * 1024 * 1024
@@ -51,7 +51,9 @@ class Endpoint:
                 async for chunk in response.aiter_bytes(64 * 1024):
                     data += chunk
                     if len(data) > MAX_BYTES:
-                        raise Terminal(f"{self._tool}_too_large", f"{self._tool} answered with too many bytes.")
+                        raise Terminal(
+                            f"{self._tool}_too_large", f"{self._tool} answered with more than {MAX_BYTES:,} bytes."
+                        )
                 return bytes(data)
         except httpx2.TimeoutException as error:
             raise Transient(f"{self._tool}_timeout", f"{self._tool} did not answer in time.") from error
@@ -61,14 +63,14 @@ class Endpoint:
     def _check(self, response: httpx2.Response) -> None:
         """Raise the fault of an answer that is no success."""
         status = response.status_code
-        if asks_to_wait(status, response.headers):
-            seconds = rest_s(response.headers)
+        if is_throttled(status, response.headers):
+            seconds = wait_s(response.headers)
             text = f"{self._tool} asks to wait {seconds:.0f} s."
             raise Throttled(f"{self._tool}_throttled", text, retry_after=seconds)
         if status >= 500:
             raise Transient(f"{self._tool}_server", f"{self._tool} answered {status}.")
         if status in {401, 403}:
-            raise Terminal(f"{self._tool}_refused", f"{self._tool} answered {status}: it does not let us in.")
+            raise Terminal(f"{self._tool}_refused", f"{self._tool} answered {status}: access is denied.")
         if not response.is_success:
             raise Terminal(f"{self._tool}_{status}", f"{self._tool} answered {status}.")
 
@@ -77,4 +79,4 @@ class Endpoint:
         try:
             return msgspec.json.decode(data, type=type_)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise Transient(f"{self._tool}_answer", f"{self._tool} answered with what is not its API.") from error
+            raise Transient(f"{self._tool}_answer", f"{self._tool} did not answer in the format of its API.") from error

@@ -55,13 +55,13 @@ class Mcp:
     async def search(self, search: Search) -> Answer:
         """Call the tool. Its texts become documents, its links to web pages become links. Raises `StepError`."""
         async with self._places:
-            result = await self._asked(search.query)
+            result = await self._call(search.query)
         if result.is_error:
             said = " ".join(block.text for block in result.content if isinstance(block, TextContent))
-            raise Terminal("mcp_tool", f"The MCP tool {self._tool} failed: {said[:300] or 'it does not say why'}.")
-        return list(self._found(result))[: search.limit]
+            raise Terminal("mcp_tool", f"The MCP tool {self._tool} failed: {said[:300] or 'no reason was given'}.")
+        return list(self._results(result))[: search.limit]
 
-    async def _asked(self, query: str) -> CallToolResult:
+    async def _call(self, query: str) -> CallToolResult:
         """Call the tool within the time limit. Raise `Terminal` or `Transient` if that fails."""
         try:
             async with asyncio.timeout(self._timeout_s), self._session() as session:
@@ -72,7 +72,7 @@ class Mcp:
         except MCPError as error:
             raise Transient("mcp_server", f"The MCP server refused ({error.error.code}).") from error
         except ExceptionGroup as group:
-            raise _first(group) from group
+            raise _first_error(group) from group
         except OSError as error:
             raise Transient("mcp_unreachable", f"The MCP server does not start: {error.strerror}.") from error
 
@@ -81,12 +81,12 @@ class Mcp:
         listed = {tool.name: tool for tool in (await session.list_tools()).tools}
         if self._tool not in listed:
             there = ", ".join(sorted(listed)) or "none"
-            raise Terminal("mcp_tool_unknown", f"The MCP server has no tool {self._tool}; what there is: {there}.")
+            raise Terminal("mcp_tool_unknown", f"The MCP server has no tool {self._tool}; available: {there}.")
         schema = listed[self._tool].input_schema
         takes = schema.get("properties", {})
         if self._argument not in takes:
             there = ", ".join(sorted(takes)) or "none"
-            raise Terminal("mcp_argument", f"{self._tool} takes no argument {self._argument}; what it takes: {there}.")
+            raise Terminal("mcp_argument", f"{self._tool} accepts no argument {self._argument}; accepted: {there}.")
         if missing := set(schema.get("required", [])) - {self._argument}:
             raise Terminal("mcp_argument", f"{self._tool} also needs {', '.join(sorted(missing))}.")
 
@@ -106,7 +106,7 @@ class Mcp:
         ):
             yield session
 
-    def _found(self, result: CallToolResult) -> Iterator[Hit | Link]:
+    def _results(self, result: CallToolResult) -> Iterator[Hit | Link]:
         """Yield documents and links of the result; empty texts and other blocks are left out."""
         for number, block in enumerate(result.content, 1):
             match block:
@@ -125,20 +125,22 @@ class Mcp:
         return Hit(title or location, location, text[:_MAX_TEXT], fetched_at=clock.now(), media_type="text/plain")
 
 
-def _first(group: ExceptionGroup[Exception]) -> StepError:
+def _first_error(group: ExceptionGroup[Exception]) -> StepError:
     """Return the first error within nested groups; `Transient` if it is no `StepError`."""
     inner = group.exceptions[0]
     if isinstance(inner, ExceptionGroup):
-        return _first(cast("ExceptionGroup[Exception]", inner))
+        return _first_error(cast("ExceptionGroup[Exception]", inner))
     if isinstance(inner, StepError):
         return inner
-    return Transient("mcp_unreachable", "The MCP server could not be reached, or broke off its answer.")
+    return Transient("mcp_unreachable", "The MCP server could not be reached, or ended the connection.")
 
 
 def make(settings: Settings) -> Mcp:
     """Return the tool for the operator's server. Raises `Misconfigured` without server or tool."""
     if not settings.mcp_server or not settings.mcp_tool:
-        raise Misconfigured("DOSSIER_TOOLS has mcp: DOSSIER_MCP_SERVER and DOSSIER_MCP_TOOL must say whose and which.")
+        raise Misconfigured(
+            "DOSSIER_TOOLS has mcp: DOSSIER_MCP_SERVER and DOSSIER_MCP_TOOL must name the server and its tool."
+        )
     return Mcp(
         settings.mcp_server,
         tool=settings.mcp_tool,

@@ -8,7 +8,7 @@ from pydantic import Field
 from services.fetcher.findings.tool import Answer, Link, Search
 from services.fetcher.tools.catalogue import Misconfigured
 from services.fetcher.tools.endpoint import Endpoint
-from services.fetcher.web.user_agent import agent
+from services.fetcher.web.user_agent import user_agent
 from shared.errors import Terminal
 from shared.runtime.settings import Settings
 
@@ -49,15 +49,15 @@ class Tavily:
         try:
             answer = await self._api.post({"query": search.query, "max_results": search.limit}, _Answer)
         except Terminal as error:
-            raise _explained(error) from error
+            raise _with_advice(error) from error
         return [Link(result.url, result.title) for result in answer.results if result.url]
 
 
-def _explained(error: Terminal) -> Terminal:
+def _with_advice(error: Terminal) -> Terminal:
     """Return the fault with advice on the key or the quota; other faults unchanged."""
     match error.code:
         case "tavily_refused":
-            return Terminal(error.code, "Tavily does not take the key in DOSSIER_TAVILY_KEY.")
+            return Terminal(error.code, "Tavily does not accept the key in DOSSIER_TAVILY_KEY.")
         case "tavily_432" | "tavily_433":
             return Terminal("tavily_quota", "Tavily's plan for this key is used up.")
         case _:
@@ -67,5 +67,5 @@ def _explained(error: Terminal) -> Terminal:
 def make(settings: Settings) -> Tavily:
     """Return the tool with the operator's key. Raises `Misconfigured` without one."""
     if settings.tavily_key is None:
-        raise Misconfigured("DOSSIER_TOOLS has tavily: DOSSIER_TAVILY_KEY must hold its key.")
-    return Tavily(settings.tavily_url, settings.tavily_key.get_secret_value(), agent=agent(settings.contact))
+        raise Misconfigured("DOSSIER_TOOLS has tavily: set DOSSIER_TAVILY_KEY to its key.")
+    return Tavily(settings.tavily_url, settings.tavily_key.get_secret_value(), agent=user_agent(settings.contact))

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from services.fetcher.findings.tool import Answer, Link, Search
 from services.fetcher.tools.endpoint import Endpoint
-from services.fetcher.web.user_agent import agent
+from services.fetcher.web.user_agent import user_agent
 from shared.errors import StepError, Terminal, Throttled, Transient
 from shared.runtime.settings import Settings
 
@@ -88,4 +88,4 @@ def _fault(code: str) -> StepError:
 
 def make(settings: Settings) -> Wikipedia:
     """Return the tool for the MediaWiki that the operator chose."""
-    return Wikipedia(settings.wikipedia_url, agent=agent(settings.contact))
+    return Wikipedia(settings.wikipedia_url, agent=user_agent(settings.contact))

@@ -13,7 +13,7 @@ Network = IPv4Network | IPv6Network
 PORTS: Final = frozenset({80, 443})
 
 _UNICAST: Final = IPv6Network("2000::/3")
-"""All that is global in IPv6. `is_global` alone also takes `::127.0.0.1`, site-local and other leftovers for global."""
+"""Global unicast addresses. `is_global` alone is also True for `::127.0.0.1`, site-local and other reserved forms."""
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 _6TO4_RELAYS: Final = IPv4Network("192.88.99.0/24")
 _ALLOWANCE: Final = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]\s]+))(?::(?P<port>\d{1,5}))?")
@@ -32,25 +32,25 @@ class Rules(Struct, frozen=True):
 
     allowed: tuple[Allowance, ...] = ()
 
-    def permit(self, host: str, address: str, port: int) -> bool:
+    def permits(self, host: str, address: str, port: int) -> bool:
         """Return True if `address`, which `host` resolves to, may be connected to at `port`."""
         known = _canonical(ip_address(address))
         usual = port in PORTS
         return (usual and is_public(known)) or any(
-            (port == each.port if each.port else usual) and _names(each, host, known) for each in self.allowed
+            (port == each.port if each.port else usual) and _covers(each, host, known) for each in self.allowed
         )
 
 
-def rules(allowances: Iterable[str]) -> Rules:
+def parse_rules(allowances: Iterable[str]) -> Rules:
     """Parse exceptions of the form `host`, `address` or `network`, each with an optional `:port`.
     Raises `ValueError`.
     """
-    return Rules(tuple(allowance(text) for text in allowances))
+    return Rules(tuple(parse_allowance(text) for text in allowances))
 
 
-def allowance(text: str) -> Allowance:
+def parse_allowance(text: str) -> Allowance:
     """Parse one exception, such as `127.0.0.1:8080`, `10.1.0.0/16` or `[fd00::/8]:80`. Raises `ValueError`."""
-    if (bare := _network(text)) is not None:
+    if (bare := _parse_network(text)) is not None:
         return Allowance(network=bare)
     match = _ALLOWANCE.fullmatch(text)
     port = int(match["port"]) if match and match["port"] else None
@@ -58,7 +58,7 @@ def allowance(text: str) -> Allowance:
         raise ValueError(
             f"{text!r} names no host or network; write it as in 127.0.0.1:8080, 10.1.0.0/16 or wiki.lan:443"
         )
-    network = _network(match["v6"] or match["host"])
+    network = _parse_network(match["v6"] or match["host"])
     if network is None and match["v6"]:
         raise ValueError(f"{text!r}: {match['v6']!r} is no IPv6 address or network")
     return Allowance("" if network else match["host"].lower().rstrip("."), network, port)
@@ -68,13 +68,13 @@ def is_public(address: Address) -> bool:
     """Return True for a global unicast address whose embedded IPv4 address, if any, is public too."""
     if isinstance(address, IPv4Address):
         return address.is_global and not address.is_multicast and address not in _6TO4_RELAYS
-    embedded = address.ipv4_mapped or address.sixtofour or _translated(address)
+    embedded = address.ipv4_mapped or address.sixtofour or _nat64_target(address)
     if embedded is not None:
         return is_public(embedded)
     return address in _UNICAST and address.is_global
 
 
-def _translated(address: IPv6Address) -> IPv4Address | None:
+def _nat64_target(address: IPv6Address) -> IPv4Address | None:
     """Return the IPv4 address in a NAT64 address; `None` for others."""
     return IPv4Address(int(address) & 0xFFFF_FFFF) if address in _NAT64 else None
 
@@ -84,14 +84,14 @@ def _canonical(address: Address) -> Address:
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
-def _names(each: Allowance, host: str, address: Address) -> bool:
+def _covers(each: Allowance, host: str, address: Address) -> bool:
     """Return True if an exception covers this host or address, at any port."""
     if each.network is None:
         return each.name == host.lower().rstrip(".")
     return address.version == each.network.version and address in each.network
 
 
-def _network(text: str) -> Network | None:
+def _parse_network(text: str) -> Network | None:
     """Parse an address or a network; `None` if it is neither."""
     try:
         return ip_network(text, strict=False)

@@ -8,9 +8,9 @@ from shared.errors import Terminal, Transient
 ENCODINGS: Final = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
 _STEP: Final = 64 * 1024
 _ANY_HEADER: Final = 47
-"""zlib's word for: gzip or zlib, whichever it is."""
+"""zlib's window bits for a gzip or zlib header."""
 _NO_HEADER: Final = -15
-"""What some servers call deflate."""
+"""zlib's window bits for raw deflate, which some servers send as `deflate`."""
 _MEMBER: Final = b"\x1f\x8b"
 
 
@@ -21,7 +21,7 @@ class Body:
         """Raise `Terminal` (`encoding`) for a content encoding other than gzip, deflate and identity."""
         encoding = encoding.strip().lower()
         if encoding not in ENCODINGS:
-            raise Terminal("encoding", f"It came as {encoding[:40]!r}; gzip, deflate and plain are taken.")
+            raise Terminal("encoding", f"Its encoding is {encoding[:40]!r}; gzip, deflate and plain are supported.")
         self._packed = encoding not in {"", "identity"}
         self._at_most = at_most
         self._came = 0
@@ -38,17 +38,17 @@ class Body:
         if self._came > self._at_most:
             raise self._too_large()
         if self._packed:
-            self._take(data)
+            self._decompress_start(data)
         else:
             self._keep(data)
 
-    def whole(self) -> bytes:
+    def finish(self) -> bytes:
         """Return the body. Raises `Transient` (`cut_off`) if the compressed bytes end early."""
         if self._packed and self._came and not self._unpack.eof:
-            raise Transient("cut_off", "Its packed bytes end in the middle.")
+            raise Transient("cut_off", "Its compressed bytes end early.")
         return b"".join(self._parts)
 
-    def _take(self, data: bytes) -> None:
+    def _decompress_start(self, data: bytes) -> None:
         """Decompress bytes, once the first two show whether they have a header."""
         if len(self._begin) < 2:
             self._begin = data = self._begin + data
@@ -56,21 +56,21 @@ class Body:
                 return
             if not _has_header(data):
                 self._unpack = zlib.decompressobj(_NO_HEADER)
-        self._unpacked(data)
+        self._decompress(data)
 
-    def _unpacked(self, data: bytes) -> None:
+    def _decompress(self, data: bytes) -> None:
         """Decompress bytes in steps of `_STEP`, counting each."""
         more = True
         while more:
             try:
                 part = self._unpack.decompress(data, _STEP)
             except zlib.error as error:
-                raise Transient("cut_off", "Its packed bytes are damaged.") from error
+                raise Transient("cut_off", "Its compressed bytes are damaged.") from error
             self._keep(part)
-            data = self._left()
+            data = self._remaining()
             more = bool(data) or len(part) == _STEP
 
-    def _left(self) -> bytes:
+    def _remaining(self) -> bytes:
         """Return the bytes still to decompress; after the end of a gzip member those of the next one."""
         if self._unpack.eof and self._unpack.unused_data.startswith(_MEMBER):
             rest = self._unpack.unused_data

@@ -20,7 +20,7 @@ _MOVED: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_HEADERS: Final = 200
 _MAX_REST_S: Final = 3_600.0
 _REST_S: Final = 60.0
-"""For a host that says 429 and not for how long."""
+"""Seconds to wait after a 429 without `Retry-After`."""
 
 
 class Limits(Struct, frozen=True):
@@ -42,7 +42,7 @@ class Download(Struct, frozen=True):
 
 
 Turn = Callable[[URL], AbstractAsyncContextManager[None]]
-"""Entered before each request: waits until this URL may be asked for. Raises what forbids it."""
+"""Entered before each request: waits until the URL may be requested, and raises if it must not be."""
 
 
 class Downloader:
@@ -69,33 +69,33 @@ class Downloader:
         for _ in range(REDIRECTS + 1):
             async with turn(url):
                 began = now()
-                answer = await self._within(left, url, at_most or self._limits.max_bytes)
+                answer = await self._request_within(left, url, at_most or self._limits.max_bytes)
                 left -= now() - began
             location = answer.headers.get("location")
             if answer.status not in _MOVED or not location:
                 return answer
-            url = urls.page_url(location, base=url)
-        raise Terminal("redirects", f"{urls.shown(url)} lies behind more than {REDIRECTS} redirects.")
+            url = urls.parse_page_url(location, base=url)
+        raise Terminal("redirects", f"{urls.display_url(url)} has more than {REDIRECTS} redirects.")
 
-    async def _within(self, seconds: float, url: URL, at_most: int) -> Download:
+    async def _request_within(self, seconds: float, url: URL, at_most: int) -> Download:
         """Send one request within `seconds`. Raise `Transient` or `Terminal` with a message about the page."""
         try:
             async with asyncio.timeout(seconds):
-                return await self._ask(url, at_most)
+                return await self._request(url, at_most)
         except (TimeoutError, httpcore2.TimeoutException) as error:
-            raise Transient("timeout", f"{urls.shown(url)} did not come in time.") from error
+            raise Transient("timeout", f"{urls.display_url(url)} did not answer in time.") from error
         except httpcore2.ProtocolError as error:
             raise Transient(
-                "protocol", f"{urls.shown(url)} was answered with what is not HTTP, or not all of it."
+                "protocol", f"{urls.display_url(url)} did not answer in HTTP, or not completely."
             ) from error
         except (httpcore2.NetworkError, OSError) as error:
-            raise Transient("unreachable", f"{urls.shown(url)} could not be reached.") from error
+            raise Transient("unreachable", f"{urls.display_url(url)} could not be reached.") from error
         except StepError as error:
-            raise _of_page(error, url) from error
+            raise _about_page(error, url) from error
 
-    async def _ask(self, url: URL, at_most: int) -> Download:
+    async def _request(self, url: URL, at_most: int) -> Download:
         """Send one request and read the body; the body of a redirect is not read."""
-        target = httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=urls.port(url), target=url.raw_path)
+        target = httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=urls.port_of(url), target=url.raw_path)
         timeout = {"connect": self._limits.connect_s, "read": self._limits.read_s, "write": self._limits.read_s}
         async with self._pool.stream(
             "GET", target, headers=self._headers(url), extensions={"timeout": timeout}
@@ -106,7 +106,7 @@ class Downloader:
             body = Body(headers.get("content-encoding", ""), at_most=at_most)
             async for chunk in response.aiter_stream():
                 body.add(chunk)
-        return Download(url, response.status, headers, body.whole())
+        return Download(url, response.status, headers, body.finish())
 
     def _headers(self, url: URL) -> list[tuple[bytes, bytes]]:
         """Return the headers of a request."""
@@ -119,20 +119,20 @@ class Downloader:
         ]
 
 
-def throttled(answer: Download) -> Throttled | None:
+def throttled_fault(answer: Download) -> Throttled | None:
     """Return the fault of a 429, or of a 503 with `Retry-After`; `None` for other responses."""
-    if not asks_to_wait(answer.status, answer.headers):
+    if not is_throttled(answer.status, answer.headers):
         return None
-    seconds = rest_s(answer.headers)
+    seconds = wait_s(answer.headers)
     return Throttled("throttled", f"{answer.url.host} asks to wait {seconds:.0f} s.", retry_after=seconds)
 
 
-def asks_to_wait(status: int, headers: Mapping[str, str]) -> bool:
+def is_throttled(status: int, headers: Mapping[str, str]) -> bool:
     """Return True for a 429, and for a 503 with `Retry-After`."""
     return status == 429 or (status == 503 and bool(headers.get("retry-after")))
 
 
-def rest_s(headers: Mapping[str, str]) -> float:
+def wait_s(headers: Mapping[str, str]) -> float:
     """Return the seconds to wait by `Retry-After`: 1 s to 1 h, a minute if it is absent or unreadable."""
     seconds = retry_after_s(headers, now=clock.now())
     return _REST_S if seconds is None else min(max(seconds, 1.0), _MAX_REST_S)
@@ -145,9 +145,9 @@ def _headers(raw: list[tuple[bytes, bytes]]) -> Mapping[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in raw}
 
 
-def _of_page(error: StepError, url: URL) -> StepError:
+def _about_page(error: StepError, url: URL) -> StepError:
     """Return the fault with the page's URL in its message."""
     if url.host in error.message:
         return error
     fault = Terminal if isinstance(error, Terminal) else Transient
-    return fault(error.code, f"{urls.shown(url)}: {error.message}")
+    return fault(error.code, f"{urls.display_url(url)}: {error.message}")

@@ -20,10 +20,10 @@ from shared.errors import Terminal, Transient
 logger = logging.getLogger(__name__)
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-"""The addresses that a name has. Raises `OSError` where it has none."""
+"""Returns the addresses of a host and port. Raises `OSError` if there are none."""
 
 _TRIED: Final = 4
-"""Addresses of one name that are tried at most."""
+"""Addresses of one host that are tried at most."""
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:
@@ -54,7 +54,7 @@ class Guard(AsyncNetworkBackend):
     ) -> AsyncNetworkStream:
         """Connect to `host` at the first of its addresses that answers, if all of them are permitted."""
         problem: Exception = httpcore2.ConnectError(f"{host} has no address.")
-        for address in (await self._judged(host, port))[:_TRIED]:
+        for address in (await self._resolve_permitted(host, port))[:_TRIED]:
             try:
                 return await self._within.connect_tcp(address, port, timeout, local_address, socket_options)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
@@ -74,7 +74,7 @@ class Guard(AsyncNetworkBackend):
         """Sleep between attempts."""
         await asyncio.sleep(seconds)
 
-    async def _judged(self, host: str, port: int) -> Sequence[str]:
+    async def _resolve_permitted(self, host: str, port: int) -> Sequence[str]:
         """Resolve `host` and return its addresses. Raise `Terminal` (`address_refused`) if any of them is not
         permitted.
         """
@@ -83,7 +83,7 @@ class Guard(AsyncNetworkBackend):
         except (OSError, UnicodeError) as error:
             raise Transient("unresolved", f"{host} could not be looked up.") from error
         for address in addresses:
-            if not self._rules.permit(host, address, port):
+            if not self._rules.permits(host, address, port):
                 logger.warning(
                     "Not connected to %s port %d: it is %s.", host, port, address, extra={"event": "page.guarded"}
                 )

@@ -13,7 +13,7 @@ from shared.errors import Throttled
 
 LONGEST_REST_S: Final = 3_600.0
 LONGEST_PAUSE_S: Final = 30.0
-"""A robots.txt may ask for more; this is what it gets."""
+"""Longest pause in seconds, whatever robots.txt demands."""
 _REMEMBERED: Final = 1_000
 
 
@@ -42,7 +42,7 @@ class Hosts:
         """Wait until `host` may be requested, and hold the place meanwhile. Raises `Throttled`
         while it asks to wait.
         """
-        known = self._known(host)
+        known = self._host(host)
         self._check(host, known)
         async with known.places:
             await known.limiter.acquire()
@@ -51,16 +51,16 @@ class Hosts:
 
     def slow(self, host: str, pause_s: float) -> None:
         """Lengthen the pauses of a host to `pause_s`, at most `LONGEST_PAUSE_S`; never shorten them."""
-        known = self._known(host)
+        known = self._host(host)
         pause_s = min(pause_s, LONGEST_PAUSE_S)
         if pause_s > known.pause_s:
             known.pause_s, known.limiter = pause_s, AsyncLimiter(1, pause_s)
 
     def rest(self, host: str, seconds: float) -> None:
         """Send a host no requests for `seconds`, at most `LONGEST_REST_S`."""
-        self._known(host).rests_until = asyncio.get_running_loop().time() + min(seconds, LONGEST_REST_S)
+        self._host(host).rests_until = asyncio.get_running_loop().time() + min(seconds, LONGEST_REST_S)
 
-    def _known(self, host: str) -> _Host:
+    def _host(self, host: str) -> _Host:
         """Return the state of a host. The least recently used is forgotten when there are too many."""
         known = self._hosts.pop(host, None) or _Host(self._pause_s, self._at_once)
         self._hosts[host] = known
@@ -72,4 +72,4 @@ class Hosts:
         """Raise `Throttled` while the host asks to wait."""
         left = known.rests_until - asyncio.get_running_loop().time()
         if left > 0:
-            raise Throttled("throttled", f"{host} asks to be left alone for {ceil(left)} s.", retry_after=left)
+            raise Throttled("throttled", f"{host} asks to wait {ceil(left)} s.", retry_after=left)

@@ -27,7 +27,7 @@ def charset(content_type: str) -> str:
     return match[1] if match else ""
 
 
-def kind(content_type: str, data: bytes) -> tuple[Kind, str]:
+def detect_kind(content_type: str, data: bytes) -> tuple[Kind, str]:
     """Return the kind of reader and the media type. Raises `Terminal` (`damaged`, `not_text`) for others than HTML, PDF
     and text.
     """
@@ -35,10 +35,10 @@ def kind(content_type: str, data: bytes) -> tuple[Kind, str]:
     if data[:_EARLY].lstrip().startswith(b"%PDF-"):
         return "pdf", "application/pdf"
     if told == "application/pdf":
-        raise Terminal("damaged", "It is called a PDF and is none.")
+        raise Terminal("damaged", "Its type is PDF, but it is none.")
     if told in _HTML or (told in _UNTOLD and _TAGS.match(data[:_EARLY])):
         return "html", told if told in _HTML else "text/html"
     if (_TEXT.match(told) or told in _UNTOLD) and b"\0" not in data[:_EARLY]:
         return "text", told if told.startswith("text/") else "text/plain"
-    named = told if re.fullmatch(r"[\w.+-]+/[\w.+-]+", told) and told not in _UNTOLD else "what it is"
-    raise Terminal("not_text", f"It is {named}, which is not read; pages of HTML, PDF and plain text are.")
+    named = told if re.fullmatch(r"[\w.+-]+/[\w.+-]+", told) and told not in _UNTOLD else "of an unknown type"
+    raise Terminal("not_text", f"It is {named}; only HTML, PDF and plain text are read.")

@@ -10,15 +10,15 @@ from httpx2 import URL
 from msgspec import Struct
 
 from services.fetcher.findings.tool import Hit
-from services.fetcher.sandbox.charset import decoded
-from services.fetcher.sandbox.pool import Readers
-from services.fetcher.sandbox.protocol import Order, Reading, cut
+from services.fetcher.sandbox.charset import decode_page
+from services.fetcher.sandbox.pool import ReaderPool
+from services.fetcher.sandbox.protocol import Reading, ReadRequest, truncate
 from services.fetcher.web import urls
 from services.fetcher.web.addresses import Rules
-from services.fetcher.web.download import Download, Downloader, Limits, throttled
+from services.fetcher.web.download import Download, Downloader, Limits, throttled_fault
 from services.fetcher.web.guard import Guard, Resolve, resolve
 from services.fetcher.web.hosts import Hosts
-from services.fetcher.web.kinds import charset, kind
+from services.fetcher.web.kinds import charset, detect_kind
 from services.fetcher.web.robots import Robots
 from shared.errors import StepError, Terminal, Transient
 from shared.runtime import clock
@@ -27,7 +27,7 @@ _BLOCKED: Final = frozenset({401, 403, 407, 451})
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
-class Manners(Struct, frozen=True):
+class Politeness(Struct, frozen=True):
     """Politeness towards a host: requests at a time, and seconds between them."""
 
     pause_s: float = 1.0
@@ -42,12 +42,12 @@ class Pages:
         rules: Rules,
         *,
         agent: str,
-        manners: Manners = Manners(),  # noqa: B008  frozen
+        manners: Politeness = Politeness(),  # noqa: B008  frozen
         limits: Limits = Limits(),  # noqa: B008  frozen
-        readers: Readers | None = None,
+        readers: ReaderPool | None = None,
         resolve: Resolve = resolve,
     ) -> None:
-        self._readers = readers or Readers()
+        self._readers = readers or ReaderPool()
         self._hosts = Hosts(pause_s=manners.pause_s, at_once=manners.at_once)
         self._downloader = Downloader(Guard(rules, resolve=resolve), agent=agent, limits=limits)
         self._robots = Robots(self._downloader, self._hosts)
@@ -61,17 +61,17 @@ class Pages:
         """Return the page at a URL, after redirects. Raises `Terminal`, `Transient` or `Throttled` with a message about
         the page.
         """
-        asked = urls.page_url(location)
+        asked = urls.parse_page_url(location)
         answer = await self._downloader.get(asked, turn=self._turn)
-        if fault := throttled(answer):
+        if fault := throttled_fault(answer):
             self._hosts.rest(answer.url.host, fault.retry_after)
             raise fault
         if not 200 <= answer.status < 300:
-            raise _refused(answer)
+            raise _failed_response(answer)
         try:
             reading, media_type = await self._reading(answer)
         except Terminal as error:
-            raise Terminal(error.code, f"{urls.shown(answer.url)}: {error.message}") from error
+            raise Terminal(error.code, f"{urls.display_url(answer.url)}: {error.message}") from error
         return _hit(answer, reading, media_type)
 
     @asynccontextmanager
@@ -84,12 +84,12 @@ class Pages:
     async def _reading(self, answer: Download) -> tuple[Reading, str]:
         """Return text and media type of a response. Raise `Terminal` if it is not readable."""
         content_type = answer.headers.get("content-type", "")
-        kind_, media_type = kind(content_type, answer.data)
+        kind_, media_type = detect_kind(content_type, answer.data)
         if kind_ != "text":
-            return await self._readers.read(Order(kind_, answer.data, charset(content_type))), media_type
-        text, too_long = cut(decoded(answer.data, charset(content_type)))
+            return await self._readers.read(ReadRequest(kind_, answer.data, charset(content_type))), media_type
+        text, too_long = truncate(decode_page(answer.data, charset(content_type)))
         if not any(map(str.isalnum, text)):
-            raise Terminal("empty", "It has no words.")
+            raise Terminal("empty", "It has no text.")
         return Reading(text, stripped=too_long), media_type
 
 
@@ -112,16 +112,16 @@ def _hit(answer: Download, reading: Reading, media_type: str) -> Hit:
     )
 
 
-def _refused(answer: Download) -> StepError:
+def _failed_response(answer: Download) -> StepError:
     """Return the fault for a response that is no success."""
-    status, where = answer.status, urls.shown(answer.url)
+    status, where = answer.status, urls.display_url(answer.url)
     said = f"{status} {_PHRASES.get(status, '')}".strip()
     if status in _BLOCKED:
-        return Terminal("blocked", f"{where} is closed to us: {said}.")
+        return Terminal("blocked", f"{where} denies access: {said}.")
     if status == HTTPStatus.PAYMENT_REQUIRED:
-        return Terminal("paywalled", f"{where} is for those who pay: {said}.")
+        return Terminal("paywalled", f"{where} requires payment: {said}.")
     if status in {404, 410}:
-        return Terminal("gone", f"{where} is not there: {said}.")
+        return Terminal("gone", f"{where} does not exist: {said}.")
     if status >= 500 or status in {408, 425}:
-        return Transient("server", f"{where} could not be had: {said}.")
-    return Terminal("refused", f"{where} could not be had: {said}.")
+        return Transient("server", f"{where} could not be read: {said}.")
+    return Terminal("refused", f"{where} could not be read: {said}.")

@@ -51,29 +51,29 @@ class Robots:
 
         Raises `Terminal` (`robots`) if it may not, and `Transient` (`robots_unknown`) if robots.txt cannot be read.
         """
-        known = await self._of(url)
+        known = await self._rules_of(url)
         if known.fault:
             raise known.fault
         if known.rules is None:
             return
         if not known.rules.can_fetch(str(url), NAME):
-            raise Terminal("robots", f"{urls.shown(url)} is not read: the site's robots.txt asks not to.")
+            raise Terminal("robots", f"{urls.display_url(url)} is not read: the site's robots.txt asks not to.")
         if pause_s := known.rules.crawl_delay(NAME):
             self._hosts.slow(url.host, pause_s)
 
-    async def _of(self, url: URL) -> _Known:
+    async def _rules_of(self, url: URL) -> _Known:
         """Return the rules of a site, requested if they are unknown or expired."""
-        origin = urls.origin(url)
+        origin = urls.origin_of(url)
         site = self._sites[origin] = self._sites.pop(origin, None) or _Site()
         if len(self._sites) > _REMEMBERED:
             self._sites.popitem(last=False)
         async with site.turn:
             now = asyncio.get_running_loop().time()
             if site.known.until <= now:
-                site.known = await self._ask(url.copy_with(path="/robots.txt", query=None), now)
+                site.known = await self._request(url.copy_with(path="/robots.txt", query=None), now)
             return site.known
 
-    async def _ask(self, url: URL, now: float) -> _Known:
+    async def _request(self, url: URL, now: float) -> _Known:
         """Request a robots.txt. A client error permits everything; other faults are cached for a minute. Raise
         `Throttled`.
         """
@@ -84,15 +84,15 @@ class Robots:
         except Terminal as error:
             return _Known(now + _FAULT_FOR_S, fault=error)
         except StepError as error:
-            return _Known(now + _FAULT_FOR_S, fault=_unknown(url, f"could not be had: {error.message}"))
+            return _Known(now + _FAULT_FOR_S, fault=_unreadable(url, f"could not be read: {error.message}"))
         if answer.status >= 500 or answer.status == 429:
-            return _Known(now + _FAULT_FOR_S, fault=_unknown(url, f"was answered with {answer.status}"))
+            return _Known(now + _FAULT_FOR_S, fault=_unreadable(url, f"was answered with {answer.status}"))
         if answer.status >= 400:
             return _Known(now + _FOR_S)
         rules = await asyncio.to_thread(Protego.parse, answer.data.decode("utf-8", "replace"))
         return _Known(now + _FOR_S, rules=rules)
 
 
-def _unknown(url: URL, why: str) -> Transient:
+def _unreadable(url: URL, why: str) -> Transient:
     """Return the fault for a robots.txt that cannot be read."""
     return Transient("robots_unknown", f"{url.host} is not read: its robots.txt {why}")

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.fetcher.findings.dedup import are_same, origins, shares_origin, shingles
+from services.fetcher.findings.dedup import are_duplicates, origin_keys, shares_origin, shingles
 
 
 def words(name: str, count: int) -> str:
@@ -14,11 +14,11 @@ RELEASE = words("release", 300)
 
 
 def same(one: str, other: str) -> bool:
-    return are_same(shingles(one), shingles(other))
+    return are_duplicates(shingles(one), shingles(other))
 
 
 def keys(*texts: str) -> list[str]:
-    return origins([shingles(text) for text in texts])
+    return origin_keys([shingles(text) for text in texts])
 
 
 def test_a_text_is_itself_whatever_its_case_blanks_and_punctuation():
