@@ -1,4 +1,4 @@
-"""`python -m services.coordinator`: composes and runs the coordinator."""
+"""`python -m services.coordinator`."""
 
 import asyncio
 import sys
@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.coordinator.access.access import Access, AccessSettings
 from services.coordinator.access.middleware import SecurityHeaders
-from services.coordinator.api.failures import Expectations
+from services.coordinator.api.failures import Expected
 from services.coordinator.app import application
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.projection import Projection
@@ -44,11 +44,11 @@ from shared.telemetry.setup import Telemetry
 
 
 class NoUsableKey(DossierError):
-    """The API would be reachable from other machines, and there is no valid key for it."""
+    """The API would be reachable from other machines, and no usable key exists."""
 
 
-class _SwitchableApp:
-    """ASGI application that answers probes, and 503 to all else, until `app` is set to the real one."""
+class _SwitchedApp:
+    """ASGI application that answers probes only, and 503 otherwise, until `app` is replaced by the API."""
 
     def __init__(self) -> None:
         methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -61,25 +61,25 @@ class _SwitchableApp:
 
 
 async def _not_ready(_: Request) -> Response:
-    """Response to a request before there is a connection to NATS: 503, `nats_unavailable`."""
+    """Answer 503: there is no connection to NATS yet."""
     detail = "This coordinator is not connected to NATS yet; it is safe to repeat the request."
     return problems.problem_response(problems.ProblemError("nats_unavailable", detail))
 
 
-async def _serve(front: _SwitchableApp, settings: Settings, stop: asyncio.Event) -> None:
-    """Serve the application on the API's address until `stop`."""
+async def _serve(app: _SwitchedApp, settings: Settings, stop: asyncio.Event) -> None:
+    """Serve the API's address until `stop` is set."""
     await serve_http(
-        front, host=settings.api_host, port=settings.api_port, stop=stop, trusted_proxies=settings.trusted_proxies
+        app, host=settings.api_host, port=settings.api_port, stop=stop, trusted_proxies=settings.trusted_proxies
     )
 
 
 class _Process(Struct, frozen=True):
-    """Parts of the process that exist before it is connected to NATS."""
+    """Parts of this process that exist before there is a connection to NATS."""
 
     settings: Settings
     stop: asyncio.Event
     telemetry: Telemetry
-    front: _SwitchableApp
+    app: _SwitchedApp
     health: Health
 
     @property
@@ -89,10 +89,10 @@ class _Process(Struct, frozen=True):
 
 
 async def _main(process: _Process) -> None:
-    """Serve and coordinate until `stop`: connect to NATS, open the projection, close both at the end."""
+    """Serve probes, connect to NATS, and coordinate until `stop` is set."""
     settings, stop = process.settings, process.stop
     async with asyncio.TaskGroup() as group:
-        group.create_task(_serve(process.front, settings, stop))
+        group.create_task(_serve(process.app, settings, stop))
         if settings.health_port != settings.api_port:
             group.create_task(serve_health(process.health, process.telemetry.metrics, settings, stop))
         log = await connect(settings, "coordinator", stop)
@@ -108,10 +108,7 @@ async def _main(process: _Process) -> None:
 
 
 async def _coordinate(process: _Process, log: JetStreamLog, projection: Projection) -> None:
-    """Create the streams, then serve the API from the log and write to it, until `stop`.
-
-    Raises `NoUsableKey`, and `ServerTooOld` if NATS lacks what Dossier needs.
-    """
+    """Coordinate and serve the API until `stop` is set. Raises `NoUsableKey`."""
     settings, stop, observer = process.settings, process.stop, FactCounters(process.telemetry)
     await run_until(stop, retry_unavailable(lambda: topology.ensure_lead(log.link, settings.limits)))
     await run_until(stop, retry_unavailable(lambda: topology.ensure_access(log.link, settings.limits)))
@@ -136,7 +133,7 @@ async def _coordinate(process: _Process, log: JetStreamLog, projection: Projecti
         coordinator,
         access,
         unready=lambda: write_trouble(log) or coordinator.trouble,
-        expected=Expectations(settings.attempts, late_after),
+        expected=Expected(settings.attempts, late_after),
         deliveries=log.beside(DELIVERIES),
         observe=observer,
         metrics=process.telemetry.metrics,
@@ -146,17 +143,17 @@ async def _coordinate(process: _Process, log: JetStreamLog, projection: Projecti
     process.telemetry.metrics.add(LogCollector(log))
     process.health.trouble = lambda: write_trouble(log) or coordinator.trouble
     async with asyncio.TaskGroup() as group:
-        following = group.create_task(access.run())
+        keeping_up = group.create_task(access.run())
         await run_until(stop, retry_unavailable(access.open))
         if not stop.is_set():
             _require_usable_key(settings, access)
-            process.front.app = app
+            process.app.app = app
             await run_until(stop, coordinator.run())
-        following.cancel()
+        keeping_up.cancel()
 
 
 def _access_settings(settings: Settings) -> AccessSettings:
-    """Host names of the API, and the token of the data folder if only this machine reaches the API."""
+    """Hosts of the API, and the data folder's token if only this machine can reach it."""
     token = local_token.ensure_token(settings.data) if local_token.is_loopback(settings.api_host) else None
     own = (settings.api_host.lower(), *(host.lower() for host in settings.hosts))
     return AccessSettings(token, (*local_token.LOOPBACK_NAMES, *own))
@@ -168,7 +165,7 @@ def _rules(settings: Settings) -> ApprovalRules:
 
 
 def _require_usable_key(settings: Settings, access: Access) -> None:
-    """Raise `NoUsableKey` if other machines reach the API and no key is valid."""
+    """Raise `NoUsableKey` if the API listens beyond this machine and no key is usable."""
     if not local_token.is_loopback(settings.api_host) and not access.has_usable_key:
         raise NoUsableKey(
             f"The API would listen on {settings.api_host}, and there is no usable key to it. Create one first: "
@@ -177,35 +174,35 @@ def _require_usable_key(settings: Settings, access: Access) -> None:
 
 
 def _writer_pricing(settings: Settings) -> WriterPricing:
-    """Prices of writing a report: those of the writer's model and, where one is set, the judge's. Needs no API key."""
+    """Prices of reports: the models of writer and judge with their prices. Needs no API key."""
     judge = _pricing(settings, "judge", settings.planner_context) if settings.judge else None
     return replace(_pricing(settings, "writer", settings.writer_context), judge=judge)
 
 
 def _pricing(settings: Settings, agent: Agent, context: int | None) -> WriterPricing:
-    """Model of an agent, tokens that its reply may have, and the price of a call in US dollars."""
+    """Price and longest reply of an agent's model; `context` is its context window in tokens, or `None`."""
     priced = tariff(settings, agent)
     fits = window_of(agent, context or MOST_CONTEXT)
     return WriterPricing(priced.model, fits.reply, lambda into, out: priced.cost(Tokens(into, out), clock.now()))
 
 
 def main() -> None:
-    """Run the coordinator until a signal stops it. Exits with a message if it cannot start."""
+    """Run a coordinator until SIGTERM or SIGINT. Exits with a message if no key is usable or the server is too old."""
     settings = Settings()
     try:
         run(
             "coordinator",
-            lambda stop, telemetry: _main(_Process(settings, stop, telemetry, _SwitchableApp(), Health())),
+            lambda stop, telemetry: _main(_Process(settings, stop, telemetry, _SwitchedApp(), Health())),
             settings,
         )
     except* (ServerTooOld, NoUsableKey) as errors:
-        sys.exit(str(_first_error(errors)))
+        sys.exit(str(_first(errors)))
 
 
-def _first_error(errors: BaseExceptionGroup[Exception]) -> BaseException:
-    """The first error of a group, of any depth."""
+def _first(errors: BaseExceptionGroup[Exception]) -> BaseException:
+    """The first exception in nested groups."""
     inner = errors.exceptions[0]
-    return _first_error(inner) if isinstance(inner, BaseExceptionGroup) else inner
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
 if __name__ == "__main__":

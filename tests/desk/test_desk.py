@@ -279,5 +279,5 @@ def test_a_link_signs_a_browser_in_once_and_signing_out_ends_it(desk: Desk):
     expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
     page.get_by_label("Key").fill("dsr_wrong")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("alert")).to_have_text("This does not open anything.")
+    expect(page.get_by_role("alert")).to_have_text("The key or link is not valid.")
     context.close()

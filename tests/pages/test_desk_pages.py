@@ -458,14 +458,14 @@ async def test_problems_are_pages_for_people_and_details_for_programs(tmp_path: 
     async with staged(tmp_path) as stage:
         ada = await stage.visitor()
         page = await ada.open("/runs/nothing")
-        assert (ada.status, page.one("h1").text) == (404, "There is nothing here")
+        assert (ada.status, page.one("h1").text) == (404, "Not found")
         assert "There is no run nothing." in page.text
         answer = await ada.http.get("/runs/nothing")
         assert answer.headers["Content-Type"] == "application/problem+json"
         answer = await ada.http.get("/ask", headers=SITE)
         assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
         page = await (await stage.visitor("vic", "viewer")).open("/nowhere")
-        assert page.one("h1").text == "There is nothing here"
+        assert page.one("h1").text == "Not found"
 
 
 async def test_a_form_without_the_sessions_token_or_from_another_site_does_nothing(tmp_path: Path):

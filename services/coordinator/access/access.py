@@ -227,7 +227,7 @@ class Access:
         try:
             end = await self._log.end()
         except Refused as error:
-            raise Unavailable(f"Who may do what cannot be read: {error}") from error
+            raise Unavailable(f"The keys in ACCESS cannot be read: {error}") from error
         if self._end and (end.created != self._end.created or end.seq < self._seq):
             self._keyring, self._seq = Keyring(), 0
             self._restart.set()
@@ -238,7 +238,7 @@ class Access:
                     self._advanced.clear()
                     await self._advanced.wait()
         except TimeoutError as error:
-            raise Unavailable("Who may do what could not be read in time.") from error
+            raise Unavailable("The keys in ACCESS could not be read in time.") from error
         self._read_at_s = started_s
 
 

@@ -107,7 +107,7 @@ class AuthMiddleware:
         except ProblemError as error:
             await SecurityHeaders(self._refusal(HTTPConnection(scope), error))(scope, receive, send)
         except Unavailable as error:
-            text = f"{error} Nobody is let in until it is known who may; it is safe to repeat the request."
+            text = f"{error} Keys cannot be checked, so the request was refused; it is safe to repeat it."
             refusal = self._respond(HTTPConnection(scope), ProblemError("nats_unavailable", text))
             await SecurityHeaders(refusal)(scope, receive, send)
         else:
@@ -122,11 +122,11 @@ class AuthMiddleware:
         method, path = http.scope["method"], http.scope["path"]
         right = self._rights.required(method, path)
         if path not in PROBES and not same_origin.is_addressed(http.headers, self._access.entry.hosts):
-            text = "This is not a name that Dossier goes by here; DOSSIER_HOSTS lists those that it does."
+            text = "The Host header names no host of this API; add the name to DOSSIER_HOSTS."
             raise ProblemError("unknown_host", text)
         is_safe, has_key = method in _SAFE, "authorization" in http.headers
         if not is_safe and not has_key and not same_origin.is_same(http.headers):
-            raise ProblemError("cross_site", "Another site sent this; open the page here and do it there.")
+            raise ProblemError("cross_site", "Another site sent this form; use the form on the page of Dossier itself.")
         http.state.principal, http.state.csrf = None, ""
         if right == ANYONE:
             return None, receive

@@ -112,7 +112,7 @@ def problem_response(error: ProblemError) -> JSONResponse:
 
 def internal_error() -> ProblemError:
     """Problem of a bug in Dossier. The caller logs the cause."""
-    return ProblemError("defect", "Something went wrong here; the log says what.")
+    return ProblemError("defect", "Internal error. The log of the coordinator has the cause.")
 
 
 def invalid_field(error: Mapping[str, Any]) -> ProblemError:

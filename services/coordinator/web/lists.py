@@ -32,7 +32,7 @@ _NOTHING: Final[Mapping[Show, str]] = {
     "running": "Nothing is under way.",
     "finished": "Nothing has finished yet.",
     "failed": "Nothing has failed.",
-    "all": "Nobody has asked anything yet.",
+    "all": "There are no runs yet.",
 }
 
 

@@ -141,7 +141,7 @@ def _estimate(run: Run) -> str:
     if about is None:
         return ""
     if about.cost_usd is None:
-        return f"{about.model} writes the report; nobody knows its price."
+        return f"{about.model} writes the report; its price is not known."
     return f"{about.model} writes the report, for {money(about.cost_usd)} at most."
 
 

@@ -16,17 +16,17 @@ from shared.domain.roles import Principal, is_allowed
 from shared.runtime import clock
 
 _TITLES: Final = {
-    401: "Who are you?",
-    403: "This is not for you to do",
-    404: "There is nothing here",
-    409: "This cannot be done now",
-    410: "This is over",
-    413: "This is too much",
-    422: "This cannot be taken as it is",
-    429: "Slower, please",
-    500: "Something went wrong here",
-    503: "Not just now",
-    507: "There is no room left",
+    401: "Sign-in required",
+    403: "Not allowed",
+    404: "Not found",
+    409: "Not possible now",
+    410: "No longer available",
+    413: "Too large",
+    422: "Invalid input",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "Temporarily unavailable",
+    507: "Storage is full",
 }
 
 

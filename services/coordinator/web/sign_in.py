@@ -60,7 +60,7 @@ class SignInPages:
         except ProblemError as error:
             if error.status not in (401, 429):
                 raise
-            text = "This does not open anything." if error.status == 401 else error.problem.detail
+            text = "The key or link is not valid." if error.status == 401 else error.problem.detail
             return _page(said=text, next_=next_, status=error.status, headers=dict(error.headers))
         answer = RedirectResponse(_within(next_), 303)
         answer.set_cookie(
