@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from functools import cache
+from os import sched_getaffinity
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,11 @@ def _sharing(file: str) -> str | None:
 
 def _text_of(file: Path) -> str:
     return file.read_text() if file.exists() else ""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many processes again as there are cores: tests wait as well."""
+    return len(sched_getaffinity(0)) * 3 // 2
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> BySharedFixture:

@@ -20,7 +20,7 @@ from shared.contracts.facts import Fact
 from shared.contracts.requests import Revision
 from shared.contracts.subjects import APPROVED, CANCELLED, REJECTED, REQUESTED, RUN, Kind, parse_slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask
-from shared.domain.decisions import Defaults
+from shared.domain.inbound import Defaults
 from shared.domain.roles import local_principal
 from shared.domain.run import Run
 from shared.models.offline import OfflineModel

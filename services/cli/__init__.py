@@ -1,4 +1,4 @@
-"""The command line, and the one process that starts all the others."""
+"""The command line `dossier`, and the supervisor of the services on one machine."""
 
 from services.cli.main import main
 

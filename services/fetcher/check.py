@@ -27,7 +27,7 @@ def print_results(settings: Settings) -> None:
 
 
 async def check(settings: Settings) -> list[CheckResult]:
-    """Search once with each tool, at the same time, and check the rules for reading pages. Raises nothing."""
+    """Search once with each tool, at the same time, and check the rules for reading pages."""
     return [*await check_tools(settings), check_page_rules(settings)]
 
 
@@ -37,11 +37,11 @@ async def check_tools(settings: Settings) -> list[CheckResult]:
         tools = build_tools(settings)
     except Misconfigured as error:
         return [CheckResult("tools", "fault", str(error), "Correct the setting, and restart the fetchers.")]
-    return await asyncio.gather(*map(_search, tools.values()))
+    return await asyncio.gather(*map(check_tool, tools.values()))
 
 
-async def _search(tool: Tool) -> CheckResult:
-    """Search once, close the tool, and return a fault if it does not answer within 60 s."""
+async def check_tool(tool: Tool) -> CheckResult:
+    """Search once and close the tool. Return a fault if the search fails, or takes longer than 60 s."""
     check = f"tool {tool.name}"
     try:
         async with asyncio.timeout(_SEARCH_S):
@@ -50,6 +50,8 @@ async def _search(tool: Tool) -> CheckResult:
         return CheckResult(check, "fault", error.message, "Searches with it fail until it answers.")
     except TimeoutError:
         return CheckResult(check, "fault", f"It did not answer within {_SEARCH_S:g} s.", "Check its server.")
+    except Exception as error:  # a tool of another distribution may raise anything
+        return CheckResult(check, "fault", f"It failed: {type(error).__name__}: {error}", "Correct the tool.")
     finally:
         if isinstance(tool, Closable):
             await tool.close()

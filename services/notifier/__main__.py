@@ -44,7 +44,7 @@ async def _notify(
         await run_until(
             stop, retry_unavailable(lambda: delivery_consumers.ensure_consumers(log.link, deliveries, names))
         )
-        health.trouble = lambda: "It stops." if stop.is_set() else write_trouble(deliveries)
+        health.trouble = lambda: "The service is stopping." if stop.is_set() else write_trouble(deliveries)
         count = AttemptCounter(metrics, names).count
         where = DeliveryContext(log, deliveries, Sender(webhooks.allow), clock.now, settings.public_url, count)
         async with asyncio.TaskGroup() as group:

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 Role = Literal["viewer", "requester", "approver", "operator"]
 """Each may do what those before it may."""
 Action = Literal["read", "ask", "cancel", "decide", "operate"]
-"""What a route of the API needs to be allowed; also what the scopes of a key may narrow it to."""
+"""The right that a route of the API needs; the scopes of a key narrow it to some of these."""
 
 
 class _AccessFact(Struct, frozen=True, kw_only=True, tag_field="type"):

@@ -18,13 +18,14 @@ from shared.contracts.subjects import RUN, is_token
 DELIVERIES: Final = "DELIVERIES"
 DELIVERY_SUBJECTS: Final = ("delivery.>",)
 NOTICES_CONSUMER: Final = "notices"
-"""The durable consumer of `RESEARCH` that hands out what others are told of."""
+"""The durable consumer of `RESEARCH` that hands out the facts of which endpoints are notified."""
 NOTICE_SUBJECTS: Final = (f"{RUN}.*.hold.*", f"{RUN}.*.extension.*.*", f"{RUN}.*.completed")
 
 EventType = Literal["hold.opened", "deadline.near", "run.ended"]
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 DeliveryResult = Literal["delivered", "failed", "gave_up", "moot", "disabled"]
-"""`failed` is tried again; `moot` was not sent, for nobody waits; `disabled`: the endpoint has said that it is gone."""
+"""`failed` is tried again; `moot` was not sent, because the hold is over; `disabled`: the endpoint answered that it is
+gone."""
 
 _EVENTS: Final[dict[str, EventType]] = {"hold": "hold.opened", "near": "deadline.near", "ended": "run.ended"}
 _EVENT: Final = re.compile(r"hold-{0}|near-{0}(?:-{0})?|ended".format("[1-9][0-9]{0,8}"))

@@ -22,10 +22,10 @@ from shared.contracts.subjects import Slot
 from shared.errors import InvalidMessage, TooLarge, UnknownType, Unreadable
 
 MAX_BYTES: Final = 256 * 1024
-"""What one message may weigh; everything larger goes to `EVIDENCE`."""
+"""Most bytes of one message; larger data goes to `EVIDENCE`."""
 MAX_TEXT_BYTES: Final = 16 * 1024 * 1024
-"""What the data of one fact may weigh there. Whoever reads a run holds all of its facts at once, a browser too; this is
-some eighty times what a page of findings weighs, and above it something is wrong with a tool or a model."""
+"""Most bytes of the data of one fact there. A reader of a run, such as a browser, holds all of its facts at once. This
+is some eighty times the size of a page of findings; larger data means a fault of a tool or a model."""
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
 HEADERS: Final[Mapping[str, str]] = {"Content-Type": CONTENT_TYPE}
@@ -170,6 +170,7 @@ def _decode_data(message: bytes, decode_data: Callable[[Raw], _Data]) -> _Data:
 
 
 def _encode_checked(id_: str, run: str, fact: Fact, event: Event) -> bytes:
+    """Return the message of a fact. Raises `TooLarge` above `MAX_BYTES`."""
     message = _encode(
         _Envelope(
             id=id_,

@@ -152,7 +152,7 @@ class Claim(Struct, frozen=True):
     text: str
     citations: tuple[Citation, ...]
     support: Support | None = None
-    """Whether the quotes support the claim, independent of their existence; `null` if it was not judged."""
+    """The degree to which the quotes support the claim, independent of their existence; `null` if it was not judged."""
     doubt: str = ""
     """The part of the claim that its quotes do not support, in words."""
 
@@ -201,7 +201,7 @@ class Report(Struct, frozen=True):
     writer: str
     """The model, or `offline`."""
     degraded: str | None = None
-    """Why the report was extracted by rule although there is a model."""
+    """The reason why the report was extracted by rule although there is a model."""
     gaps: tuple[str, ...] = ()
     """The sub-queries that found nothing."""
     dropped: int = 0

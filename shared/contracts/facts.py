@@ -28,7 +28,7 @@ from shared.contracts.tasks import Task
 Approval = Literal["required", "auto"]
 Outcome = Literal["reported", "rejected", "expired", "cancelled", "failed"]
 Via = Literal["api", "nats", "policy", "deadline", "quorum"]
-"""How a decision came: over HTTP, as a contract message, by `approval: auto`, by time, or by enough votes."""
+"""The channel of a decision: over HTTP, as a contract message, by `approval: auto`, by time, or by enough votes."""
 
 
 class _Fact(Struct, frozen=True, kw_only=True, tag_field="type"):
@@ -69,7 +69,7 @@ class RunAccepted(_Fact, frozen=True, kw_only=True, tag="run.accepted.v1"):
     fork: Forked | None = None
     """The other run, if this one is a fork."""
     auth: str = ""
-    """How the requester is known, as in `DecisionApproved`."""
+    """The authentication of the requester, as in `DecisionApproved`."""
 
 
 class TaskIssued(_Fact, frozen=True, kw_only=True, tag="task.issued.v1"):
@@ -96,7 +96,7 @@ class PlanMade(_Fact, frozen=True, kw_only=True, tag="plan.made.v1"):
     planner: str
     """The model, or `offline`."""
     degraded: str | None = None
-    """Why the plan was made by rule although there is a model."""
+    """The reason why the plan was made by rule although there is a model."""
     usage: Usage = Usage()
     """The sum of `calls`."""
     calls: tuple[Call, ...] = ()
@@ -244,7 +244,7 @@ class RunCompleted(_Fact, frozen=True, kw_only=True, tag="run.completed.v1"):
     """True for the outcome `reported` only."""
     outcome: Outcome
     reason: str = ""
-    """Why the run ended without a report."""
+    """The reason why the run ended without a report."""
     report: str | None = None
     """The report in Markdown; `null` without one, and for one that does not fit in a message."""
     sources: tuple[CitedSource, ...] = ()
@@ -262,7 +262,7 @@ class RunCompleted(_Fact, frozen=True, kw_only=True, tag="run.completed.v1"):
     report_sha256: str | None = None
     """SHA-256 (hex) of a report that is too large for this message; its text is in the stream `EVIDENCE`."""
     auth: str = ""
-    """How `by` is known, as in `DecisionApproved`."""
+    """The authentication of `by`, as in `DecisionApproved`."""
 
 
 class RequestRefused(_Fact, frozen=True, kw_only=True, tag="request.refused.v1"):
@@ -326,4 +326,4 @@ def with_prior_calls(outcome: StepOutcome, calls: tuple[Call, ...]) -> StepOutco
 
 
 INTERRUPTED: Final = "interrupted"
-"""The code of an attempt that its worker gave back when told to stop. It does not count as a failure."""
+"""The code of an attempt that its worker gave back when it was stopped. It does not count as a failure."""

@@ -14,7 +14,7 @@ from shared.contracts.visible import visible_line
 
 _SPECIAL: Final = re.compile(
     r"""
-    (?=[\\`\[<~*_&:.@])                      # most characters are none of these, and told at once
+    (?=[\\`\[<~*_&:.@])                      # most characters are none of these, and are skipped at once
     (?:
       [\\`\[<~]
     | (?<!\s)\* | \*(?!\s)                  # with space on both sides it marks nothing
@@ -26,7 +26,7 @@ _SPECIAL: Final = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _OPENS: Final = tuple("-+#=>")
-"""What begins a list, a heading, a rule or a quotation where a line begins with it, as "1." does."""
+"""First characters that begin a list, a heading, a rule or a quotation at the start of a line, as "1." does."""
 _ORDINAL: Final = re.compile(r"\d{1,9}(?=[.)](?:\s|$))")
 _ADDRESS: Final = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&()*+,;=%\[\]-]+")
 
@@ -76,10 +76,10 @@ def _claim_summary(report: Report, plain: Callable[[str], str]) -> list[str]:
         return []
     verdicts = [claim.support for claim in claims]
     words = (("supported", "supported"), ("partial", "in part"), ("unsupported", "not borne out"))
-    told = [f"{verdicts.count(support)} {word}" for support, word in words if support in verdicts]
+    by_support = [f"{verdicts.count(support)} {word}" for support, word in words if support in verdicts]
     by = f"by rule and by {plain(report.judge)}" if report.judge else "by rule"
-    said = count_noun(len(claims), "claim")
-    return [f"{said}: {', '.join(told)} (checked {by})" if told else said]
+    total = count_noun(len(claims), "claim")
+    return [f"{total}: {', '.join(by_support)} (checked {by})" if by_support else total]
 
 
 def _insufficient(report: Report) -> Iterator[str]:

@@ -47,7 +47,7 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     approval: Approval = "required"
     """`auto` approves the first round without a person."""
     approval_timeout: str | None = None
-    """How long a hold waits, as in `90m`; without it, `DOSSIER_APPROVAL_TIMEOUT`."""
+    """Time that a hold waits, as in `90m`; without it, `DOSSIER_APPROVAL_TIMEOUT`."""
     max_cost_usd: float | None = None
     """US dollars that the run may cost at most; `null` for no limit."""
     tools: tuple[str, ...] = ()
@@ -123,7 +123,7 @@ def parse_request(data: bytes) -> Request:
     """
     request = _decode(data, Request)
     if request.fork and (astray := msgspec.json.decode(data, type=dict[str, Raw]).keys() - _BESIDE_A_FORK):
-        raise _invalid(min(astray), "beside a fork this says nothing; it goes into the field fork")
+        raise _invalid(min(astray), "it has no effect beside a fork; put it into the field fork")
     check_request(request)
     return request
 
@@ -168,7 +168,7 @@ def _check_question(q: str, field: str) -> None:
 
 
 def _check_fork(fork: Fork) -> None:
-    """Raise `InvalidMessage` for what is wrong with a fork regardless of the run that is forked."""
+    """Raise `InvalidMessage` for faults of a fork that show without the run that is forked."""
     if not is_token(fork.run_id):
         raise _invalid("fork.run_id", f"{fork.run_id[:80]!r} is no run id")
     _check_options(fork, "fork.")
@@ -193,7 +193,7 @@ def parse_ruling(data: bytes) -> Ruling:
     if not is_token(ruling.run_id):
         raise _invalid("run_id", f"{ruling.run_id[:80]!r} is no run id")
     if not ruling.by.strip():
-        raise _invalid("by", "it must say who decided")
+        raise _invalid("by", "it is required and cannot be blank")
     if len(ruling.comment) > _MAX_COMMENT:
         raise _invalid("comment", f"it has {len(ruling.comment):,} characters; at most {_MAX_COMMENT:,} are taken")
     _check_cost(ruling.max_cost_usd)
@@ -203,7 +203,7 @@ def parse_ruling(data: bytes) -> Ruling:
 def check_revision(revision: Revision) -> None:
     """Raise `InvalidMessage` if a revision has no feedback, or too long, too many, blank or repeated sub-queries."""
     if not revision.feedback.strip():
-        raise _invalid("feedback", "it must say what the next round is for")
+        raise _invalid("feedback", "it is required: the next round needs it")
     if len(revision.feedback) > MAX_FEEDBACK:
         raise _invalid("feedback", f"it has {len(revision.feedback):,} characters; at most {MAX_FEEDBACK:,} are taken")
     if len(revision.queries_add) > MAX_ADDED:

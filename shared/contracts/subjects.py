@@ -23,7 +23,7 @@ COMPLETED = "research.completed"
 ASKED = "research.asked"
 """A request that came over HTTP. Coordinators alone may publish it: that it is here vouches for who asked."""
 INBOUND = (REQUESTED, APPROVED, REJECTED, CANCELLED, ASKED)
-"""What is judged; each message ends in a fact or in `research.invalid.<seq>`. Others may publish all but `ASKED`."""
+"""Contract messages; each ends in a fact or in `research.invalid.<seq>`. Clients may publish all but `ASKED`."""
 
 INVALID = "research.invalid"
 RUN = "research.run"
@@ -34,7 +34,7 @@ LOG_PADDING = "research.log.padding"
 LIVE_CANCELLED = "live.*.cancelled"
 """Core NATS, not stored: a hint to workers that a run has no more use for their work."""
 LIVE_WRITING = "live.*.writing"
-"""Core NATS, not stored: what is written of a report so far, for whoever watches its page."""
+"""Core NATS, not stored: the text of a report so far, for viewers of its page."""
 
 RESEARCH_SUBJECTS = (*INBOUND, f"{INVALID}.*", f"{RUN}.>", LEAD, f"{LOG_TRUNCATED}.*", LOG_PADDING)
 COMPLETED_SLOTS = f"{RUN}.*.completed"
@@ -164,7 +164,7 @@ class Slot(Struct, frozen=True):
     voter: str = ""
     """Of a vote: 32 hex digits of the hash of who cast it."""
     other: str = ""
-    """The path of a box that this release does not have: a newer one does, and what is in it may matter."""
+    """The path of a slot that this release does not know. A newer release does, and its content may matter."""
 
     @property
     def path(self) -> str:

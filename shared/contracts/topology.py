@@ -24,11 +24,11 @@ from shared.contracts.subjects import (
 )
 
 ACK_WAIT_S: Final = 30.0
-"""How long a task may go without a sign of life from its worker."""
+"""Seconds that a task may go without a sign of life from its worker."""
 
 
 LEAD_WAIT_S: Final = 3.0
-"""How long the leadership outlives a leader that fell silent."""
+"""Seconds that the leadership outlives a leader that fell silent."""
 
 
 _HEADROOM: Final = 4 * 1024

@@ -1,7 +1,7 @@
 """Trace context of a run (W3C), and span ids that are derived from the run.
 
-The process that writes a span, days after its children, knows only the run's facts. So the ids of parent spans are
-hashes of what every process knows.
+The process that writes a span, days after its children, knows only the run's facts. Therefore the ids of parent spans
+are hashes of data that every process knows.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What a run may cost, and what it does: limits are judged by what is recorded alone. Pure."""
+"""Cost limits of runs and estimates of reports, derived from recorded facts alone. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,66 +11,74 @@ from shared.contracts.facts import DecisionApproved, DecisionRevised, HoldOpened
 from shared.contracts.tokens import BYTES_PER_TOKEN, MAX_PASSAGE_BYTES
 from shared.domain.run import Run
 
-_BESIDE: Final = 10_000
+_PROMPT_OVERHEAD: Final = 10_000
 """Bytes that a writer's prompt has at most beside question, sub-queries and sources: its instructions and form."""
-_PER_SOURCE: Final = 250
-_PER_PASSAGE: Final = 40
+_SOURCE_OVERHEAD: Final = 250
+_PASSAGE_OVERHEAD: Final = 40
 _MAX_LABEL: Final = 200
-_JUDGED: Final = 44_000
+_JUDGE_PROMPT: Final = 44_000
 """Bytes of a judge's prompt at most."""
-_TRIES: Final = 2
+_CALLS_PER_REPLY: Final = 2
 """Calls for one answer: a reply that is invalid is corrected once."""
-_BY_RULE: Final = "offline"
+_OFFLINE_PLANNER: Final = "offline"
 
 
 @dataclass(frozen=True)
 class WriterPricing:
-    """The model that writes: its name, the tokens of its longest reply, and what so many tokens in and out cost."""
+    """Model that writes reports.
+
+    `reply` is its longest reply in tokens; `cost(in, out)` prices tokens in USD, or `None`.
+    """
 
     model: str
     reply: int
     cost: Callable[[int, int], float | None]
     judge: "WriterPricing | None" = None
-    """The model that judges what was written, where one does."""
+    """Model that judges reports, or `None`."""
 
     def most(self, tokens: int) -> float | None:
-        """What all calls cost that a report from a prompt of so many tokens may take: it is asked for, its lost quotes
-        are asked for, it is judged; each time an invalid reply is corrected, which is asked with the reply before it.
+        """USD of all calls that one report from a prompt of `tokens` may take; `None` if a price is unknown.
+
+        These are writing, asking again for lost quotes, and judging, each with one correction of an invalid reply; a
+        correction is sent with the reply before it.
         """
-        calls = [(self, tokens), *[(self, tokens + 2 * self.reply)] * (2 * _TRIES - 1)]
+        calls = [(self, tokens), *[(self, tokens + 2 * self.reply)] * (2 * _CALLS_PER_REPLY - 1)]
         if self.judge:
-            told = -(-_JUDGED // BYTES_PER_TOKEN)
-            calls += [(self.judge, told), (self.judge, told + 2 * self.judge.reply)]
+            judged = -(-_JUDGE_PROMPT // BYTES_PER_TOKEN)
+            calls += [(self.judge, judged), (self.judge, judged + 2 * self.judge.reply)]
         costs = [model.cost(into, model.reply) for model, into in calls]
         known = [cost for cost in costs if cost is not None]
         return sum(known) if len(known) == len(costs) else None
 
 
 def cost_limit(run: Run) -> float | None:
-    """What the run may cost: as was asked for, unless a reviewer has said otherwise since. `None`: no limit."""
-    said = run.accepted.fact.max_cost_usd if run.accepted else None
+    """Cost limit of the run in USD: the request's, unless a reviewer has set another since. `None`: no limit."""
+    limit = run.accepted.fact.max_cost_usd if run.accepted else None
     for _, round_ in sorted(run.rounds.items()):
         decision = round_.decision.fact if round_.decision else None
         if isinstance(decision, DecisionApproved | DecisionRevised) and decision.max_cost_usd is not None:
-            said = decision.max_cost_usd
-    return said
+            limit = decision.max_cost_usd
+    return limit
 
 
 def remaining_budget(run: Run) -> float | None:
-    """What the run may still cost; `None` for no limit."""
+    """USD that the run may still cost, at least 0; `None` for no limit. Calls of unknown price count as free."""
     most = cost_limit(run)
     return None if most is None else max(0.0, most - (run.usage().cost_usd or 0.0))
 
 
 def is_affordable(hold: HoldOpened, most: float | None) -> bool:
-    """Whether the report of a hold can be paid for where the run may cost `most`. Of an unknown price nobody knows."""
+    """Return True if the report of a hold fits into a limit of `most` USD for the run.
+
+    True without a limit or estimate; False if the estimate has no price.
+    """
     if most is None or hold.estimate is None:
         return True
     return hold.estimate.cost_usd is not None and hold.spent_usd + hold.estimate.cost_usd <= most
 
 
 def over_budget(run: Run) -> bool:
-    """Whether the run waits on a hold whose report could cost more than the run may."""
+    """Return True if the run is on hold and its report could exceed the run's cost limit."""
     round_ = run.current
     return bool(
         round_.hold
@@ -81,9 +89,10 @@ def over_budget(run: Run) -> bool:
 
 
 def decided_by_policy(run: Run) -> bool:
-    """Whether nobody is to be asked about the hold: `auto`, in the first round, of a report that can be paid for.
+    """Return True if the hold is approved without a person.
 
-    Not where the hold says that it matters who approves.
+    That is for `auto` in the first round, if the report is affordable and the hold demands neither quorum nor four
+    eyes.
     """
     hold = run.current.hold.fact if run.current.hold else None
     auto = run.accepted is not None and run.accepted.fact.approval == "auto"
@@ -93,7 +102,10 @@ def decided_by_policy(run: Run) -> bool:
 
 
 def writing_budget(run: Run, hold: HoldOpened) -> float | None:
-    """What writing may cost: what is left, unless a reviewer gave a limit although no price was known."""
+    """USD that writing may cost: the remaining budget; `None` for no limit.
+
+    Also `None` if the approval set a limit although the estimate has no price: that allows any price.
+    """
     decision = run.current.decision.fact if run.current.decision else None
     raised = isinstance(decision, DecisionApproved) and decision.max_cost_usd is not None
     if raised and hold.estimate and hold.estimate.cost_usd is None:
@@ -102,15 +114,15 @@ def writing_budget(run: Run, hold: HoldOpened) -> float | None:
 
 
 def with_usage(fact: RunCompleted, run: Run) -> RunCompleted:
-    """The end of `run`, with what it has cost."""
+    """Copy of the completion `fact` with the usage of `run`: total, by agent and by model."""
     agents, models = run.usage_by(lambda call: call.agent), run.usage_by(lambda call: call.model)
     return replace(fact, usage=run.usage(), agents=agents, models=models)
 
 
 def estimate(run: Run, findings: tuple[Finding, ...], writer: WriterPricing | None) -> Estimate | None:
-    """What writing the report from `findings` takes at most, once and with all corrections; `None` where no model does.
+    """Estimate of tokens and cost for writing from `findings`: of one call, and with all corrections.
 
-    A run that was planned by the offline model is written by it as well: they are set up together.
+    `None` without a writer, and for a run planned by the offline model: the same process writes it offline.
     """
     if writer is None or _is_offline(run):
         return None
@@ -121,27 +133,32 @@ def estimate(run: Run, findings: tuple[Finding, ...], writer: WriterPricing | No
 
 
 def _is_offline(run: Run) -> bool:
+    """Return True if the newest plan was made by the offline model by configuration, not as a fallback."""
     plans = [round_.plan.fact for _, round_ in sorted(run.rounds.items()) if round_.plan]
     made = [plan for plan in plans if isinstance(plan, PlanMade)]
-    return bool(made) and made[-1].planner == _BY_RULE and made[-1].degraded is None
+    return bool(made) and made[-1].planner == _OFFLINE_PLANNER and made[-1].degraded is None
 
 
 def _prompt_bytes(question: str, findings: tuple[Finding, ...]) -> int:
-    """Bytes of a writer's prompt, at most. The question is in it twice, each passage of a source once."""
+    """Upper bound of a writer's prompt in bytes of UTF-8.
+
+    It has the question twice and each passage of a source once.
+    """
     sources = {source.sha256: source for finding in findings for source in finding.sources}
     passages = {
         (source.sha256, passage) for finding in findings for source in finding.sources for passage in source.passages
     }
     labels = [f"{source.title[:_MAX_LABEL]}{source.location[:_MAX_LABEL]}" for source in sources.values()]
     return (
-        _BESIDE
+        _PROMPT_OVERHEAD
         + 2 * _bytes(question)
-        + sum(_bytes(finding.query) + _PER_PASSAGE for finding in findings)
-        + sum(_bytes(label) + _PER_SOURCE for label in labels)
+        + sum(_bytes(finding.query) + _PASSAGE_OVERHEAD for finding in findings)
+        + sum(_bytes(label) + _SOURCE_OVERHEAD for label in labels)
         + min(MAX_PASSAGE_BYTES, sum(_bytes(passage.text) for _, passage in passages))
-        + len(passages) * _PER_PASSAGE
+        + len(passages) * _PASSAGE_OVERHEAD
     )
 
 
 def _bytes(text: str) -> int:
+    """Length in bytes of UTF-8; unpaired surrogates count as one byte."""
     return len(text.encode("utf-8", "replace"))

@@ -1,33 +1,23 @@
-"""Contract messages judged: what each one fills, or why it is refused. Pure, and the same for NATS and HTTP.
+"""Decisions of people on runs: the fact that follows from one, or why it is refused. Pure.
 
-Every message ends in exactly one place: a box of its run, `research.invalid.<seq>`, or nowhere because it
-says again what is already recorded. So it may be judged as often as it takes.
+The rules are the same for NATS messages and HTTP, and may be asked any number of times.
 """
 
 from datetime import datetime
-from hashlib import sha256
 from math import ceil
-from typing import Final, Literal
+from typing import Literal
 
-from msgspec import Struct
-
-from shared.contracts import envelope, requests, traces
-from shared.contracts.evidence import Failure
 from shared.contracts.facts import (
     Decision,
     DecisionApproved,
     DecisionRejected,
     DecisionRevised,
-    RequestRefused,
-    RunAccepted,
     RunCompleted,
     Via,
     VoteCast,
 )
-from shared.contracts.messages import Message
-from shared.contracts.requests import AuthenticatedRequest, Request, Revision, Ruling
-from shared.contracts.subjects import APPROVED, ASKED, CANCELLED, REJECTED, REQUESTED, Slot, is_reserved
-from shared.domain import fork
+from shared.contracts.requests import Revision, Ruling
+from shared.contracts.subjects import Slot
 from shared.domain.approval import (
     ANY_APPROVAL,
     ApprovalRules,
@@ -36,169 +26,20 @@ from shared.domain.approval import (
     verified_identity,
     voter_token,
 )
-from shared.domain.budget import WriterPricing, cost_limit, is_affordable, with_usage
+from shared.domain.budget import cost_limit, is_affordable, with_usage
 from shared.domain.judgement import (
     Accept,
     Duplicate,
     Judgement,
     Reject,
     describe_winner,
-    reject_auto_approval,
     reject_late,
     reject_stale_digest,
 )
 from shared.domain.owed import decided_findings
 from shared.domain.run import Run
-from shared.errors import InvalidMessage
 
 Verb = Literal["approve", "reject", "revise", "cancel"]
-VERBS: Final[dict[str, Verb]] = {APPROVED: "approve", REJECTED: "reject", CANCELLED: "cancel"}
-
-
-class Defaults(Struct, frozen=True):
-    """What a request gets that does not say."""
-
-    approval_timeout_s: float = 7_200.0
-    digest_required: bool = False
-    rounds: int = 5
-    writer: WriterPricing | None = None
-    """What a hold is priced with; `None` where no model writes."""
-    rules: ApprovalRules = ANY_APPROVAL
-
-
-class Inbound(Struct, frozen=True):
-    """A contract message that could be read: the run it is about, and what it says."""
-
-    seq: int
-    time: datetime
-    run: str
-    content: Request | Ruling
-    verb: Verb | None = None
-    traceparent: str | None = None
-    auth: str = "nats"
-    """How whoever says it signed in."""
-
-    @property
-    def trace(self) -> str:
-        """The publisher's trace, else one that follows from the message, so that it is the same again."""
-        if self.traceparent and traces.parse_traceparent(self.traceparent):
-            return self.traceparent
-        return traces.derive_traceparent(self.run, self.seq)
-
-    @property
-    def forks(self) -> str | None:
-        """The run that this is to do over."""
-        return self.content.fork.run_id if isinstance(self.content, Request) and self.content.fork else None
-
-
-def parse_inbound(message: Message, *, used: int = 0) -> Inbound | RequestRefused:
-    """What a contract message says, or its refusal.
-
-    Sequences up to `used` may have been given to other messages, before the log was truncated.
-    """
-    try:
-        unwrapped = envelope.unwrap(message.headers, message.data)
-        if message.subject in (REQUESTED, ASKED):
-            asked = _asked(message.subject, unwrapped.data)
-            request = asked.request
-            msg_id = {name.lower(): value for name, value in message.headers.items()}.get("nats-msg-id")
-            run = requests.run_id_of(request, msg_id=msg_id, seq=message.seq)
-            if is_reserved(run) and message.seq <= used:
-                run = _distinct(run, message)
-            return Inbound(message.seq, message.time, run, request, traceparent=unwrapped.traceparent, auth=asked.auth)
-        ruling = requests.parse_ruling(unwrapped.data)
-        return Inbound(message.seq, message.time, ruling.run_id, ruling, VERBS[message.subject])
-    except InvalidMessage as error:
-        return refusal_fact(message.subject, message.seq, None, Reject(error.code, error.message, error.field))
-
-
-def _distinct(run: str, message: Message) -> str:
-    """An id for the run of this message alone, where `r<sequence>` may be the id of another run.
-
-    It follows from the stored message, so that it is the same for every coordinator, whenever it reads it.
-    """
-    stored = f"{message.time.isoformat()} ".encode() + message.data
-    return f"{run}-{sha256(stored).hexdigest()[:16]}"
-
-
-def _asked(subject: str, data: bytes) -> AuthenticatedRequest:
-    """A request and how its sender signed in, which only a coordinator can say."""
-    return (
-        requests.parse_authenticated_request(data)
-        if subject == ASKED
-        else AuthenticatedRequest(request=requests.parse_request(data), auth="nats")
-    )
-
-
-def refusal_fact(subject: str, seq: int, run: str | None, why: Reject) -> RequestRefused:
-    """The fact that says so on `research.invalid.<seq>`."""
-    return RequestRefused(seq=seq, subject=subject, run_id=run, field=why.field, error=Failure(why.code, why.message))
-
-
-def decide_inbound(inbound: Inbound, run: Run | None, defaults: Defaults, *, source: Run | None = None) -> Judgement:
-    """What follows from a message for its run, as far as that is known (`None`: not at all).
-
-    `source` is the run that it forks, where it does.
-    """
-    match inbound.content:
-        case Request():
-            return _judge_request(inbound, inbound.content, run, defaults, source)
-        case Ruling():
-            assert inbound.verb
-            return decide_ruling(
-                inbound.verb,
-                inbound.content,
-                run,
-                at=inbound.time,
-                via="nats",
-                message_seq=inbound.seq,
-                digest_required=defaults.digest_required,
-                rounds=defaults.rounds,
-                auth=inbound.auth,
-                rules=defaults.rules,
-            )
-
-
-def is_recorded(inbound: Inbound, run: Run) -> bool:
-    """Whether what a message says is recorded already."""
-    if isinstance(inbound.content, Ruling):
-        return _is_recorded(run, inbound.seq)
-    return bool(run.accepted and run.accepted.fact.request_sha256 == inbound.content.content_sha256)
-
-
-def _judge_request(
-    inbound: Inbound, request: Request, run: Run | None, defaults: Defaults, source: Run | None
-) -> Judgement:
-    if run and is_recorded(inbound, run):
-        return Duplicate()
-    if run and run.accepted:
-        text = f"Run {inbound.run} exists and asks something else; give this request another run_id."
-        return Reject("clash", text, "run_id")
-    if request.fork:
-        forked = fork.resolve_fork(request.fork, source)
-        if isinstance(forked, Reject):
-            return forked
-        assert source
-        assert source.accepted
-        fact = fork.accept_fork(request, forked, source.accepted.fact, seq=inbound.seq, auth=inbound.auth)
-    else:
-        fact = _accepted(request, inbound, defaults)
-    return reject_auto_approval(fact.approval, defaults.rules) or Accept(Slot(inbound.run, "accepted"), fact)
-
-
-def _accepted(request: Request, inbound: Inbound, defaults: Defaults) -> RunAccepted:
-    timeout = requests.parse_duration_s(request.approval_timeout) if request.approval_timeout else None
-    return RunAccepted(
-        q=request.q,
-        request_seq=inbound.seq,
-        request_sha256=request.content_sha256,
-        approval=request.approval,
-        approval_timeout_s=timeout or defaults.approval_timeout_s,
-        max_cost_usd=request.max_cost_usd,
-        tools=request.tools,
-        requested_by=request.requested_by,
-        auth=inbound.auth,
-    )
 
 
 def decide_ruling(
@@ -214,36 +55,41 @@ def decide_ruling(
     auth: str = "",
     rules: ApprovalRules = ANY_APPROVAL,
 ) -> Judgement:
-    """What follows from a person's word on a run, given at `at`. To revise takes a `Revision`."""
+    """Decide on a person's ruling for a run, given at `at` by the log's time.
+
+    Accept with the fact and its slot (a vote if the hold needs a quorum), Duplicate if the message `message_seq` is
+    recorded already, or Reject. `run` is `None` if it is unknown; the verb `revise` takes a `Revision`; `rounds` is the
+    highest number of rounds.
+    """
     if run is None or run.accepted is None:
         return Reject("unknown_run", f"There is no run {ruling.run_id}.", "run_id")
-    if _is_recorded(run, message_seq):
+    if is_ruling_recorded(run, message_seq):
         return Duplicate()
     if run.completed:
         return Reject("decided", f"Run {run.id} has ended: {describe_winner(run)}.")
     if verb == "cancel":
-        return _cancelled(run, ruling, message_seq, auth)
+        return _accept_cancellation(run, ruling, message_seq, auth)
     if run.current.decision:
         return Reject("decided", f"Run {run.id} is decided: {describe_winner(run)}.")
     return (
-        _unheld(run, message_seq)
-        or _untimely(run, ruling, at, digest_required)
-        or _overdone(verb, run, ruling)
-        or (_too_dear(run, ruling) if verb == "approve" else None)
-        or (_not_revisable(run, ruling, rounds) if isinstance(ruling, Revision) else None)
-        or (_unfit(run, ruling, auth, rules) if verb == "approve" else None)
-        or _taken(run, _decision(verb, ruling, run, via, message_seq, auth), rules)
+        _reject_before_hold(run, message_seq)
+        or _reject_untimely(run, ruling, at, digest_required)
+        or _reject_exclusions(verb, run, ruling)
+        or (_reject_over_budget(run, ruling) if verb == "approve" else None)
+        or (_reject_revision(run, ruling, rounds) if isinstance(ruling, Revision) else None)
+        or (_reject_approver(run, ruling, auth, rules) if verb == "approve" else None)
+        or _accept_decision(run, _decision_fact(verb, ruling, run, via, message_seq, auth), rules)
     )
 
 
-def _unfit(run: Run, ruling: Ruling, auth: str, rules: ApprovalRules) -> Reject | None:
-    """Why this is not the person whose approval counts."""
+def _reject_approver(run: Run, ruling: Ruling, auth: str, rules: ApprovalRules) -> Reject | None:
+    """Refusal of an approval whose approver does not count under the rules, or `None`."""
     why = approval_objection(run, ruling.by, auth, rules)
     return Reject(*why) if why else None
 
 
-def _taken(run: Run, decision: Decision, rules: ApprovalRules) -> Accept:
-    """The decision in its box; an approval of which more are needed, in the box of whoever gave it."""
+def _accept_decision(run: Run, decision: Decision, rules: ApprovalRules) -> Accept:
+    """Accept a decision for its slot; an approval on a hold with a quorum as a vote in the approver's slot."""
     hold = run.current.hold.fact if run.current.hold else None
     if not isinstance(decision, DecisionApproved) or hold is None or hold.quorum == 1:
         return Accept(Slot(run.id, "decision", run.round), decision)
@@ -262,25 +108,29 @@ def _taken(run: Run, decision: Decision, rules: ApprovalRules) -> Accept:
     return Accept(Slot(run.id, "vote", run.round, voter=voter_token(who)), vote)
 
 
-def _is_recorded(run: Run, message_seq: int | None) -> bool:
+def is_ruling_recorded(run: Run, message_seq: int | None) -> bool:
+    """Return True if a decision, vote or cancellation of this message is recorded; False for `None`."""
     decisions = [round_.decision.fact.message_seq for round_ in run.rounds.values() if round_.decision]
     votes = [vote.fact.message_seq for round_ in run.rounds.values() for vote in round_.votes.values()]
     ended = run.completed.fact.message_seq if run.completed else None
     return message_seq is not None and message_seq in (*decisions, *votes, ended)
 
 
-def _unheld(run: Run, message_seq: int | None) -> Reject | None:
-    """Why a decision is too early for a later round: it was said before there was anything new to decide on."""
+def _reject_before_hold(run: Run, message_seq: int | None) -> Reject | None:
+    """Refusal in a later round of a decision that was sent before the round's hold, or `None`.
+
+    In the first round a decision over NATS may precede the hold.
+    """
     hold = run.current.hold
     if run.round == 1 or (hold and (message_seq is None or message_seq > hold.seq)):
         return None
     if hold:
-        return Reject("not_held", f"Round {run.round} of run {run.id} was not on hold yet when this was said.")
+        return Reject("not_held", f"Round {run.round} of run {run.id} was not on hold yet when this was sent.")
     return Reject("not_held", f"Round {run.round} of run {run.id} is not on hold yet; it is {run.status}.")
 
 
-def _untimely(run: Run, ruling: Ruling, at: datetime, digest_required: bool) -> Reject | None:
-    """Why a decision cannot be taken now: too late, or on other evidence."""
+def _reject_untimely(run: Run, ruling: Ruling, at: datetime, digest_required: bool) -> Reject | None:
+    """Refusal of a decision that is too late or on a stale digest, or lacks a required digest; or `None`."""
     if late := reject_late(run, at):
         return late
     if ruling.digest is None and digest_required:
@@ -288,8 +138,11 @@ def _untimely(run: Run, ruling: Ruling, at: datetime, digest_required: bool) -> 
     return reject_stale_digest(run, ruling.digest)
 
 
-def _overdone(verb: Verb, run: Run, ruling: Ruling) -> Reject | None:
-    """Why these sources cannot be excluded: one is not in the evidence, or none would be left to write from."""
+def _reject_exclusions(verb: Verb, run: Run, ruling: Ruling) -> Reject | None:
+    """Refusal if a source to exclude is unknown or none would be left to write from; or `None`. Not before a hold.
+
+    A source must be left for an approval, and for a rejection that excludes any.
+    """
     if run.current.hold is None:
         return None
     known = {source.sha256 for finding in run.findings() for source in finding.sources}
@@ -302,8 +155,11 @@ def _overdone(verb: Verb, run: Run, ruling: Ruling) -> Reject | None:
     return None
 
 
-def _too_dear(run: Run, ruling: Ruling) -> Reject | None:
-    """Why the report may not be written for what the run may cost, and what to do."""
+def _reject_over_budget(run: Run, ruling: Ruling) -> Reject | None:
+    """Refusal of an approval whose report could exceed the cost limit, with the limit that would do; or `None`.
+
+    A limit given with an approval is accepted if the estimate has no price.
+    """
     hold = run.current.hold.fact if run.current.hold else None
     most = cost_limit(run) if ruling.max_cost_usd is None else ruling.max_cost_usd
     if hold is None or hold.estimate is None or is_affordable(hold, most):
@@ -320,8 +176,8 @@ def _too_dear(run: Run, ruling: Ruling) -> Reject | None:
     return Reject("over_budget", text, "max_cost_usd")
 
 
-def _not_revisable(run: Run, revision: Revision, rounds: int) -> Reject | None:
-    """Why the run cannot be sent back so."""
+def _reject_revision(run: Run, revision: Revision, rounds: int) -> Reject | None:
+    """Refusal of a revision without hold, in the last round, or that drops an unknown sub-query; or `None`."""
     if run.current.hold is None:
         return Reject("not_held", f"Run {run.id} is not on hold yet; it is {run.status}.")
     if run.round >= rounds:
@@ -334,7 +190,8 @@ def _not_revisable(run: Run, revision: Revision, rounds: int) -> Reject | None:
     return None
 
 
-def _decision(verb: Verb, ruling: Ruling, run: Run, via: Via, message_seq: int | None, auth: str) -> Decision:
+def _decision_fact(verb: Verb, ruling: Ruling, run: Run, via: Via, message_seq: int | None, auth: str) -> Decision:
+    """The fact of a decision on the current hold; any verb but `reject` without a `Revision` is an approval."""
     digest = run.current.hold.fact.digest if run.current.hold else None
     if verb == "reject":
         return DecisionRejected(
@@ -366,7 +223,8 @@ def _decision(verb: Verb, ruling: Ruling, run: Run, via: Via, message_seq: int |
     )
 
 
-def _cancelled(run: Run, ruling: Ruling, message_seq: int | None, auth: str) -> Accept:
+def _accept_cancellation(run: Run, ruling: Ruling, message_seq: int | None, auth: str) -> Accept:
+    """Accept a cancellation as the run's completion, with the usage so far."""
     fact = RunCompleted(
         run_id=run.id,
         ok=False,
@@ -380,5 +238,5 @@ def _cancelled(run: Run, ruling: Ruling, message_seq: int | None, auth: str) -> 
 
 
 def decision_deadline(run: Run) -> datetime | None:
-    """Until when the run waits for a decision; `None` where it does not."""
+    """Deadline of the run's current hold, extensions included; `None` unless it is on hold."""
     return run.current.deadline if run.status == "hold" else None

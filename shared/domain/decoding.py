@@ -1,6 +1,6 @@
-"""What is stored in a slot as the fact that it is. Pure.
+"""Decoding of slots: stored bytes as facts. Pure, and never raises.
 
-Never raises: what cannot be read is a failure of its step, or parks its run.
+Unreadable bytes become a failure of their step, or a fact that parks their run.
 """
 
 from datetime import datetime
@@ -50,7 +50,10 @@ _BOXES: Final[dict[str, tuple[type, ...]]] = {
 
 
 def decode_fact(slot: Slot, data: bytes, *, seq: int, stored_at: datetime, text: bytes | None = None) -> Recorded:
-    """The fact in these bytes, or in the `text` that they refer to."""
+    """The fact in a slot's `data`, or in the `text` that it refers to.
+
+    Unreadable or unknown ones as `unreadable_fact` says.
+    """
     try:
         event = envelope.decode(data, text)
     except Unreadable as error:
@@ -62,17 +65,18 @@ def decode_fact(slot: Slot, data: bytes, *, seq: int, stored_at: datetime, text:
 
 
 def known_fact(slot: Slot, data: bytes, event: Event, *, seq: int, stored_at: datetime) -> Recorded:
-    """The fact `event`, which these bytes are known to hold."""
+    """The fact `event` as recorded, without decoding `data`, which is known to be its bytes."""
     return Recorded(slot, seq, stored_at, _hash(slot, data), event.fact, event.time, event.traceparent)
 
 
 def _hash(slot: Slot, data: bytes) -> str:
+    """SHA-256 in hex of the bytes of a fact that is part of the digest; empty for any other."""
     return sha256(data).hexdigest() if slot.name in _DIGESTED else ""
 
 
 def unreadable_fact(slot: Slot, reason: str) -> Fact | UnknownFact:
-    """What becomes of a slot that cannot be read: a failure of its step, or what parks its run."""
-    error = Failure("unreadable", f"What was written to {slot.path} cannot be read: {reason}")
+    """Fact for a slot that cannot be read: a failed outcome or attempt for a step, else one that parks the run."""
+    error = Failure("unreadable", f"The fact in {slot.path} cannot be read: {reason}")
     match slot.name:
         case "plan":
             return PlanFailed(error=error)
@@ -87,12 +91,12 @@ def unreadable_fact(slot: Slot, reason: str) -> Fact | UnknownFact:
 
 
 def fact_for_slot(slot: Slot, fact: Fact) -> Fact | UnknownFact:
-    """The fact; what parks its run where this release has no such box, or not for this."""
+    """The fact, or an `UnknownFact` that parks the run if its type does not belong in this slot."""
     if isinstance(fact, _BOXES[slot.name]):
         return fact
     return UnknownFact(f"{slot.path} holds a {type(fact).__name__}, and this release knows none there.")
 
 
 def decode_message(slot: Slot, message: Message) -> Recorded:
-    """The fact that a whole message stores."""
+    """The fact in a stored message, whose `text` is loaded if it refers to one."""
     return decode_fact(slot, message.data, seq=message.seq, stored_at=message.time, text=message.text)

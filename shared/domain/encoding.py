@@ -1,4 +1,4 @@
-"""What a coordinator writes: a fact as the bytes for its slot, or a refusal. Pure."""
+"""Encoding of a coordinator's writes: facts for slots, refusals, and records of truncation. Pure."""
 
 from datetime import datetime
 from hashlib import sha256
@@ -20,15 +20,15 @@ SOURCE: Final = "dossier/coordinator"
 
 
 class PendingWrite(Struct, frozen=True):
-    """A fact on its way: to its slot, or (`slot` is `None`) a refusal to `research.invalid.<seq>`."""
+    """A fact to be written to `slot`, or, if that is `None`, a refusal for `research.invalid.<seq>`."""
 
     fill: Fill
     slot: Slot | None = None
     event: Event | None = None
     answers: int | None = None
-    """The contract message that is dealt with once this is written."""
+    """Sequence of the contract message that this answers, or `None`."""
     text: str | None = None
-    """What the fact refers to: it must be in `EVIDENCE` before the fact is written."""
+    """Text that the fact refers to. It must be in `EVIDENCE` before the fact is written."""
 
 
 def encode_small_fact(
@@ -64,7 +64,11 @@ def encode_fact(
 
 
 def _without_report(slot: Slot, event: Event, fact: RunCompleted, answers: int | None) -> PendingWrite:
-    """Whoever subscribes to `research.completed` reads it as it comes, so it must say everything but the report."""
+    """The completion without its report, which is named by its SHA-256 and returned as text for `EVIDENCE`.
+
+    Subscribers of `research.completed` read the message alone, so it keeps everything else. Raises `TooLarge` if the
+    report or the rest is over its limit.
+    """
     report = fact.report or ""
     data = report.encode()
     if len(data) > envelope.MAX_TEXT_BYTES:
@@ -74,14 +78,14 @@ def _without_report(slot: Slot, event: Event, fact: RunCompleted, answers: int |
 
 
 def encode_refusal(why: RequestRefused, *, time: datetime) -> PendingWrite:
-    """The refusal of a contract message."""
+    """Refusal of a contract message, for `research.invalid.<seq>`."""
     subject = invalid(why.seq)
     data = envelope.encode_message(subject, why, source=SOURCE, time=time)
     return PendingWrite(Fill(subject, data), answers=why.seq)
 
 
-def truncated(last_seq: int, reason: str, *, time: datetime) -> Fill:
-    """The record that the log was truncated, and that sequences up to `last_seq` may have been given before."""
+def encode_truncation(last_seq: int, reason: str, *, time: datetime) -> Fill:
+    """Record that the log was truncated, and that sequences up to `last_seq` may have been given before."""
     subject = log_truncated(last_seq)
     fact = LogTruncated(last_seq=last_seq, reason=reason)
     return Fill(subject, envelope.encode_message(subject, fact, source=SOURCE, time=time))

@@ -1,8 +1,8 @@
-"""More time to decide: what follows from a person's wish that a hold wait longer. Pure.
+"""Extensions of a hold: the fact that follows from one, or why it is refused. Pure.
 
-Each extension has a box of its own, and the fold counts those that were stored before the deadline that they extend. A
-coordinator lets a hold expire only when it has folded everything that was stored until then, so of an extension and
-the deadline that it is to extend one wins, by the log's order and time.
+Each extension has a slot of its own, and the fold counts those that were stored before the deadline that they extend. A
+coordinator lets a hold expire only after folding everything stored until then, so the log's order and time decide
+between an extension and the deadline.
 """
 
 from datetime import datetime, timedelta
@@ -23,7 +23,10 @@ from shared.domain.run import Run
 
 
 def decide_extension(wish: Extension, run: Run | None, *, at: datetime, auth: str) -> Judgement:
-    """What follows from `wish`, said at `at` by the log's time."""
+    """Decide on an extension sent at `at` by the log's time: Accept, Reject, or Duplicate.
+
+    Duplicate if the hold's deadline is already the one wished for. `run` is `None` if it is unknown.
+    """
     if run is None or run.accepted is None:
         return Reject("unknown_run", f"There is no run {wish.run_id}.", "run_id")
     if run.completed or run.current.decision:
@@ -32,11 +35,16 @@ def decide_extension(wish: Extension, run: Run | None, *, at: datetime, auth: st
         )
     if run.current.hold is None:
         return Reject("not_held", f"Run {run.id} is not on hold yet; it is {run.status}.")
-    return reject_late(run, at) or reject_stale_digest(run, wish.digest) or _unfit(wish, run) or _taken(wish, run, auth)
+    return (
+        reject_late(run, at)
+        or reject_stale_digest(run, wish.digest)
+        or _reject_deadline(wish, run)
+        or _accept_extension(wish, run, auth)
+    )
 
 
-def _unfit(wish: Extension, run: Run) -> Reject | None:
-    """Why nobody may wait until then."""
+def _reject_deadline(wish: Extension, run: Run) -> Reject | None:
+    """Refusal of a deadline before the current one, or over 366 days after the hold opened; or `None`."""
     hold, deadline = run.current.hold, run.current.deadline
     assert hold
     assert deadline
@@ -50,8 +58,8 @@ def _unfit(wish: Extension, run: Run) -> Reject | None:
     return None
 
 
-def _taken(wish: Extension, run: Run, auth: str) -> Accept | Duplicate:
-    """The extension in the next box; nothing where the run waits until then as it is."""
+def _accept_extension(wish: Extension, run: Run, auth: str) -> Accept | Duplicate:
+    """Accept the extension for the next slot; Duplicate if it is the current deadline."""
     if wish.deadline == run.current.deadline:
         return Duplicate()
     fact = HoldExtended(
@@ -61,5 +69,5 @@ def _taken(wish: Extension, run: Run, auth: str) -> Accept | Duplicate:
 
 
 def next_extension_slot(run: Run) -> Slot:
-    """Where the next extension of the current hold goes."""
+    """Slot of the next extension of the current round's hold; numbers begin at 1."""
     return Slot(run.id, "extension", run.round, max(run.current.extensions, default=0) + 1)

@@ -1,7 +1,7 @@
-"""What failed, findable: failed steps, runs that failed or are parked, refused contract messages. Pure.
+"""Failures as records for search: failed steps, failed and parked runs, refused contract messages. Pure.
 
-A `FailureRecord` is one row of the table `failure` of the projection. It follows from the run as folded, so the
-table may be made again at any time; what a row does not say is read from the run.
+A `FailureRecord` is one row of the projection's table `failure`, derived from the run as folded; details are read from
+the run.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ FAILURE_KINDS: Final[tuple[FailureKind, ...]] = get_args(FailureKind)
 
 
 class FailureRecord(Struct, frozen=True):
-    """One thing that failed: where in the log, in which run, and why. `about` is what it was asked to do."""
+    """One failure: sequence in the log, run, time and error. `about` is the question or sub-query that failed."""
 
     seq: int
     kind: FailureKind
@@ -47,12 +47,12 @@ class FailureRecord(Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """What a search looks in."""
+        """Text that a search for failures matches."""
         return " ".join((self.run, self.error.message, self.about, self.subject, self.field))
 
 
 class FailedAttempt(Struct, frozen=True):
-    """One attempt that failed; `duration_s` is `None` where nobody worked on it, or nobody kept how long."""
+    """One failed attempt. `duration_s` is `None` if no worker worked on it, or the duration is not recorded."""
 
     attempt: int
     at: datetime
@@ -61,41 +61,50 @@ class FailedAttempt(Struct, frozen=True):
 
 
 def run_failures(run: Run) -> list[FailureRecord]:
-    """Everything that failed in a run for good. What was copied from another run failed there."""
-    failed = [one for number, round_ in run.rounds.items() for one in _of_round(run, number, round_)]
+    """Final failures of a run: its failed steps, else the run itself; and what parks it.
+
+    Failures that a fork copied belong to the run that they were copied from and are left out.
+    """
+    failed = [one for number, round_ in run.rounds.items() for one in _round_failures(run, number, round_)]
     ended = run.completed
     if ended and ended.fact.outcome == "failed" and not failed:
-        failed.append(_failed(run, ended.seq, "run", ended.at, Failure("failed", ended.fact.reason)))
+        failed.append(_record(run, ended.seq, "run", ended.at, Failure("failed", ended.fact.reason)))
     if run.unknown:
-        failed.append(_failed(run, run.unknown.seq, "parked", run.unknown.at, Failure("unknown", run.unknown.fact)))
+        failed.append(_record(run, run.unknown.seq, "parked", run.unknown.at, Failure("unknown", run.unknown.fact)))
     return failed
 
 
-def _of_round(run: Run, number: int, round_: Round) -> Iterator[FailureRecord]:
+def _round_failures(run: Run, number: int, round_: Round) -> Iterator[FailureRecord]:
+    """Failed plan, fetches and report of a round, without copied ones."""
     plan, synthesis = round_.plan, round_.synthesis
     if plan and isinstance(plan.fact, PlanFailed):
-        yield _failed(run, plan.seq, "plan", plan.at, plan.fact.error, number)
+        yield _record(run, plan.seq, "plan", plan.at, plan.fact.error, number)
     for index, fetch in round_.fetches.items():
         if isinstance(fetch.fact, FetchFailed) and not fetch.fact.copied_from:
             query = fetch.fact.query or _query(run, number, index)
             yield msgspec.structs.replace(
-                _failed(run, fetch.seq, "fetch", fetch.at, fetch.fact.error, number), index=index, about=query
+                _record(run, fetch.seq, "fetch", fetch.at, fetch.fact.error, number), index=index, about=query
             )
     if synthesis and isinstance(synthesis.fact, SynthesisFailed):
-        yield _failed(run, synthesis.seq, "synthesize", synthesis.at, synthesis.fact.error, number)
+        yield _record(run, synthesis.seq, "synthesize", synthesis.at, synthesis.fact.error, number)
 
 
-def _failed(run: Run, seq: int, kind: FailureKind, at: datetime, error: Failure, number: int = 0) -> FailureRecord:
+def _record(run: Run, seq: int, kind: FailureKind, at: datetime, error: Failure, number: int = 0) -> FailureRecord:
+    """Record of a failure in `run`, about its question."""
     return FailureRecord(seq, kind, run.id, at, error, number, about=run.accepted.fact.q if run.accepted else "")
 
 
 def _query(run: Run, number: int, index: int) -> str:
+    """A sub-query by its index; empty if the round has none there."""
     queries = run.queries(number)
     return queries[index] if index < len(queries) else ""
 
 
 def refusal_failure(message: Message) -> FailureRecord | None:
-    """The contract message that a message on `research.invalid.<seq>` refuses; `None` where it refuses none."""
+    """Record of the contract message that `message` refuses; `None` unless it is on `research.invalid.<seq>`.
+
+    An unreadable refusal is recorded with the code `unreadable`.
+    """
     refused = refused_sequence(message.subject)
     if refused is None:
         return None
@@ -139,7 +148,11 @@ def failed_attempts(run: Run, failed: FailureRecord) -> list[FailedAttempt]:
 
 
 def failed_input(run: Run, failed: FailureRecord) -> dict[str, object]:
-    """What the step that failed was to work on."""
+    """Input of the failed step by name; empty if the run is not accepted.
+
+    For a plan question, feedback and earlier sub-queries; for a fetch its query and tools; for a report question,
+    digest and number of sources; for any other failure the question.
+    """
     if run.accepted is None:
         return {}
     request = run.accepted.fact

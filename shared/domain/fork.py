@@ -1,7 +1,7 @@
-"""Doing a run over from one of its steps: what the new run takes from the old one, and how it gets it. Pure.
+"""Forks: a new run that reuses the facts of another before a step, and the copying of those facts. Pure.
 
-All of it is settled when the fork is accepted, and recorded there. From then on the new run needs the old one only for
-the facts that it takes over; boxes are written once, so a copy of one is a pure reference.
+Everything is settled and recorded when the fork is accepted. Then the new run needs the source only for the facts that
+it copies; slots are written once, so a copy never changes.
 """
 
 from typing import Final
@@ -35,41 +35,41 @@ PLANNER: Final = "fork"
 
 
 class FactCopy(Struct, frozen=True):
-    """A fact of another run that is due in `slot`."""
+    """A fact of another run, in `origin`, that is owed in `slot`."""
 
     slot: Slot
     origin: Slot
 
 
 class _Query(Struct, frozen=True):
-    """A sub-query, and where its sources may be taken from."""
+    """A sub-query, and the slot of the source whose fetch answers it, if one does."""
 
     text: str
     origin: Slot | None = None
 
 
 def resolve_fork(wish: Fork, source: Run | None) -> Forked | Reject:
-    """What a fork takes from `source`, or why it cannot be."""
+    """Facts that a fork reuses of `source`, or its refusal.
+
+    Without a step it begins at the first failed one, else at the plan. Codes: `unknown_run`, `not_that_far`,
+    `unfit_edit`.
+    """
     if source is None or source.accepted is None:
         return Reject("unknown_run", f"There is no run {wish.run_id} that could be forked.", "fork.run_id")
     step = wish.step or failed_step(source) or "plan"
-    if unfit := _unfit(wish, step):
+    if unfit := _reject_for_step(wish, step):
         return unfit
     match step:
         case "plan":
             return Forked(source.id, step)
         case "fetch":
-            return _from_fetch(wish, source)
+            return _fork_from_fetch(wish, source)
         case "synthesize":
-            return _from_synthesize(source)
+            return _fork_from_synthesize(source)
 
 
 def accept_fork(request: Request, fork: Forked, source: RunAccepted, *, seq: int, auth: str) -> RunAccepted:
-    """The fork as its run records it: the old request, but for what was asked to be otherwise.
-
-    An approval is bound to the run and the evidence it was given on. From `synthesize` there is nothing new to
-    approve but the use of that evidence, so only a fork that asks for `auto` itself does without a person.
-    """
+    """First fact of the fork: the source's request with the fork's changes and requester, and what it reuses."""
     wish = request.fork
     assert wish
     timeout = parse_duration_s(wish.approval_timeout) if wish.approval_timeout else source.approval_timeout_s
@@ -89,12 +89,15 @@ def accept_fork(request: Request, fork: Forked, source: RunAccepted, *, seq: int
 
 
 def fork_approval(wish: Fork, fork: Forked, source: RunAccepted) -> Approval:
-    """Whether the fork needs a person's approval."""
+    """Approval of the fork: as asked for; else required from `synthesize`, and as in the source from earlier steps.
+
+    An approval is bound to one run and its evidence, so a fork from `synthesize` does not inherit `auto`.
+    """
     return wish.approval or ("required" if fork.step == "synthesize" else source.approval)
 
 
 def failed_step(run: Run) -> Kind | None:
-    """The earliest step that failed; of a failed run without one, the step that it got to."""
+    """The earliest step that failed; of a failed run without one, the step that it got to; else `None`."""
     rounds = run.rounds.values()
     first = run.in_round(1).plan
     if first and isinstance(first.fact, PlanFailed):
@@ -110,43 +113,49 @@ def failed_step(run: Run) -> Kind | None:
     return "synthesize" if any(round_.hold for round_ in rounds) else "fetch"
 
 
-def _unfit(wish: Fork, step: Kind) -> Reject | None:
-    """An edit that can have no effect from this step on."""
+def _reject_for_step(wish: Fork, step: Kind) -> Reject | None:
+    """Refusal of an edit that has no effect from this step on, or `None`."""
     queries = next((name for name in ("replace", "add", "drop") if getattr(wish, name)), "")
     if wish.q is not None and step != "plan":
-        return _unfit_edit("q", "what was planned and found belongs to its question; ask another one from plan.")
+        return _reject_edit("q", "plan and evidence belong to the question; change it from plan.")
     if queries and step != "fetch":
-        return _unfit_edit(queries, "sub-queries can be edited from fetch, and from no other step.")
+        return _reject_edit(queries, "sub-queries can be edited from fetch, and from no other step.")
     if wish.all and step != "fetch":
-        return _unfit_edit("all", "it says that fetches are repeated, which from fetch alone is a question.")
+        return _reject_edit("all", "fetches can be repeated from fetch only.")
     if wish.tools is not None and step == "synthesize":
-        return _unfit_edit("tools", "nothing is fetched from synthesize on.")
+        return _reject_edit("tools", "nothing is fetched from synthesize on.")
     return None
 
 
-def _unfit_edit(field: str, reason: str) -> Reject:
+def _reject_edit(field: str, reason: str) -> Reject:
+    """Refusal of one field of the fork, with the code `unfit_edit`."""
     return Reject("unfit_edit", f"fork.{field}: {reason}", f"fork.{field}")
 
 
-def _from_fetch(wish: Fork, source: Run) -> Forked | Reject:
-    planned = _planned(source)
+def _fork_from_fetch(wish: Fork, source: Run) -> Forked | Reject:
+    """Reuse the plan, edited as `wish` says, and the fetches that found sources; with `all`, none of them.
+
+    Rejected if the source has no plan, or the edits do not fit it.
+    """
+    planned = _queries_of(source)
     if not planned:
         return Reject(
             "not_that_far", f"Run {source.id} has no plan that could be kept; fork it from plan.", "fork.from"
         )
-    queries = _edited(wish, planned, source.id)
+    queries = _edit_queries(wish, planned, source.id)
     if isinstance(queries, Reject):
         return queries
     fetches = [
         Reused(Step("", "fetch", 1, index).outcome.path, query.origin.path)
         for index, query in enumerate(queries)
-        if query.origin and not wish.all and _brought_something(_fetch(source, query.origin))
+        if query.origin and not wish.all and _found_sources(_fetch(source, query.origin))
     ]
-    return _forked(source, "fetch", queries, fetches)
+    return _forked_from(source, "fetch", queries, fetches)
 
 
-def _from_synthesize(source: Run) -> Forked | Reject:
-    planned = _planned(source)
+def _fork_from_synthesize(source: Run) -> Forked | Reject:
+    """Reuse plan and all fetches. Rejected unless all are fetched and at least one found a source."""
+    planned = _queries_of(source)
     reuses = [
         Reused(Step("", "fetch", 1, index).outcome.path, query.origin.path)
         for index, query in enumerate(planned)
@@ -158,11 +167,11 @@ def _from_synthesize(source: Run) -> Forked | Reject:
     if not any(found.sources for found in source.findings()):
         text = f"Run {source.id} found nothing that could be written from; fork it from fetch or plan."
         return Reject("not_that_far", text, "fork.from")
-    return _forked(source, "synthesize", planned, reuses)
+    return _forked_from(source, "synthesize", planned, reuses)
 
 
-def _forked(source: Run, step: Kind, queries: list[_Query], fetches: list[Reused]) -> Forked:
-    """With the source's plan where it is all of the plan, else with the sub-queries themselves."""
+def _forked_from(source: Run, step: Kind, queries: list[_Query], fetches: list[Reused]) -> Forked:
+    """Facts that the fork reuses: the source's first plan if it has exactly these queries, else the queries."""
     texts = tuple(query.text for query in queries)
     plan = source.in_round(1).plan
     if plan and isinstance(plan.fact, PlanMade) and plan.fact.queries == texts:
@@ -170,31 +179,37 @@ def _forked(source: Run, step: Kind, queries: list[_Query], fetches: list[Reused
     return Forked(source.id, step, tuple(fetches), texts)
 
 
-def _planned(run: Run) -> list[_Query]:
-    """The sub-queries of all rounds, in order: not those that a reviewer dropped, nor one that brought nothing where
-    the same, asked again, did."""
+def _queries_of(run: Run) -> list[_Query]:
+    """Sub-queries of all rounds in order, without dropped ones.
+
+    One whose fetch found nothing is left out if the same text was asked again and found sources.
+    """
     planned = [
         _Query(text, Step(run.id, "fetch", number, index).outcome)
         for number in sorted(run.rounds)
         for index, text in enumerate(run.queries(number))
         if text not in run.dropped(number)
     ]
-    answered = {query.text for query in planned if _brought(run, query)}
-    return [query for query in planned if query.text not in answered or _brought(run, query)]
+    answered = {query.text for query in planned if _has_sources(run, query)}
+    return [query for query in planned if query.text not in answered or _has_sources(run, query)]
 
 
-def _brought(run: Run, query: _Query) -> bool:
-    return query.origin is not None and _brought_something(_fetch(run, query.origin))
+def _has_sources(run: Run, query: _Query) -> bool:
+    """Return True if the fetch that answers a sub-query found sources."""
+    return query.origin is not None and _found_sources(_fetch(run, query.origin))
 
 
-def _edited(wish: Fork, planned: list[_Query], run: str) -> list[_Query] | Reject:
-    """The sub-queries as they are to be; one whose text is another has nothing yet."""
+def _edit_queries(wish: Fork, planned: list[_Query], run: str) -> list[_Query] | Reject:
+    """Sub-queries after replacing, dropping and adding, or the refusal of an edit; changed ones have no origin.
+
+    Rejected: edits of unknown sub-queries, replacing and dropping the same, none left, and more than are allowed.
+    """
     known = {query.text for query in planned}
     for field, named in (("replace", wish.replace), ("drop", wish.drop)):
         if strange := next((text for text in named if text not in known), None):
-            return _unfit_edit(field, f"{strange[:80]!r} is no sub-query of run {run}.")
+            return _reject_edit(field, f"{strange[:80]!r} is no sub-query of run {run}.")
     if both := wish.replace.keys() & set(wish.drop):
-        return _unfit_edit("drop", f"{min(both)[:80]!r} is replaced, too.")
+        return _reject_edit("drop", f"{min(both)[:80]!r} is replaced, too.")
     kept = [
         _Query(wish.replace[query.text]) if query.text in wish.replace else query
         for query in planned
@@ -202,23 +217,25 @@ def _edited(wish: Fork, planned: list[_Query], run: str) -> list[_Query] | Rejec
     ]
     queries = [*kept, *map(_Query, wish.add)]
     if not queries:
-        return _unfit_edit("drop", "no sub-query is left.")
+        return _reject_edit("drop", "no sub-query is left.")
     if len(queries) > max(MAX_QUERIES, len(planned)):
-        return _unfit_edit("add", f"that would make {len(queries)} sub-queries; at most {MAX_QUERIES} are taken.")
+        return _reject_edit("add", f"that would make {len(queries)} sub-queries; at most {MAX_QUERIES} are taken.")
     return queries
 
 
 def _fetch(run: Run, slot: Slot) -> FetchOutcome | None:
+    """Outcome of a fetch of the run, or `None`."""
     box = run.in_round(slot.round).fetches.get(slot.index)
     return box.fact if box else None
 
 
-def _brought_something(outcome: FetchOutcome | None) -> bool:
+def _found_sources(outcome: FetchOutcome | None) -> bool:
+    """Return True if a fetch found at least one source."""
     return isinstance(outcome, FetchFound) and bool(outcome.sources)
 
 
 def pending_copies(run: Run, fork: Forked) -> tuple[FactCopy, ...]:
-    """The boxes of `run` that still lack what they take from the other run."""
+    """Copies of plan and fetches that are not recorded in the fork yet."""
     round_ = run.in_round(1)
     full = {f"fetch.1.{index}" for index in round_.fetches}
     if round_.plan:
@@ -233,16 +250,16 @@ def pending_copies(run: Run, fork: Forked) -> tuple[FactCopy, ...]:
 
 
 def pending_plan(run: Run, fork: Forked) -> tuple[Slot, Fact] | None:
-    """The plan of a fork that has sub-queries of its own, as long as it is not recorded."""
+    """Slot and plan of a fork with sub-queries of its own; `None` once it is recorded, or if it copies a plan."""
     if not fork.queries or run.in_round(1).plan:
         return None
     return Slot(run.id, "plan", 1), PlanMade(queries=fork.queries, planner=PLANNER)
 
 
 def copy_fact(copy: FactCopy, source: Run | None) -> Fact:
-    """The fact for `copy`: what its origin says, at no cost and no time of its own, and where it is from.
+    """The fact to write for `copy`: its origin without usage and duration, with a reference to it.
 
-    Where the log no longer has the origin, that is a failure of the step.
+    If the log has no origin any more, a failure of the step with the code `origin_missing`.
     """
     outcome = _outcome(source, copy.origin)
     match outcome:
@@ -256,6 +273,7 @@ def copy_fact(copy: FactCopy, source: Run | None) -> Fact:
 
 
 def _outcome(run: Run | None, slot: Slot) -> PlanOutcome | FetchOutcome | None:
+    """Plan or fetch in the slot of a run, or `None`."""
     if run is None:
         return None
     if slot.name == "fetch":

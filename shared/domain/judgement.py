@@ -1,4 +1,4 @@
-"""What can follow from a person's word, and why nothing may."""
+"""Results of deciding on a request, decision or extension: accept, reject or duplicate; and common refusals. Pure."""
 
 from datetime import datetime
 from typing import Final
@@ -26,17 +26,20 @@ WORDS: Final[dict[type, str]] = {
 
 
 class Accept(Struct, frozen=True):
-    """Write `fact` to `slot`; whether it is the first there decides."""
+    """Write `fact` to `slot`. It takes effect if it is the first there."""
 
     slot: Slot
     fact: Fact
 
 
 class Reject(Struct, frozen=True):
-    """Do nothing, and say why. `code` is one of `unknown_run`, `not_held`, `decided`, `stale_digest`,
-    `digest_required`, `too_late`, `not_later`, `too_long`, `unknown_source`, `nothing_left`, `unknown_query`,
-    `last_round`, `over_budget`, `unidentified`, `requester_unknown`, `four_eyes`, `voted`, `not_yours`, `no_auto`,
-    `clash`, of a fork `not_that_far` or `unfit_edit`, or that of an `InvalidMessage`."""
+    """Write nothing. `field` names the field at fault, if one is.
+
+    `code` is one of `unknown_run`, `not_held`, `decided`, `stale_digest`, `digest_required`, `too_late`, `not_later`,
+    `too_long`, `unknown_source`, `nothing_left`, `unknown_query`, `last_round`, `over_budget`, `unidentified`,
+    `requester_unknown`, `four_eyes`, `voted`, `not_yours`, `no_auto`, `clash`, of a fork `not_that_far` or
+    `unfit_edit`, or that of an `InvalidMessage`.
+    """
 
     code: str
     message: str
@@ -44,22 +47,22 @@ class Reject(Struct, frozen=True):
 
 
 def reject_auto_approval(approval: Approval, rules: ApprovalRules) -> Reject | None:
-    """Why a request cannot approve itself, where it matters who approves."""
-    if approval != "auto" or not rules.ask_who:
+    """Refusal of `approval: auto` under rules that need an approver's identity, or `None`."""
+    if approval != "auto" or not rules.needs_identity:
         return None
-    text = "approval: auto is not taken here, where it matters who approves; say that it is required."
+    text = "approval: auto is not taken here, since approvals need a verified person; use required."
     return Reject("no_auto", text, "approval")
 
 
 class Duplicate(Struct, frozen=True):
-    """It is recorded already."""
+    """Write nothing: it is recorded already."""
 
 
 Judgement = Accept | Reject | Duplicate
 
 
 def reject_late(run: Run, at: datetime) -> Reject | None:
-    """Why nothing said at that moment counts: the time to decide was over, however often it was extended."""
+    """Refusal of anything sent at or after the deadline, extensions included; `None` before, or without a hold."""
     deadline = run.current.deadline
     if deadline is None or at < deadline:
         return None
@@ -67,7 +70,7 @@ def reject_late(run: Run, at: datetime) -> Reject | None:
 
 
 def reject_stale_digest(run: Run, digest: str | None) -> Reject | None:
-    """Why what is said on other evidence than what is held does not count."""
+    """Refusal if `digest` is not that of the current hold; `None` if it is, or if no digest was sent."""
     hold = run.current.hold.fact if run.current.hold else None
     if digest is None or (hold and digest == hold.digest):
         return None
@@ -77,7 +80,7 @@ def reject_stale_digest(run: Run, digest: str | None) -> Reject | None:
 
 
 def describe_winner(run: Run) -> str:
-    """Who won, in words: what a run was decided or ended by."""
+    """Phrase for the decision or end of a run, with name and time; its status if it is undecided."""
     decision = run.current.decision
     if run.completed and run.completed.fact.outcome in ("cancelled", "failed"):
         ended = run.completed.fact

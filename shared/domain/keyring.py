@@ -1,7 +1,6 @@
-"""The keys there are, folded from `ACCESS`. Pure.
+"""API keys, folded from the stream `ACCESS` in any order. Pure.
 
-Order does not matter, and nothing opens by being unreadable: a key that cannot be read does not exist, and one with
-anything at all in its box `revoked` is revoked.
+Errors never grant access: an unreadable key does not exist, and any message in the slot `revoked` revokes.
 """
 
 from datetime import datetime
@@ -17,31 +16,34 @@ from shared.errors import Unreadable
 
 
 class StoredKey(Struct, frozen=True):
-    """A key and when it was stored."""
+    """A key and the time when it was stored."""
 
     fact: KeyCreated
     at: datetime
 
 
 class Keyring(Struct, frozen=True):
-    """All keys by id, when those were revoked that were, and the secret that signs sessions (empty: none yet)."""
+    """Keys by id, times of revocation by id, and the secret that signs sessions (empty if there is none yet)."""
 
     keys: dict[str, StoredKey] = {}
     revoked: dict[str, datetime] = {}
     secret: str = ""
 
     def usable(self, key: str, now: datetime) -> KeyCreated | None:
-        """The key with this id, if it opens anything at `now`."""
+        """The key with this id if it exists, is not revoked, and is not expired at `now`; else `None`."""
         made = self.keys.get(key)
         return made.fact if made and key not in self.revoked and now < made.fact.expires_at else None
 
     def any_usable(self, now: datetime) -> bool:
-        """Whether anybody gets in at `now`."""
+        """Return True if any key is usable at `now`."""
         return any(self.usable(key, now) for key in self.keys)
 
 
 def apply_key_fact(ring: Keyring, message: Message) -> Keyring:
-    """The keyring with what this message of `ACCESS` says. Never raises."""
+    """The keyring with one message of `ACCESS` applied. Never raises; ignores other and unreadable messages.
+
+    The first creation and the first secret count; an id may be revoked before it is created.
+    """
     fact = _fact(message)
     match message.subject.split("."):
         case ["access", "key", id_, "revoked"]:
@@ -55,6 +57,7 @@ def apply_key_fact(ring: Keyring, message: Message) -> Keyring:
 
 
 def _fact(message: Message) -> AccessFact | None:
+    """The fact in a message, or `None` if it cannot be read."""
     try:
         return envelope.decode_access(message.data)
     except Unreadable:

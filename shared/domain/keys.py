@@ -1,7 +1,7 @@
-"""Keys to the API: `dsr_<id>_<secret><checksum>`. Pure; whoever makes one brings the randomness.
+"""Format of API keys: `dsr_<id>_<secret><checksum>`. Pure; callers bring the randomness.
 
-The secret has 256 bits, so a plain hash is as good as a slow one: there is nothing to guess. The prefix and the
-checksum let scanners find a key that was published by mistake, and tell it from anything else.
+A secret has 256 random bits, so a plain SHA-256 is safe to store. Prefix and checksum let scanners find a published
+key.
 """
 
 import re
@@ -15,21 +15,22 @@ _KEY: Final = re.compile(rf"{PREFIX}_([a-z0-9]{{1,16}})_([0-9a-f]{{64}})([0-9a-f
 
 
 def format_key(id_: str, secret: str) -> str:
-    """The key with this id and secret (64 hex digits)."""
+    """The key with this id and secret of 64 hex digits."""
     body = f"{PREFIX}_{id_}_{secret}"
     return f"{body}{_checksum(body)}"
 
 
 def key_id(key: str) -> str | None:
-    """The id in a key; `None` for what is no key, or a mistyped one."""
+    """Id in a key; `None` if it is malformed or its checksum is wrong."""
     match = _KEY.fullmatch(key)
     return match[1] if match and _checksum(key[:-8]) == match[3] else None
 
 
 def key_hash(key: str) -> str:
-    """What is kept of a key."""
+    """SHA-256 in hex of a key: the form in which it is stored."""
     return sha256(key.encode()).hexdigest()
 
 
 def _checksum(text: str) -> str:
+    """CRC-32 of a text as 8 hex digits."""
     return f"{crc32(text.encode()):08x}"

@@ -1,4 +1,4 @@
-"""How many have said something, however many links lead to it. Pure."""
+"""Number of independent origins behind sources. Pure."""
 
 from collections.abc import Iterable
 
@@ -6,9 +6,9 @@ from shared.contracts.evidence import Source
 
 
 def count_origins(sources: Iterable[Source]) -> int:
-    """How many origins these sources have: those with one key share one, and so do those with one text.
+    """Number of origins: sources with the same origin key, or with the same text, share one.
 
-    The second matters across sub-queries, each of which compares only what it found itself.
+    Equal texts matter across sub-queries, each of which compares only its own findings.
     """
     groups: list[set[str]] = []
     for source in sources:

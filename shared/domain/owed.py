@@ -1,7 +1,7 @@
-"""What a run is owed: the facts that should exist and do not, and when to look again.
+"""Facts that should exist in a run and do not, and when to look again. Pure.
 
-`owed` reads only what is recorded, never what is about to be. So it may be asked at any time, after any crash,
-by any number of coordinators: whatever is missing is named again, and the boxes refuse what is not.
+`owed` reads recorded facts only. So any number of coordinators may ask at any time, also after a crash: what is missing
+is returned again, and slots refuse what is not.
 """
 
 from collections.abc import Callable
@@ -48,14 +48,14 @@ from shared.domain.steps import step_state
 
 
 class Owed(Struct, frozen=True):
-    """Facts to write, the earliest moment at which time alone will add to them, and facts of another run to copy."""
+    """Facts to write, the earliest moment at which time alone adds to them, and facts to copy from another run."""
 
     facts: tuple[tuple[Slot, Fact], ...] = ()
     wake_at: datetime | None = None
     copies: tuple[FactCopy, ...] = ()
 
     def __bool__(self) -> bool:
-        """Whether anything is to be written."""
+        """Return True if anything is to be written."""
         return bool(self.facts or self.copies)
 
 
@@ -63,37 +63,43 @@ NOTHING: Final = Owed()
 
 
 def owed(run: Run, now: datetime, writer: WriterPricing | None = None, rules: ApprovalRules = ANY_APPROVAL) -> Owed:
-    """What `run` is owed at `now`, a moment up to which the log has been folded. `writer` prices its report.
+    """Facts that `run` is owed at `now`; none if it has ended, is parked, or is not accepted.
 
-    `rules` are what a hold that opens now demands. It records them, so that a replay under others decides the same.
+    The log must be folded up to `now`. `writer` prices the report of a hold that opens. `rules` are its demands on
+    approvals; the hold records them, so that a replay under other rules decides the same.
     """
     if run.accepted is None or run.completed or run.unknown:
         return NOTHING
-    due = _owed_in(run, run.accepted.fact, run.round, now)
+    due = _owed_in_round(run, run.accepted.fact, run.round, now)
     if not due.facts:
         return due
-    due = replace(due, facts=tuple((slot, _demanding(fact, rules)) for slot, fact in due.facts))
+    due = replace(due, facts=tuple((slot, _with_rules(fact, rules)) for slot, fact in due.facts))
     return _priced(due, run, writer) if writer else due
 
 
-def _demanding(fact: Fact, rules: ApprovalRules) -> Fact:
+def _with_rules(fact: Fact, rules: ApprovalRules) -> Fact:
+    """The fact; a hold with the quorum and four-eyes rule of `rules`."""
     return replace(fact, quorum=rules.quorum, four_eyes=rules.four_eyes) if isinstance(fact, HoldOpened) else fact
 
 
-def _owed_in(run: Run, request: RunAccepted, number: int, now: datetime) -> Owed:
+def _owed_in_round(run: Run, request: RunAccepted, number: int, now: datetime) -> Owed:
+    """Facts owed in the run's current round: its end after a rejection or expiry, else research."""
     round_ = run.in_round(number)
     match round_.decision.fact if round_.decision else None:
         case DecisionRejected(by=by, comment=comment, digest=decided, auth=auth):
             return _completed(run, "rejected", comment or f"Rejected by {by}.", decided=decided, by=by, auth=auth)
         case DecisionExpired(digest=decided):
-            return _completed(run, "expired", "Nobody decided in time.", decided=decided)
+            return _completed(run, "expired", "The time to decide is over.", decided=decided)
         case _:
             return _research(run, request, number, round_, now)
 
 
 def _research(run: Run, request: RunAccepted, number: int, round_: Round, now: datetime) -> Owed:
-    """Plan, then fetch, then what comes of the evidence; in a fork, before all, what it takes from another run."""
-    if request.fork and number == 1 and (reused := _reused(run, request.fork)):
+    """The next plan or fetches, else the consequence of the evidence; in a fork first the facts that it copies.
+
+    A first plan that failed ends the run; a later one leaves the sub-queries that a reviewer added.
+    """
+    if request.fork and number == 1 and (reused := _owed_copies(run, request.fork)):
         return reused
     match round_.plan.fact if round_.plan else None:
         case None:
@@ -106,16 +112,21 @@ def _research(run: Run, request: RunAccepted, number: int, round_: Round, now: d
                 for index, query in enumerate(run.queries(number))
                 if index not in round_.fetches
             ]
-            return _together(missing) if missing else _hold(run, request, number, round_, now)
+            return _combine(missing) if missing else _hold(run, request, number, round_, now)
 
 
-def _reused(run: Run, fork: Forked) -> Owed:
+def _owed_copies(run: Run, fork: Forked) -> Owed:
+    """Facts that a fork still lacks from its source: its own plan if it has edited sub-queries, and copies."""
     plan = pending_plan(run, fork)
     return Owed((plan,) if plan else (), copies=pending_copies(run, fork))
 
 
 def _hold(run: Run, request: RunAccepted, number: int, round_: Round, now: datetime) -> Owed:
-    """Everything is fetched: hold it for a decision."""
+    """Consequence of a round whose sub-queries are all fetched.
+
+    That is a hold; then a decision by quorum, policy or deadline; after a decision, writing. Until the deadline it is
+    nothing.
+    """
     if round_.hold is None:
         return _open_hold(run, request, number, now)
     hold = round_.hold.fact
@@ -134,17 +145,17 @@ def _hold(run: Run, request: RunAccepted, number: int, round_: Round, now: datet
 
 
 def _open_hold(run: Run, request: RunAccepted, number: int, now: datetime) -> Owed:
-    """Hold what there is. Only a first round that found nothing ends here; later, a reviewer may change course."""
+    """A hold on all findings so far. A first round without any source completes the run as failed instead."""
     findings = run.findings()
     if number == 1 and not any(finding.sources for finding in findings):
-        return _completed(run, "failed", _nothing_found(findings))
+        return _completed(run, "failed", _describe_empty(findings))
     deadline = now + timedelta(seconds=request.approval_timeout_s)
     hold = HoldOpened(digest=digest(run), deadline=deadline, spent_usd=run.usage().cost_usd or 0.0)
     return Owed(((Slot(run.id, "hold", number), hold),))
 
 
 def _priced(due: Owed, run: Run, writer: WriterPricing) -> Owed:
-    """The same, with what the report may cost on a hold that opens."""
+    """The same, with the estimate of the report on a hold that opens."""
     facts = [
         (slot, replace(fact, estimate=estimate(run, decided_findings(run), writer)))
         if isinstance(fact, HoldOpened)
@@ -155,7 +166,10 @@ def _priced(due: Owed, run: Run, writer: WriterPricing) -> Owed:
 
 
 def _synthesize(run: Run, request: RunAccepted, number: int, round_: Round, hold: HoldOpened, now: datetime) -> Owed:
-    """It is approved: have the report written, check it, and complete."""
+    """After approval: the task to write, then the completion.
+
+    A report that breaks the rules of evidence fails the run.
+    """
     match round_.synthesis.fact if round_.synthesis else None:
         case None:
             step = Step(run.id, "synthesize", number)
@@ -163,19 +177,20 @@ def _synthesize(run: Run, request: RunAccepted, number: int, round_: Round, hold
         case SynthesisFailed(error=error):
             return _completed(run, "failed", f"No report could be written: {error.message}", decided=hold.digest)
         case SynthesisWritten(report=report):
-            if stray := _beyond(report, decided_findings(run)):
+            if stray := _find_violation(report, decided_findings(run)):
                 return _completed(run, "failed", stray, decided=hold.digest)
             return _reported(run, request, report, hold.digest)
 
 
 def _synthesize_task(run: Run, request: RunAccepted, hold: HoldOpened) -> SynthesizeTask:
+    """The task to write the report from the decided findings, with its budget."""
     return SynthesizeTask(request.q, hold.digest, decided_findings(run), writing_budget(run, hold))
 
 
 def decided_findings(run: Run) -> tuple[Finding, ...]:
-    """The evidence less every sub-query that a reviewer dropped and every source that one excluded.
+    """Evidence for the writer: findings without dropped sub-queries and without excluded sources.
 
-    It is what the writer gets and may cite. Dropped are the findings up to that decision; asked again, they count.
+    A sub-query is dropped with its findings up to that decision; asked again later, it counts.
     """
     ruled = [round_.decision.fact for round_ in run.rounds.values() if round_.decision]
     rulings = [ruling for ruling in ruled if isinstance(ruling, DecisionApproved | DecisionRevised)]
@@ -185,13 +200,17 @@ def decided_findings(run: Run) -> tuple[Finding, ...]:
         return run.findings()
     return tuple(
         replace(each, sources=tuple(source for source in each.sources if source.sha256 not in excluded))
-        for number, each in run.found()
+        for number, each in run.findings_by_round()
         if each.query not in dropped[number]
     )
 
 
-def _beyond(report: Report, findings: tuple[Finding, ...]) -> str | None:
-    """Why the report may not be published: the first thing in it that the decided evidence does not have."""
+def _find_violation(report: Report, findings: tuple[Finding, ...]) -> str | None:
+    """Sentence about the first thing in a report that the decided evidence does not support, or `None`.
+
+    A report may list only sources of `findings`; each claim needs a citation, and each citation a quote at its place in
+    a listed source. Without claims it has to state that the evidence is insufficient.
+    """
     passages: dict[str, list[Passage]] = {}
     for finding in findings:
         for source in finding.sources:
@@ -203,16 +222,17 @@ def _beyond(report: Report, findings: tuple[Finding, ...]) -> str | None:
         )
     for claim in (*report.claims(), *report.unsupported):
         if not claim.citations:
-            return f"The report says {claim.text[:80]!r} and cites nothing for it."
+            return f"The report claims {claim.text[:80]!r} without a citation."
     for citation in report.quoted():
-        if citation.sha256 not in listed or not _stands_in(passages[citation.sha256], citation):
+        if citation.sha256 not in listed or not _is_quoted(passages[citation.sha256], citation):
             return f"The report cites {citation.quote[:80]!r}, which is not in the evidence that was decided on."
     if not report.claims() and not report.insufficient:
-        return "The report says nothing, and does not say that the evidence is too little."
+        return "The report has no claims and does not state that the evidence is insufficient."
     return None
 
 
-def _stands_in(passages: list[Passage], citation: Citation) -> bool:
+def _is_quoted(passages: list[Passage], citation: Citation) -> bool:
+    """Return True if a passage has the citation's quote at the citation's offset."""
     return any(
         citation.start >= passage.start and passage.text.startswith(citation.quote, citation.start - passage.start)
         for passage in passages
@@ -220,7 +240,11 @@ def _stands_in(passages: list[Passage], citation: Citation) -> bool:
 
 
 def plan_task(run: Run, request: RunAccepted, number: int) -> PlanTask:
-    """The planning of a round: the question, what reviewers asked for, and what was asked before."""
+    """The task to plan a round.
+
+    It has the question, the feedback of earlier revisions, the sub-queries asked before or added by a reviewer, and the
+    remaining budget.
+    """
     earlier = [run.in_round(before) for before in range(1, number)]
     feedback = [
         round_.decision.fact.feedback
@@ -241,12 +265,14 @@ def _step(round_: Round, step: Step, task: Callable[[], Task], now: datetime) ->
     return Owed(((state.current.slot, TaskIssued(task=task(), failures=state.failures)),))
 
 
-def _together(parts: list[Owed]) -> Owed:
+def _combine(parts: list[Owed]) -> Owed:
+    """All facts of `parts`, and their earliest wake-up."""
     wakes = [part.wake_at for part in parts if part.wake_at]
     return Owed(tuple(fact for part in parts for fact in part.facts), min(wakes, default=None))
 
 
-def _nothing_found(findings: tuple[Finding, ...]) -> str:
+def _describe_empty(findings: tuple[Finding, ...]) -> str:
+    """Reason for completing a run that found nothing: each distinct failure once, at most 4,000 characters."""
     failures = [finding.failure or Failure("empty", "nothing") for finding in findings]
     reasons = dict.fromkeys(failure.message for failure in failures)
     return f"Nothing was found for any of {len(findings)} sub-queries: {' '.join(reasons)}"[:4_000]
@@ -255,11 +281,16 @@ def _nothing_found(findings: tuple[Finding, ...]) -> str:
 def _completed(
     run: Run, outcome: Outcome, reason: str, *, decided: str | None = None, by: str = "", auth: str = ""
 ) -> Owed:
+    """Completion of the run with an outcome other than `reported`, with its usage.
+
+    `decided` is the digest decided on.
+    """
     fact = RunCompleted(run_id=run.id, ok=False, outcome=outcome, reason=reason, digest=decided, by=by, auth=auth)
     return Owed(((Slot(run.id, "completed"), with_usage(fact, run)),))
 
 
 def _reported(run: Run, request: RunAccepted, report: Report, decided: str) -> Owed:
+    """Completion of the run with its report as Markdown, its sources and its usage."""
     fact = RunCompleted(
         run_id=run.id,
         ok=True,

@@ -1,8 +1,7 @@
-"""A run's history replayed: does this code owe what was in fact written? Pure.
+"""Replay of a run's history: differences between owed and written facts. Pure.
 
-As a workflow engine replays recorded histories against new code before that is deployed. Judged is what the
-coordinator writes by rule: tasks, holds, decisions by policy, deadline and quorum, completions. What people and
-workers wrote is taken as it is. Time is the log's own.
+Compared are facts that the coordinator writes by rule: tasks, holds, completions, and decisions by policy, deadline and
+quorum. Facts of people and workers are taken as recorded. Time is the log's own.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,7 +30,7 @@ _LONGEST: Final = 120
 
 
 class Difference(Struct, frozen=True):
-    """Something that this code would have done otherwise, in words. `slot` is empty for the run as a whole."""
+    """One difference, as a sentence. `slot` is empty for the run as a whole."""
 
     run: str
     slot: str
@@ -39,17 +38,20 @@ class Difference(Struct, frozen=True):
 
 
 def replay(run_id: str, facts: Sequence[Recorded]) -> Iterator[Difference]:
-    """Each of these facts (all of one run, in order) that this code would not have written, or not so."""
+    """Differences between the recorded facts of one run and what this code owes after each.
+
+    The facts are given in the order of the log; each is judged on the recorded ones before it.
+    """
     states = [Run(run_id)]
     for it in facts:
         after = evolve(states[-1], it)
-        if _is_by_rule(it.fact) and _took(states[-1], after, it.slot) and (what := _unexplained(states, it, it.fact)):
+        if _is_by_rule(it.fact) and _was_first(states[-1], after, it.slot) and (what := _explain(states, it, it.fact)):
             yield Difference(run_id, it.slot.path, what)
         states.append(after)
 
 
 def fold_facts(run_id: str, facts: Iterable[Recorded]) -> Run:
-    """The run that these facts make."""
+    """The run after these facts."""
     run = Run(run_id)
     for it in facts:
         run = evolve(run, it)
@@ -57,7 +59,7 @@ def fold_facts(run_id: str, facts: Iterable[Recorded]) -> Run:
 
 
 def _filled_slots(run: Run) -> set[str]:
-    """The slots of a run that are filled."""
+    """Paths of the slots of a run that are filled."""
     filled = {name for name in ("accepted", "completed") if getattr(run, name)}
     for number, round_ in run.rounds.items():
         filled |= {f"{name}.{number}" for name in ("plan", "hold", "decision", "synthesis") if getattr(round_, name)}
@@ -69,6 +71,7 @@ def _filled_slots(run: Run) -> set[str]:
 
 
 def _is_by_rule(fact: Fact | UnknownFact) -> TypeGuard[Fact]:
+    """Return True for facts that a coordinator writes by rule, not for a person or worker."""
     match fact:
         case TaskIssued() | HoldOpened():
             return True
@@ -80,63 +83,64 @@ def _is_by_rule(fact: Fact | UnknownFact) -> TypeGuard[Fact]:
             return False
 
 
-def _took(before: Run, after: Run, slot: Slot) -> bool:
-    """Whether the fact was the first in its box."""
+def _was_first(before: Run, after: Run, slot: Slot) -> bool:
+    """Return True if the fact was the first in its slot."""
     return slot.path in _filled_slots(after) - _filled_slots(before)
 
 
-def _unexplained(states: Sequence[Run], it: Recorded, fact: Fact) -> str | None:
-    """Why nothing that was recorded before explains this fact; `None` where something does.
+def _explain(states: Sequence[Run], it: Recorded, fact: Fact) -> str | None:
+    """Sentence why no earlier state of the run explains the fact; `None` if one does.
 
-    The coordinator may not have read the latest of it when it wrote: an earlier state explains the fact as well.
+    Earlier states count because the coordinator may not have read the latest facts when it wrote.
     """
-    reasons = (_otherwise(run, it, fact) for run in reversed(states))
+    reasons = (_compare(run, it, fact) for run in reversed(states))
     first = next(reasons)
     return first if first and all(reasons) else None
 
 
-def _otherwise(run: Run, it: Recorded, fact: Fact) -> str | None:
-    """How this code, asked at that moment, differs from what was written; `None` where it does not."""
+def _compare(run: Run, it: Recorded, fact: Fact) -> str | None:
+    """Sentence how the fact differs from what this code owes the run at that time; `None` if it does not."""
     due = owed(run, it.stored_at)
     writes = (encode_fact(slot, owes, run.traceparent, time=it.time, run=run) for slot, owes in due.facts)
     would = {each.slot.path: each.event.fact for each in writes if each.slot and each.event}
     if mine := would.get(it.slot.path):
-        return _contrast(_essence(fact), _essence(mine))
-    instead = f"owes {', '.join(would)} instead" if would else f"owes nothing {_until(due.wake_at)}"
+        return _first_difference(_essence(fact), _essence(mine))
+    instead = f"owes {', '.join(would)} instead" if would else f"owes nothing {_format_wait(due.wake_at)}"
     return f"was written at {it.stored_at.isoformat()}; this release {instead}"
 
 
-def _until(wake_at: datetime | None) -> str:
+def _format_wait(wake_at: datetime | None) -> str:
+    """`before TIME`, or `then` if there is no time to look again."""
     return f"before {wake_at.isoformat()}" if wake_at else "then"
 
 
 def _essence(fact: Fact) -> dict[str, object]:
-    """What of a fact follows from a rule: not the moment, nor a report's wording."""
+    """Fields of a fact that follow from a rule, by name, with its type: no times, no wording of reports."""
     match fact:
         case HoldOpened(digest=digest):
-            said: dict[str, object] = {"digest": digest}
+            fields: dict[str, object] = {"digest": digest}
         case RunCompleted(outcome=outcome, digest=digest):
-            said = {"outcome": outcome, "digest": digest}
+            fields = {"outcome": outcome, "digest": digest}
         case TaskIssued():
-            said = msgspec.to_builtins(fact)
+            fields = msgspec.to_builtins(fact)
         case DecisionApproved() | DecisionExpired():
-            said = {"digest": fact.digest}
+            fields = {"digest": fact.digest}
         case _:
-            said = {}
-    return said | {"type": type(fact).__name__}
+            fields = {}
+    return fields | {"type": type(fact).__name__}
 
 
-def _contrast(then: object, now: object) -> str | None:
-    """The first place where these differ, in words."""
+def _first_difference(then: object, now: object) -> str | None:
+    """Sentence about the first value that differs; `None` if none does."""
     recorded, mine = dict(_leaves(then)), dict(_leaves(now))
     for path in {**recorded, **mine}:
         if recorded.get(path) != mine.get(path):
-            return f"{path}: this release says {_cut(mine.get(path))}, recorded is {_cut(recorded.get(path))}"
+            return f"{path}: this release says {_shorten(mine.get(path))}, recorded is {_shorten(recorded.get(path))}"
     return None
 
 
 def _leaves(value: object, name: str = "") -> Iterator[tuple[str, object]]:
-    """Every single value within, by its path."""
+    """Every scalar in nested dicts and sequences, with its dotted path."""
     match value:
         case dict():
             parts = list(cast("dict[str, object]", value).items())
@@ -149,6 +153,7 @@ def _leaves(value: object, name: str = "") -> Iterator[tuple[str, object]]:
         yield from _leaves(part, f"{name}.{key}" if name else str(key))
 
 
-def _cut(value: object) -> str:
+def _shorten(value: object) -> str:
+    """`repr` of a value, cut to 120 characters."""
     text = repr(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -1,4 +1,4 @@
-"""Roles, actions and principals."""
+"""Roles, actions and principals of the API."""
 
 from collections.abc import Mapping
 from typing import Final, get_args
@@ -25,7 +25,11 @@ LEAST: Final[Mapping[Action, Role]] = {
 
 
 class Principal(Struct, frozen=True):
-    """Whoever a request is from. `auth` is how they signed in, as facts record it; `key` the key's id, or `LOCAL`."""
+    """The authenticated sender of a request.
+
+    `auth` is the method of sign-in as facts record it; `key` the key's id, or `LOCAL`. `scopes` limit the role's
+    actions; none means no limit.
+    """
 
     name: str
     role: Role
@@ -35,20 +39,20 @@ class Principal(Struct, frozen=True):
 
     @property
     def is_local(self) -> bool:
-        """Whether it is somebody with the data folder, who may go by any name."""
+        """Return True for the data folder's token, whose holder may act under any name."""
         return self.key == LOCAL
 
 
 def local_principal(name: str = "", *, session: bool = False) -> Principal:
-    """Whoever has the data folder."""
+    """Principal of the data folder's token: an operator, named `local` unless `name` is given."""
     return Principal(name or LOCAL, "operator", f"session:{LOCAL}" if session else LOCAL, LOCAL)
 
 
 def is_allowed(who: Principal, action: Action) -> bool:
-    """Whether their role and scopes let them do that."""
+    """Return True if role and scopes permit the action."""
     return ROLES.index(who.role) >= ROLES.index(LEAST[action]) and (not who.scopes or action in who.scopes)
 
 
 def can_cancel_any(who: Principal) -> bool:
-    """Whether they may cancel what others asked for."""
+    """Return True if the role may cancel runs that others requested: approver or higher."""
     return ROLES.index(who.role) >= ROLES.index("approver")

@@ -1,7 +1,7 @@
-"""A run: a form of write-once boxes, and `evolve`, which fills them in.
+"""State of a run: write-once slots, and `evolve`, which fills them from facts. Pure.
 
-The fold is a join. A box that is full stays as it is, unless a fact with a lower sequence turns up: then that
-one was first. So the same facts in any order, any number of times, give the same run.
+Folding is commutative and idempotent: a full slot changes only if a fact with a lower sequence turns up, for that one
+was first. So the same facts in any order, any number of times, give the same run.
 """
 
 from collections.abc import Callable, Iterator
@@ -46,23 +46,23 @@ from shared.contracts.facts import (
 from shared.contracts.subjects import Slot, Step
 
 FOLD_VERSION: Final = 7
-"""Raised with every change to what `evolve` or the projection keeps, a new box included: what had parked runs before is
-then read anew. Older projections are rebuilt from the log."""
+"""Raised with every change to the data that `evolve` or the projection keeps, also for a new slot: facts that parked
+runs before are then read anew. Projections of another version are rebuilt from the log."""
 
 Stage = str
 F = TypeVar("F")
 
 
 class UnknownFact(Struct, frozen=True, tag="unknown"):
-    """A fact that this release cannot place. It parks its run here, visibly, until a newer release reads it."""
+    """A fact that this release does not know. It parks its run until a release that knows it takes over."""
 
     reason: str
 
 
 class Recorded(Struct, frozen=True):
-    """One fact as it is stored: where, when, and the hash of its bytes where that goes into the digest.
+    """One stored fact: its place, its time, and the SHA-256 of its bytes if it is part of the digest, else empty.
 
-    `stored_at` is the server's time; of a fact that this process has just written, its own.
+    `stored_at` is the server's time; for a fact that this process has just written, the time that it assumes.
     """
 
     slot: Slot
@@ -75,7 +75,7 @@ class Recorded(Struct, frozen=True):
 
 
 class Entry(Struct, Generic[F], frozen=True):
-    """A full box: its place in the log, when it was written, the hash of its bytes, and the fact."""
+    """A full slot: its sequence in the log, when it was written, the SHA-256 of its bytes or empty, and the fact."""
 
     seq: int
     at: datetime
@@ -84,8 +84,10 @@ class Entry(Struct, Generic[F], frozen=True):
 
 
 class Round(Struct, frozen=True):
-    """The boxes of one round: `fetches` by sub-query, `extensions` by their number, `votes` by voter, `issued` and
-    `attempts` by the task's path."""
+    """Slots of one round.
+
+    `fetches` by sub-query, `extensions` by number, `votes` by voter, `issued` and `attempts` by the path of the task.
+    """
 
     plan: Entry[PlanOutcome] | None = None
     fetches: dict[int, Entry[FetchOutcome]] = {}
@@ -97,8 +99,11 @@ class Round(Struct, frozen=True):
     issued: dict[str, Entry[None]] = {}
     attempts: dict[str, Entry[AttemptFailed]] = {}
 
-    def extended(self) -> list[Entry[HoldExtended]]:
-        """What extended the hold, in order. One that was stored when the deadline had passed came too late."""
+    def valid_extensions(self) -> list[Entry[HoldExtended]]:
+        """Extensions that moved the deadline, by sequence.
+
+        One stored at or after the deadline before it is left out.
+        """
         until = self.hold.fact.deadline if self.hold else None
         counted: list[Entry[HoldExtended]] = []
         for box in sorted(self.extensions.values(), key=lambda box: box.seq):
@@ -109,8 +114,8 @@ class Round(Struct, frozen=True):
 
     @property
     def deadline(self) -> datetime | None:
-        """Until when the hold waits: as it says, or as it was extended; `None` where there is none."""
-        if self.extensions and (extended := self.extended()):
+        """Deadline of the hold, valid extensions included; `None` without a hold."""
+        if self.extensions and (extended := self.valid_extensions()):
             return extended[-1].fact.deadline
         return self.hold.fact.deadline if self.hold else None
 
@@ -119,7 +124,7 @@ EMPTY_ROUND: Final = Round()
 
 
 class Run(Struct, frozen=True):
-    """Everything known of one run. `seq` is the newest fact's place in the log."""
+    """State of one run. `seq` is the sequence of its newest fact."""
 
     id: str
     seq: int = 0
@@ -131,27 +136,30 @@ class Run(Struct, frozen=True):
 
     @property
     def round(self) -> int:
-        """The number of the current round: one more than there were revisions in a row."""
+        """Number of the current round: 1, and one more for each consecutive revision."""
         number, rounds = 1, self.rounds
         while (at := rounds.get(number)) and (decision := at.decision) and isinstance(decision.fact, DecisionRevised):
             number += 1
         return number
 
     def in_round(self, number: int) -> Round:
-        """The boxes of a round, all empty where it has not begun."""
+        """Slots of a round; all empty if it has not begun."""
         return self.rounds.get(number, EMPTY_ROUND)
 
     @property
     def current(self) -> Round:
-        """The boxes of the current round."""
+        """Slots of the current round."""
         return self.in_round(self.round)
 
     def findings(self) -> tuple[Finding, ...]:
-        """What all rounds have found so far, in order."""
-        return tuple(each for _, each in self.found())
+        """Findings of all rounds, by round and sub-query."""
+        return tuple(each for _, each in self.findings_by_round())
 
-    def found(self) -> Iterator[tuple[int, Finding]]:
-        """What all rounds have found so far, in order, each with its round; under the name that it was asked for by."""
+    def findings_by_round(self) -> Iterator[tuple[int, Finding]]:
+        """Findings of all rounds with the number of their round, by round and sub-query.
+
+        A finding without a query, as of an unreadable fetch, gets that of its sub-query.
+        """
         for number in sorted(self.rounds):
             queries, fetches = self.queries(number), self.rounds[number].fetches
             for index in sorted(fetches):
@@ -159,7 +167,10 @@ class Run(Struct, frozen=True):
                 yield number, replace(each, query=queries[index]) if not each.query and index < len(queries) else each
 
     def queries(self, number: int) -> tuple[str, ...]:
-        """The sub-queries of a round once it is planned: the planned ones, then what the reviewer before it added."""
+        """Sub-queries of a round: the planned ones, then those that the reviewer before it added.
+
+        Empty before its plan.
+        """
         round_ = self.in_round(number)
         if round_.plan is None:
             return ()
@@ -167,12 +178,12 @@ class Run(Struct, frozen=True):
         return (*planned, *(query for query in self.added(number) if query not in planned))
 
     def added(self, number: int) -> tuple[str, ...]:
-        """The sub-queries that the reviewer of the round before added to this one."""
+        """Sub-queries that the revision of the round before added to this one."""
         decision = self.in_round(number - 1).decision
         return decision.fact.queries_add if decision and isinstance(decision.fact, DecisionRevised) else ()
 
     def dropped(self, number: int) -> set[str]:
-        """The sub-queries of a round that its reviewer, or one after that, dropped."""
+        """Sub-queries that a revision of this round or of a later one dropped."""
         return {
             query
             for later, round_ in self.rounds.items()
@@ -181,33 +192,34 @@ class Run(Struct, frozen=True):
         }
 
     def calls(self) -> tuple[Call, ...]:
-        """Every model call that is on record, also those of failed attempts."""
-        return tuple(call for fact in self._paid() for call in calls_of(fact))
+        """All recorded model calls, also those of failed attempts."""
+        return tuple(call for fact in self._priced_facts() for call in calls_of(fact))
 
     def usage(self) -> Usage:
-        """What the run has cost so far."""
+        """Usage and cost of the run so far."""
         total = Usage()
-        for fact in self._paid():
+        for fact in self._priced_facts():
             total = total.plus(
                 fact.usage if isinstance(fact, PlanMade | SynthesisWritten) else usage_of(calls_of(fact))
             )
         return total
 
     def usage_by(self, key: Callable[[Call], str]) -> dict[str, Usage]:
-        """What the run has cost so far, for each agent, model or other `key` of its calls."""
+        """Usage so far by `key` of the calls (agent, model, …), sorted by that key."""
         calls: dict[str, list[Call]] = {}
         for call in self.calls():
             calls.setdefault(key(call), []).append(call)
         return {name: usage_of(calls[name]) for name in sorted(calls)}
 
-    def _paid(self) -> Iterator[PlanOutcome | SynthesisOutcome | AttemptFailed]:
+    def _priced_facts(self) -> Iterator[PlanOutcome | SynthesisOutcome | AttemptFailed]:
+        """Facts that carry model calls: failed attempts, plan and report of each round."""
         for _, round_ in sorted(self.rounds.items()):
             yield from (round_.attempts[path].fact for path in sorted(round_.attempts))
             yield from (box.fact for box in (round_.plan, round_.synthesis) if box)
 
     @property
     def status(self) -> Stage | Outcome:
-        """Where the run stands: a stage of its way, or the outcome that it ended with."""
+        """Stage that the run is in (one of `OPEN`), or the outcome that it ended with."""
         if self.completed:
             return self.completed.fact.outcome
         if self.unknown:
@@ -226,18 +238,18 @@ STATUSES: Final = (*OPEN, *get_args(Outcome))
 
 
 def evolve(run: Run, it: Recorded) -> Run:
-    """Fill the fact's box; a full box stays as it is. Never raises."""
+    """Return the run with the fact in its slot; a full slot keeps the fact with the lower sequence. Never raises."""
     seq = max(run.seq, it.seq)
     fact = it.fact
     match fact:
         case RunAccepted():
-            box = _first(run.accepted, it, fact)
+            box = _earlier_entry(run.accepted, it, fact)
             trace = it.traceparent if box.seq == it.seq else run.traceparent
             return replace(run, seq=seq, accepted=box, traceparent=trace)
         case RunCompleted():
-            return replace(run, seq=seq, completed=_first(run.completed, it, fact))
+            return replace(run, seq=seq, completed=_earlier_entry(run.completed, it, fact))
         case UnknownFact(reason=reason):
-            return replace(run, seq=seq, unknown=_first(run.unknown, it, reason))
+            return replace(run, seq=seq, unknown=_earlier_entry(run.unknown, it, reason))
         case _:
             number = it.slot.round
             rounds = {**run.rounds, number: _evolve_round(run.in_round(number), it, fact)}
@@ -248,49 +260,55 @@ _InRound = TaskIssued | AttemptFailed | StepOutcome | HoldFact | Decision
 
 
 def _evolve_round(round_: Round, it: Recorded, fact: _InRound) -> Round:
+    """Return the round with the fact in its slot."""
     slot = it.slot
     match fact:
         case TaskIssued():
-            return replace(round_, issued=_with(round_.issued, slot.path, it, None))
+            return replace(round_, issued=_with_entry(round_.issued, slot.path, it, None))
         case AttemptFailed():
             path = Step(slot.run, slot.kind or "plan", slot.round, slot.index).task(slot.attempt).path
-            return replace(round_, attempts=_with(round_.attempts, path, _by_the_servers_clock(it), fact))
+            return replace(round_, attempts=_with_entry(round_.attempts, path, _at_storage_time(it), fact))
         case PlanMade() | PlanFailed():
-            return replace(round_, plan=_first(round_.plan, it, fact))
+            return replace(round_, plan=_earlier_entry(round_.plan, it, fact))
         case FetchFound() | FetchFailed():
-            return replace(round_, fetches=_with(round_.fetches, slot.index, it, fact))
+            return replace(round_, fetches=_with_entry(round_.fetches, slot.index, it, fact))
         case HoldOpened():
-            return replace(round_, hold=_first(round_.hold, it, fact))
+            return replace(round_, hold=_earlier_entry(round_.hold, it, fact))
         case HoldExtended():
-            return replace(round_, extensions=_with(round_.extensions, slot.index, _by_the_servers_clock(it), fact))
+            return replace(round_, extensions=_with_entry(round_.extensions, slot.index, _at_storage_time(it), fact))
         case VoteCast():
-            return replace(round_, votes=_with(round_.votes, slot.voter, it, fact))
+            return replace(round_, votes=_with_entry(round_.votes, slot.voter, it, fact))
         case DecisionApproved() | DecisionRejected() | DecisionRevised() | DecisionExpired():
-            return replace(round_, decision=_first(round_.decision, it, fact))
+            return replace(round_, decision=_earlier_entry(round_.decision, it, fact))
         case SynthesisWritten() | SynthesisFailed():
-            return replace(round_, synthesis=_first(round_.synthesis, it, fact))
+            return replace(round_, synthesis=_earlier_entry(round_.synthesis, it, fact))
         case _:
             assert_never(fact)
 
 
-def _first(box: Entry[F] | None, it: Recorded, fact: F) -> Entry[F]:
+def _earlier_entry(box: Entry[F] | None, it: Recorded, fact: F) -> Entry[F]:
+    """The entry, or a new one for the fact if there is none or its sequence is higher."""
     return box if box and box.seq <= it.seq else Entry(it.seq, it.time, it.sha256, fact)
 
 
 K = TypeVar("K", int, str)
 
 
-def _with(boxes: dict[K, Entry[F]], key: K, it: Recorded, fact: F) -> dict[K, Entry[F]]:
-    return {**boxes, key: _first(boxes.get(key), it, fact)}
+def _with_entry(boxes: dict[K, Entry[F]], key: K, it: Recorded, fact: F) -> dict[K, Entry[F]]:
+    """Copy of the entries with the fact under `key`, unless an earlier one is there."""
+    return {**boxes, key: _earlier_entry(boxes.get(key), it, fact)}
 
 
-def _by_the_servers_clock(it: Recorded) -> Recorded:
-    """When the next attempt is due, and whether an extension came in time, follows from this moment and no other."""
+def _at_storage_time(it: Recorded) -> Recorded:
+    """The fact with the time when the server stored it.
+
+    Retries and extensions are judged by this time only, so that clocks of workers and coordinators do not matter.
+    """
     return replace(it, time=it.stored_at)
 
 
 def digest(run: Run) -> str:
-    """What there is to decide on: SHA-256 over the subjects and hashes of the request, the plans and the findings."""
+    """SHA-256 in hex of the evidence of a decision: subjects and hashes of the request, all plans and all findings."""
     boxes = [(Slot(run.id, "accepted").subject, run.accepted.sha256)] if run.accepted else []
     for number, round_ in run.rounds.items():
         if round_.plan:
@@ -311,5 +329,5 @@ def pack(run: Run) -> bytes:
 
 
 def unpack(data: bytes) -> Run:
-    """The run that `pack` stored."""
+    """The run that `pack` stored. Raises `msgspec.MsgspecError` for bytes of another form."""
     return _decoder.decode(data)

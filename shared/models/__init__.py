@@ -1,1 +1,1 @@
-"""Language models: one protocol, and what answers it."""
+"""Language models behind one protocol."""

@@ -17,7 +17,7 @@ from shared.models.protocol import Reply
 
 _MAX_FAULTS_QUOTED: Final = 5
 _MAX_REPAIRED: Final = 50_000
-"""Characters. What is longer than any reply may be has run away, and is not worth the time that a repair takes."""
+"""Characters. A longer text is a runaway reply, not worth the time of a repair."""
 
 
 class _Message(BaseModel):
@@ -100,7 +100,7 @@ class StreamedCompletion:
     def __init__(self) -> None:
         self.text = ""
         self.is_broken = False
-        """Whether the endpoint said that something went wrong."""
+        """True once the endpoint reported an error."""
         self._refusal = ""
         self._finish: str | None = None
         self._usage: _Tokens | None = None
@@ -209,5 +209,5 @@ def _repair(text: str, form: type[Reply]) -> Reply | None:
 def _describe_faults(error: ValidationError) -> str:
     """Return the first faults of a reply as one clause, each with its field."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
-    told = [f"{'.'.join(map(str, each['loc'])) or 'the reply'}: {each['msg']}" for each in found]
-    return "; ".join(told[:_MAX_FAULTS_QUOTED])
+    faults = [f"{'.'.join(map(str, each['loc'])) or 'the reply'}: {each['msg']}" for each in found]
+    return "; ".join(faults[:_MAX_FAULTS_QUOTED])

@@ -8,7 +8,7 @@ from shared.contracts.tokens import BYTES_PER_TOKEN
 Agent = Literal["planner", "writer", "judge"]
 
 UNKNOWN_CONTEXT: Final = 16_384
-"""Tokens that a model of which nobody says is taken to read and write together."""
+"""Tokens that are assumed for prompt and reply together if nothing is known of a model."""
 MOST_CONTEXT: Final = 1_000_000
 """Tokens that leave room for everything."""
 _REPLY: Final[dict[Agent, int]] = {"planner": 2_000, "writer": 6_000, "judge": 4_000}

@@ -25,7 +25,7 @@ from shared.models.prices import is_official
 _CONNECT_S: Final = 10.0
 _DONE: Final = "[DONE]"
 OnText = Callable[[str], None]
-"""Told of a reply as it comes, all of it so far each time."""
+"""Called with the whole reply so far, each time that more of it comes."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Prompt:
     max_tokens: int
 
     @property
-    def said(self) -> str:
+    def messages_json(self) -> str:
         """The messages as JSON, for the transcript."""
         return json.dumps(self.messages, ensure_ascii=False, indent=1)
 
@@ -102,7 +102,7 @@ class ChatEndpoint:
         """
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._heard_or_not(prompt, hear)
+                return await self._complete(prompt, hear)
         except TimeoutError as error:
             raise timeout_error(self._name) from error
         except OpenAIError as error:
@@ -115,25 +115,25 @@ class ChatEndpoint:
         except ValidationError as error:
             raise Transient("bad_response", f"The endpoint of {self._name} sent no chat completion.") from error
 
-    def legible(self, body: bytes) -> str:
+    def masked_text(self, body: bytes) -> str:
         """Return a body as text for the transcript, with the key masked, which an endpoint may repeat."""
         text = body.decode("utf-8", "replace")
         return text.replace(self._secret, "…") if self._secret else text
 
-    async def _heard_or_not(self, prompt: Prompt, hear: OnText | None) -> bytes:
+    async def _complete(self, prompt: Prompt, hear: OnText | None) -> bytes:
         """Stream if `hear` is given, and fall back for good to whole responses if the endpoint refuses to stream."""
         if hear is None or not self._streams:
-            return await self._in_some_dialect(prompt, None)
+            return await self._in_first_dialect(prompt, None)
         try:
-            return await self._in_some_dialect(prompt, hear)
+            return await self._in_first_dialect(prompt, hear)
         except BadRequestError as error:
             if step_error(error, model=self._name).code in _NOT_THE_DIALECT:
                 raise
-        body = await self._in_some_dialect(prompt, None)
+        body = await self._in_first_dialect(prompt, None)
         self._streams = False
         return body
 
-    async def _in_some_dialect(self, prompt: Prompt, hear: OnText | None) -> bytes:
+    async def _in_first_dialect(self, prompt: Prompt, hear: OnText | None) -> bytes:
         """Return the body in the first dialect that the endpoint accepts, which later calls begin with.
 
         A 400 costs nothing and has no common form, so the next dialect is tried. Raises the first dialect's error if
@@ -142,14 +142,14 @@ class ChatEndpoint:
         refusals: list[BadRequestError] = []
         for index, dialect in enumerate(self._dialects):
             try:
-                said = await (self._post(prompt, dialect) if hear is None else self._stream(prompt, dialect, hear))
+                body = await (self._post(prompt, dialect) if hear is None else self._stream(prompt, dialect, hear))
             except BadRequestError as error:
                 refusals.append(error)
                 if step_error(error, model=self._name).code in _NOT_THE_DIALECT:
                     break
             else:
                 self._dialects = self._dialects[index:]
-                return said
+                return body
         raise refusals[0]
 
     async def _post(self, prompt: Prompt, dialect: _Dialect) -> bytes:
@@ -188,15 +188,15 @@ class ChatEndpoint:
         """Call `hear` with the text so far after each event; return the completion as a body. Raises `Transient` if
         incomplete.
         """
-        heard = StreamedCompletion()
+        streamed = StreamedCompletion()
         async for line in lines:
             data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
             if data and data != _DONE:
-                heard.add(self._chunk(data))
-                hear(heard.text)
-        if not heard.is_whole:
+                streamed.add(self._chunk(data))
+                hear(streamed.text)
+        if not streamed.is_whole:
             raise Transient("bad_response", f"The endpoint of {self._name} broke off its reply.")
-        return heard.completion().model_dump_json().encode()
+        return streamed.completion().model_dump_json().encode()
 
     def _chunk(self, data: str) -> Chunk:
         """Return one parsed event. Raises `Transient` if it is malformed."""

@@ -8,12 +8,12 @@ from shared.errors import StepError, Terminal, Throttled, Transient
 from shared.runtime.headers import retry_after_s
 
 DEFAULT_WAIT_S: Final = 5.0
-"""How long a 429 waits that does not say how long."""
+"""Seconds to wait after a 429 without `Retry-After`."""
 
 TOO_LONG: Final = "context_length_exceeded"
 """The code of a prompt that the model has no room for."""
 MAY_BE_TOO_LONG: Final = (TOO_LONG, "too_large", "bad_request")
-"""Codes behind which that may be: some servers say no more than 400 or 413."""
+"""Codes that may stand for a prompt that is too long: some servers answer just 400 or 413."""
 MAY_BE_PAID: Final = ("timeout", "bad_response")
 """Codes of a call that the endpoint may well have performed, and charge for, although no usage came back."""
 
@@ -21,7 +21,7 @@ _TOO_LONG: Final = {TOO_LONG, "exceed_context_size_error"}
 _QUOTA: Final = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 _MAY_PASS: Final = {408, 409, 425}
 _CODES: Final = {400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 413: "too_large"}
-_MAX_TOLD: Final = 300
+_MAX_TEXT: Final = 300
 
 
 def step_error(error: OpenAIError, *, model: str, secret: str = "") -> StepError:
@@ -34,7 +34,7 @@ def step_error(error: OpenAIError, *, model: str, secret: str = "") -> StepError
         case APIStatusError():
             return _status_error(error, _message_of(error, model, secret))
         case _:
-            return Transient("model_error", f"The call of {model} failed, and not by its answer.")
+            return Transient("model_error", f"The call of {model} failed before an answer came.")
 
 
 def timeout_error(model: str) -> Transient:
@@ -42,7 +42,7 @@ def timeout_error(model: str) -> Transient:
     return Transient("timeout", f"{model} did not answer in time.")
 
 
-def _status_error(error: APIStatusError, told: str) -> StepError:
+def _status_error(error: APIStatusError, text: str) -> StepError:
     """Return the `StepError` for an HTTP status.
 
     402 and exhausted quotas are `Terminal`, 429 and 503 with `Retry-After` `Throttled`, 5xx, 408, 409 and 425
@@ -51,26 +51,26 @@ def _status_error(error: APIStatusError, told: str) -> StepError:
     status, names = error.status_code, {str(error.code), str(error.type)}
     wait = retry_after_s(error.response.headers)
     if status == 402 or names & _QUOTA:
-        return Terminal("quota_exhausted", told)
+        return Terminal("quota_exhausted", text)
     if status == 429:
-        return Throttled("throttled", told, retry_after=wait or DEFAULT_WAIT_S)
+        return Throttled("throttled", text, retry_after=wait or DEFAULT_WAIT_S)
     if status == 503 and wait:
-        return Throttled("unavailable", told, retry_after=wait)
+        return Throttled("unavailable", text, retry_after=wait)
     if status >= 500 or status in _MAY_PASS:
-        return Transient("server_error", told)
+        return Transient("server_error", text)
     if names & _TOO_LONG:
-        return Terminal(TOO_LONG, told)
+        return Terminal(TOO_LONG, text)
     if error.code == "content_filter":
-        return Terminal("content_filter", told)
-    return Terminal(_CODES.get(status, "refused"), told)
+        return Terminal("content_filter", text)
+    return Terminal(_CODES.get(status, "refused"), text)
 
 
 def _message_of(error: APIStatusError, model: str, secret: str) -> str:
     """Return a sentence with the status, the code and the endpoint's text on one line, cut and with `secret` masked."""
     code = f", {error.code}" if error.code else ""
-    said = " ".join(_body_message(error.body).split())
-    said = said.replace(secret, "…") if secret else said
-    return f"The endpoint of {model} answered {error.status_code}{code}: {said[:_MAX_TOLD] or 'without a word'}"
+    message = " ".join(_body_message(error.body).split())
+    message = message.replace(secret, "…") if secret else message
+    return f"The endpoint of {model} answered {error.status_code}{code}: {message[:_MAX_TEXT] or 'no message'}"
 
 
 def _body_message(body: object) -> str:

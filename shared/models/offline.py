@@ -6,7 +6,7 @@ from shared.contracts.evidence import Usage
 from shared.models.protocol import Answer, Ask, Reply
 
 OFFLINE: Final = "offline"
-"""Who wrote what was made by rule, whichever model was asked."""
+"""The author of answers by rule, whichever model was asked."""
 
 
 class OfflineModel:

@@ -93,7 +93,9 @@ class _Exchange:
         except Terminal as error:
             if error.code != TOO_LONG:
                 raise
-            return self._by_rule(ask, f"{self._name} has no room for the question, not even for half of its material")
+            return self._by_rule(
+                ask, f"{self._name} has a context too small for the prompt, even with half of its material"
+            )
 
     async def _converse(self, ask: Ask[Reply]) -> Answer[Reply]:
         """Ask, and ask once more with the fault of the reply; then answer by rule."""
@@ -102,7 +104,7 @@ class _Exchange:
         while len(faults) < _CALLS:
             prompt = Prompt(messages, ask.reply, ask.max_tokens)
             if beyond := self._beyond(ask, prompt):
-                return self._by_rule(ask, "; ".join([*self._told(faults), beyond]))
+                return self._by_rule(ask, "; ".join([*self._fault_text(faults), beyond]))
             completion, reply = await self._call(ask, prompt)
             if isinstance(reply, Usable):
                 return Answer(reply.value, self._name, usage_of(self.calls), calls=tuple(self.calls))
@@ -110,7 +112,7 @@ class _Exchange:
             if reply.reading == "refused":
                 break
             messages = [*messages, *_correction(completion.text, reply, ask.reply)]
-        return self._by_rule(ask, *self._told(faults))
+        return self._by_rule(ask, *self._fault_text(faults))
 
     def _beyond(self, ask: Ask[Reply], prompt: Prompt) -> str | None:
         """Return the reason why the budget does not allow this call, or `None`."""
@@ -155,12 +157,12 @@ class _Exchange:
             output_tokens=tokens.output,
             cost_usd=self._tariff.cost(tokens, clock.now()),
             duration_s=round(asyncio.get_running_loop().time() - began, 3),
-            prompt_sha256=transcript.record_text(prompt.said),
-            reply_sha256=transcript.record_text(self._endpoint.legible(body)) if body else "",
+            prompt_sha256=transcript.record_text(prompt.messages_json),
+            reply_sha256=transcript.record_text(self._endpoint.masked_text(body)) if body else "",
         )
         self.calls.append(made)
 
-    def _told(self, faults: list[Unusable]) -> list[str]:
+    def _fault_text(self, faults: list[Unusable]) -> list[str]:
         """Return the faults of the replies as a list of one sentence; empty if there were none."""
         if not faults:
             return []

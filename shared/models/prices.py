@@ -12,7 +12,7 @@ from shared.contracts.tokens import Tokens
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
 OPENAI: Final = "openai"
-"""What the table calls the provider behind that."""
+"""The provider's name in the price table."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Ask(Generic[Reply]):
     prompt: str = ""
     budget_usd: float | None = None
     hear: Callable[[str], None] | None = None
-    """Told of the reply as it comes, all of it so far each time, as the model writes it and unchecked."""
+    """Called with the whole reply so far, unchecked, each time that the model writes more."""
     shorter: "Callable[[], Ask[Reply]] | None" = None
     """The same question in fewer words, for a model that has no room for this many; `None` where there is none."""
 

@@ -21,7 +21,7 @@ def context_tokens(settings: Settings, agent: Agent) -> int:
     """Tokens of the agent's model for prompt and reply together: as set, else as listed for OpenAI, else
     `UNKNOWN_CONTEXT`.
     """
-    said = settings.writer_context if agent == "writer" else settings.planner_context
-    if said or not is_official(settings.openai_base_url):
-        return said or UNKNOWN_CONTEXT
+    configured = settings.writer_context if agent == "writer" else settings.planner_context
+    if configured or not is_official(settings.openai_base_url):
+        return configured or UNKNOWN_CONTEXT
     return listed_context(model_name(settings, agent), OPENAI, clock.now()) or UNKNOWN_CONTEXT

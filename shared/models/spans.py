@@ -26,14 +26,14 @@ class CallSpan:
 
     def failed(self, code: str) -> None:
         """End the span of a call without a response, with the code of its error."""
-        self._tell({}, "", code)
+        self._append({}, "", code)
 
     def answered(self, text: str, tokens: Tokens, reading: str) -> None:
         """End the span of a call with a response. Its error is the reading unless the reply could be used."""
         used = genai.usage_attributes(input_tokens=tokens.input, output_tokens=tokens.output)
-        self._tell(used | {"dossier.reading": reading}, text, "" if reading in _USABLE else reading)
+        self._append(used | {"dossier.reading": reading}, text, "" if reading in _USABLE else reading)
 
-    def _tell(self, more: Mapping[str, Attribute], text: str, error: str) -> None:
+    def _append(self, more: Mapping[str, Attribute], text: str, error: str) -> None:
         """Append the span to the current scope, with prompt and reply if the scope allows content."""
         within = self._within
         if within is None or within.spans is None:
@@ -46,13 +46,13 @@ class CallSpan:
             max_tokens=self._prompt.max_tokens,
             prompt=self._ask.prompt,
         )
-        said = genai.content_attributes(self._prompt.messages, text) if within.content else {}
+        content = genai.content_attributes(self._prompt.messages, text) if within.content else {}
         span = Span(
             name=name,
             kind="client",
             began=self._began,
             ended=clock.now(),
-            attributes={**attributes, **more, **said},
+            attributes={**attributes, **more, **content},
             error=error,
         )
         within.spans.append(span)

@@ -38,7 +38,7 @@ _NO_ROOM: Final = {
     10047: _STORE,
     10077: "raise the limits of the stream (max_bytes)",
 }
-"""What NATS says where it is full, and what helps. The first has the class of an error of the client's."""
+"""JetStream's error codes for a lack of room, and the remedy. The first has the class of a client's error."""
 
 
 class _Fault(Struct, frozen=True):

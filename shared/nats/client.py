@@ -15,7 +15,7 @@ from nats.aio.client import Client as NatsClient
 from nats.errors import Error as NatsError
 
 _CONTROL: Final = b"NATS/1.0 "
-"""What the block of a control message begins with; its code and what it says follow."""
+"""The beginning of a control message's header block; code and description follow."""
 _ACK: Final = "$JS.ACK."
 _CANCELS: Final = 5
 _DRAIN_S: Final = 2.0

@@ -21,13 +21,13 @@ from shared.runtime.identity import NO_IDENTITY, Identity
 logger = logging.getLogger(__name__)
 
 REPLY_TIMEOUT_S: Final = 5.0
-"""How long a healthy server may take to answer; a leader election takes longer and is met by trying again."""
+"""Seconds in which a healthy server answers. A leader election takes longer and is met by retries."""
 
 _SWEEP_S: Final = 0.5
 _RECONNECT_S: Final = 0.2
 _PASSWORD: Final = re.compile(r"(?<=://)[^@/]+(?=@)")
 _NO_VERSION: Final = (0, 0, 0)
-"""What nats-py calls the version of the server that it is between two connections with."""
+"""nats-py's version of the server while it is connected to none."""
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
@@ -51,7 +51,7 @@ class Connection:
     def __init__(self, client: Client, servers: Sequence[str]) -> None:
         self._client = client
         self._servers = list(servers)
-        self._said = False
+        self._is_logged = False
         self._hear: Callable[[str], None] | None = None
         self._waiting: dict[str, _Expected] = {}
         self._sweeping: asyncio.Task[None] | None = None
@@ -61,7 +61,7 @@ class Connection:
         self._reconnected: list[Callable[[], None]] = []
         self._closed = False
         self.reconnects = 0
-        """How often the connection came back."""
+        """Number of reconnections."""
 
     @classmethod
     async def open(
@@ -184,7 +184,7 @@ class Connection:
         """Send a request and return the answer. Raises `Unavailable` if none comes or the subject has no responder."""
         reply = await (await self.ask(subject, data))
         if reply.status == 503:
-            raise Unavailable(f"Nobody answers on {subject}: JetStream or its stream is not there.")
+            raise Unavailable(f"{subject} has no responder: JetStream or its stream is missing.")
         return reply
 
     async def collect(self, subject: str, data: bytes) -> list[Incoming]:
@@ -320,14 +320,14 @@ class Connection:
         """Log an error of nats-py. While first connecting, also call `hear` and warn once; permission errors are logged
         as errors.
         """
-        if not self._prefix and not self._said:
+        if not self._prefix and not self._is_logged:
             logger.warning(
                 "Waiting for NATS at %s: %s",
                 mask_passwords(self._servers),
                 _error_text(error),
                 extra={"event": "nats.awaited"},
             )
-            self._said = True
+            self._is_logged = True
         if not self._prefix and self._hear:
             self._hear(_error_text(error))
         logger.debug("NATS: %s", _error_text(error), extra={"event": "nats.said"})

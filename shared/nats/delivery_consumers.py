@@ -25,16 +25,17 @@ from shared.runtime.log import Log
 logger = logging.getLogger(__name__)
 
 ACK_WAIT_S: Final = 30.0
-"""How long after a notifier died its deliveries are handed to another; twice what one attempt may take."""
+"""Seconds after which the deliveries of a dead notifier are handed to another; twice the most that one attempt
+takes."""
 _NS: Final = 1_000_000_000
 _NO_STREAM: Final = 10059
 
 
 async def ensure_consumers(link: Connection, deliveries: Log, endpoints: Iterable[str]) -> None:
-    """Make what is missing, and what an earlier release made as it is now.
+    """Create missing consumers, and bring those of an earlier release up to date.
 
-    Raises `Unavailable` while there is no coordinator that has set up the streams. Where NATS is locked down a notifier
-    may not make them, and is not even answered: the operator does.
+    Raises `Unavailable` until a coordinator has set up the streams, and if NATS does not answer: where NATS is locked
+    down, a notifier may not create consumers and gets no answer, and the text names the operator's command.
     """
     try:
         if not await topology.consumer_exists(link, RESEARCH, NOTICES_CONSUMER):
@@ -83,14 +84,15 @@ def _fact_seq(last: Message | None) -> int:
 
 @contextmanager
 def _naming_operator(consumer: str) -> Generator[None]:
-    """Say who can help, where there was no answer."""
+    """Add the operator's command to the text of an `Unavailable` raised in the block."""
     try:
         yield
     except Unavailable as error:
-        text = f"{error} Where NATS is locked down, the consumer {consumer} is its operator's to make:"
+        text = f"{error} Where NATS is locked down, its operator has to create the consumer {consumer}:"
         raise Unavailable(f"{text} dossier nats consumers --webhooks FILE") from error
 
 
 async def _create(link: Connection, stream: str, config: dict[str, Any]) -> None:
+    """Create a durable consumer."""
     call = f"CONSUMER.DURABLE.CREATE.{stream}.{config['durable_name']}"
     await topology.request_api(link, call, {"stream_name": stream, "config": config})

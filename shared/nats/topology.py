@@ -57,7 +57,7 @@ async def wait_for_consumer(link: Connection, consumer: str, *, stream: str = RE
     """Return once this durable consumer exists. Logs once that it waits; retries every 0.2 s, also on
     errors of NATS.
     """
-    said = False
+    is_logged = False
     while True:
         try:
             if await consumer_exists(link, stream, consumer):
@@ -65,11 +65,11 @@ async def wait_for_consumer(link: Connection, consumer: str, *, stream: str = RE
             reason = f"{stream} has no consumer {consumer} yet"
         except (Unavailable, Refused) as error:
             reason = str(error)
-        if not said:
+        if not is_logged:
             logger.warning(
                 "Waiting for a coordinator to set up JetStream: %s.", reason, extra={"event": "topology.awaited"}
             )
-        said = True
+        is_logged = True
         await asyncio.sleep(0.2)
 
 

@@ -17,7 +17,7 @@ from shared.runtime.aio import retry_unavailable
 from shared.runtime.log import Evidence
 
 _AT_ONCE: Final = envelope.MAX_TEXT_BYTES
-"""Bytes of such data that are held beyond the first before somebody deals with them."""
+"""Bytes of loaded data, beyond the first text, that are held before they are yielded."""
 
 
 async def encode_fact(evidence: Evidence, slot: Slot, event: Event) -> bytes:

@@ -14,8 +14,8 @@ from shared.runtime.log import Log
 
 MAX_ASKS: Final = 10
 MAX_HISTORIES: Final = 9
-"""So many stories are read at once: of 10 askings with 10 attempts each they have fewer than the 1,024 boxes that the
-server gives in one answer."""
+"""Most histories read at once. With 10 asks of 10 attempts each they have fewer than 1,024 slots, the most messages in
+one answer of the server."""
 
 DeliveryState = Literal["waiting", "retrying", "delivered", "gave_up", "moot", "disabled"]
 

@@ -16,9 +16,9 @@ def retry_after_s(headers: Mapping[str, str], *, now: datetime | None = None) ->
     `headers` has lower-case names or ignores case. `Retry-After-Ms` takes precedence over `Retry-After`, which has
     seconds or a date. A date counts from the response's own `Date`, else from `now`; without both it is ignored.
     """
-    told = headers.get("retry-after", "")
+    text = headers.get("retry-after", "")
     milliseconds = _number(headers.get("retry-after-ms", ""))
-    waits = (None if milliseconds is None else milliseconds / 1_000, _number(told), _seconds_until(told, headers, now))
+    waits = (None if milliseconds is None else milliseconds / 1_000, _number(text), _seconds_until(text, headers, now))
     named = [wait for wait in waits if wait is not None]
     return min(next((wait for wait in named if wait > 0), 0.0), LONGEST_WAIT_S) if named else None
 

@@ -22,7 +22,7 @@ class Identity(Struct, frozen=True):
 
 
 NO_IDENTITY = Identity()
-"""What suffices for a NATS that asks nobody who they are."""
+"""Credentials for a NATS that requires none."""
 
 
 def check_seed(path: Path) -> Path:

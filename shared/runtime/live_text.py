@@ -16,11 +16,12 @@ from shared.runtime.log import Hint, Log
 
 _PAUSE_S: Final = 0.2
 _MOST: Final = 50_000
-"""Characters that are told at most."""
+"""Most characters that are published."""
 
 OnText = Callable[[str], None]
 OpenLiveText = Callable[[Callable[[str], str]], AbstractAsyncContextManager[OnText | None]]
-"""Opens a way to be heard: what is said, all of it so far each time, is told in the form that is given."""
+"""Opens live text: takes a function that renders the text so far, and yields the callback for it, or `None` if nothing
+is published."""
 
 _step: ContextVar[Step | None] = ContextVar("step", default=None)
 

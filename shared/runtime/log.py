@@ -13,8 +13,7 @@ from shared.contracts.messages import Fill, Message, Queue
 from shared.errors import Refused
 
 Consumer = str
-"""A durable consumer by name: that of the tasks of one kind, of the leadership among coordinators, of what is to be
-told to an endpoint."""
+"""Name of a durable consumer: a kind of task, the leadership, or the asks of an endpoint."""
 
 
 class Stored(Struct, frozen=True):
@@ -28,7 +27,7 @@ class Full(Struct, frozen=True):
 
 
 Filled = Stored | Full | Refused
-"""What became of one fill. `Refused` is for what the server will never take, such as a message too large."""
+"""The answer to one fill. `Refused` is permanent, as for a message that is too large."""
 
 
 class End(Struct, frozen=True):

@@ -46,8 +46,8 @@ def decide_retry(error: Exception, *, failures: int, waited_s: float, policy: Re
     match error:
         case Terminal():
             return GiveUp(failure)
-        case Throttled(retry_after=told) if (
-            waited_s + (wait := max(told, policy.shortest_wait_s)) <= policy.longest_wait_s
+        case Throttled(retry_after=wait_s) if (
+            waited_s + (wait := max(wait_s, policy.shortest_wait_s)) <= policy.longest_wait_s
         ):
             return RetryInPlace(wait)
         case _ if failures + 1 < policy.attempts:
@@ -62,7 +62,7 @@ def give_up_abandoned(deliveries: int, policy: RetryPolicy) -> GiveUp | None:
     """
     if deliveries < policy.deliveries:
         return None
-    text = f"Handed to {deliveries - 1} workers, none of which said another word; it is not tried again."
+    text = f"Handed to {deliveries - 1} workers without an answer from any; it is not tried again."
     return GiveUp(Failure("abandoned", text))
 
 

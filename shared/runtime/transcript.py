@@ -25,12 +25,12 @@ def begin_transcript() -> None:
 
 def record_text(text: str) -> str:
     """Record `text` and return the SHA-256 (hex) under which it will be stored; `""` if no transcript was begun."""
-    said = _TEXTS.get()
-    if said is None:
+    texts = _TEXTS.get()
+    if texts is None:
         return ""
     data = text.encode("utf-8", "replace")
     name = sha256(data).hexdigest()
-    said[name] = data.decode()
+    texts[name] = data.decode()
     return name
 
 
@@ -39,11 +39,11 @@ async def store_texts(evidence: Evidence) -> None:
 
     A text that `EVIDENCE` refuses is logged and dropped. Raises `Unavailable` if the log is closed.
     """
-    said = _TEXTS.get() or {}
-    for name in list(said):
+    texts = _TEXTS.get() or {}
+    for name in list(texts):
         try:
-            await evidence.put(said[name])
+            await evidence.put(texts[name])
         except Refused as error:
-            text = "What was said in a model call, %s, is not kept: %s"
+            text = "A text of a model call, %s, is not stored: %s"
             logger.warning(text, name, error, extra={"event": "transcript.refused"})
-        del said[name]
+        del texts[name]

@@ -1,4 +1,4 @@
-"""Who is told what: the file that `DOSSIER_WEBHOOKS` names, read once and checked before anything is sent.
+"""The webhooks file that `DOSSIER_WEBHOOKS` names, read once and checked before anything is sent.
 
 ```toml
 allow = ["10.1.0.0/16"]        # addresses inside your network that may be sent to; none without it
@@ -36,7 +36,7 @@ from shared.runtime import settings
 from shared.runtime.endpoints import SECRET_PREFIX, EndpointKind, Network, WebhookEndpoint, Webhooks, decode_secret
 
 _KEY_BYTES: Final = range(24, 65)
-"""What Standard Webhooks asks of a secret."""
+"""Sizes that Standard Webhooks allows for a secret."""
 
 
 class InvalidWebhooks(DossierError):

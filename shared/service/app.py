@@ -28,11 +28,11 @@ from shared.telemetry.setup import Telemetry, WorkerObserver
 
 Main = Callable[[asyncio.Event, Telemetry], Awaitable[None]]
 Compose = Callable[[Settings, JetStreamLog, AsyncExitStack], Awaitable[Perform]]
-"""Puts a service together: what performs its tasks, with what is to be closed at the end on the stack."""
+"""Composes a service: returns the function that performs its tasks. Resources to close at the end go on the stack."""
 
 
 SERVICES: Final[dict[Kind, str]] = {"plan": "planner", "fetch": "fetcher", "synthesize": "synthesizer"}
-"""Who performs the tasks of a kind."""
+"""The service that performs the tasks of a kind."""
 UNREACHABLE: Final = "NATS is not reachable."
 
 
@@ -175,7 +175,7 @@ async def _work(
     if log is None:
         return
     telemetry.metrics.add(LogCollector(log))
-    health.trouble = lambda: "It stops." if stop.is_set() else write_trouble(log)
+    health.trouble = lambda: "The service is stopping." if stop.is_set() else write_trouble(log)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(log.close)
         perform = await compose(settings, log, stack)

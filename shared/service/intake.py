@@ -32,7 +32,7 @@ class TaskIntake:
         over.
         """
         read = [
-            (delivery, await self._whole(delivery.message) if has_reference(delivery.message) else delivery.message)
+            (delivery, await self._load_text(delivery.message) if has_reference(delivery.message) else delivery.message)
             for delivery in deliveries
         ]
         now = asyncio.get_running_loop().time()
@@ -41,7 +41,7 @@ class TaskIntake:
             ours = {job.delivery for job in jobs}
             await self._pass_over([each for each in read if each[0] not in ours], tasks)
         jobs = await self._drop_in_hand(jobs, tasks)
-        answered = await self._answered([job for job in jobs if not job.delivery.fresh])
+        answered = await self._filled_results([job for job in jobs if not job.delivery.fresh])
         settled = [job for job in jobs if answered and result_slots(job) & answered]
         for job in settled:
             await job.delivery.ack()
@@ -58,7 +58,7 @@ class TaskIntake:
             await tasks.release(len(jobs) - len(once))
         return list(once.values())
 
-    async def _whole(self, message: Message) -> Message:
+    async def _load_text(self, message: Message) -> Message:
         """Return the message with its data loaded; waits while NATS is unavailable."""
         return await retry_unavailable(lambda: dataref.load_text(self._log, message))
 
@@ -81,7 +81,7 @@ class TaskIntake:
                 await delivery.ack()
         await tasks.release(len(unread))
 
-    async def _answered(self, jobs: Sequence[Job]) -> set[str]:
+    async def _filled_results(self, jobs: Sequence[Job]) -> set[str]:
         """Return the full ones among the slots that make these jobs pointless. Retries while NATS is unavailable."""
         subjects = {subject for job in jobs for subject in result_slots(job)}
         while subjects:

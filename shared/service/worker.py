@@ -101,16 +101,16 @@ class Worker:
         the rest.
         """
         async with self._log.tasks(self._kind, at_most=self._at_most) as tasks, asyncio.TaskGroup() as group:
-            aides = [
-                group.create_task(aide)
-                for aide in (self._renew(), self._heed_cancels(), _close_when_stopped(stop, tasks))
+            helpers = [
+                group.create_task(helper)
+                for helper in (self._renew(), self._watch_cancellations(), _close_when_stopped(stop, tasks))
             ]
             async for deliveries in tasks:
                 for delivery in await self._intake.open(deliveries, tasks):
                     self._start(delivery, tasks)
-            await self._finish()
-            for aide in aides:
-                aide.cancel()
+            await self._drain()
+            for helper in helpers:
+                helper.cancel()
 
     def _start(self, job: Job, tasks: Tasks) -> None:
         """Handle a job in a task of its own."""
@@ -125,7 +125,7 @@ class Worker:
         transcript.begin_transcript()
         watch = AttemptRecorder(job, self._observer)
         try:
-            await self._bring_to_its_end(job, watch)
+            await self._perform_and_record(job, watch)
         except DossierError as error:
             logger.error(
                 "%s attempt %d could not be recorded: %s",
@@ -135,17 +135,17 @@ class Worker:
                 extra={"event": "attempt.unrecorded"},
             )
         except Exception as error:
-            await self._own_up(job, error, watch)
+            await self._record_defect(job, error, watch)
         finally:
             self._performing.discard(job)
             watch.over(self._paid.pop(job))
             await tasks.release()
 
-    async def _bring_to_its_end(self, job: Job, watch: AttemptRecorder) -> None:
+    async def _perform_and_record(self, job: Job, watch: AttemptRecorder) -> None:
         """Perform the task, record the result and acknowledge. If cancelled while stopping, record an interruption."""
         try:
             await self._log.wait_writable()
-            slot, fact = await self._done(job, watch)
+            slot, fact = await self._perform_attempt(job, watch)
             self._performing.discard(job)
             watch.recorded(await self._record(job, slot, fact))
             await job.delivery.ack()
@@ -153,7 +153,7 @@ class Worker:
             if self._stopping and job in self._performing:
                 await self._interrupt(job, watch)
 
-    async def _own_up(self, job: Job, error: Exception, watch: AttemptRecorder) -> None:
+    async def _record_defect(self, job: Job, error: Exception, watch: AttemptRecorder) -> None:
         """Log a defect of the worker itself. The task comes again; after too many deliveries its step fails."""
         self._performing.discard(job)
         self._log_failure(job, error)
@@ -162,7 +162,7 @@ class Worker:
             watch.recorded(await self._record(job, job.step.outcome, fact))
             await job.delivery.ack()
 
-    async def _done(self, job: Job, watch: AttemptRecorder) -> tuple[Slot, StepOutcome | AttemptFailed]:
+    async def _perform_attempt(self, job: Job, watch: AttemptRecorder) -> tuple[Slot, StepOutcome | AttemptFailed]:
         """Perform the task, waiting in place while throttled; return the slot to fill and the fact."""
         if given_up := give_up_abandoned(job.delivery.deliveries, self._policy):
             return job.step.outcome, failed_outcome(self._kind, given_up.error, job.issued.task)
@@ -173,7 +173,7 @@ class Worker:
                 outcome = check_outcome(
                     self._kind, await self._perform(with_remaining_budget(job.issued.task, self._paid[job]))
                 )
-                return job.step.outcome, self._worked(job, outcome, began)
+                return job.step.outcome, self._with_usage(job, outcome, began)
             except Exception as error:
                 self._paid[job] += paid_calls(error)
                 follows = decide_retry(error, failures=job.issued.failures, waited_s=waited_s, policy=self._policy)
@@ -187,11 +187,11 @@ class Worker:
                     fact = AttemptFailed(error=failure, duration_s=_elapsed_s(began), calls=self._paid[job])
                     return job.step.attempt(job.attempt), fact
                 case GiveUp(error=failure):
-                    return job.step.outcome, self._worked(
+                    return job.step.outcome, self._with_usage(
                         job, failed_outcome(self._kind, failure, job.issued.task), began
                     )
 
-    def _worked(self, job: Job, outcome: StepOutcome, began: float) -> StepOutcome:
+    def _with_usage(self, job: Job, outcome: StepOutcome, began: float) -> StepOutcome:
         """Return the outcome with the calls paid for before and the seconds since `began`."""
         return replace(with_prior_calls(outcome, self._paid[job]), duration_s=_elapsed_s(began))
 
@@ -231,12 +231,12 @@ class Worker:
         if self._log.trouble:
             await job.delivery.nak()
             return
-        error = Failure(INTERRUPTED, "The worker was told to stop.")
+        error = Failure(INTERRUPTED, "The worker was stopped.")
         fact = AttemptFailed(error=error, duration_s=0.0, calls=self._paid[job])
         watch.recorded(await self._record(job, job.step.attempt(job.attempt), fact))
         await job.delivery.ack()
 
-    async def _finish(self) -> None:
+    async def _drain(self) -> None:
         """Wait `grace_s` seconds for the jobs in progress, then interrupt those without a result. Results are still
         written.
         """
@@ -266,10 +266,11 @@ class Worker:
                     kept[task] = asked
                 elif now() - kept[task] >= ACK_WAIT_S * 2 / 3 and self._abort(task):
                     logger.warning(
-                        "A task is aborted: NATS cannot be told that it is alive.", extra={"event": "attempt.aborted"}
+                        "A task is aborted: NATS does not confirm that it is still in progress.",
+                        extra={"event": "attempt.aborted"},
                     )
 
-    async def _heed_cancels(self) -> None:
+    async def _watch_cancellations(self) -> None:
         """Abort the jobs of runs that hints report as cancelled. A missed hint costs work, not correctness."""
         async with aclosing(self._log.hints(LIVE_CANCELLED)) as hints:
             async for hint in hints:

@@ -15,8 +15,9 @@ from shared.telemetry import genai
 from shared.telemetry.tracing import CURRENT_SCOPE, Attribute, Span, TraceScope
 
 AttemptResult = Literal["succeeded", "failed", "retried", "interrupted", "aborted"]
-"""Its step has an outcome, good or bad; another attempt follows, for it failed or its worker was told to stop; or it
-was given up without a word: the run was cancelled, another worker has it, or nothing could be recorded."""
+"""The step has an outcome: `succeeded` or `failed`. Another attempt follows: `retried` after a failure, `interrupted`
+when the worker was stopped. `aborted`: nothing was recorded, because the run was cancelled, another worker has the
+task, or it could not be written."""
 RESULTS: Final[tuple[AttemptResult, ...]] = ("succeeded", "failed", "retried", "interrupted", "aborted")
 
 
@@ -26,16 +27,16 @@ class AttemptReport(Struct, frozen=True, kw_only=True):
     step: Step
     attempt: int
     deliveries: int
-    """How often its task had been handed out, this time included."""
+    """Number of times that its task had been handed out, this one included."""
     issued: datetime
     began: datetime
     ended: datetime
     result: AttemptResult
     code: str = ""
-    """Of what went wrong."""
+    """The code of the failure; empty without one."""
     calls: Sequence[Call] = ()
     throttled: int = 0
-    """So many times it was asked to wait."""
+    """Number of times that it was throttled."""
     traceparent: str | None = None
     parts: tuple[Span, ...] = ()
 

@@ -38,11 +38,11 @@ def usage_attributes(*, input_tokens: int, output_tokens: int) -> dict[str, Attr
 
 def content_attributes(asked: Sequence[Mapping[str, object]], replied: str) -> dict[str, Attribute]:
     """Return prompt and reply as attributes, for exports with content. An empty reply is left out."""
-    told = {"gen_ai.input.messages": _messages([(str(one["role"]), str(one.get("content"))) for one in asked])}
-    return {**told, "gen_ai.output.messages": _messages([("assistant", replied)])} if replied else {**told}
+    attributes = {"gen_ai.input.messages": _messages([(str(one["role"]), str(one.get("content"))) for one in asked])}
+    return {**attributes, "gen_ai.output.messages": _messages([("assistant", replied)])} if replied else {**attributes}
 
 
-def _messages(said: Sequence[tuple[str, str]]) -> str:
+def _messages(messages_by_role: Sequence[tuple[str, str]]) -> str:
     """Return messages of role and text as JSON in OpenTelemetry's form."""
-    messages = [{"role": role, "parts": [{"type": "text", "content": text}]} for role, text in said]
+    messages = [{"role": role, "parts": [{"type": "text", "content": text}]} for role, text in messages_by_role]
     return json.dumps(messages, ensure_ascii=False)

@@ -1,7 +1,7 @@
 """Log lines on standard error: text on a terminal, JSON elsewhere.
 
 Each record has a code, `extra={"event": …}`, and a `run_id` unless it follows from the current work. Of exceptions only
-types, places and Dossier's own texts are logged: other texts may quote what was read, or a secret.
+types, places and Dossier's own texts are logged: texts of others may quote a page or a secret.
 """
 
 import json
@@ -19,7 +19,7 @@ from shared.telemetry.tracing import CURRENT_SCOPE
 
 _TEXT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 _VERBOSE_LOGGERS: Final = ("httpcore2", "httpx2", "mcp", "openai", "urllib3")
-"""They log what they send, and where to: prompts, pages, and URLs that may be secrets."""
+"""Loggers of libraries that log requests: prompts, pages, and URLs that may be secrets."""
 
 
 def configure_logging(service: str, settings: Settings) -> None:
@@ -56,7 +56,7 @@ class JsonFormatter(logging.Formatter):
         """Return the record as JSON without empty fields."""
         within = CURRENT_SCOPE.get()
         trace = traces.parse_traceparent(within.traceparent) if within else None
-        said = {
+        fields = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "service": self._service,
@@ -67,7 +67,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "error": "\n".join(_exception_lines(record)),
         }
-        return json.dumps({name: value for name, value in said.items() if value}, ensure_ascii=False)
+        return json.dumps({name: value for name, value in fields.items() if value}, ensure_ascii=False)
 
 
 def _exception_lines(record: logging.LogRecord) -> Iterator[str]:

@@ -43,30 +43,30 @@ class Metrics:
 
     def __init__(self, service: str) -> None:
         self.registry = CollectorRegistry()
-        self._looks: list[Refresh] = []
+        self._refreshes: list[Refresh] = []
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         about = Gauge("dossier_build_info", "The release that runs.", ["service", "version"], registry=self.registry)
         about.labels(service, version("dossier")).set(1)
 
-    def add(self, collector: Collector, look: Refresh | None = None) -> None:
-        """Register a collector, and `look` to be awaited before each scrape."""
+    def add(self, collector: Collector, refresh: Refresh | None = None) -> None:
+        """Register a collector, and `refresh` to be awaited before each scrape."""
         self.registry.register(collector)
-        if look:
-            self._looks.append(look)
+        if refresh:
+            self._refreshes.append(refresh)
 
     async def answer(self, request: Request) -> Response:
         """Return all metrics in the format that the request accepts. A refresh that takes over 3 s is cut off."""
-        await asyncio.gather(*(self._looked(look) for look in self._looks))
+        await asyncio.gather(*(self._refresh(refresh) for refresh in self._refreshes))
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(self.registry), headers={"Content-Type": content_type})
 
-    async def _looked(self, look: Refresh) -> None:
+    async def _refresh(self, refresh: Refresh) -> None:
         """Await one refresh for at most `_LOOK_UP_WITHIN_S` seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LOOK_UP_WITHIN_S):
-                await look()
+                await refresh()
 
     def route(self) -> Route:
         """The route `/metrics`."""
@@ -83,8 +83,8 @@ class LogCollector:
         """Yield connection state, reconnects, and failures and fullness by stream."""
         link = self._log.link
         yield GaugeMetricFamily("dossier_nats_connected", "Whether NATS is reachable.", float(link.connected))
-        yield CounterMetricFamily("dossier_nats_reconnects", "How often the connection came back.", link.reconnects)
-        failures = CounterMetricFamily("dossier_publish_failures", "Tries to write that failed.", labels=["stream"])
+        yield CounterMetricFamily("dossier_nats_reconnects", "Reconnections to NATS.", link.reconnects)
+        failures = CounterMetricFamily("dossier_publish_failures", "Failed tries to write.", labels=["stream"])
         full = GaugeMetricFamily("dossier_log_full", "Whether NATS takes no writes to a stream.", labels=["stream"])
         for health in self._log.write_health:
             failures.add_metric([health.stream], health.failures)
@@ -134,11 +134,11 @@ class AttemptMetrics:
         yield self._by("dossier_attempt_errors", "Attempts that went wrong, by code.", "code", self._codes)
         about = "From the beginning of an attempt until it is recorded."
         yield self._duration.family("dossier_attempt_duration_seconds", about, self._kind)
-        about = "From a task's place in the log until somebody first began with it."
+        about = "From the storage of a task until its first attempt began."
         yield self._queued.family("dossier_queue_time_seconds", about, self._kind)
         for name, about, count in (
-            ("dossier_redeliveries", "Tasks that were begun again.", self._redelivered),
-            ("dossier_throttled", "Times that somebody asked to wait.", self._throttled),
+            ("dossier_redeliveries", "Attempts of tasks that were handed out before.", self._redelivered),
+            ("dossier_throttled", "Times that an attempt was throttled.", self._throttled),
         ):
             family = CounterMetricFamily(name, about, labels=["kind"])
             family.add_metric([self._kind], count)
@@ -181,7 +181,9 @@ class _CallMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         by = ["agent", "model"]
-        self._count = Counter("dossier_model_calls", "Calls, by what was brought.", [*by, "reading"], registry=registry)
+        self._count = Counter(
+            "dossier_model_calls", "Model calls, by the use of the reply.", [*by, "reading"], registry=registry
+        )
         self._tokens = Counter("dossier_model_tokens", "Tokens.", [*by, "direction"], registry=registry)
         self._cost = Counter(
             "dossier_model_cost_dollars", "US dollars, of calls whose price is known.", by, registry=registry

@@ -53,10 +53,10 @@ class TraceScope(Struct, eq=False):
     run: str
     traceparent: str | None = None
     spans: list[Span] | None = None
-    """Where spans of the parts go; `None` where nobody takes them."""
+    """Collects the spans of the parts; `None` if traces are not exported."""
     content: bool = False
-    """Whether these may have prompts and replies in them."""
+    """True if spans may contain prompts and replies."""
 
 
 CURRENT_SCOPE: Final[ContextVar[TraceScope | None]] = ContextVar("within", default=None)
-"""Set by whoever begins work on a run, in the asyncio task that does it."""
+"""The scope of the current asyncio task; set where work on a run begins."""

@@ -26,7 +26,7 @@ from shared.contracts.subjects import REQUESTED, key_revoked
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.domain import keys
 from shared.domain.approval import ANY_APPROVAL, ApprovalRules
-from shared.domain.decisions import Defaults
+from shared.domain.inbound import Defaults
 from shared.domain.roles import LEAST, ROLES
 from shared.errors import Unavailable
 from shared.runtime import clock

@@ -1,4 +1,4 @@
-"""A run as the API tells it."""
+"""Facts of a run as events of the API."""
 
 from collections.abc import Iterator
 

@@ -30,7 +30,7 @@ class Dossier:
         self._environment = inherited({"DOSSIER_DATA": str(folder), "COLUMNS": "200", "TERM": "xterm", **settings})
 
     def command(self, *arguments: str) -> dict[str, Any]:
-        """What `subprocess` needs to run a command, without a terminal."""
+        """Arguments for `subprocess` that run a command without a terminal."""
         return {"args": (*COMMAND, *arguments), "env": self._environment, "stdin": subprocess.DEVNULL}
 
     def __call__(self, *arguments: str, timeout: float = PATIENCE_S) -> "subprocess.CompletedProcess[str]":
@@ -54,7 +54,7 @@ class Dossier:
 
     @property
     def state(self) -> dict[str, Any] | None:
-        """What `up.json` says."""
+        """Content of `up.json`; `None` if there is none."""
         with suppress(FileNotFoundError):
             return msgspec.json.decode((self.folder / "up.json").read_bytes())
         return None
@@ -101,7 +101,7 @@ class Typed:
         os.kill(self.children()[name], number)
 
     def exit_code(self, *, within_s: float = PATIENCE_S) -> int:
-        """How it ended, once it has."""
+        """The exit code, once it has ended. Raises `TimeoutError`."""
         wait_until(lambda: self.said() is not None and self._process.poll() is not None, within_s)
         return self._process.wait()
 

@@ -54,7 +54,7 @@ def sse(*facts, after=0):
 
 
 class Server:
-    """Answers as it was told to, one answer after another, and keeps what it was asked."""
+    """A server that gives these answers in order and keeps the requests."""
 
     def __init__(self, *answers):
         self.answers = list(answers)

@@ -28,7 +28,7 @@ NOW = START + timedelta(minutes=10)
 
 
 def shown(renderable: object, width: int = 80) -> str:
-    """What a terminal of that width shows."""
+    """Output of a terminal of that width."""
     console = Console(width=width, highlight=False)
     with console.capture() as capture:
         console.print(renderable)

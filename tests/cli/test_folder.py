@@ -1,4 +1,4 @@
-"""Who runs in a data folder, and who may."""
+"""The data folder: its state file and its lock."""
 
 import asyncio
 import os

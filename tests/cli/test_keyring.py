@@ -1,6 +1,5 @@
 """`dossier keys`: what is refused before anything is written, and what is kept."""
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -57,22 +56,19 @@ def test_what_makes_no_key_is_refused_by_name(unfit: KeyRequest, says: str):
     assert refused.value.code == MISUSED
 
 
-def test_a_key_is_given_once_and_written_once(capsys: pytest.CaptureFixture[str]):
-    async def story() -> None:
-        log = MemoryLog()
-        store = KeyStore(log)
-        await create(store, Terminal(), wanted())
-        key = capsys.readouterr().out.strip()
-        id_ = keys.key_id(key)
-        assert id_
-        assert key.encode() not in b"".join(message.data for message in log.messages)
-        await revoke(store, Terminal(), id_)
-        await revoke(store, Terminal(), id_)
-        assert [message.subject for message in log.messages] == [
-            f"access.key.{id_}.created",
-            f"access.key.{id_}.revoked",
-        ]
-        with pytest.raises(Refusal, match="no key"):
-            await revoke(store, Terminal(), "unknown")
-
-    asyncio.run(story())
+async def test_a_key_is_given_once_and_written_once(capsys: pytest.CaptureFixture[str]):
+    log = MemoryLog()
+    store = KeyStore(log)
+    await create(store, Terminal(), wanted())
+    key = capsys.readouterr().out.strip()
+    id_ = keys.key_id(key)
+    assert id_
+    assert key.encode() not in b"".join(message.data for message in log.messages)
+    await revoke(store, Terminal(), id_)
+    await revoke(store, Terminal(), id_)
+    assert [message.subject for message in log.messages] == [
+        f"access.key.{id_}.created",
+        f"access.key.{id_}.revoked",
+    ]
+    with pytest.raises(Refusal, match="no key"):
+        await revoke(store, Terminal(), "unknown")

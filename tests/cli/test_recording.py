@@ -1,7 +1,8 @@
-"""`dossier eval record`: a run becomes a folder that has all of it, and nothing that is nobody's business."""
+"""`dossier eval record`: a run becomes a folder with all of its data and no secret."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from shared.api import local_token
 from shared.runtime.memory import MemoryLog
 from shared.runtime.settings import Settings
 from tests.cli.terminals import Dossier as Commands
-from tests.dossier import Dossier, coordinating, performers, run, working
+from tests.dossier import Dossier, coordinating, performers, working
 from tests.evals.replay import replayed
 from tests.evals.scripted import DOCUMENTS, SCRIPTS
 from tests.harness.deployment import REAL_WORKERS, Deployment
@@ -59,9 +60,9 @@ def test_a_real_run_becomes_a_case_that_says_the_same_when_it_is_replayed(
         assert message.data == client.raw(message.subject)
     assert recording.messages[-1].subject == "research.run.drill.completed"
     assert all(sha256(text.encode()).hexdigest() == name for name, text in recording.texts.items())
-    sent = [case.readable(msgspec.json.encode(request.body["messages"]).decode()) for request in llmock.requests]
-    assert [said.prompt for said in recording.said] == sent
-    assert [said.call.reading for said in recording.said] == ["repaired", "repaired", "ok", "ok"]
+    sent = [case.readable_prompt(msgspec.json.encode(request.body["messages"]).decode()) for request in llmock.requests]
+    assert [said.prompt for said in recording.calls] == sent
+    assert [said.call.reading for said in recording.calls] == ["repaired", "repaired", "ok", "ok"]
 
     figures = asyncio.run(replayed(recording, tmp_path))
     assert (figures.outcome, figures.degraded, figures.plan) == ("reported", False, "")
@@ -77,8 +78,8 @@ def test_a_real_run_becomes_a_case_that_says_the_same_when_it_is_replayed(
     ("arguments", "code", "says"),
     [
         (["nobody"], 1, "There is no run nobody."),
-        (["*", "--name", "all"], 2, "names no run"),
-        (["nobody", "--name", "../up"], 2, "can name no case"),
+        (["*", "--name", "all"], 2, "is not the id of a run"),
+        (["nobody", "--name", "../up"], 2, "cannot name a case"),
     ],
 )
 def test_what_makes_no_case_is_refused_by_name(
@@ -97,34 +98,29 @@ async def reported(dossier: Dossier) -> str:
     return run_id
 
 
-def in_memory(tmp_path: Path, story) -> None:
-    """A story over everything in one process, without a model."""
-
-    async def all_of_it() -> None:
-        log = MemoryLog()
-        workers = performers(log, DOCUMENTS, tmp_path / "cache")
-        async with coordinating(log, tmp_path) as dossier, working(log, workers):
-            await story(dossier)
-
-    run(all_of_it)
+@asynccontextmanager
+async def in_memory(tmp_path: Path) -> AsyncGenerator[Dossier]:
+    """Everything in one process, without a model."""
+    log = MemoryLog()
+    workers = performers(log, DOCUMENTS, tmp_path / "cache")
+    async with coordinating(log, tmp_path) as dossier, working(log, workers):
+        yield dossier
 
 
-def test_a_run_without_a_model_has_facts_and_texts_alone_and_is_replayed_by_rule(tmp_path: Path):
-    async def story(dossier: Dossier) -> None:
+async def test_a_run_without_a_model_has_facts_and_texts_alone_and_is_replayed_by_rule(tmp_path: Path):
+    async with in_memory(tmp_path) as dossier:
         recording = await recorded(dossier.log, await reported(dossier), SETTINGS)
         assert (recording.case.outcome, recording.case.degraded, recording.case.context) == ("reported", False, {})
-        assert recording.said == ()
+        assert recording.calls == ()
         assert recording.texts
         figures = await replayed(recording, tmp_path)
         assert (figures.outcome, figures.degraded, figures.calls) == ("reported", False, 0)
         assert figures.located == figures.quotes > 0
         assert figures.unrecorded == ()
 
-    in_memory(tmp_path, story)
 
-
-def test_a_fork_is_replayed_with_the_plan_that_it_took_over(tmp_path: Path):
-    async def story(dossier: Dossier) -> None:
+async def test_a_fork_is_replayed_with_the_plan_that_it_took_over(tmp_path: Path):
+    async with in_memory(tmp_path) as dossier:
         first = await reported(dossier)
         fork = {"run_id": first, "from": "synthesize", "approval": "auto"}
         seq = await dossier.log.publish("research.requested", msgspec.json.encode({"fork": fork}))
@@ -133,11 +129,9 @@ def test_a_fork_is_replayed_with_the_plan_that_it_took_over(tmp_path: Path):
         figures = await replayed(recording, tmp_path)
         assert (figures.outcome, figures.unrecorded) == ("reported", ())
 
-    in_memory(tmp_path, story)
 
-
-def test_a_run_that_has_not_ended_or_was_cancelled_makes_no_case(tmp_path: Path):
-    async def story(dossier: Dossier) -> None:
+async def test_a_run_that_has_not_ended_or_was_cancelled_makes_no_case(tmp_path: Path):
+    async with in_memory(tmp_path) as dossier:
         held = await dossier.ask(QUESTION)
         await dossier.until(held, "hold")
         with pytest.raises(Refusal, match="has not ended yet; it is hold"):
@@ -147,30 +141,24 @@ def test_a_run_that_has_not_ended_or_was_cancelled_makes_no_case(tmp_path: Path)
         with pytest.raises(Refusal, match="was cancelled"):
             await recorded(dossier.log, held, SETTINGS)
 
-    in_memory(tmp_path, story)
 
-
-def test_a_text_that_is_gone_is_named(tmp_path: Path):
-    async def story(dossier: Dossier) -> None:
+async def test_a_text_that_is_gone_is_named(tmp_path: Path):
+    async with in_memory(tmp_path) as dossier:
         run_id = await reported(dossier)
         gone = next(iter(dossier.log.texts))
         del dossier.log._texts[gone]
         with pytest.raises(Refusal, match=gone):
             await recorded(dossier.log, run_id, SETTINGS)
 
-    in_memory(tmp_path, story)
 
-
-def test_nothing_is_written_where_a_secret_would_be_in_it(tmp_path: Path):
-    async def story(dossier: Dossier) -> None:
+async def test_nothing_is_written_where_a_secret_would_be_in_it(tmp_path: Path):
+    async with in_memory(tmp_path) as dossier:
         run_id = await dossier.ask(f"{QUESTION} I have sk-live-0123456789.", approval="auto")
         await dossier.until(run_id, "reported")
         recording = await recorded(dossier.log, run_id, SETTINGS)
         with pytest.raises(Refusal, match=r"case\.json would have a secret in it, openai_api_key"):
             write(recording, tmp_path / "case", {"openai_api_key": "sk-live-0123456789"})
         assert not (tmp_path / "case").exists()
-
-    in_memory(tmp_path, story)
 
 
 def test_every_secret_that_is_set_is_looked_for_and_no_placeholder(tmp_path: Path):
@@ -186,4 +174,4 @@ def test_every_secret_that_is_set_is_looked_for_and_no_placeholder(tmp_path: Pat
 
 def test_a_prompt_is_kept_as_a_person_reads_it():
     said = msgspec.json.encode([{"role": "system", "content": "Plan.\nWell."}, {"role": "user", "content": "“Q”?"}])
-    assert case.readable(said.decode()) == "=== system\nPlan.\nWell.\n\n=== user\n“Q”?\n"
+    assert case.readable_prompt(said.decode()) == "=== system\nPlan.\nWell.\n\n=== user\n“Q”?\n"

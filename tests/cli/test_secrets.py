@@ -62,7 +62,7 @@ def up(dossier: Dossier) -> Iterator[Typed]:
 
 @pytest.fixture(scope="module")
 def shown(dossier: Dossier, up: Typed) -> dict[str, str]:
-    """What the API, the pages and the terminal show of a run that asked for the secrets, while held and when ended."""
+    """Output of the API, the pages and the terminal about a run that asked for the secrets, on hold and ended."""
     request = {"q": QUESTION}
     with httpx2.Client(base_url=dossier.state["api"], headers=key(dossier.folder), timeout=30) as api:
         run = api.post("/v1/runs", json=request).json()["run_id"]

@@ -1,4 +1,4 @@
-"""What is started, and what is said of it."""
+"""Processes, ports, settings and logs of a start, and the panel that shows them."""
 
 import re
 import socket
@@ -270,3 +270,9 @@ def test_no_command_waits_for_what_it_does_not_use():
     code = "import sys, services.cli; print(*({'fastapi', 'openai', 'trafilatura'} & sys.modules.keys()))"
     done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_the_command_line_and_its_doctor_import_no_service():
+    code = "import sys, services.cli, services.cli.doctor.doctor; print(*sys.modules)"
+    done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, check=True)
+    assert [name for name in done.stdout.split() if re.match(r"services\.(?!cli\b)", name)] == []

@@ -11,8 +11,8 @@ from fastapi import FastAPI
 
 from services.coordinator.access.access import Access, AccessSettings
 from services.coordinator.app import application
-from shared.contracts import asyncapi
 from shared.runtime.memory import MemoryLog
+from tests.contracts import asyncapi
 from tests.dossier import Dossier, coordinating
 from tests.harness.environment import ROOT
 

@@ -35,11 +35,12 @@ from shared.contracts.messages import Fill, Message
 from shared.contracts.requests import Extension
 from shared.contracts.subjects import APPROVED, CANCELLED, INBOUND, REJECTED, REQUESTED, Slot, Step, parse_slot
 from shared.domain.approval import ANY_APPROVAL, ApprovalRules, verified_identity, voter_token
-from shared.domain.decisions import Accept, Defaults, Inbound, Reject, decide_inbound, refusal_fact
-from shared.domain.decisions import parse_inbound as read_message
+from shared.domain.decisions import Accept, Reject
 from shared.domain.encoding import PendingWrite, encode_fact, encode_refusal
 from shared.domain.extension import decide_extension
 from shared.domain.fork import copy_fact
+from shared.domain.inbound import Defaults, Inbound, decide_inbound, refusal_fact
+from shared.domain.inbound import parse_inbound as read_message
 from shared.domain.owed import owed
 from shared.domain.run import Run
 from shared.runtime.log import Stored

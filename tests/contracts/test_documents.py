@@ -8,10 +8,10 @@ from typing import Any, get_args
 import pytest
 from jsonschema import Draft202012Validator
 
-from shared.contracts import asyncapi
 from shared.contracts.envelope import MAX_BYTES
 from shared.contracts.facts import Fact
 from shared.contracts.subjects import Slot, parse_slot
+from tests.contracts import asyncapi
 from tests.contracts.documents import DOCUMENTS
 from tests.harness import node
 

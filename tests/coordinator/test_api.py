@@ -23,7 +23,7 @@ from shared.contracts.requests import Ruling
 from shared.contracts.subjects import ASKED
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.domain.budget import WriterPricing
-from shared.domain.decisions import Defaults
+from shared.domain.inbound import Defaults
 from shared.domain.roles import local_principal
 from shared.errors import Unavailable
 from shared.runtime import clock

@@ -14,7 +14,7 @@ from shared.contracts.envelope import Event
 from shared.contracts.messages import Fill, Message
 from shared.contracts.requests import Revision, Ruling
 from shared.contracts.subjects import REQUESTED
-from shared.domain.decisions import Defaults
+from shared.domain.inbound import Defaults
 from shared.domain.roles import local_principal
 from shared.domain.run import Run
 from shared.errors import Unavailable

@@ -21,9 +21,10 @@ from shared.contracts.facts import DecisionExpired, HoldExtended
 from shared.contracts.messages import Fill
 from shared.contracts.requests import MAX_TIMEOUT_S, Extension, Ruling
 from shared.contracts.subjects import Slot
-from shared.domain.decisions import Defaults, decide_ruling
+from shared.domain.decisions import decide_ruling
 from shared.domain.diagnosis import Observations, diagnose
 from shared.domain.extension import decide_extension
+from shared.domain.inbound import Defaults
 from shared.domain.judgement import Accept, Duplicate, Reject
 from shared.domain.roles import local_principal
 from shared.domain.run import Run
@@ -94,7 +95,7 @@ def test_an_extension_counts_that_was_stored_before_the_deadline_it_extends_and_
 def test_no_extension_makes_a_deadline_earlier():
     run = held((extended(1, DEADLINE + HOUR), START), (extended(2, DEADLINE), START), (extended(3, START), START))
     assert run.current.deadline == DEADLINE + HOUR
-    assert len(run.current.extended()) == 1
+    assert len(run.current.valid_extensions()) == 1
 
 
 def test_in_every_order_and_twice_the_deadline_is_the_same():

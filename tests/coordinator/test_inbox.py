@@ -13,7 +13,8 @@ from services.coordinator.engine.pending import PendingMessages
 from services.coordinator.engine.projection import Projection
 from shared.contracts.messages import Message
 from shared.contracts.subjects import REQUESTED
-from shared.domain.decisions import Accept, Defaults, Inbound, decide_inbound, parse_inbound
+from shared.domain.inbound import Defaults, Inbound, decide_inbound, parse_inbound
+from shared.domain.judgement import Accept
 from shared.domain.run import Run, evolve
 from shared.runtime import clock
 from shared.runtime.memory import MemoryLog
@@ -127,7 +128,7 @@ async def test_a_follower_keeps_no_request_that_was_made_before(tmp_path: Path):
                 await leader.ask("Why?", run_id="asked")
             await follower.coordinator.folded(len(log.messages), within_s=PATIENCE_S)
             assert not follower.coordinator.leads
-            assert not follower.coordinator.fold.inbox
+            assert not follower.coordinator.fold.pending
 
 
 def nameless(seq: int) -> Message:
@@ -135,7 +136,9 @@ def nameless(seq: int) -> Message:
 
 
 def runs(it: PendingMessages) -> dict[int, str]:
-    return {waiting.message.seq: waiting.said.run for waiting in it.oldest(9) if isinstance(waiting.said, Inbound)}
+    return {
+        waiting.message.seq: waiting.content.run for waiting in it.oldest(9) if isinstance(waiting.content, Inbound)
+    }
 
 
 def test_requests_whose_sequence_was_given_before_have_an_id_that_no_other_message_has(tmp_path: Path):
@@ -143,7 +146,7 @@ def test_requests_whose_sequence_was_given_before_have_an_id_that_no_other_messa
     first, second = nameless(1), nameless(2)
     it.add(first)
     assert runs(it) == {1: "r1"}
-    it.truncated(2)
+    it.note_truncation(2)
     for message in (second, nameless(3)):
         it.add(message)
     assert list(runs(it)) == [1, 2, 3]
@@ -162,7 +165,7 @@ def test_requests_whose_sequence_was_given_before_have_an_id_that_no_other_messa
 def test_an_id_of_its_own_stays_whatever_sequences_were_given(tmp_path: Path):
     it = PendingMessages(Projection(tmp_path / "projection.db"), nobody)
     it.add(request(1))
-    it.truncated(10)
+    it.note_truncation(10)
     assert runs(it) == {1: "run-1"}
 
 
@@ -171,7 +174,7 @@ def test_a_request_is_dealt_with_under_whichever_id_it_was_accepted(tmp_path: Pa
     it = PendingMessages(Projection(tmp_path / "projection.db"), nobody)
     message = nameless(1)
     it.add(message)
-    it.truncated(used)
+    it.note_truncation(used)
     said = parse_inbound(message)
     assert isinstance(said, Inbound)
     taken = decide_inbound(said, None, Defaults())

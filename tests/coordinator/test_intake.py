@@ -22,19 +22,8 @@ from shared.contracts.facts import (
 from shared.contracts.messages import Fill, Message
 from shared.contracts.requests import Revision, Ruling
 from shared.contracts.subjects import APPROVED, CANCELLED, INVALID, LEAD, REJECTED, REQUESTED, Slot
-from shared.domain.decisions import (
-    Accept,
-    Defaults,
-    Duplicate,
-    Inbound,
-    Judgement,
-    Reject,
-    Verb,
-    decide_inbound,
-    decide_ruling,
-    describe_winner,
-    parse_inbound,
-)
+from shared.domain.decisions import Accept, Duplicate, Judgement, Reject, Verb, decide_ruling, describe_winner
+from shared.domain.inbound import Defaults, Inbound, decide_inbound, parse_inbound
 from shared.domain.run import Run
 from shared.runtime.memory import MemoryLog
 from tests.coordinator.story import (

@@ -25,7 +25,7 @@ from shared.contracts.facts import (
 from shared.contracts.messages import Fill, Message
 from shared.contracts.subjects import Kind
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
-from shared.domain.decisions import Defaults
+from shared.domain.inbound import Defaults
 from shared.domain.run import FOLD_VERSION
 from shared.errors import Transient
 from shared.runtime.log import LogCheck

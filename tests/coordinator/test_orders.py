@@ -31,7 +31,8 @@ from shared.contracts.messages import Fill
 from shared.contracts.requests import Extension, Ruling
 from shared.contracts.subjects import Slot, invalid
 from shared.domain import owed as coordinator_owed
-from shared.domain.decisions import Defaults, Duplicate, Inbound, Judgement, Verb, decide_inbound
+from shared.domain.decisions import Duplicate, Judgement, Verb
+from shared.domain.inbound import Defaults, Inbound, decide_inbound
 from shared.domain.judgement import describe_winner
 from shared.domain.owed import Owed
 from shared.domain.roles import local_principal

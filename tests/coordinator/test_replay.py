@@ -74,7 +74,7 @@ def test_a_policy_that_no_longer_holds_is_named(histories: dict[str, list[Messag
 
 
 def test_a_check_of_reports_that_is_gone_is_named(histories: dict[str, list[Message]], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(owed_module, "_beyond", lambda report, findings: None)
+    monkeypatch.setattr(owed_module, "_find_violation", lambda report, findings: None)
     assert touched(histories) == {"beyond_the_evidence": {"completed"}}
 
 

@@ -200,7 +200,7 @@ async def test_figures_are_looked_up_once_for_many_who_ask_and_left_out_where_na
         run = await it.ask("What?")
         await it.until(run, "planning")
         figures = Gauges(log, it.coordinator, tmp_path / "projection.db", late_after=timedelta(minutes=5))
-        await asyncio.gather(*(figures.look() for _ in range(9)))
+        await asyncio.gather(*(figures.refresh() for _ in range(9)))
         assert log.asked == 3
         there = {family.name: family for family in figures.collect()}
         assert "dossier_queue_tasks_waiting" in there
@@ -208,7 +208,7 @@ async def test_figures_are_looked_up_once_for_many_who_ask_and_left_out_where_na
         assert 0 < ages["plan"] < PATIENCE_S
         log.is_there = False
         gone = Gauges(log, it.coordinator, tmp_path / "projection.db", late_after=timedelta(minutes=5))
-        await gone.look()
+        await gone.refresh()
         left = {family.name for family in gone.collect()}
         assert "dossier_queue_tasks_waiting" not in left
         assert {"dossier_leader", "dossier_runs"} <= left

@@ -19,7 +19,7 @@ from shared.contracts import envelope
 from shared.contracts.facts import RunAccepted, RunCompleted
 from shared.contracts.subjects import LOG_TRUNCATED, REQUESTED, parse_slot
 from shared.contracts.topology import Limits
-from shared.domain.decisions import Defaults
+from shared.domain.inbound import Defaults
 from shared.nats import topology
 from shared.nats.connection import Connection
 from shared.nats.jetstream import JetStreamLog
@@ -225,7 +225,7 @@ async def test_while_one_coordinator_is_away_and_another_comes_with_nothing(tmp_
         await it.ask(10)
         async with coordinating(it.server, tmp_path / "2.db") as new, coordinating(it.server, tmp_path / "1.db"):
             await it.ended()
-            await wait_until(lambda: new.fold.seq > end and not new.fold.inbox, within_s=WITHIN_S)
+            await wait_until(lambda: new.fold.seq > end and not new.fold.pending, within_s=WITHIN_S)
             assert len([m async for m in it.log.history(f"{LOG_TRUNCATED}.*")]) == 1
 
 

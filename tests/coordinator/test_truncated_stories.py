@@ -17,7 +17,7 @@ from shared.contracts import envelope
 from shared.contracts.facts import RunAccepted
 from shared.contracts.messages import Message
 from shared.contracts.subjects import REQUESTED, parse_slot
-from shared.domain import decisions
+from shared.domain import inbound
 from shared.runtime.log import End
 from shared.runtime.memory import MemoryLog
 from tests.coordinator.test_loop import WELL
@@ -162,7 +162,7 @@ def record_nothing(patch: pytest.MonkeyPatch) -> None:
 
 
 def give_ids_again(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(decisions, "_distinct", lambda name, message: name)
+    patch.setattr(inbound, "_unique_run_id", lambda name, message: name)
 
 
 def pad_nothing(patch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,8 @@ from services.cli.doctor.whoami import permissions, whoami
 from services.cli.lockdown import config
 from services.cli.shell.folder import Folder
 from services.cli.shell.terminal import Terminal
-from services.fetcher.check import check_page_rules, check_tools
+from services.fetcher.check import check_page_rules, check_tool, check_tools
+from services.fetcher.findings.tool import Answer, Search
 from shared.contracts.topology import Limits
 from shared.nats import topology
 from shared.nats.connection import Connection
@@ -58,7 +59,7 @@ def examined_whole(target: Target) -> Found:
 
 @pytest.fixture(autouse=True)
 def _untouched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No setting of whoever runs the tests, and documents that are searched at once."""
+    """Remove the settings of the environment, and name a small folder of documents."""
     for name in [name for name in os.environ if name.startswith(("DOSSIER_", "OPENAI_"))]:  # noqa: TID251
         monkeypatch.delenv(name)
     (tmp_path / "docs").mkdir()
@@ -152,7 +153,7 @@ def speaking(info: dict[str, Any]) -> Iterator[str]:
 def test_a_server_that_is_too_old_or_takes_too_small_messages_is_a_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("shared.nats.connection.REPLY_WITHIN_S", 0.2)
+    monkeypatch.setattr("shared.nats.connection.REPLY_TIMEOUT_S", 0.2)
     with speaking({"version": "2.10.29", "max_payload": 65_536, "headers": True, "server_id": "S"}) as url:
         found = examined(target(url, tmp_path))
     assert found["server version"].state == "fault"
@@ -292,6 +293,21 @@ def test_a_guard_that_lets_pages_be_read_from_inside_is_told_of(allowed: tuple[s
     settings = Settings(tools=("docs", "searxng"), searxng_url="http://127.0.0.1:9", allow_private=allowed)
     found = check_page_rules(settings)
     assert found.state == state
+
+
+class Broken:
+    """A tool of another distribution that has a defect."""
+
+    name = "broken"
+    arguments = Search
+
+    async def search(self, asked: Search) -> Answer:
+        raise RuntimeError("defect")
+
+
+def test_a_tool_with_a_defect_is_a_fault_of_its_own():
+    found = asyncio.run(check_tool(Broken()))
+    assert (found.check, found.state, "RuntimeError: defect" in found.found) == ("tool broken", "fault", True)
 
 
 def test_a_fetcher_that_cannot_start_is_a_fault_and_one_that_can_reports_its_own(monkeypatch: pytest.MonkeyPatch):

@@ -12,7 +12,7 @@ from typing import Any, Final
 import httpx2
 import msgspec
 
-from services.cli.commands.case import Case, Recording, Said, readable
+from services.cli.commands.case import Case, RecordedCall, Recording, readable_prompt
 from services.planner.perform import Planner
 from services.synthesizer.perform import Synthesizer
 from shared.contracts.evidence import Call, Failure, usage_of
@@ -31,8 +31,8 @@ from shared.contracts.subjects import Kind, parse_slot
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask
 from shared.contracts.tokens import Tokens
 from shared.domain.budget import WriterPricing
-from shared.domain.decisions import Defaults
 from shared.domain.decoding import decode_message
+from shared.domain.inbound import Defaults
 from shared.domain.replay import fold_facts
 from shared.domain.run import Round, Run
 from shared.models.context_window import UNKNOWN_CONTEXT, Agent, ContextWindow, window_of
@@ -67,7 +67,7 @@ class Deviations:
 class RecordedModel:
     """Answers as the model of `agent` did, call by call for each purpose, and notes what is asked otherwise today."""
 
-    def __init__(self, said: Sequence[Said], run: Run, deviations: Deviations) -> None:
+    def __init__(self, said: Sequence[RecordedCall], run: Run, deviations: Deviations) -> None:
         self._said = _by_purpose(said, run)
         self._deviations = deviations
 
@@ -92,7 +92,7 @@ class RecordedModel:
 class _Endpoint:
     """What a model's endpoint said in the calls for one answer, in order."""
 
-    def __init__(self, purpose: str, said: Sequence[Said], deviations: Deviations) -> None:
+    def __init__(self, purpose: str, said: Sequence[RecordedCall], deviations: Deviations) -> None:
         self._purpose = purpose
         self._said = list(said)
         self._deviations = deviations
@@ -103,7 +103,7 @@ class _Endpoint:
             self._deviations.unrecorded.append(self._purpose)
             return httpx2.Response(200, json=_NOTHING)
         said = self._said.pop(0)
-        asked = readable(msgspec.json.encode(msgspec.json.decode(request.content)["messages"]).decode())
+        asked = readable_prompt(msgspec.json.encode(msgspec.json.decode(request.content)["messages"]).decode())
         assert said.reply is not None
         if _MARK.sub("", asked) == _MARK.sub("", said.prompt or ""):
             return httpx2.Response(200, content=said.reply.encode())
@@ -111,7 +111,7 @@ class _Endpoint:
         return httpx2.Response(200, content=_reckoned(said, asked))
 
 
-def _reckoned(said: Said, asked: str) -> bytes:
+def _reckoned(said: RecordedCall, asked: str) -> bytes:
     """The reply to a prompt that has become longer or shorter, with as many more or fewer tokens counted for it."""
     assert said.reply is not None
     reply: dict[str, Any] = msgspec.json.decode(said.reply)
@@ -126,14 +126,14 @@ def purpose_of(agent: str, prompt: str) -> str:
     return f"{agent} {prompt.partition('.')[0]}"
 
 
-def _by_purpose(said: Sequence[Said], run: Run) -> dict[str, list[list[Said]]]:
+def _by_purpose(said: Sequence[RecordedCall], run: Run) -> dict[str, list[list[RecordedCall]]]:
     """The calls for each purpose, by step, also of steps that made none: an answer has those of one step.
 
     Calls to which nothing came back are the endpoint's weather, and left out.
     """
     plans = [number for number, each in sorted(run.rounds.items()) if each.plan and not _copied(each)]
     reports = [number for number, each in sorted(run.rounds.items()) if each.synthesis]
-    found: dict[str, list[list[Said]]] = {}
+    found: dict[str, list[list[RecordedCall]]] = {}
     for each in said:
         purpose, rounds = purpose_of(each.call.agent, each.call.prompt), plans if _is_plan(each) else reports
         steps = found.setdefault(purpose, [[] for _ in rounds])
@@ -148,11 +148,11 @@ def _copied(round_: Round) -> PlanMade | None:
     return plan if isinstance(plan, PlanMade) and plan.copied_from else None
 
 
-def _is_plan(said: Said) -> bool:
+def _is_plan(said: RecordedCall) -> bool:
     return said.slot.startswith(("plan.", "attempt.plan."))
 
 
-def _round(said: Said) -> int:
+def _round(said: RecordedCall) -> int:
     """The round of what a slot records: of `plan.2`, and of `attempt.plan.2.0.1`."""
     return int(said.slot.removeprefix("attempt.").split(".")[1])
 
@@ -211,7 +211,7 @@ class TakenOver:
 
 def performs(recording: Recording, run: Run, deviations: Deviations) -> dict[Kind, Perform]:
     """Workers with today's code, and recorded answers."""
-    said, case = recording.said, recording.case
+    said, case = recording.calls, recording.case
     planner = Planner(_model("planner", run, recording, deviations), room=_room(case, "planner"))
     copied = _copied(run.in_round(1))
     judged = any(each.call.agent == "judge" for each in said)
@@ -232,7 +232,7 @@ def _model(agent: Agent, run: Run, recording: Recording, deviations: Deviations)
     """The model of an agent; by rule where the whole run was made by rule, and nobody was asked."""
     if not run.calls() and not recording.case.degraded:
         return OfflineModel()
-    return RecordedModel([each for each in recording.said if each.call.agent == agent], run, deviations)
+    return RecordedModel([each for each in recording.calls if each.call.agent == agent], run, deviations)
 
 
 def _room(case: Case, agent: Agent) -> ContextWindow:

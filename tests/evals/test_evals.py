@@ -71,8 +71,8 @@ def test_what_was_recorded_is_as_good_today_as_what_was_kept(evals: Evals, capsy
 def test_every_case_has_what_was_said_in_each_of_its_calls():
     for folder in CASES.iterdir():
         recording = case.read(folder)
-        assert recording.said
-        assert all(said.prompt and said.reply for said in recording.said), folder.name
+        assert recording.calls
+        assert all(said.prompt and said.reply for said in recording.calls), folder.name
 
 
 def test_a_changed_prompt_is_named_and_replayed_all_the_same(evals: Evals, capsys: Said, monkeypatch: Patch):

@@ -46,46 +46,37 @@ def test_what_is_cut_off_a_long_page_is_said(site: Site):
     assert any("everything after the first" in told for told in hit.stripped)
 
 
-def test_a_reader_that_dies_costs_its_page_and_is_replaced():
-    async def story() -> None:
-        readers = ReaderPool(at_most=1)
-        order = ReadRequest("html", str(article().body).encode())
-        await readers.read(order)
-        (process,) = readers._idle
-        asyncio.get_running_loop().call_soon(process.kill)
-        for _ in range(2):
-            with suppress(Terminal):
-                await readers.read(order)
-        assert (await readers.read(order)).title == "Tides"
-        await readers.close()
-
-    asyncio.run(story())
+async def test_a_reader_that_dies_costs_its_page_and_is_replaced():
+    readers = ReaderPool(at_most=1)
+    order = ReadRequest("html", str(article().body).encode())
+    await readers.read(order)
+    (process,) = readers._idle
+    asyncio.get_running_loop().call_soon(process.kill)
+    for _ in range(2):
+        with suppress(Terminal):
+            await readers.read(order)
+    assert (await readers.read(order)).title == "Tides"
+    await readers.close()
 
 
-def test_a_reader_goes_on_although_its_parent_is_large():
-    async def story() -> None:
-        large = bytearray(400 * 1024 * 1024)
-        large[::4096] = b"x" * len(large[::4096])
-        readers = ReaderPool(at_most=1)
-        await readers.read(ReadRequest("html", str(article().body).encode()))
-        assert len(readers._idle) == 1
-        await readers.close()
-
-    asyncio.run(story())
+async def test_a_reader_goes_on_although_its_parent_is_large():
+    large = bytearray(400 * 1024 * 1024)
+    large[::4096] = b"x" * len(large[::4096])
+    readers = ReaderPool(at_most=1)
+    await readers.read(ReadRequest("html", str(article().body).encode()))
+    assert len(readers._idle) == 1
+    await readers.close()
 
 
-def test_a_reader_has_no_environment_and_as_much_memory_as_a_page_may_have():
-    async def story() -> None:
-        readers = ReaderPool(at_most=1)
-        await readers.read(ReadRequest("html", str(article().body).encode()))
-        (process,) = readers._idle
-        if sys.platform == "linux":
-            assert proc(process.pid, "environ") == ""
-            assert str(MEMORY) in proc(process.pid, "limits")
-        await readers.close()
-        assert process.returncode is not None
-
-    asyncio.run(story())
+async def test_a_reader_has_no_environment_and_as_much_memory_as_a_page_may_have():
+    readers = ReaderPool(at_most=1)
+    await readers.read(ReadRequest("html", str(article().body).encode()))
+    (process,) = readers._idle
+    if sys.platform == "linux":
+        assert proc(process.pid, "environ") == ""
+        assert str(MEMORY) in proc(process.pid, "limits")
+    await readers.close()
+    assert process.returncode is not None
 
 
 def proc(pid: int, name: str) -> str:

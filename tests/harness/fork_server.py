@@ -13,7 +13,8 @@ import selectors
 import socket
 import sys
 from importlib import import_module, util
-from typing import Any, NamedTuple
+from io import BufferedReader, BufferedWriter, FileIO, TextIOWrapper
+from typing import NamedTuple, TextIO
 
 REQUEST_BYTES = 1 << 17
 _FILES = ("stdin", "stdout", "stderr")
@@ -106,15 +107,20 @@ def _become(start: Start) -> None:
     os.chdir(start.folder)
     sys.path[:1] = [] if start.isolated else [start.folder]
     sys.argv[1:] = start.arguments
+    unbuffered = bool(start.environment.get("PYTHONUNBUFFERED"))
     for number, name in enumerate(_FILES):
-        setattr(sys, name, _opened(number, getattr(sys, name)))
+        setattr(sys, name, _opened(number, getattr(sys, name), unbuffered=unbuffered))
 
 
-def _opened(number: int, like: Any) -> Any:
+def _opened(number: int, like: TextIO, *, unbuffered: bool) -> TextIO:
     """A standard file, buffered as Python does it."""
+    file = FileIO(number, "w" if number else "r", closefd=False)
+    if number == 0:
+        return TextIOWrapper(BufferedReader(file), like.encoding, like.errors)
+    if unbuffered:
+        return TextIOWrapper(file, like.encoding, like.errors, write_through=True)  # type: ignore[arg-type]
     by_line = number == 2 or os.isatty(number)
-    mode, buffering = ("w", 1 if by_line else -1) if number else ("r", -1)
-    return open(number, mode, buffering, encoding=like.encoding, errors=like.errors, closefd=False)
+    return TextIOWrapper(BufferedWriter(file), like.encoding, like.errors, line_buffering=by_line)
 
 
 def main() -> None:

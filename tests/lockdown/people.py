@@ -25,7 +25,7 @@ Json = dict[str, Any]
 
 
 class Answer(NamedTuple):
-    """What came of one message: what was answered (`None` for nothing), and whether NATS refused to take it."""
+    """Result of one message: the answer, `None` without one, and True if NATS refused it."""
 
     data: bytes | None
     headers: Mapping[str, str]
@@ -41,12 +41,12 @@ class Answer(NamedTuple):
 
     @property
     def stored(self) -> bool:
-        """Whether a stream has taken the message."""
+        """True if a stream stored the message."""
         return "seq" in self.json and "error" not in self.json
 
     @property
     def done(self) -> bool:
-        """Whether JetStream did what it was asked to."""
+        """True if JetStream answered without an error."""
         return self.data is not None and "error" not in self.json and self.headers.get("Status", "200") == "200"
 
 
@@ -131,7 +131,7 @@ class People:
         *,
         reply: str = "",
     ) -> Answer:
-        """Have somebody publish; what came of it. Somebody who names a `reply` hears nothing."""
+        """Publish as the user and return the result. With a `reply` of its own there is no answer."""
         payload = data if isinstance(data, bytes) else json.dumps(data).encode()
         return self._wait(self._people[who].say(subject, payload, headers, reply))
 
@@ -141,7 +141,7 @@ class People:
         return answer.get("message")
 
     def take(self, who: str, stream: str, consumer: str) -> str:
-        """Have somebody take one message of a consumer: where it is acknowledged."""
+        """Take one message of a consumer as the user. Return the subject of its acknowledgement."""
 
         async def taken() -> str:
             client = self._people[who].client
@@ -165,7 +165,7 @@ class People:
 
     @contextlib.contextmanager
     def listening(self, who: str, pattern: str) -> Iterator[list[str]]:
-        """The subjects of what somebody hears under this pattern meanwhile."""
+        """Subjects of the messages that the user receives under this pattern meanwhile."""
         heard: list[str] = []
 
         async def hear(message: Msg) -> None:

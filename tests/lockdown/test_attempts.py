@@ -1,4 +1,4 @@
-"""What each user must not do, tried with its real key against real servers; and for everything, somebody who may.
+"""Forbidden actions of each user, tried with its real key on real servers; each is also tried by a user who may.
 
 A message that NATS does not let through is answered by nobody, which proves little: the store is looked at as well.
 """
@@ -64,13 +64,13 @@ WRITES = [
 
 
 def fresh(subject: str) -> tuple[str, bytes]:
-    """The subject for this once, and content that nobody has sent before."""
+    """A subject and content that are used once."""
     n = next(_number)
     return subject.format(n=n), f'{{"forged": {n}}}'.encode()
 
 
 def holds(people: People, write: Write, subject: str, content: bytes) -> bool:
-    """Whether this content is what the store has there."""
+    """Return True if the store has this content under the subject."""
     found = people.stored(subject, write.stream)
     return found is not None and found.get("data") == encoded(content)
 
@@ -132,7 +132,7 @@ FORBIDDEN = {
     "research.run.v{n}.hold.1": {"coordinator"},
     "access.key.v{n}.created": set[str](),
 }
-"""Where content is to be carried, and who may write there anyway."""
+"""Target of the smuggled content, and the users who may write there directly."""
 FORGED = b'{"run_id": "bait", "by": "mallory"}'
 
 
@@ -163,7 +163,7 @@ def test_no_answer_can_be_had_sent_to_where_its_asker_may_not_write(bait: People
 
 
 def sent_by_the_operator(people: People) -> None:
-    """The control, and what the accounts are for: to whoever is in the store's, NATS sends answers anywhere."""
+    """The control: NATS sends answers to any reply subject for users of the store's own account."""
     target = f"research.run.v{next(_number)}.hold.1"
     question = {"last_by_subj": "research.run.bait.plan.1"}
     people.say("operator", "$JS.API.DIRECT.GET.RESEARCH", question, reply=target)
@@ -425,7 +425,7 @@ def test_no_acknowledgement_of_anothers_work_is_dressed_up_as_ones_own(people: P
             assert people.say(who, f"$JS.ACK.{others}.{stream}.{name}.1.1.1.0").denied
 
 
-# What is heard
+# Subscriptions
 
 HEARD = {
     "research.completed": frozenset({"subscriber"}),

@@ -1,4 +1,4 @@
-"""Who is let in at all, and what keeps users apart once they are."""
+"""Authentication of clients, and the separation of users."""
 
 import asyncio
 import re
@@ -22,6 +22,7 @@ from shared.runtime import clock
 from shared.runtime.identity import Identity
 from tests.harness.http import ask
 from tests.harness.locked import Locked, Node
+from tests.harness.plain_nats import closing
 from tests.harness.ports import free_row
 from tests.harness.server import NatsServer
 from tests.harness.waiting import wait_until
@@ -39,10 +40,10 @@ def refused(locked: Locked, **differently: Any) -> str:
 
         options = locked.options("planner") | {"allow_reconnect": False, "error_cb": hear} | differently
         try:
-            client = await nats.connect(**{name: value for name, value in options.items() if value is not None})
+            async with closing() as client:
+                await client.connect(**{name: value for name, value in options.items() if value is not None})
         except (nats.errors.Error, OSError) as error:
             return f"{error} {reasons}"
-        await client.close()
         return ""
 
     return asyncio.run(connect())
@@ -72,31 +73,25 @@ def test_a_server_of_another_authority_is_not_spoken_to(cluster: Locked, strange
     assert "certificate verify failed" in refused(cluster, tls=other).lower()
 
 
-def test_dossier_says_nothing_in_the_clear_where_it_knows_the_authority(cluster: Locked, tmp_path: Path):
+async def test_dossier_says_nothing_in_the_clear_where_it_knows_the_authority(cluster: Locked, tmp_path: Path):
     server = NatsServer(tmp_path)
     server.start()
     reasons: list[str] = []
 
-    async def connect() -> None:
+    with pytest.raises(TimeoutError):
         async with asyncio.timeout(1):
             await Connection.open([server.url], name="test", identity=cluster.identity("planner"), hear=reasons.append)
-
-    with pytest.raises(TimeoutError):
-        asyncio.run(connect())
     server.kill()
     assert "does not speak TLS" in reasons[0]
 
 
-def test_dossier_says_nothing_in_the_clear_to_a_server_named_by_tls(tmp_path: Path):
+async def test_dossier_says_nothing_in_the_clear_to_a_server_named_by_tls(tmp_path: Path):
     server = NatsServer(tmp_path)
     server.start()
 
-    async def connect() -> None:
+    with pytest.raises(TimeoutError):
         async with asyncio.timeout(1):
             await Connection.open([server.url.replace("nats:", "tls:")], name="test", identity=Identity())
-
-    with pytest.raises(TimeoutError):
-        asyncio.run(connect())
     server.kill()
 
 
@@ -147,7 +142,7 @@ def test_monitoring_is_for_the_machine_of_the_server_alone(cluster: Locked):
 
 
 def test_accounts_alone_keep_users_apart_without_any_permission(tmp_path: Path):
-    """The allow-lists of users say the same again. Were one of the two wrong, the other would still hold."""
+    """Allow-lists and accounts restrict users independently: if one is wrong, the other still holds."""
     locked = Locked(tmp_path, 1)
     accounts = locked.folder / "nats" / config.ACCOUNTS
     bare, count = re.subn(r"\n      permissions: \{.*?\n      \}", "", accounts.read_text(), flags=re.DOTALL)

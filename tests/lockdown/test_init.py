@@ -150,7 +150,7 @@ def test_no_subject_leads_into_the_store_by_two_ways_at_once(user: User):
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether some subject fits both patterns."""
+    """Return True if a subject matches both patterns."""
     ours, theirs = one.split("."), other.split(".")
     for a, b in zip(ours, theirs, strict=False):
         if ">" in (a, b):

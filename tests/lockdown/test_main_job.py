@@ -1,4 +1,4 @@
-"""The whole job, from a request to what others hear of its end, by processes that may do their own work and no more."""
+"""A whole run, from the request to the notification of its end, by processes with restricted users."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ def locked(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Locked]:
 
 @asynccontextmanager
 async def connected(locked: Locked, user: str) -> AsyncGenerator[Client]:
-    """Plain nats-py, as anybody outside would use it."""
+    """A connection of plain nats-py, as an outside client uses it."""
     refused: list[str] = []
 
     async def hear(error: Exception) -> None:
@@ -51,7 +51,7 @@ async def connected(locked: Locked, user: str) -> AsyncGenerator[Client]:
 
 
 def call(locked: Locked, method: str, path: str, body: Json | None = None, key: str = "") -> Any:
-    """What the API answers, to the token of the coordinator's folder or to a key."""
+    """The answer of the API to the token of the coordinator's folder, or to a key."""
     service = locked.services["coordinator"]
     headers = {"Authorization": f"Bearer {key}"} if key else http.key(service.data)
     answer = http.ask(service.port, method, path, body, headers)
@@ -60,14 +60,14 @@ def call(locked: Locked, method: str, path: str, body: Json | None = None, key: 
 
 
 def standing(locked: Locked, run: str) -> str | None:
-    """The run's status; `None` while the API has yet to hear of it."""
+    """The status of the run; `None` until the API knows it."""
     service = locked.services["coordinator"]
     answer = http.ask(service.port, "GET", f"/v1/runs/{run}", headers=http.key(service.data))
     return answer.body["status"] if answer.status == 200 else None
 
 
 def consumers_are_made(locked: Locked, webhooks: Path) -> bool:
-    """Have the operator make the notifier's consumers; false while the coordinator has yet to set up the streams."""
+    """Create the notifier's consumers as the operator. Return False until the coordinator has created the streams."""
     operator = locked.settings("operator")
     done = run_dossier("nats", "consumers", "--webhooks", str(webhooks), settings=operator)
     assert done.returncode == 0 or "has set up the streams yet" in done.stderr, done.stderr
@@ -75,7 +75,7 @@ def consumers_are_made(locked: Locked, webhooks: Path) -> bool:
 
 
 def over_http(locked: Locked) -> None:
-    """What the API reads and writes, with a key that the operator has made."""
+    """Read and write by the API with a key of the operator."""
     made = dossier("keys", "create", "ada", "--role", "operator", settings=locked.settings("operator"))
     key = made.stdout.strip()
     run = call(locked, "POST", "/v1/runs", {"q": "What is an iterator?"}, key)["run_id"]
@@ -115,7 +115,7 @@ def test_a_request_is_planned_searched_held_approved_written_and_told_of(locked:
 
 
 async def job(locked: Locked) -> Json:
-    """Ask as the requester, approve as the approver, hear as the subscriber; what it hears."""
+    """Ask as the requester and approve as the approver. Return the message that the subscriber receives."""
     async with (
         connected(locked, "requester") as requester,
         connected(locked, "approver") as approver,
@@ -136,7 +136,7 @@ async def job(locked: Locked) -> Json:
 
 
 async def missed(subscriber: Client) -> list[Json]:
-    """What the durable consumer kept for the subscriber."""
+    """The messages that the durable consumer kept for the subscriber."""
     order = await subscriber.jetstream().pull_subscribe_bind("subscriber", stream="COMPLETIONS")
     messages = await order.fetch(1, timeout=PATIENCE_S)
     for message in messages:

@@ -447,52 +447,46 @@ class TestABudget:
         assert (answer.value, answer.usage.cost_usd, answer.usage.unpriced) == (BLUE, 0.0, 0)
 
 
-def test_cancellation_passes_through_untouched():
-    async def cancelled():
-        called = asyncio.Event()
+async def test_cancellation_passes_through_untouched():
+    called = asyncio.Event()
 
-        async def never(_request: httpx2.Request) -> httpx2.Response:
-            called.set()
-            await asyncio.Event().wait()
-            raise AssertionError
+    async def never(_request: httpx2.Request) -> httpx2.Response:
+        called.set()
+        await asyncio.Event().wait()
+        raise AssertionError
 
-        client = httpx2.AsyncClient(transport=httpx2.MockTransport(never))
-        model = OpenAIModel("m-1", base_url=URL, http_client=client)
-        answering = asyncio.create_task(model.answer(ASK))
-        await called.wait()
-        answering.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await answering
+    client = httpx2.AsyncClient(transport=httpx2.MockTransport(never))
+    model = OpenAIModel("m-1", base_url=URL, http_client=client)
+    answering = asyncio.create_task(model.answer(ASK))
+    await called.wait()
+    answering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await answering
+    await model.aclose()
+
+
+async def test_an_answer_that_trickles_in_is_given_only_so_long():
+    hung_up = asyncio.Event()
+
+    async def drip(_reader, writer):
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9999\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        writer.close()
+        hung_up.set()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    model = OpenAIModel("m-1", base_url=f"http://127.0.0.1:{port}/v1", timeout_s=0.2)
+    async with server:
+        with pytest.raises(Transient) as caught:
+            await model.answer(ASK)
         await model.aclose()
-
-    asyncio.run(cancelled())
-
-
-def test_an_answer_that_trickles_in_is_given_only_so_long():
-    async def trickling():
-        hung_up = asyncio.Event()
-
-        async def drip(_reader, writer):
-            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9999\r\n\r\n")
-            with contextlib.suppress(ConnectionError):
-                while not writer.is_closing():
-                    writer.write(b" ")
-                    await writer.drain()
-                    await asyncio.sleep(0.02)
-            writer.close()
-            hung_up.set()
-
-        server = await asyncio.start_server(drip, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        model = OpenAIModel("m-1", base_url=f"http://127.0.0.1:{port}/v1", timeout_s=0.2)
-        async with server:
-            with pytest.raises(Transient) as caught:
-                await model.answer(ASK)
-            await model.aclose()
-            await hung_up.wait()
-        assert caught.value.code == "timeout"
-
-    asyncio.run(trickling())
+        await hung_up.wait()
+    assert caught.value.code == "timeout"
 
 
 def kept(*answers) -> tuple[tuple[Call, ...], dict[str, str]]:

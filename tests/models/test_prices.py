@@ -1,6 +1,5 @@
 """What a call costs is what is known of its price, and never a guess."""
 
-import asyncio
 import socket
 import threading
 from datetime import UTC, datetime
@@ -96,13 +95,10 @@ def test_prompt_and_reply_fit_into_the_context_together(tokens: int):
         assert fits.prompt > fits.reply
 
 
-def test_without_key_and_endpoint_the_offline_model_is_configured_and_no_table_is_read():
-    async def story() -> None:
-        model, _ = create_agent_model(settings(openai_api_key=None), "planner")
-        assert isinstance(model, OfflineModel)
-        await model.aclose()
-
-    asyncio.run(story())
+async def test_without_key_and_endpoint_the_offline_model_is_configured_and_no_table_is_read():
+    model, _ = create_agent_model(settings(openai_api_key=None), "planner")
+    assert isinstance(model, OfflineModel)
+    await model.aclose()
 
 
 @given(st.text(), st.text())

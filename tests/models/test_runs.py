@@ -1,7 +1,7 @@
 """Whatever a model says, a run comes to its report: over HTTP, against a server that misbehaves as models do."""
 
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import httpx2
@@ -16,7 +16,7 @@ from shared.contracts.subjects import Kind
 from shared.contracts.tasks import PlanTask, SynthesizeTask
 from shared.contracts.tokens import Tokens
 from shared.domain.budget import WriterPricing
-from shared.domain.decisions import Defaults
+from shared.domain.inbound import Defaults
 from shared.models.completion import Completion
 from shared.models.openai import OpenAIModel
 from shared.models.prices import Tariff
@@ -24,7 +24,7 @@ from shared.runtime import clock
 from shared.runtime.memory import MemoryLog
 from shared.runtime.retry_policy import RetryPolicy
 from shared.service.worker import Perform, require_task_type
-from tests.dossier import Dossier, coordinating, performers, run, working
+from tests.dossier import Dossier, coordinating, performers, working
 
 QUESTION = "When are the tasks of a group awaited?"
 SENTENCE = "All tasks of a task group are awaited when its block exits."
@@ -57,38 +57,35 @@ def after_the_first(then: Callable[[], object] | None) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(event_hooks={"response": [answered]})
 
 
-def tell(llmock: LLMock, docs: Path, story: Story, *, then: Callable[[], object] | None = None) -> None:
-    """A story over everything, with models that answer at the mock server; `then`, after each one's first answer."""
-
-    async def all_of_it() -> None:
-        log = MemoryLog()
-        planner, writer = (
-            OpenAIModel(
-                PRICES[agent].model,
-                base_url=llmock.base_url(),
-                tariff=PRICES[agent],
-                timeout_s=5,
-                http_client=after_the_first(then),
-            )
-            for agent in ("planner", "writer")
+@asynccontextmanager
+async def answering(llmock: LLMock, docs: Path, *, then: Callable[[], object] | None = None) -> AsyncGenerator[Dossier]:
+    """Everything, with models that answer at the mock server; `then` is called after each one's first answer."""
+    log = MemoryLog()
+    planner, writer = (
+        OpenAIModel(
+            PRICES[agent].model,
+            base_url=llmock.base_url(),
+            tariff=PRICES[agent],
+            timeout_s=5,
+            http_client=after_the_first(then),
         )
-        performs: dict[Kind, Perform] = {
-            "plan": require_task_type(PlanTask, Planner(planner).perform),
-            "fetch": performers(log, docs, docs.parent / "cache")["fetch"],
-            "synthesize": require_task_type(SynthesizeTask, Synthesizer(writer).perform),
-        }
-        price = PRICES["writer"]
-        priced = WriterPricing(price.model, 6_000, lambda into, out: price.cost(Tokens(into, out), clock.now()))
-        defaults = Defaults(writer=priced)
-        async with (
-            aclosing(planner),
-            aclosing(writer),
-            coordinating(log, docs.parent, defaults=defaults) as dossier,
-            working(log, performs, policy=RetryPolicy(shortest_wait_s=0.01)),
-        ):
-            await story(dossier)
-
-    run(all_of_it)
+        for agent in ("planner", "writer")
+    )
+    performs: dict[Kind, Perform] = {
+        "plan": require_task_type(PlanTask, Planner(planner).perform),
+        "fetch": performers(log, docs, docs.parent / "cache")["fetch"],
+        "synthesize": require_task_type(SynthesizeTask, Synthesizer(writer).perform),
+    }
+    price = PRICES["writer"]
+    priced = WriterPricing(price.model, 6_000, lambda into, out: price.cost(Tokens(into, out), clock.now()))
+    defaults = Defaults(writer=priced)
+    async with (
+        aclosing(planner),
+        aclosing(writer),
+        coordinating(log, docs.parent, defaults=defaults) as dossier,
+        working(log, performs, policy=RetryPolicy(shortest_wait_s=0.01)),
+    ):
+        yield dossier
 
 
 def told(dossier: Dossier, run_id: str) -> tuple[PlanMade, SynthesisWritten, RunCompleted]:
@@ -100,10 +97,10 @@ def told(dossier: Dossier, run_id: str) -> tuple[PlanMade, SynthesisWritten, Run
     return plan, written, ended
 
 
-def test_malformed_then_throttled_then_good_is_a_report_of_the_models_own(llmock: LLMock, docs: Path):
+async def test_malformed_then_throttled_then_good_is_a_report_of_the_models_own(llmock: LLMock, docs: Path):
     llmock.reply(NONSENSE).reply(PLAN).reply(NONSENSE).reply(REPORT)
 
-    async def story(dossier: Dossier) -> None:
+    async with answering(llmock, docs, then=lambda: llmock.rate_limit(retry_after=0.05)) as dossier:
         run_id = await dossier.ask(QUESTION, approval="auto")
         await dossier.until(run_id, "reported")
         plan, written, ended = told(dossier, run_id)
@@ -116,16 +113,14 @@ def test_malformed_then_throttled_then_good_is_a_report_of_the_models_own(llmock
         assert ended.usage.cost_usd == pytest.approx(sum(call.cost_usd or 0 for call in plan.calls + written.calls))
         assert set(ended.agents) == {"planner", "writer"}
         assert (plan.calls[0].prompt, written.calls[0].prompt) == ("plan.v1", "synthesize.v2")
-
-    tell(llmock, docs, story, then=lambda: llmock.rate_limit(retry_after=0.05))
     assert [request.status for request in llmock.requests] == [200, 429, 200] * 2
     llmock.assert_resilient()
 
 
-def test_what_every_call_asked_and_what_came_back_is_frozen_to_the_byte(llmock: LLMock, docs: Path):
+async def test_what_every_call_asked_and_what_came_back_is_frozen_to_the_byte(llmock: LLMock, docs: Path):
     llmock.reply(NONSENSE).reply(PLAN).reply(REPORT)
 
-    async def story(dossier: Dossier) -> None:
+    async with answering(llmock, docs) as dossier:
         run_id = await dossier.ask(QUESTION, approval="auto")
         await dossier.until(run_id, "reported")
         plan, written, _ = told(dossier, run_id)
@@ -135,13 +130,11 @@ def test_what_every_call_asked_and_what_came_back_is_frozen_to_the_byte(llmock: 
         came = [Completion.model_validate_json(dossier.log.texts[call.reply_sha256]).text for call in calls]
         assert came == [NONSENSE, PLAN, REPORT]
 
-    tell(llmock, docs, story)
 
-
-def test_only_nonsense_is_a_report_by_rule_that_says_so_and_what_it_cost(llmock: LLMock, docs: Path):
+async def test_only_nonsense_is_a_report_by_rule_that_says_so_and_what_it_cost(llmock: LLMock, docs: Path):
     llmock.reply(NONSENSE, times=None)
 
-    async def story(dossier: Dossier) -> None:
+    async with answering(llmock, docs) as dossier:
         run_id = await dossier.ask(QUESTION, approval="auto")
         await dossier.until(run_id, "reported")
         plan, written, ended = told(dossier, run_id)
@@ -153,13 +146,11 @@ def test_only_nonsense_is_a_report_by_rule_that_says_so_and_what_it_cost(llmock:
         assert ended.usage.calls == 4
         assert (ended.usage.cost_usd or 0) > 0
 
-    tell(llmock, docs, story)
 
-
-def test_a_limit_that_the_plan_would_exceed_has_it_made_by_rule_and_the_run_holds_for_a_person(
+async def test_a_limit_that_the_plan_would_exceed_has_it_made_by_rule_and_the_run_holds_for_a_person(
     llmock: LLMock, docs: Path
 ):
-    async def story(dossier: Dossier) -> None:
+    async with answering(llmock, docs) as dossier:
         run_id = await dossier.ask(QUESTION, approval="auto", max_cost_usd=0.0001)
         held = await dossier.until(run_id, "hold")
         plan = dossier.facts(run_id)["plan.1"]
@@ -177,13 +168,11 @@ def test_a_limit_that_the_plan_would_exceed_has_it_made_by_rule_and_the_run_hold
         assert (written.report.writer, written.report.degraded) == ("m-writer", None)
         assert 0 < (ended.usage.cost_usd or 0) < 1
 
-    tell(llmock, docs, story)
 
-
-def test_a_correction_that_would_exceed_the_limit_is_not_made(llmock: LLMock, docs: Path):
+async def test_a_correction_that_would_exceed_the_limit_is_not_made(llmock: LLMock, docs: Path):
     llmock.reply(PLAN).reply(NONSENSE * 500)
 
-    async def story(dossier: Dossier) -> None:
+    async with answering(llmock, docs) as dossier:
         run_id = await dossier.ask(QUESTION, max_cost_usd=1)
         held = await dossier.until(run_id, "hold")
         assert held.current.hold
@@ -197,5 +186,3 @@ def test_a_correction_that_would_exceed_the_limit_is_not_made(llmock: LLMock, do
         assert "correcting it could cost" in (written.report.degraded or "")
         assert [call.reading for call in written.calls] == ["malformed"]
         assert (ended.usage.cost_usd or 0) <= enough_for_one
-
-    tell(llmock, docs, story)

@@ -373,7 +373,7 @@ async def test_whose_approval_would_not_count_is_told_before_and_a_vote_is_shown
         await ada.send(await ada.open("/"), "/ask", q=QUESTION)
         run_id = ada.path.rpartition("/")[2]
         await stage.dossier.until(run_id, "hold")
-        assert "was asked for by ada; somebody else has to approve it" in (await ada.open(f"/runs/{run_id}")).notice
+        assert "was asked for by ada; another person has to approve it" in (await ada.open(f"/runs/{run_id}")).notice
         page = await bob.send(await bob.open(f"/runs/{run_id}"), f"/runs/{run_id}/decide", decision="approve")
         assert "Your approval counts; others have to approve as well." in page.notice
         page = await cleo.open(f"/runs/{run_id}")

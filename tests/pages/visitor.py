@@ -15,7 +15,7 @@ from shared.contracts.evidence import Citation, Source
 from shared.contracts.facts import FetchFound, PlanMade, StepOutcome, SynthesisWritten
 from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.domain.approval import ANY_APPROVAL, ApprovalRules
-from shared.domain.decisions import Defaults
+from shared.domain.inbound import Defaults
 from shared.runtime.memory import MemoryLog
 from tests.access.entry import URL, created, entered
 from tests.coordinator.story import OTHER, SOURCE, report

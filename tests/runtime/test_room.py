@@ -65,7 +65,7 @@ async def test_a_full_stream_is_waited_for_by_fills_and_told_to_publishers(url: 
             assert log.trouble is None
     said = [record.message for record in caplog.records if record.name == "shared.nats.write_health"]
     assert len(said) == 2, said
-    assert "goes on by itself" in said[0]
+    assert "go on by themselves" in said[0]
     assert "again" in said[1]
 
 

@@ -9,7 +9,7 @@ from services.coordinator.engine.approvals import Approvals
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.projection import Projection
 from shared.contracts.subjects import Kind
-from shared.domain.decisions import Defaults
+from shared.domain.inbound import Defaults
 from shared.runtime.retry_policy import RetryPolicy
 from shared.service.worker import Worker
 from tests.dossier import nothing_to_set_up

@@ -18,8 +18,9 @@ from shared.contracts.messages import Message
 from shared.contracts.subjects import Step
 from shared.contracts.tasks import Task
 from shared.contracts.topology import Limits
-from shared.domain import decisions, owed, run
-from shared.domain.decisions import Duplicate, Inbound, Judgement, Reject
+from shared.domain import inbound, owed, run
+from shared.domain.decisions import Duplicate, Judgement, Reject
+from shared.domain.inbound import Inbound, decide_inbound
 from shared.domain.owed import NOTHING, Owed
 from shared.domain.run import Entry, Recorded, Round, Run
 from shared.nats.horizon import Horizon
@@ -75,30 +76,30 @@ def owe_a_task_again_under_another_attempt(patch: pytest.MonkeyPatch) -> None:
 
 
 def judge_a_decision_by_when_it_is_read(patch: pytest.MonkeyPatch) -> None:
-    judge = decisions.decide_ruling
+    judge = inbound.decide_ruling
 
     def late(*said: Any, at: Any, **more: Any) -> Judgement:
         return judge(*said, at=clock.now(), **more)
 
-    patch.setattr(decisions, "decide_ruling", late)
+    patch.setattr(inbound, "decide_ruling", late)
 
 
 def lose_an_early_decision(patch: pytest.MonkeyPatch) -> None:
-    judge = decisions.decide_inbound
+    judge = decide_inbound
 
-    def hasty(inbound: Inbound, of: Run | None, *more: Any, **named: Any) -> Judgement:
-        early = of and of.current.hold is None and inbound.verb in ("approve", "reject")
-        return Duplicate() if early else judge(inbound, of, *more, **named)
+    def hasty(message: Inbound, of: Run | None, *more: Any, **named: Any) -> Judgement:
+        early = of and of.current.hold is None and message.verb in ("approve", "reject")
+        return Duplicate() if early else judge(message, of, *more, **named)
 
     patch.setattr(owed_writes, "decide_inbound", hasty)
 
 
 def refuse_an_early_decision(patch: pytest.MonkeyPatch) -> None:
-    judge = decisions.decide_inbound
+    judge = decide_inbound
 
-    def strict(inbound: Inbound, of: Run | None, *more: Any, **named: Any) -> Judgement:
-        early = of and of.accepted and of.current.hold is None and inbound.verb in ("approve", "reject")
-        return Reject("not_held", "It is not on hold yet.") if early else judge(inbound, of, *more, **named)
+    def strict(message: Inbound, of: Run | None, *more: Any, **named: Any) -> Judgement:
+        early = of and of.accepted and of.current.hold is None and message.verb in ("approve", "reject")
+        return Reject("not_held", "It is not on hold yet.") if early else judge(message, of, *more, **named)
 
     patch.setattr(owed_writes, "decide_inbound", strict)
 
@@ -118,8 +119,8 @@ def forget_what_a_follower_has_read(patch: pytest.MonkeyPatch) -> None:
 
     async def forgetful(self: Coordinator) -> None:
         if not self.leads:
-            for waiting in self.fold.inbox.oldest(pending.IN_MEMORY):
-                self.fold.inbox.drop(waiting.message.seq)
+            for waiting in self.fold.pending.oldest(pending.IN_MEMORY):
+                self.fold.pending.drop(waiting.message.seq)
         await write_owed(self)
 
     patch.setattr(Coordinator, "_write_owed", forgetful)
@@ -138,7 +139,7 @@ def never_read_whether_it_is_done(patch: pytest.MonkeyPatch) -> None:
     async def unread(self: Worker, jobs: Sequence[Job]) -> set[str]:
         return set()
 
-    patch.setattr(TaskIntake, "_answered", unread)
+    patch.setattr(TaskIntake, "_filled_results", unread)
 
 
 def take_a_young_first_delivery_for_fresh(patch: pytest.MonkeyPatch) -> None:
@@ -174,8 +175,8 @@ def tell_everybody_that_they_won(patch: pytest.MonkeyPatch) -> None:
 
 
 def forget_the_deadline(patch: pytest.MonkeyPatch) -> None:
-    looked = Fold.looked
-    patch.setattr(Fold, "looked", lambda self, of, wake_at: looked(self, of, None))
+    looked = Fold.schedule
+    patch.setattr(Fold, "schedule", lambda self, of, wake_at: looked(self, of, None))
 
 
 def expire_at_the_first_deadline(patch: pytest.MonkeyPatch) -> None:
@@ -188,7 +189,7 @@ def expire_at_the_first_deadline(patch: pytest.MonkeyPatch) -> None:
 
 
 def count_an_extension_that_came_too_late(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Round, "extended", lambda self: sorted(self.extensions.values(), key=lambda box: box.seq))
+    patch.setattr(Round, "valid_extensions", lambda self: sorted(self.extensions.values(), key=lambda box: box.seq))
 
 
 def answer_an_extension_without_reading_it_back(patch: pytest.MonkeyPatch) -> None:

@@ -269,7 +269,7 @@ def _compared(process: CoordinatorProcess, runs: dict[str, Run]) -> list[str]:
     for run in runs.values():
         if process.projection.load(run.id) != run:
             wrong.append(f"{process.name} has folded {run.id} into something else than its log.")
-    if process.projection.unanswered(limit=1) or process.coordinator.fold.inbox:
+    if process.projection.unanswered(limit=1) or process.coordinator.fold.pending:
         wrong.append(f"{process.name} still has messages to answer.")
     return wrong
 

@@ -11,7 +11,7 @@ from shared.contracts.evidence import Report
 from shared.runtime.memory import MemoryLog
 from tests import audit as auditing
 from tests.audit import audit
-from tests.dossier import coordinating, performers, run, working
+from tests.dossier import coordinating, performers, working
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "reports.md"
 QUESTIONS = (
@@ -49,18 +49,15 @@ def test_the_guide_on_reports_has_these_lines():
     assert inspect.getsource(auditing) in guide
 
 
-def test_real_reports_stand_the_audit(python_docs: Path, tmp_path: Path):
-    async def story() -> None:
-        log = MemoryLog()
-        async with coordinating(log, tmp_path) as it, working(log, performers(log, None, python_docs)):
-            for question in QUESTIONS:
-                asked = await it.ask(question, approval="auto")
-                await it.until(asked, "reported")
-                report: Report = it.facts(asked)["synthesis.1"].report
-                frozen = {source.sha256: await log.get(source.sha256) for source in report.sources}
-                assert list(audit(msgspec.to_builtins(report), frozen)) == []
-                assert len(report.claims()) >= 4
-                assert {claim.support for claim in report.claims()} == {"supported"}
-                assert (report.dropped, report.unsupported, report.conflicts) == (0, (), ())
-
-    run(story)
+async def test_real_reports_stand_the_audit(python_docs: Path, tmp_path: Path):
+    log = MemoryLog()
+    async with coordinating(log, tmp_path) as it, working(log, performers(log, None, python_docs)):
+        for question in QUESTIONS:
+            asked = await it.ask(question, approval="auto")
+            await it.until(asked, "reported")
+            report: Report = it.facts(asked)["synthesis.1"].report
+            frozen = {source.sha256: await log.get(source.sha256) for source in report.sources}
+            assert list(audit(msgspec.to_builtins(report), frozen)) == []
+            assert len(report.claims()) >= 4
+            assert {claim.support for claim in report.claims()} == {"supported"}
+            assert (report.dropped, report.unsupported, report.conflicts) == (0, (), ())

@@ -1,1 +1,1 @@
-"""The commands."""
+"""The commands, a module for each command or group."""

@@ -1,4 +1,4 @@
-"""`dossier eval record`: any run that has ended, as a case that today's prompts and code can be held against."""
+"""`dossier eval record`: write a run that has ended as a case for evaluations."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ import typer
 from pydantic import SecretStr
 
 from services.cli.commands import case
-from services.cli.commands.case import Case, Recording, Said
+from services.cli.commands.case import Case, RecordedCall, Recording
 from services.cli.commands.upgrade import log_of
 from services.cli.shell import settings
 from services.cli.shell.command import command
@@ -37,7 +37,7 @@ from shared.runtime.settings import Settings
 CASES: Final = Path("cases")
 _AT_ONCE: Final = 16
 _SHORTEST_SECRET: Final = 12
-"""Characters. What is shorter, as in `ollama`, is a placeholder and no key."""
+"""Characters. A shorter value, such as `ollama`, is a placeholder and not a key."""
 
 
 app = typer.Typer()
@@ -74,38 +74,40 @@ async def record(
 
 
 async def recorded(log: Log, run_id: str, settings: Settings) -> Recording:
-    """The run as the log has it, with the texts that it names. Raises `Refusal` for what makes no case."""
+    """The run with all texts that it refers to, and its model calls. Raises `Refusal` for a run that makes no case."""
     if not is_token(run_id):
-        raise Refusal(f"{run_id!r} names no run.", code=MISUSED)
+        raise Refusal(f"{run_id!r} is not the id of a run.", code=MISUSED)
     messages = [await load_text(log, it) async for it in log.history(f"{RUN}.{run_id}.>") if parse_slot(it.subject)]
-    run = _ended(run_id, messages)
+    run = _ended_run(run_id, messages)
     try:
-        wanted, calls = list(dict.fromkeys(case.named(messages))), list(case.calls(messages))
+        wanted, calls = list(dict.fromkeys(case.referenced_texts(messages))), list(case.model_calls(messages))
     except ContractError as error:
-        raise Refusal(f"{run_id} has a fact that this release cannot read: {error}") from error
+        raise Refusal(f"Run {run_id} has a fact that this release cannot read: {error}") from error
     texts = await _texts(log, wanted)
     if missing := [sha256 for sha256 in wanted if sha256 not in texts]:
-        raise Refusal(f"{run_id} names {missing[0]}, a text that EVIDENCE does not have.")
+        raise Refusal(f"Run {run_id} refers to the text {missing[0]}, which EVIDENCE does not have.")
     words = await _texts(log, {name for _, call in calls for name in (call.prompt_sha256, call.reply_sha256) if name})
-    said = (_said(slot, call, words) for slot, call in calls)
-    return Recording(_case(run, settings), tuple(messages), texts, tuple(said))
+    recorded_calls = tuple(_recorded_call(slot, call, words) for slot, call in calls)
+    return Recording(_case(run, settings), tuple(messages), texts, recorded_calls)
 
 
-def _ended(run_id: str, messages: list[Message]) -> Run:
+def _ended_run(run_id: str, messages: list[Message]) -> Run:
+    """The state of the run. Raises `Refusal` if it does not exist, has not ended, or was cancelled."""
     if not messages:
         raise Refusal(f"There is no run {run_id}.")
     facts = [decode_message(slot, it) for it in messages if (slot := parse_slot(it.subject))]
     run = fold_facts(run_id, facts)
     if run.completed is None or run.accepted is None:
-        raise Refusal(f"{run_id} has not ended yet; it is {run.status}.")
+        raise Refusal(f"Run {run_id} has not ended yet; it is {run.status}.")
     if run.status == "cancelled":
-        raise Refusal(f"{run_id} was cancelled, so there is nothing to hold another outcome against.")
+        raise Refusal(f"Run {run_id} was cancelled, so there is no outcome to compare with.")
     return run
 
 
 def _case(run: Run, settings: Settings) -> Case:
+    """The case of an ended run, with no expectations on its report yet."""
     assert run.accepted
-    made = [box.fact for _, each in sorted(run.rounds.items()) for box in (each.plan, each.synthesis) if box]
+    made = [entry.fact for _, each in sorted(run.rounds.items()) for entry in (each.plan, each.synthesis) if entry]
     degraded = any(
         fact.degraded if isinstance(fact, PlanMade) else fact.report.degraded
         for fact in made
@@ -120,25 +122,27 @@ def _case(run: Run, settings: Settings) -> Case:
     )
 
 
-def _said(slot: str, call: Call, words: Mapping[str, str]) -> Said:
+def _recorded_call(slot: str, call: Call, words: Mapping[str, str]) -> RecordedCall:
+    """The call with its prompt, made readable, and its reply, from the texts by SHA-256."""
     prompt = words.get(call.prompt_sha256)
-    return Said(call, slot, None if prompt is None else case.readable(prompt), words.get(call.reply_sha256))
+    readable = None if prompt is None else case.readable_prompt(prompt)
+    return RecordedCall(call, slot, readable, words.get(call.reply_sha256))
 
 
 async def _texts(log: Log, names: Iterable[str]) -> dict[str, str]:
-    """Those of these texts that there are."""
+    """The texts with these SHA-256, read 16 at a time. Those that `EVIDENCE` does not have are left out."""
     turns = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(name: str) -> tuple[str, str | None]:
+    async def read(name: str) -> tuple[str, str | None]:
         async with turns:
             return name, await log.get(name)
 
-    found = await asyncio.gather(*map(one, names))
+    found = await asyncio.gather(*map(read, names))
     return {name: text for name, text in found if text is not None}
 
 
 def secrets(settings: CliSettings, folder: Folder) -> dict[str, str]:
-    """What must be in no case, by where it is set: keys, the passwords of NATS, and the token of the data folder."""
+    """All secrets by their origin: keys, passwords of NATS, and the folder's token. Shorter ones than 12 are out."""
     fields = ((name, getattr(settings, name)) for name in type(settings).model_fields)
     known = {name: value.get_secret_value() for name, value in fields if isinstance(value, SecretStr)}
     known |= {f"nats_url {n}": urlsplit(url).password or "" for n, url in enumerate(settings.nats_url, 1)}
@@ -147,7 +151,7 @@ def secrets(settings: CliSettings, folder: Folder) -> dict[str, str]:
 
 
 def write(recording: Recording, folder: Path, secrets: Mapping[str, str]) -> None:
-    """Write the case, all of it or nothing. Raises `Refusal` where the folder exists, or a secret would be in it."""
+    """Write the files of the case. Raises `Refusal`, and writes none, if the folder exists or a secret is in a file."""
     files = case.files(recording)
     for name, secret in secrets.items():
         if where := next((path for path, text in files.items() if secret in text), None):
@@ -160,11 +164,11 @@ def write(recording: Recording, folder: Path, secrets: Mapping[str, str]) -> Non
 
 
 def _print_summary(recording: Recording, folder: Path, terminal: Terminal) -> None:
-    """Say what is in the case, and what to do with it."""
-    said = recording.said
-    unheard = sum(each.prompt is None for each in said)
-    of_these = f", {unheard} of them without their words" if unheard else ""
+    """Print the number of facts, texts and calls, and the next step."""
+    without = sum(call.prompt is None for call in recording.calls)
+    of_these = f", {without} of them without their text" if without else ""
     terminal.say(
-        f"{folder}: {len(recording.messages)} facts, {len(recording.texts)} texts, {len(said)} model calls{of_these}. "
-        f"Say in {folder / case.CASE} what its report should state."
+        f"{folder}: {len(recording.messages)} facts, {len(recording.texts)} texts, "
+        f"{len(recording.calls)} model calls{of_these}. "
+        f"Add to {folder / case.CASE} what its report should state."
     )

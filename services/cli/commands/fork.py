@@ -18,6 +18,16 @@ from shared.api.schemas import RunView
 from shared.api.views import ForkPage
 from shared.runtime import clock
 
+_Run = Annotated[str | None, typer.Argument(metavar="[RUN]", help="Id of the run; without it, all matching runs.")]
+_Step = Annotated[
+    str | None,
+    typer.Option("--from", metavar="STEP", help="plan, fetch or synthesize; by default the earliest that failed."),
+]
+_RepeatAll = Annotated[bool, typer.Option("--all", help="From fetch: also repeat fetches that found sources.")]
+_Replace = Annotated[
+    list[str] | None, typer.Option(metavar="N=TEXT", help="Other text for sub-query N; from fetch only.")
+]
+
 app = typer.Typer()
 
 
@@ -47,20 +57,11 @@ class Edits(Struct, frozen=True):
 async def fork(
     api: Api,
     terminal: Terminal,
-    run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="Id of the run; without it, all matching runs.")
-    ] = None,
-    step: Annotated[
-        str | None,
-        typer.Option("--from", metavar="STEP", help="plan, fetch or synthesize; by default the earliest that failed."),
-    ] = None,
-    repeat_all: Annotated[
-        bool, typer.Option("--all", help="From fetch: also repeat fetches that found sources.")
-    ] = False,
+    run: _Run = None,
+    step: _Step = None,
+    repeat_all: _RepeatAll = False,
     q: Annotated[str | None, typer.Option("--q", help="Another question; from plan only.")] = None,
-    replace: Annotated[
-        list[str] | None, typer.Option(metavar="N=TEXT", help="Other text for sub-query N; from fetch only.")
-    ] = None,
+    replace: _Replace = None,
     add: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Further sub-query; from fetch only.")] = None,
     drop: Annotated[list[str] | None, typer.Option(metavar="N", help="Leave out sub-query N; from fetch only.")] = None,
     approval: Annotated[str | None, typer.Option(help="required or auto.")] = None,
@@ -92,11 +93,10 @@ async def fork(
     if bool(run) == bool(matching) or (run and dry_run):
         text = "Name one run, or select runs by --status, --code, --text or --since; --dry-run needs a selection."
         raise Refusal(text, code=MISUSED)
-    if run:
-        await fork_one(api, terminal, run, fields, edits, key=key, as_json=as_json)
-        return True
-    if edits:
+    if edits and not run:
         raise Refusal("--q, --replace, --add and --drop are for one run; name it.", code=MISUSED)
+    if run:
+        return await fork_one(api, terminal, run, fields, edits, key=key, as_json=as_json)
     return await fork_matching(api, terminal, matching, fields, dry_run=dry_run, key=key, as_json=as_json)
 
 
@@ -109,15 +109,16 @@ async def fork_one(
     *,
     key: str | None,
     as_json: bool,
-) -> None:
-    """Fork one run and print the new one. Raises `Refusal` for an edit that does not fit the run's plan."""
+) -> bool:
+    """Fork one run, print the new one, and return True. Raises `Refusal` for an edit that does not fit its plan."""
     changes = edits.fields((await api.run(run_id))[0]) if edits else {}
     forked, raw = await api.fork(run_id, {**fields, **changes}, key=key or clock.uuid7())
     if as_json:
         terminal.write(raw)
-        return
-    terminal.say(f"Forked from {forked.step}; {count(forked.reused, 'recorded fact')} reused.")
-    terminal.say(f"To follow it: dossier watch {forked.run_id}")
+    else:
+        terminal.say(f"Forked from {forked.step}; {count(forked.reused, 'recorded fact')} reused.")
+        terminal.say(f"To follow it: dossier watch {forked.run_id}")
+    return True
 
 
 async def fork_matching(

@@ -42,7 +42,7 @@ _Word = TypeVar("_Word", Role, Action)
 State = Literal["usable", "expired", "revoked"]
 
 app = typer.Typer()
-group = typer.Typer(name="keys", help="Keys to the API: who may ask, decide, or only read.", no_args_is_help=True)
+group = typer.Typer(name="keys", help="API keys and their roles.", no_args_is_help=True)
 app.add_typer(group)
 
 

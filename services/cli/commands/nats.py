@@ -10,7 +10,7 @@ from services.cli.shell import settings
 from services.cli.shell.command import command
 from services.cli.shell.terminal import Terminal
 
-nats = typer.Typer(name="nats", help="A NATS of one's own: lock it down, set it up.", no_args_is_help=True)
+nats = typer.Typer(name="nats", help="Configuration and consumers of a locked-down NATS.", no_args_is_help=True)
 app = typer.Typer()
 app.add_typer(nats)
 

@@ -1,1 +1,1 @@
-"""`dossier doctor`: what is well, what is not, and what to do about it."""
+"""Checks of a deployment, with a remedy for each fault."""

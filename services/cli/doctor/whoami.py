@@ -13,20 +13,28 @@ from shared.service.check import CheckResult, listed
 
 
 class _Subjects(Struct, frozen=True):
+    """Subjects of a permission, as patterns."""
+
     allow: list[str] = []
 
 
 class _Permissions(Struct, frozen=True):
+    """Subjects to which a user may publish and subscribe."""
+
     publish: _Subjects = _Subjects()
     subscribe: _Subjects = _Subjects()
 
 
 class _Data(Struct, frozen=True):
+    """The account of the user; without permissions the user is not restricted."""
+
     account: str = ""
     permissions: _Permissions | None = None
 
 
 class _Server(Struct, frozen=True):
+    """The server that answers."""
+
     name: str = ""
     time: datetime | None = None
 

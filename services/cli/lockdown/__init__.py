@@ -1,1 +1,1 @@
-"""NATS locked down: keys, certificates and configuration, and what each user may do."""
+"""A locked-down NATS: keys, certificates, configuration, and the permissions of each user."""

@@ -119,7 +119,7 @@ def _cluster(one: Node, nodes: Sequence[Node], place: Place) -> Iterator[str]:
     yield "  name: dossier"
     yield f"  listen: {json.dumps(f'{one.listen}:{one.port + ROUTE_OFFSET}')}"
     yield f"  routes: [{peers}]"
-    yield "  # Clients name every node themselves; addresses that a server tells them are in no certificate."
+    yield "  # Clients name every node themselves; addresses that servers advertise are in no certificate."
     yield "  no_advertise: true"
     yield "  # Peers need a certificate of this authority."
     for line in _tls(one, place, f"  ca_file: {_quoted(place.folder / 'tls' / 'ca.pem')}", "  verify: true"):

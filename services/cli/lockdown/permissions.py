@@ -114,7 +114,7 @@ def _consumer(stream: str, consumer: str, why: str) -> Iterator[May]:
     yield May(f"$JS.API.CONSUMER.INFO.{stream}.{consumer}", f"{why}: is the consumer there yet")
     yield May(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", why, answers="many")
     yield May(f"$JS.ACK.{stream}.{consumer}.>", f"{why}: acknowledge, renew, give back")
-    yield May(f"$JS.ACK._.*.{stream}.{consumer}.>", f"{why}: the same, as newer servers say it")
+    yield May(f"$JS.ACK._.*.{stream}.{consumer}.>", f"{why}: the same, in the form of newer servers")
 
 
 def _reader(stream: str) -> Iterator[May]:
@@ -146,7 +146,7 @@ def _coordinator() -> Iterator[May]:
         yield May(f"$JS.API.CONSUMER.DURABLE.CREATE.{RESEARCH}.{consumer}", "set up the consumer")
     yield May(f"$JS.API.CONSUMER.INFO.{RESEARCH}.*", "how long the queues are")
     yield May(f"$JS.ACK.{RESEARCH}.{COORDINATOR_LEAD}.>", "keep the leadership, hand it over")
-    yield May(f"$JS.ACK._.*.{RESEARCH}.{COORDINATOR_LEAD}.>", "the same, as newer servers say it")
+    yield May(f"$JS.ACK._.*.{RESEARCH}.{COORDINATOR_LEAD}.>", "the same, in the form of newer servers")
     for stream in (RESEARCH, ACCESS):
         yield from _reader(stream)
     for stream in (RESEARCH, DELIVERIES, ACCESS):

@@ -24,7 +24,7 @@ _STATE: Final[Mapping[str, str]] = {
 def deliveries_table(page: DeliveryPage, now: datetime, *, fitted: bool) -> RenderableType:
     """A row for each delivery: state, number of attempts, age, and the last error with the time of the next attempt.
 
-    A `fitted` table takes the width of the terminal. A last line says if there are older deliveries.
+    A `fitted` table takes the width of the terminal. If there are older ones, a last line names the filters.
     """
     if not page.deliveries:
         return Text("No deliveries." if page.next is None else "None of the newest deliveries match.", style="dim")

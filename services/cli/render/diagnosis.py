@@ -32,7 +32,7 @@ _STYLES: Final[Mapping[str, str]] = {"ended": "dim", "person": "yellow", "parked
 def failures_table(page: FailurePage, now: datetime) -> RenderableType:
     """A row for each failure in the given order: age, step, error code, and the run with input, error and attempts.
 
-    A last line says if there are older failures.
+    If there are older failures, a last line names the options that narrow the list.
     """
     if not page.failures:
         return Text("No failures.", style="dim")

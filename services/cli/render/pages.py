@@ -46,7 +46,7 @@ def evidence(run: Run) -> RenderableType:
     seen: set[str] = set()
     parts = [
         _finding(number, finding, seen, kept, is_dropped=finding.query in run.dropped(round_))
-        for number, (round_, finding) in enumerate(run.found(), 1)
+        for number, (round_, finding) in enumerate(run.findings_by_round(), 1)
     ]
     head = Text.assemble(("Evidence", "bold"), f"  {size}", (digest, "dim"))
     return Constrain(Group(head, *(Padding(part, (1, 0, 0, 0)) for part in parts)), READABLE)
@@ -139,7 +139,7 @@ def run_page(run: Run) -> RenderableType:
 def runs_table(page: RunPage, now: datetime, *, width: int | None = None) -> RenderableType:
     """Runs in the given order. With a `width` in columns, questions are cut to fit, and a narrow table has no sources.
 
-    A last line says if there are older runs.
+    If there are older runs, a last line names the options that narrow the list.
     """
     if not page.runs:
         return Text("No runs.", style="dim")

@@ -23,6 +23,7 @@ from shared.contracts.subjects import Step
 from shared.domain.budget import cost_limit, over_budget
 from shared.domain.fork import PLANNER
 from shared.domain.run import Round, Run
+from shared.domain.steps import step_state
 
 State = Literal["waits", "works", "done", "failed", "held"]
 
@@ -107,7 +108,7 @@ def _hold_lines(run: Run, round_: Round) -> Iterator[Line]:
     assert round_.hold
     assert round_.deadline
     yield Line("held", "on hold", "waiting for a decision", f"until {moment(round_.deadline)}")
-    for extension in round_.extended():
+    for extension in round_.valid_extensions():
         yield Line("held", "extended", f"by {extension.fact.by}", extension.fact.comment)
     if estimate := round_.hold.fact.estimate:
         most = "unpriced" if estimate.cost_usd is None else f"{_price(estimate.cost_usd)} at most"
@@ -157,12 +158,10 @@ def _report_line(round_: Round, step: Step) -> Line:
 
 def _unfinished(name: str, text: str, round_: Round, step: Step) -> Line:
     """A step without an outcome: `works` if a task was issued, with the error of the last attempt that failed."""
-    failed = 0
-    reason = ""
-    while entry := round_.attempts.get(step.task(failed + 1).path):
-        failed, reason = failed + 1, entry.fact.error.message
-    detail = f"attempt {failed + 1}, after: {reason}" if failed else ""
-    return Line("works" if step.task(1).path in round_.issued else "waits", name, text, detail)
+    state = step_state(round_, step)
+    last = state.last_failure
+    detail = f"attempt {state.current.slot.attempt}, after: {last.fact.error.message}" if last else ""
+    return Line("works" if state.attempts[0].issued else "waits", name, text, detail)
 
 
 def _cost_lines(run: Run) -> Iterator[Line]:

@@ -53,7 +53,7 @@ class Screen:
     def following(self, run: Callable[[], Run], away: Callable[[], bool]) -> Generator[None]:
         """Redraw the lines of the present `run()` that are not above yet; do nothing without a terminal.
 
-        If `away()` is true, a line says that the API does not answer.
+        If `away()` is true, a line below them reports that the API does not answer.
         """
         if not self._terminal.err.is_terminal:
             yield

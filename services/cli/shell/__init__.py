@@ -1,1 +1,1 @@
-"""What the commands share."""
+"""Options, settings, clients and the terminal, which all commands use."""

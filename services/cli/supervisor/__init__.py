@@ -1,1 +1,1 @@
-"""The process that starts NATS and every service."""
+"""Supervision of NATS and the services on one machine."""

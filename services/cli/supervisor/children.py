@@ -141,7 +141,7 @@ class Child:
                     await self._stop.wait()
 
     async def _run(self) -> str:
-        """Run the program once. Return a phrase that says how it ended."""
+        """Run the program once. Return how it ended, as a phrase."""
         try:
             process = await self._start()
         except OSError as error:

@@ -84,7 +84,7 @@ class FailureRoutes:
     async def why(self, run_id: RunId, since: Since = 0) -> WhyView:
         """The reason why a run waits: for a person, a worker, a retry, the limit or a coordinator; or how it ended."""
         known = await self._coordinator.wait_until(run_id, since, lambda _: True, within_s=WAIT_S if since else 0)
-        messages = self._coordinator.fold.inbox.about(run_id)
+        messages = self._coordinator.fold.pending.about(run_id)
         if known is None and not messages:
             raise self._unknown(run_id)
         run = known or Run(run_id)

@@ -1,1 +1,1 @@
-"""The loop that folds the log and writes what runs are owed."""
+"""Engine of the coordinator: folds the log into runs, writes owed facts, and serves decisions, requests and forks."""

@@ -1,4 +1,4 @@
-"""The one place where a person's word is taken over HTTP: read what is recorded, judge, fill the box, tell who won."""
+"""Decisions over HTTP: read what is recorded, decide, fill the slot, and report the winner."""
 
 import asyncio
 from datetime import timedelta
@@ -23,16 +23,16 @@ from shared.runtime.log import Log
 
 _DEADLINE_PASSES_S: Final = 2.0
 _FOLDED_S: Final = 2.0
-"""How long a decision waits for the evidence that it is on to be folded here."""
+"""Time that a decision waits until its evidence is folded here."""
 _ANSWER_WITHIN_S: Final = 5.0
 _TRIES: Final = 5
 _EXPIRES_WITHIN_S: Final = 1.0
-"""So long after its deadline the leader may still let a hold expire on an end of the log that it read before."""
-_NOT_KNOWN: Final = "NATS has not answered in time; whether this is recorded is not known."
+"""Time after a deadline in which the leader may still let the hold expire, by an end of the log read before."""
+_NOT_KNOWN: Final = "NATS has not answered in time; it is not known whether this is recorded."
 
 
 class Approvals:
-    """Takes decisions. Any coordinator may, leading or not: the boxes say who was first."""
+    """Records decisions and extensions. Any coordinator may, leading or not: slots decide who was first."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class Approvals:
         return judgement if isinstance(judgement, Reject) else None, run
 
     async def _judged_extension(self, wish: Extension, who: Principal) -> tuple[Run | None, Judgement]:
-        """The run as it is recorded, and what follows from the extension at the log's time."""
+        """The run as it is recorded, and the judgement of the extension at the log's time."""
         run, end = await asyncio.gather(self._as_recorded(wish.run_id, who), self._log.end())
         return run, decide_extension(wish, run, at=end.time, auth=who.auth)
 
@@ -107,7 +107,7 @@ class Approvals:
             await asyncio.sleep(_EXPIRES_WITHIN_S)
 
     async def _expiry(self, run_id: str) -> None:
-        """Wait a moment for what is bound to be written, now that the deadline has passed."""
+        """Wait up to 2 s for the decision that the leader writes after a deadline."""
         await self._coordinator.wait_until(
             run_id, 0, lambda known: known.current.decision is not None, within_s=_DEADLINE_PASSES_S
         )
@@ -130,7 +130,10 @@ class Approvals:
         return result
 
     async def _judged(self, verb: Verb, ruling: Ruling, who: Principal) -> tuple[Run | None, Judgement]:
-        """The run as it is recorded, and what follows for it now: by the log's clock, whatever this machine's says."""
+        """The run as it is recorded, and the judgement of the decision at the log's time, not this machine's.
+
+        Over HTTP nothing is decided before a hold, and a requester may cancel only their own run.
+        """
         run, end = await asyncio.gather(self._as_recorded(ruling.run_id, who), self._log.end())
         if run and verb == "cancel" and not _may_cancel(run, who):
             return run, Reject("not_yours", f"Run {run.id} is not yours; an approver may cancel it.")
@@ -150,16 +153,17 @@ class Approvals:
         return run, judgement
 
     async def _lost(self, verb: Verb, ruling: Ruling, who: Principal) -> tuple[Reject, Run | None]:
-        """The refusal of a decision that came second."""
+        """Refusal of a decision that was too late or not first, as the run stands now, and the run."""
         run, judgement = await self._judged(verb, ruling, who)
         assert not isinstance(judgement, Duplicate)
         decided = Reject("decided", f"Run {ruling.run_id} is decided.")
         return judgement if isinstance(judgement, Reject) else decided, run
 
     async def _as_recorded(self, run_id: str, who: Principal) -> Run | None:
-        """The run as the projection knows it, brought up to date on what decides from the stream's leader.
+        """The run as folded, with deciding facts that the fold lacks read from the stream's leader; or `None`.
 
-        A decision refers to the evidence of its hold, so that has to be folded as well: the hold came after it.
+        If the fold has not reached the current hold, waits up to 2 s for it: a decision refers to the evidence before
+        it.
         """
         run = await self._with_decisions(run_id, who)
         if run and run.current.hold and run.current.hold.seq > self._coordinator.fold.seq:
@@ -168,7 +172,10 @@ class Approvals:
         return run
 
     async def _with_decisions(self, run_id: str, who: Principal) -> Run | None:
-        """The run as the projection knows it, with what it may not know of decisions, holds and their own vote."""
+        """The run as folded and then brought up to date from the stream's leader; `None` if it has no fact.
+
+        Read are acceptance, completion, holds, decisions, the next extension and the caller's vote, until none is new.
+        """
         run = self._coordinator.fold.peek(run_id)
         read_: list[Slot] = []
         while read_ != (read_ := _deciding(run or Run(run_id), who)):
@@ -183,7 +190,7 @@ class Approvals:
 
 
 def _deciding(run: Run, who: Principal) -> list[Slot]:
-    """What decides on a run as far as it is known, and may have been filled since."""
+    """Slots that decide on a run as far as it is known, and may have been filled since."""
     rounds = (run.round, run.round + 1)
     slots = [Slot(run.id, "accepted"), Slot(run.id, "completed"), next_extension_slot(run)]
     slots += [Slot(run.id, box, number) for number in rounds for box in ("hold", "decision")]
@@ -193,7 +200,7 @@ def _deciding(run: Run, who: Principal) -> list[Slot]:
 
 
 def _may_cancel(run: Run, who: Principal) -> bool:
-    """Whether they may cancel anything, or it is vouched for that they asked."""
+    """Return True if the caller may cancel any run, or is verified as its requester."""
     if can_cancel_any(who) or run.accepted is None:
         return True
     asked = run.accepted.fact

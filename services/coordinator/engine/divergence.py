@@ -1,7 +1,7 @@
-"""Whether a log is the one that was folded. Pure.
+"""Comparison of a log with the one that was folded. Pure.
 
-A stream is known by when it was created, and one state of it by a message at one place. A server whose store was
-replaced by an older copy keeps the first and loses or changes the second; a stream that was made anew changes both.
+A stream is known by its creation time, its state by one message at one place. A server restored from an older copy
+keeps the first and lacks or changes the second; a new stream differs in both.
 """
 
 from hashlib import sha256
@@ -13,12 +13,12 @@ from shared.contracts.messages import Message
 from shared.runtime.log import End
 
 MARGIN: Final = 10_000
-"""Messages that may have been acknowledged beyond what a coordinator has noticed: more than a log takes in the second
-between two saves of a projection."""
+"""Messages that may have been acknowledged beyond those that a coordinator has noticed: more than a log takes in the
+second between two saves of a projection."""
 
 
 class Checkpoint(Struct, frozen=True):
-    """How far a log is folded, and how to know that log again."""
+    """How far a log is folded, and marks by which to recognize it."""
 
     created: str
     """When the stream was created."""
@@ -37,14 +37,14 @@ class Checkpoint(Struct, frozen=True):
 
 
 class Divergence(Struct, frozen=True):
-    """How a log differs from the one that was folded, and whether it may give sequences again."""
+    """How a log differs from the folded one, and whether it may give sequences again."""
 
     reason: str
     gives_again: bool = True
 
 
 def divergence(folded: Checkpoint, end: End, message: Message | None) -> Divergence | None:
-    """How the log differs that ends at `end` and has `message` at the place of the checkpoint; `None` if not at all."""
+    """How the log that ends at `end` and has `message` at the checkpoint's place differs; `None` if it does not."""
     last = max(folded.seq, folded.last)
     if end.created.isoformat() != folded.created:
         return Divergence(f"its stream was created at {end.created.isoformat()}, and not at {folded.created}")
@@ -60,6 +60,6 @@ def divergence(folded: Checkpoint, end: End, message: Message | None) -> Diverge
 
 
 def owed(folded: Checkpoint, found: Divergence) -> int:
-    """The last sequence that may have been given before, for the log to record; 0 where it gives none again."""
+    """Last sequence that may have been given before, to be recorded in the log; 0 if none is given again."""
     given = max(folded.seq, folded.last) + MARGIN if found.gives_again else 0
     return max(given, folded.owed)

@@ -1,4 +1,4 @@
-"""The log folded so far: busy runs in memory, all of them in the projection."""
+"""Fold of the log: recently changed runs in memory, all runs in the projection."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Final
 
 from services.coordinator.engine.divergence import Checkpoint, Divergence, owed
-from services.coordinator.engine.log_check import confirmed
+from services.coordinator.engine.log_check import confirm_divergence
 from services.coordinator.engine.pending import PendingMessages
 from services.coordinator.engine.projection import Projection
 from shared.contracts.messages import Message
@@ -23,27 +23,27 @@ logger = logging.getLogger(__name__)
 
 _CACHED_RUNS: Final = 2_000
 AT_ONCE: Final = 0.0
-"""The `wake_at` of a run that nobody has looked at since it changed."""
+"""`wake_at` of a run that is not looked at since it changed."""
 
-Heard = Callable[[str, Message], None]
-"""Told of every fact of a run as it is folded: the run's id and the message."""
+FactListener = Callable[[str, Message], None]
+"""Called with run id and message for every fact of a run as it is folded. Must not raise or block."""
 
 
 class Fold:
-    """Takes the log in order and knows every run. Only `take` moves it on."""
+    """Runs as folded from the log. Only `take` moves `seq` on."""
 
     def __init__(self, projection: Projection) -> None:
         self._projection = projection
         self._created = ""
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
-        self.listeners: set[Heard] = set()
+        self.listeners: set[FactListener] = set()
         self._forget()
 
     def _forget(self) -> None:
-        """Be as before the first message."""
+        """Reset to the state before the first message."""
         self._runs: OrderedDict[str, Run] = OrderedDict()
         self._new: set[str] = set()
-        """Names that were not in the projection when it was saved last: a new run is looked for there once."""
+        """Ids that the projection did not have when it was saved last, so that it is asked for a new run once."""
         self._wakes: dict[str, float | None] = {}
         self._sha256 = sha256(b"").hexdigest()
         self._last: Message | None = None
@@ -62,19 +62,19 @@ class Fold:
         """The last sequence of a truncation that this coordinator has to record in the log; 0 for none."""
         self.used = 0
         """The last sequence that may have been given before a truncation, as the log records it; 0 for none."""
-        self.inbox = PendingMessages(self._projection, self.run)
+        self.pending = PendingMessages(self._projection, self.run)
 
     async def restore(self, log: Log) -> Divergence | None:
-        """Go on from what is folded where it is of this very log, else from the beginning; how the log differs.
+        """Resume with what is folded if it is of this log, else begin anew; how the log differs, or `None`.
 
-        Raises `Unavailable`. Nothing is changed before all that it takes is known.
+        Clears the projection when beginning anew, and logs why. Raises `Unavailable`, and then changes nothing.
         """
         known = self.checkpoint if self._created else (self._projection.known() or self._projection.checkpoint())
-        end, found = await confirmed(log, known) if known else (await log.end(), None)
+        end, found = await confirm_divergence(log, known) if known else (await log.end(), None)
         if found is None and self._created:
             return None
         if found is None and (checkpoint := self._projection.checkpoint()):
-            self._go_on_from(checkpoint)
+            self._resume(checkpoint)
             return None
         if known:
             reason = f"The log is another one: {found.reason}" if found else "The projection is of another release"
@@ -83,44 +83,49 @@ class Fold:
         self._begin(end, owed(known, found) if known and found else known.owed if known else 0)
         return found
 
-    def _go_on_from(self, checkpoint: Checkpoint) -> None:
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        """Resume with the saved projection."""
         self._created = checkpoint.created
         self.seq = self._saved_seq = checkpoint.seq
         self._sha256, self._stored, self._end = checkpoint.sha256, checkpoint.time, checkpoint.last
         self.owed, self.used = checkpoint.owed, checkpoint.used
         self._saved_wake = self._projection.next_wake()
-        self.inbox.truncated(self.used)
-        self.inbox.restore()
+        self.pending.note_truncation(self.used)
+        self.pending.restore()
 
     def _begin(self, end: End, owed: int) -> None:
-        """Read this log from its first message. What may have been given before it was truncated is kept."""
+        """Begin with the first message of this log. `owed` is the last sequence of a truncation to be recorded."""
         self._forget()
         self._created, self._end, self.owed = end.created.isoformat(), end.last, owed
         self._projection.clear(self.checkpoint)
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """How far the log is folded, and how to know it again."""
+        """How far the log is folded, and marks by which to recognize it."""
         if self._last:
             self._sha256, self._stored = sha256(self._last.data).hexdigest(), self._last.time.isoformat()
             self._last = None
         last = max(self._end, self.seq)
         return Checkpoint(self._created, self.seq, self._sha256, self._stored, last, self.owed, self.used)
 
-    def ends(self, end: End) -> None:
-        """Take note of an end of the log: sequences up to it are given."""
+    def note_end(self, end: End) -> None:
+        """Note an end of the log: sequences up to it are given."""
         self._end = max(self._end, end.last)
 
     def take(self, messages: Sequence[Message]) -> None:
-        """Fold the next messages of the log."""
+        """Fold the next messages of the log, and wake those that wait for their sequence."""
         for message in messages:
             self._take(message)
         if messages:
             self.seq, self._last = messages[-1].seq, messages[-1]
             self.time = max(self.time, messages[-1].time)
-            self._tell_waiting()
+            self._wake_waiting()
 
     def _take(self, message: Message) -> None:
+        """Fold one message: a fact of a run, a contract message, a refusal, or a record of truncation.
+
+        Calls listeners for facts. A fact that `add_written` folded before is not folded again.
+        """
         slot = parse_slot(message.subject)
         if slot:
             if message.seq in self._written:
@@ -130,40 +135,42 @@ class Fold:
             for heard in self.listeners:
                 heard(slot.run, message)
         elif message.subject in INBOUND:
-            self.inbox.add(message)
+            self.pending.add(message)
         elif (refused := refused_sequence(message.subject)) is not None:
-            self.inbox.drop(refused)
+            self.pending.drop(refused)
             if failed := refusal_failure(message):
                 self._refusals.append(failed)
         elif (last_seq := truncated_seq(message.subject)) is not None:
             self._truncated(last_seq)
 
     def _truncated(self, last_seq: int) -> None:
+        """Note the record of a truncation: sequences up to `last_seq` may have been given before."""
         self.used = max(self.used, last_seq)
         if self.owed <= self.used:
             self.owed = 0
-        self.inbox.truncated(self.used)
+        self.pending.note_truncation(self.used)
 
-    def wrote(self, it: Recorded) -> None:
-        """Fold a fact that this process has just written, ahead of its place in the log."""
+    def add_written(self, it: Recorded) -> None:
+        """Fold a fact that this process wrote, ahead of its place in the log."""
         if it.seq > self.seq:
             self._written.add(it.seq)
         self.add(it)
 
     def add(self, it: Recorded) -> None:
-        """Fold one fact."""
+        """Fold one fact, and drop pending messages that it records."""
         run = evolve(self.run(it.slot.run) or Run(it.slot.run), it)
         self._keep(run)
-        self.inbox.settle(run)
+        self.pending.settle(run)
 
     def _keep(self, run: Run) -> None:
+        """Keep a changed run in memory, unsaved and touched; unless it has ended, it is to be looked at at once."""
         self._runs[run.id] = run
         self._runs.move_to_end(run.id)
         self._wakes[run.id] = None if run.completed else AT_ONCE
         self.touched[run.id] = None
 
     def run(self, run: str) -> Run | None:
-        """The run as far as it is folded."""
+        """The run as folded, or `None`. A run from the projection is kept in memory."""
         if known := self._runs.get(run):
             return known
         if run in self._new:
@@ -176,11 +183,11 @@ class Fold:
         return stored
 
     def peek(self, run: str) -> Run | None:
-        """The run as far as it is folded, for a reader: it takes no place in memory."""
+        """The run as folded, or `None`, for readers: takes no place in memory."""
         return self._runs.get(run) or self._projection.load(run)
 
-    def looked(self, run: str, wake_at: datetime | None) -> None:
-        """Nothing is owed to `run` before `wake_at`."""
+    def schedule(self, run: str, wake_at: datetime | None) -> None:
+        """Have a run that is owed nothing looked at again at `wake_at`; never by time if that is `None`."""
         wake = self._wakes[run] = wake_at.timestamp() if wake_at else None
         if wake is not None:
             self._unsaved_wake = min(self._unsaved_wake or wake, wake)
@@ -203,13 +210,13 @@ class Fold:
 
     @property
     def unsaved(self) -> bool:
-        """Whether memory is ahead of the projection."""
+        """Return True if memory is ahead of the projection."""
         return bool(self._wakes) or self.seq != self._saved_seq
 
     def save(self) -> None:
-        """Bring the projection up to here, in one transaction."""
+        """Save everything in one transaction. Drops the oldest and the largest runs from memory."""
         runs = [(self._runs[run], wake_at) for run, wake_at in self._wakes.items()]
-        came, answered = self.inbox.changes()
+        came, answered = self.pending.changes()
         refusals, self._refusals = self._refusals, []
         for heavy in self._projection.save(
             runs, self.checkpoint, unanswered=came, answered=answered, refusals=refusals
@@ -219,18 +226,19 @@ class Fold:
         self._new.clear()
         self._wakes.clear()
         self._saved_wake, self._unsaved_wake = self._projection.next_wake(), None
-        self.inbox.refill()
+        self.pending.refill()
         while len(self._runs) > _CACHED_RUNS:
             self._runs.popitem(last=False)
 
-    async def reached(self, seq: int) -> None:
-        """Wait until the log is folded up to `seq`."""
+    async def wait_for(self, seq: int) -> None:
+        """Return when the log is folded up to `seq`."""
         if seq > self.seq:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append((seq, future))
             await future
 
-    def _tell_waiting(self) -> None:
+    def _wake_waiting(self) -> None:
+        """Wake those whose sequence is reached."""
         if not self._waiting:
             return
         for seq, future in self._waiting:

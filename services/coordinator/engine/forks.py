@@ -64,7 +64,7 @@ class Forks:
     async def start_all(
         self, sources: Sequence[Run], wish: Fork, *, key: str | None, by: str, auth: str, dry_run: bool
     ) -> list[BulkFork]:
-        """Fork each source as `wish` says (its `run_id` is ignored), in the name of `by`; a result for each, in order.
+        """Fork each source by `wish` (its `run_id` is ignored), in the name of `by`; a result for each, in order.
 
         Each fork's id follows from `key` and its source, so a repeated call forks nothing twice. A `dry_run`, or a call
         without `key`, publishes nothing. Raises `RequestError` where one cannot be published, `InvalidMessage`.
@@ -110,7 +110,7 @@ class Forks:
         return replace(plan, result="forked")
 
     def _resolve(self, wish: Fork, source: Run | None) -> Forked | Reject:
-        """What the fork reuses, or why it is refused: by its source, or since it may not approve itself here."""
+        """Facts that the fork reuses, or its refusal: by its source, or since it may not approve itself here."""
         forked = resolve_fork(wish, source)
         if isinstance(forked, Reject) or source is None or source.accepted is None:
             return forked

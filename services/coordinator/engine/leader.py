@@ -13,8 +13,8 @@ from services.coordinator.engine.log_session import LogSession
 from services.coordinator.engine.observe import Observe
 from services.coordinator.engine.owed_writes import OwedWrites
 from services.coordinator.engine.writer import RunWriter, Written
-from shared.domain.decisions import Defaults
-from shared.domain.encoding import PendingWrite, truncated
+from shared.domain.encoding import PendingWrite, encode_truncation
+from shared.domain.inbound import Defaults
 from shared.domain.run import Recorded
 from shared.errors import Refused, Unavailable
 from shared.runtime import clock
@@ -60,7 +60,7 @@ class Leader:
         """Record in the log that it was truncated. Raises `Unavailable`."""
         session = await self._session.current()
         await self._ensure_topology()
-        record = truncated(self._fold.owed, self._session.check.reason or "", time=clock.now())
+        record = encode_truncation(self._fold.owed, self._session.check.reason or "", time=clock.now())
         await self._log.fill([record], session=session)
 
     async def write_owed(self) -> None:
@@ -142,9 +142,9 @@ class Leader:
     def _recorded(self, write: PendingWrite, it: Recorded | None) -> None:
         """Drop the message that a write answers, fold its fact ahead of the log, and call the observer."""
         if write.answers is not None:
-            self._fold.inbox.drop(write.answers)
+            self._fold.pending.drop(write.answers)
         if it:
-            self._fold.wrote(it)
+            self._fold.add_written(it)
             self._tell(it)
 
     def _tell(self, it: Recorded) -> None:
@@ -163,4 +163,4 @@ class Leader:
     def _look_again(self, write: PendingWrite, after_s: float) -> None:
         """Have the run of a write looked at again so many seconds after the proven time."""
         if write.slot:
-            self._fold.looked(write.slot.run, self._frontier.proven + timedelta(seconds=after_s))
+            self._fold.schedule(write.slot.run, self._frontier.proven + timedelta(seconds=after_s))

@@ -1,6 +1,6 @@
-"""Which coordinator writes what is owed: whoever holds the one message on `research.lead`.
+"""Leader election among coordinators: the leader holds the one message on `research.lead`.
 
-Only economy depends on it. Two leaders would write the same facts, and the boxes take each of them once.
+Only economy depends on it. Two leaders would write the same facts, and slots take each of them once.
 """
 
 import asyncio
@@ -23,7 +23,10 @@ _LOST_S: Final = LEAD_WAIT_S * 2 / 3
 
 
 async def run_election(log: Log, changed: Callable[[bool], None]) -> None:
-    """Stand for the leadership for ever; `changed` hears when it is won and lost. Gives it back when cancelled."""
+    """Run leader election until cancelled. Calls `changed(is_leader)` on every transition.
+
+    Releases the leadership on cancellation.
+    """
     await log.fill([Fill(LEAD, b"{}")])
     async with log.tasks(COORDINATOR_LEAD, at_most=1) as terms:
         async for deliveries in terms:
@@ -33,6 +36,7 @@ async def run_election(log: Log, changed: Callable[[bool], None]) -> None:
 
 
 async def _serve(term: TaskDelivery, changed: Callable[[bool], None]) -> None:
+    """Lead until renewing fails; gives the message back on cancellation, for up to 1 s."""
     logger.info("This coordinator leads.", extra={"event": "leadership.won"})
     changed(True)
     try:
@@ -48,7 +52,7 @@ async def _serve(term: TaskDelivery, changed: Callable[[bool], None]) -> None:
 
 
 async def _keep(term: TaskDelivery) -> None:
-    """Renew until it fails for too long, or this process has itself been away for too long."""
+    """Renew the lease until renewing fails for two thirds of its time, or this process was suspended that long."""
     now = asyncio.get_running_loop().time
     confirmed = now()
     while now() - confirmed < _LOST_S:

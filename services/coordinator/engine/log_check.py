@@ -1,7 +1,7 @@
-"""Checks that the log is still the one that is folded here: in each session of the connection, and now and then.
+"""Checks that the log is still the folded one: in each session of the connection, and every 30 s.
 
-A server that was stopped may come back with another log, and nothing else says so: the stream keeps its name, and a
-reader that begins beyond the end waits in silence.
+A server that was stopped may come back with another log, and nothing reports it: the stream keeps its name, and a
+reader beyond its end waits without an error.
 """
 
 import asyncio
@@ -21,75 +21,79 @@ _CONFIRM_S: Final = 1.0
 """So long a new leader of the stream may answer from before the messages that it is still taking over."""
 
 
-async def look(log: Log, folded: Checkpoint) -> tuple[End, Divergence | None]:
-    """Where the log ends, and how it differs from the one that is folded. Raises `Unavailable` or `Refused`."""
+async def find_divergence(log: Log, folded: Checkpoint) -> tuple[End, Divergence | None]:
+    """End of the log, and how it differs from the folded one or `None`. Raises `Unavailable` or `Refused`."""
     end = await log.end()
     message = await log.at(folded.seq, leader=True) if 0 < folded.seq <= end.last else None
     return end, divergence(folded, end, message)
 
 
-async def confirmed(log: Log, folded: Checkpoint) -> tuple[End, Divergence | None]:
-    """The same, where it differs looked at twice."""
-    end, found = await look(log, folded)
+async def confirm_divergence(log: Log, folded: Checkpoint) -> tuple[End, Divergence | None]:
+    """The same; a difference is confirmed after 1 s, in which a new leader of the stream catches up."""
+    end, found = await find_divergence(log, folded)
     if found:
         await asyncio.sleep(_CONFIRM_S)
-        end, found = await look(log, folded)
+        end, found = await find_divergence(log, folded)
     return end, found
 
 
 class LogCheck:
-    """The check, to be called before each new reader, and the session of the connection in which it passed last."""
+    """Check to be called before each new reader; knows the session of the connection in which it passed last.
+
+    `folded` returns the checkpoint; `on_end` is called with each end of the log that passed.
+    """
 
     def __init__(self, log: Log, folded: Callable[[], Checkpoint], heard: Callable[[End], None]) -> None:
         self._log = log
         self._folded = folded
-        self._heard = heard
+        self._on_end = heard
         self._passed: int | None = None
         self._due = asyncio.Event()
         self.reason: str | None = None
         """How the log differed from the one that was folded when it last did; `None` where it never did."""
 
     async def __call__(self) -> None:
-        """Raise `Diverged` where the log is another one, `Unavailable` or `Refused` where that is not known."""
+        """Check once. Raises `Diverged` if the log is another one, `Unavailable` or `Refused` if that is not known."""
         session = self._log.session
-        end, found = await look(self._log, self._folded())
+        end, found = await find_divergence(self._log, self._folded())
         if found:
             self._passed = None
             self._due.set()
-            raise Diverged(self._said(found))
+            raise Diverged(self._set_reason(found))
         self._passed = session
-        self._heard(end)
+        self._on_end(end)
 
     async def session(self) -> int:
-        """The session of the connection, if the log passed in it. Raises `Unavailable`.
+        """Session of the connection in which the log passed; checks if this session has not.
 
-        What is written in this session, and in no other, is written to the log that is folded.
+        What is written in this session only is written to the folded log. Raises `Unavailable`, also as `Diverged`.
         """
         if self._passed != self._log.session:
             try:
                 await self()
             except Refused as error:
-                raise Unavailable(f"Whether the log is the one that was read is not known: {error}") from error
+                raise Unavailable(f"It is not known whether the log is the one that was read: {error}") from error
         if self._passed is None:
             raise Diverged(self.reason or "The log in NATS is not the one that was read.")
         return self._passed
 
     def suspect(self) -> None:
-        """Look at once: there is reason to."""
+        """Have `watch` check at once."""
         self._due.set()
 
     def restored(self, found: Divergence | None) -> None:
-        """Take note that the fold goes on from the log as it is, and of how that differs from the one before."""
+        """Note that the fold continues with the log as it is; `found` is how it differed before."""
         self._due.clear()
         if found:
-            self._said(found)
+            self._set_reason(found)
 
-    def _said(self, found: Divergence) -> str:
+    def _set_reason(self, found: Divergence) -> str:
+        """Set and return `reason` as a sentence."""
         self.reason = f"The log in NATS is not the one that was read: {found.reason}."
         return self.reason
 
     async def watch(self) -> None:
-        """Look now and then, until it is another log. Raises `Diverged`."""
+        """Check every 30 s, and when suspected, until it raises `Diverged`. Failed checks are logged."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_EVERY_S):

@@ -24,7 +24,7 @@ class LogSession:
         self._fold = fold
         self._start: End | None = None
         self._restored = asyncio.Event()
-        self.check = LogCheck(log, lambda: fold.checkpoint, fold.ends)
+        self.check = LogCheck(log, lambda: fold.checkpoint, fold.note_end)
 
     @property
     def is_caught_up(self) -> bool:

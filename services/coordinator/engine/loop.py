@@ -20,7 +20,7 @@ from services.coordinator.engine.observe import Observe, unobserved
 from services.coordinator.engine.projection import Projection
 from shared.contracts.messages import Message
 from shared.domain.approval import ApprovalRules
-from shared.domain.decisions import Defaults
+from shared.domain.inbound import Defaults
 from shared.domain.run import Run
 from shared.errors import Diverged, Unavailable
 from shared.runtime import dataref
@@ -101,7 +101,7 @@ class Coordinator:
         """Return when the log is folded up to `seq`, or after `within_s` seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
-                await self.fold.reached(seq)
+                await self.fold.wait_for(seq)
 
     async def wait_until(self, run: str, seq: int, fits: Callable[[Run], bool], *, within_s: float) -> Run | None:
         """The run as soon as the log is folded up to `seq` and the run `fits`.
@@ -112,7 +112,7 @@ class Coordinator:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 while (known := self.fold.peek(run)) is None or not fits(known):
-                    await self.fold.reached(self.fold.seq + 1)
+                    await self.fold.wait_for(self.fold.seq + 1)
         return self.fold.peek(run)
 
     def now(self) -> datetime:
@@ -206,7 +206,7 @@ class Coordinator:
     @property
     def _has_work(self) -> bool:
         """Return True if the next turn has something to write."""
-        return self._is_current and bool(self.fold.touched or self.fold.inbox)
+        return self._is_current and bool(self.fold.touched or self.fold.pending)
 
     def _next_alarm(self) -> float:
         """Moment of the next turn if nothing comes, by the event loop's clock; infinite if there is none."""

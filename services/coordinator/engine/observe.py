@@ -5,8 +5,8 @@ from collections.abc import Callable
 from shared.domain.run import Recorded, Run
 
 Observe = Callable[[Run, Recorded], None]
-"""Hears of a fact that is recorded, and of its run with it. Never raises, never waits."""
+"""Called with each fact that this process wrote, and its run including the fact. Must not raise or block."""
 
 
 def unobserved(_run: Run, _it: Recorded) -> None:
-    """Nobody hears."""
+    """Ignore the fact."""

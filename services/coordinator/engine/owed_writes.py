@@ -1,4 +1,4 @@
-"""Collects what the leading coordinator has to write: answers to contract messages, and facts that runs are owed."""
+"""Collects the writes of the leading coordinator: answers to contract messages, and facts that runs are owed."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -9,9 +9,10 @@ from services.coordinator.engine.fold import Fold
 from services.coordinator.engine.frontier import Frontier
 from services.coordinator.engine.pending import PendingMessage
 from shared.contracts.facts import RequestRefused
-from shared.domain.decisions import Accept, Defaults, Duplicate, Inbound, Reject, decide_inbound, refusal_fact
+from shared.domain.decisions import Accept, Duplicate, Reject
 from shared.domain.encoding import PendingWrite, encode_fact, encode_refusal
 from shared.domain.fork import copy_fact
+from shared.domain.inbound import Defaults, Inbound, decide_inbound, refusal_fact
 from shared.domain.owed import Owed, owed
 from shared.domain.run import Run
 from shared.runtime import clock
@@ -31,7 +32,7 @@ class OwedWrites:
         self._defaults = defaults
 
     def collect(self) -> list[PendingWrite]:
-        """The next writes: answers to at most `BATCH` messages, then what at most `BATCH` touched runs are owed.
+        """The next writes: answers to at most `BATCH` messages, then the facts owed to at most `BATCH` touched runs.
 
         Runs that are owed nothing yet are scheduled in the fold. A run with a message to be answered is left out.
         """
@@ -44,7 +45,7 @@ class OwedWrites:
         Later messages of a run, and forks of it, wait until that answer is recorded. Drops duplicates.
         """
         for waiting in self._oldest():
-            message, inbound = waiting.message, waiting.said
+            message, inbound = waiting.message, waiting.content
             if isinstance(inbound, RequestRefused):
                 yield encode_refusal(inbound, time=clock.now())
                 continue
@@ -55,7 +56,7 @@ class OwedWrites:
             source = self._fold.run(inbound.forks) if inbound.forks else None
             match decide_inbound(inbound, self._fold.run(inbound.run), self._defaults, source=source):
                 case Duplicate():
-                    self._fold.inbox.drop(message.seq)
+                    self._fold.pending.drop(message.seq)
                 case Reject() as why:
                     yield encode_refusal(refusal_fact(message.subject, message.seq, inbound.run, why), time=clock.now())
                 case Accept(slot=slot, fact=fact):
@@ -63,7 +64,7 @@ class OwedWrites:
 
     def _oldest(self) -> list[PendingMessage]:
         """The oldest pending messages; saves first if those at hand are used up, so that more are loaded."""
-        inbox = self._fold.inbox
+        inbox = self._fold.pending
         if inbox and not inbox.oldest(1):
             self._fold.save()
         return inbox.oldest(BATCH)
@@ -75,7 +76,7 @@ class OwedWrites:
         return run.traceparent if (run := self._fold.run(inbound.run)) else None
 
     def _owed_facts(self, answering: set[str]) -> Iterator[PendingWrite]:
-        """What touched runs are owed, except for those in `answering`: a recorded answer may change it."""
+        """Facts owed to touched runs, except for those in `answering`: a recorded answer may change it."""
         looked = list(islice((run_id for run_id in self._fold.touched if run_id not in answering), BATCH))
         for run_id in looked:
             del self._fold.touched[run_id]
@@ -83,10 +84,10 @@ class OwedWrites:
                 yield from self._owed_to(run)
 
     def _owed_to(self, run: Run) -> Iterator[PendingWrite]:
-        """What one run is owed now; schedules the run in the fold if that is nothing."""
+        """Facts owed to one run now; schedules the run in the fold if there are none."""
         due = self._due(run)
         if not due:
-            self._fold.looked(run.id, due.wake_at)
+            self._fold.schedule(run.id, due.wake_at)
         for slot, fact in due.facts:
             yield encode_fact(slot, fact, run.traceparent, time=clock.now(), run=run)
         for copy in due.copies:
@@ -94,9 +95,9 @@ class OwedWrites:
             yield encode_fact(copy.slot, fact, run.traceparent, time=clock.now(), run=run)
 
     def _due(self, run: Run) -> Owed:
-        """What the run is owed; a decision by rule is put off while a contract message about the run is pending."""
+        """Facts owed to the run; a decision by rule is put off while a contract message about the run is pending."""
         proven = self._frontier.proven
         due = owed(run, proven, self._defaults.writer, self._defaults.rules)
-        if not self._fold.inbox.may_concern(run.id) or all(slot.name != "decision" for slot, _ in due.facts):
+        if not self._fold.pending.may_concern(run.id) or all(slot.name != "decision" for slot, _ in due.facts):
             return due
         return Owed(wake_at=proven + timedelta(seconds=_MESSAGE_FIRST_S))

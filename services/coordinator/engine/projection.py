@@ -1,4 +1,4 @@
-"""The fold of the log, kept in SQLite for reading and for a quick start. It may be deleted at any time."""
+"""Read model of the log in SQLite, for queries and a quick start. It may be deleted at any time."""
 
 import logging
 import sqlite3
@@ -81,12 +81,12 @@ _SAVE_FAILURE: Final = "INSERT OR REPLACE INTO failure VALUES (?, ?, ?, ?, ?, ?,
 _FORGET: Final = "".join(
     f"DROP TABLE IF EXISTS {name};" for name in ("run", "failure", "hold", "unanswered", "checkpoint")
 )
-"""Everything but `log`: how the log is known again outlives what was made of it."""
+"""Drops all tables but `log`, so that the log can still be recognized."""
 
-_HEAVY: Final = 512 * 1024
+_LARGE_RUN_BYTES: Final = 512 * 1024
 """Bytes of a packed run. The average run has some tens of thousands."""
 
-_PAGES: Final = 8_192
+_WAL_PAGES: Final = 8_192
 """Pages (of 4 KiB) written before the disk is waited for: with SQLite's 1,000 that was half of a rebuild."""
 
 _encode_message: Final = msgspec.msgpack.Encoder().encode
@@ -98,8 +98,11 @@ _decode_failed: Final = msgspec.msgpack.Decoder(FailureRecord).decode
 
 
 class RunFilter(Struct, frozen=True):
-    """Which runs: of these statuses (all, if none is named), with `text` in question or id, with a failure of this
-    `code`, asked for since then, and due to move since before `owed_before`."""
+    """Conditions on runs; empty ones match all.
+
+    `text` is searched for in question and id, `code` among the codes of its failures; `since` is when it was accepted,
+    `owed_before` selects runs due to move since before then.
+    """
 
     statuses: Sequence[str] = ()
     text: str = ""
@@ -109,7 +112,7 @@ class RunFilter(Struct, frozen=True):
 
 
 class FailureFilter(Struct, frozen=True):
-    """Which failures: of these kinds (all, if none is named), this code and run, with `text` in them, since then."""
+    """Conditions on failures; empty ones match all. `text` is searched for in `FailureRecord.text`."""
 
     kinds: Sequence[str] = ()
     code: str = ""
@@ -119,12 +122,16 @@ class FailureFilter(Struct, frozen=True):
 
 
 class Projection:
-    """One SQLite file. All writes of one turn are one transaction, checkpoint included."""
+    """One SQLite file. A save is one transaction, checkpoint included.
+
+    A damaged file is deleted and made anew, with a warning; `sqlite3.OperationalError` (locked, no space, no
+    permission) is raised.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._db = _opened(path)
+            self._db = _open(path)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise
@@ -133,14 +140,14 @@ class Projection:
             )
             for part in ("", "-wal", "-shm"):
                 path.with_name(path.name + part).unlink(missing_ok=True)
-            self._db = _opened(path)
+            self._db = _open(path)
 
     def close(self) -> None:
         """Close the file."""
         self._db.close()
 
     def checkpoint(self) -> Checkpoint | None:
-        """How far this projection goes; `None` for an empty one or one of another fold."""
+        """How far this projection goes; `None` if it is empty or of another version of the fold."""
         row = self._db.execute("SELECT fold_version, created, seq, sha256 FROM checkpoint").fetchone()
         if not row or row[0] != FOLD_VERSION:
             return None
@@ -148,12 +155,12 @@ class Projection:
         return known if known and known.seq == row[2] else Checkpoint(*row[1:])
 
     def known(self) -> Checkpoint | None:
-        """How far the log was folded last, by whichever release; `None` where it was not, or before this was kept."""
+        """How far any release folded the log last; `None` if none did, or none that kept this."""
         row = self._db.execute("SELECT created, seq, sha256, time, last, owed, used FROM log").fetchone()
         return Checkpoint(*row) if row else None
 
     def clear(self, checkpoint: Checkpoint) -> None:
-        """Forget every run; the log is the one of this checkpoint from now on."""
+        """Delete all runs, failures and messages; this checkpoint's log is the one to be folded."""
         self._db.executescript(f"BEGIN; {_FORGET}{_SCHEMA}")
         self._save_checkpoint(checkpoint)
         self._db.execute("COMMIT")
@@ -167,10 +174,10 @@ class Projection:
         answered: Iterable[int],
         refusals: Iterable[FailureRecord] = (),
     ) -> list[str]:
-        """Store these runs, each with the moment to look at it again (0: at once), and where the log stands.
+        """Store runs, each with the time to look at it again (0: at once, `None`: never), and the checkpoint.
 
-        `unanswered` are the contract messages that came since the last time, `answered` those of before to forget,
-        `refusals` those of them that were refused. Returns the ids of the runs that are too heavy to be kept at hand.
+        `unanswered` are new contract messages, `answered` sequences of earlier ones to delete, `refusals` new refusals.
+        Returns the ids of runs over 512 KiB, which are not worth keeping in memory.
         """
         runs = list(runs)
         failed = [*refusals, *(one for run, _ in runs for one in failures.run_failures(run))]
@@ -187,16 +194,17 @@ class Projection:
         )
         self._save_checkpoint(checkpoint)
         self._db.execute("COMMIT")
-        return [run.id for (run, _), (*_, state) in zip(runs, rows, strict=True) if len(state) > _HEAVY]
+        return [run.id for (run, _), (*_, state) in zip(runs, rows, strict=True) if len(state) > _LARGE_RUN_BYTES]
 
     def _save_checkpoint(self, it: Checkpoint) -> None:
+        """Store how far the log is folded, and by which version of the fold."""
         self._db.execute(
             "INSERT OR REPLACE INTO checkpoint VALUES (1, ?, ?, ?, ?)", (FOLD_VERSION, it.created, it.seq, it.sha256)
         )
         self._db.execute("INSERT OR REPLACE INTO log VALUES (1, ?, ?, ?, ?, ?, ?, ?)", msgspec.structs.astuple(it))
 
     def _save_holds(self, runs: Sequence[Run]) -> None:
-        """Of runs that have had a hold, those that are on hold now."""
+        """Store open holds with their deadlines, and delete those of runs that are on hold no more."""
         deadlines = [(run, decision_deadline(run)) for run in runs]
         held = [
             (run.id, run.current.hold.at.timestamp(), deadline.timestamp())
@@ -208,55 +216,55 @@ class Projection:
         self._db.executemany("DELETE FROM hold WHERE run = ?", over)
 
     def load(self, run: str) -> Run | None:
-        """The run as it was saved."""
+        """The run as it was saved, or `None`."""
         row = self._db.execute("SELECT state FROM run WHERE id = ?", (run,)).fetchone()
         return unpack(row[0]) if row else None
 
     def unanswered(self, *, limit: int) -> list[Message]:
-        """The oldest contract messages whose consequence was not yet recorded."""
+        """The oldest contract messages that are not answered, by sequence."""
         rows = self._db.execute("SELECT message FROM unanswered ORDER BY seq LIMIT ?", (limit,))
         return [_decode_message(message) for (message,) in rows]
 
     def due(self, now: datetime, *, limit: int) -> list[str]:
-        """Runs to look at again by `now`, the longest due first."""
+        """Ids of runs to look at again by `now`, the longest due first."""
         rows = self._db.execute(
             "SELECT id FROM run WHERE wake_at <= ? ORDER BY wake_at LIMIT ?", (now.timestamp(), limit)
         )
         return [run for (run,) in rows]
 
     def next_wake(self, *, after: datetime | None = None) -> float | None:
-        """The earliest moment (beyond `after`) to look at any run again, in seconds since 1970."""
+        """Earliest time to look at any run again, in seconds since 1970, or `None`; with `after`, later than that."""
         floor = after.timestamp() if after else -1.0
         return self._db.execute("SELECT min(wake_at) FROM run WHERE wake_at > ?", (floor,)).fetchone()[0]
 
     def select(self, wanted: RunFilter, *, before: int | None = None, limit: int) -> list[Run]:
-        """Runs, newest first, beyond the one at `before`."""
-        clause, values = _wanting(wanted, before)
+        """Runs that match, newest first; with `before`, older than the run at that place."""
+        clause, values = _run_conditions(wanted, before)
         rows = self._db.execute(f"SELECT state FROM run {clause} ORDER BY place DESC LIMIT ?", (*values, limit))  # noqa: S608
         return [unpack(state) for (state,) in rows]
 
     def rows(
         self, wanted: RunFilter, *, before: int | None = None, limit: int, by_deadline: bool = False
     ) -> list[RunRow]:
-        """The same in brief; with `by_deadline`, of runs that wait, those with the least time left first."""
-        clause, values = _wanting(wanted, before)
+        """The same as rows for lists; with `by_deadline`, those on hold with the nearest deadline first."""
+        clause, values = _run_conditions(wanted, before)
         order = "deadline, place" if by_deadline else "place DESC"
         rows = self._db.execute(f"SELECT brief FROM run {clause} ORDER BY {order} LIMIT ?", (*values, limit))  # noqa: S608
         return [_decode_row(row) for (row,) in rows]
 
     def count(self, statuses: Sequence[str]) -> int:
-        """How many runs have one of these statuses."""
-        clause, values = _wanting(RunFilter(statuses), None)
+        """Number of runs with one of these statuses."""
+        clause, values = _run_conditions(RunFilter(statuses), None)
         return self._db.execute(f"SELECT count(*) FROM run {clause}", values).fetchone()[0]  # noqa: S608
 
     def failures(self, wanted: FailureFilter, *, before: int | None = None, limit: int) -> list[FailureRecord]:
-        """What failed, newest first, beyond the one at `before`."""
+        """Failures that match, newest first; with `before`, older than the one at that sequence."""
         where = [
             ("seq < ?", before),
             ("at >= ?", wanted.since.timestamp() if wanted.since else None),
             ("code = ?", wanted.code or None),
             ("run = ?", wanted.run or None),
-            ("text LIKE ? ESCAPE '\\'", _containing(wanted.text) if wanted.text else None),
+            ("text LIKE ? ESCAPE '\\'", _like_pattern(wanted.text) if wanted.text else None),
         ]
         if wanted.kinds:
             where += [(f"kind IN ({', '.join('?' * len(wanted.kinds))})", tuple(wanted.kinds))]
@@ -265,7 +273,8 @@ class Projection:
         return [_decode_failed(failed) for (failed,) in rows]
 
 
-def _wanting(wanted: RunFilter, before: int | None) -> tuple[str, tuple[object, ...]]:
+def _run_conditions(wanted: RunFilter, before: int | None) -> tuple[str, tuple[object, ...]]:
+    """WHERE clause of a filter on runs, and its values."""
     where = [
         ("place < ?", before),
         ("created >= ?", wanted.since.timestamp() if wanted.since else None),
@@ -273,14 +282,14 @@ def _wanting(wanted: RunFilter, before: int | None) -> tuple[str, tuple[object, 
         ("id IN (SELECT run FROM failure WHERE code = ?)", wanted.code or None),
     ]
     if wanted.text:
-        where += [("(q LIKE ? ESCAPE '\\' OR id LIKE ? ESCAPE '\\')", (_containing(wanted.text),) * 2)]
+        where += [("(q LIKE ? ESCAPE '\\' OR id LIKE ? ESCAPE '\\')", (_like_pattern(wanted.text),) * 2)]
     if wanted.statuses:
         where += [(f"status IN ({', '.join('?' * len(wanted.statuses))})", tuple(wanted.statuses))]
     return _where(where)
 
 
 def _where(conditions: Iterable[tuple[str, object]]) -> tuple[str, tuple[object, ...]]:
-    """The clause of those conditions that have a value, and the values. The conditions are fixed text."""
+    """WHERE clause of the conditions whose value is not `None`, and the values. Conditions are fixed text."""
     kept = [(condition, value) for condition, value in conditions if value is not None]
     values = [
         each for _, value in kept for each in (cast("tuple[object]", value) if isinstance(value, tuple) else (value,))
@@ -288,11 +297,15 @@ def _where(conditions: Iterable[tuple[str, object]]) -> tuple[str, tuple[object,
     return (f"WHERE {' AND '.join(condition for condition, _ in kept)}" if kept else ""), tuple(values)
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+def _open(path: Path) -> sqlite3.Connection:
+    """Open the file and create its tables; those of another version of the fold are dropped, except `log`.
+
+    Raises `sqlite3.DatabaseError` for a damaged file.
+    """
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         db.executescript(
-            f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = {_PAGES};"
+            f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = {_WAL_PAGES};"
         )
         [of_fold] = db.execute("PRAGMA user_version").fetchone()
         db.executescript(f"{'' if of_fold == FOLD_VERSION else _FORGET}{_SCHEMA} PRAGMA user_version = {FOLD_VERSION};")
@@ -322,10 +335,12 @@ def projection_row(
 
 
 def _failure_row(failed: FailureRecord) -> tuple[object, ...]:
+    """The failure as a row of the table `failure`."""
     at = failed.at.timestamp()
     return failed.seq, failed.kind, failed.run, failed.error.code, at, failed.text, _encode_failed(failed)
 
 
-def _containing(text: str) -> str:
+def _like_pattern(text: str) -> str:
+    """LIKE pattern for texts that contain `text`, escaped with a backslash."""
     escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"

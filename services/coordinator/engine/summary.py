@@ -1,4 +1,4 @@
-"""Runs as lists show them, made when a run is saved, so that a list reads no run. Pure."""
+"""Rows of lists of runs, made when a run is saved, so that lists load no runs. Pure."""
 
 from datetime import datetime, timedelta
 from typing import Final, Literal
@@ -24,7 +24,7 @@ _MAX_TEXT: Final = 1_000
 
 
 class RunRow(Struct, frozen=True, array_like=True):
-    """One run in a list. `deadline` is until when it waits for a decision, where it does; `seq` its newest fact."""
+    """One run in a list. `deadline` is that of its hold, or `None`; `seq` the sequence of its newest fact."""
 
     run_id: str
     place: int
@@ -48,12 +48,12 @@ class RunRow(Struct, frozen=True, array_like=True):
     reason: str
 
     def is_urgent(self, now: datetime) -> bool:
-        """Whether there is little time left to decide."""
+        """Return True if less than 30 minutes are left to decide."""
         return self.deadline is not None and self.deadline - now < _SOON
 
 
 def run_row(run: Run) -> RunRow:
-    """The run in a list."""
+    """The run as a row; question and reason are cut to 1,000 characters."""
     accepted, findings, usage = run.accepted, run.findings(), run.usage()
     sources = [source for finding in findings for source in finding.sources]
     hold = run.current.hold
@@ -82,6 +82,7 @@ def run_row(run: Run) -> RunRow:
 
 
 def _reason(run: Run) -> str:
+    """Reason of its end, else of being parked, else empty."""
     if run.completed:
         return run.completed.fact.reason
     return run.unknown.fact if run.unknown else ""

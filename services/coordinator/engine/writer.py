@@ -115,7 +115,7 @@ class RunWriter:
 
 
 def _result(write: PendingWrite, filled: Filled, now: datetime) -> Written | Full | Refused:
-    """Result of one write. A refusal that is recorded already counts as written: any other says the same."""
+    """Result of one write. A refusal that is recorded already counts as written: every coordinator writes the same."""
     match filled:
         case Stored(seq=seq) if write.slot and write.event:
             return Written(known_fact(write.slot, write.fill.data, write.event, seq=seq, stored_at=now))

@@ -71,7 +71,7 @@ def view(run: Run, late: Lateness | None = None) -> RunView:
         quorum=hold.quorum if hold else 1,
         four_eyes=hold.four_eyes if hold else False,
         votes=[_vote(vote) for vote in valid_votes(run.current)],
-        extensions=[_extension(box) for box in run.current.extended()],
+        extensions=[_extension(box) for box in run.current.valid_extensions()],
         outcome=ended.outcome if ended else None,
         ok=ended.ok if ended else None,
         reason=ended.reason if ended else "",
@@ -91,7 +91,7 @@ def _findings(run: Run) -> list[FindingView]:
     kept = {source.sha256 for finding in decided_findings(run) for source in finding.sources}
     return [
         _finding(finding, kept, round_=number, is_dropped=finding.query in run.dropped(number))
-        for number, finding in run.found()
+        for number, finding in run.findings_by_round()
     ]
 
 

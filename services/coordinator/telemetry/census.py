@@ -1,6 +1,6 @@
-"""How many runs stand where, counted in the projection's file when somebody asks, over a connection of its own.
+"""Counts of runs by status, read from the projection's file over a connection of its own.
 
-So the runs themselves cost nothing while they wait, and whoever counts keeps nobody from folding.
+Runs cost nothing while they wait, and counting does not block folding.
 """
 
 import sqlite3
@@ -20,9 +20,9 @@ _LATE: Final = "SELECT count(*) FROM run WHERE owed_since <= ?"
 
 
 class RunCensus(Struct, frozen=True):
-    """Open runs by status, how many are late, how many wait for a person; of these the oldest hold, the next deadline.
+    """Open runs by status, late runs, open holds; of these the oldest opening and the next deadline.
 
-    Moments are in seconds since 1970, and `None` where nothing is on hold.
+    Times are in seconds since 1970, and `None` without holds.
     """
 
     open: Mapping[str, int]
@@ -33,7 +33,7 @@ class RunCensus(Struct, frozen=True):
 
 
 def take_census(path: Path, *, late_before: datetime) -> RunCensus:
-    """The census now; late is what was due to move before then. Raises `sqlite3.Error` where it cannot be taken."""
+    """Count now; late are runs due to move before `late_before`. Raises `sqlite3.Error` if the file cannot be read."""
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
         counted: Mapping[str, int] = dict(db.execute(_STANDING))
         [late] = db.execute(_LATE, (late_before.timestamp(),)).fetchone()

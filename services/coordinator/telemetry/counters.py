@@ -1,4 +1,4 @@
-"""Who hears of every fact that this coordinator has written, each once: it is counted, and told as spans."""
+"""Observer of facts that this coordinator has written, each once: counts them and exports their spans."""
 
 from typing import Final, get_args
 
@@ -22,7 +22,7 @@ _RUN_S: Final = (1, 5, 15, 60, 300, 900, 3_600, 14_400, 86_400, 604_800)
 
 
 class FactCounters:
-    """Counts what is written, and tells the spans that are over with it."""
+    """Counters and histograms of facts; spans are exported if tracing is on."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         registry = telemetry.metrics.registry
@@ -43,12 +43,13 @@ class FactCounters:
         )
 
     def __call__(self, run: Run, it: Recorded) -> None:
-        """See `Observe`."""
+        """Count the fact and export the spans that end with it; see `Observe`."""
         self._count(run, it)
         if self._tracer:
             self._tracer.tell(run.id, run.traceparent, *spans(run, it, clock.now()))
 
     def _count(self, run: Run, it: Recorded) -> None:
+        """Count an acceptance, a completion or a decision; ignore any other fact."""
         match it.fact:
             case RunAccepted():
                 self._accepted.inc()

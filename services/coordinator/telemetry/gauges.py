@@ -1,6 +1,6 @@
-"""What a coordinator measures when it is asked: how runs stand, how the queues do, how far behind the log it is.
+"""Gauges of a coordinator: runs by status, queues, and its lag behind the log.
 
-What it has to ask for is kept for a few seconds, so that many who read make no more work than one.
+Values are looked up at most every 2 s, however many scrapers read them.
 """
 
 import asyncio
@@ -25,37 +25,38 @@ _KEPT_S: Final = 2.0
 
 
 class GaugeValues(Struct, frozen=True):
-    """A queue, and since when the first task in it waits; `None` where none does."""
+    """State of one queue, and since when its first task waits; `None` if none does."""
 
     queue: Queue
     waits_since: datetime | None
 
 
 class Gauges:
-    """Everything that is looked up. What could not be is left out, rather than told as it was."""
+    """Gauges that are looked up. A value that could not be looked up is left out, not repeated."""
 
     def __init__(self, log: Log, coordinator: Coordinator, projection: Path, *, late_after: timedelta) -> None:
         self._log = log
         self._coordinator = coordinator
         self._projection = projection
         self._late_after = late_after
-        self._looking = asyncio.Lock()
-        self._looked = -_KEPT_S
+        self._refreshing = asyncio.Lock()
+        self._refreshed_at = -_KEPT_S
         self._census: RunCensus | None = None
         self._queues: Mapping[Kind, GaugeValues] = {}
         self._end: int | None = None
 
-    async def look(self) -> None:
-        """Look everything up that was not just now."""
-        async with self._looking:
+    async def refresh(self) -> None:
+        """Look up all values, unless that was done in the last 2 s. Never raises."""
+        async with self._refreshing:
             now = asyncio.get_running_loop().time()
-            if now - self._looked < _KEPT_S:
+            if now - self._refreshed_at < _KEPT_S:
                 return
-            self._looked = now
+            self._refreshed_at = now
             self._census, self._queues, self._end = None, {}, None
             await asyncio.gather(self._count(), self._ask())
 
     async def _count(self) -> None:
+        """Take the census of runs in a thread; none if the file cannot be read."""
         late_before = self._coordinator.now() - self._late_after
         try:
             self._census = await asyncio.to_thread(census.take_census, self._projection, late_before=late_before)
@@ -63,6 +64,7 @@ class Gauges:
             self._census = None
 
     async def _ask(self) -> None:
+        """Ask NATS for the end of the log and all queues; no queues if it does not answer."""
         try:
             self._end = (await self._log.end()).seq
             self._queues = {kind: await self._stands(kind) for kind in KINDS}
@@ -70,12 +72,13 @@ class Gauges:
             self._queues = {}
 
     async def _stands(self, kind: Kind) -> GaugeValues:
+        """State of one queue. Raises `Unavailable` or `Refused`."""
         queue = await self._log.queue(kind)
         waits = await self._log.first(task_filter(kind), after=queue.handed_out) if queue.waiting else None
         return GaugeValues(queue, waits.time if waits else None)
 
     def collect(self) -> Iterable[Metric]:
-        """See `Collector`."""
+        """Metrics for the registry; see `Collector`."""
         coordinator = self._coordinator
         yield GaugeMetricFamily("dossier_leader", "Whether this coordinator leads.", float(coordinator.leads))
         yield GaugeMetricFamily("dossier_caught_up", "Whether the log is read.", float(coordinator.caught_up))
@@ -89,6 +92,7 @@ class Gauges:
 
 
 def _runs(census: RunCensus, now: float) -> Iterable[Metric]:
+    """Metrics of runs and holds at `now`, in seconds since 1970."""
     runs = GaugeMetricFamily("dossier_runs", "Runs that have not ended.", labels=["status"])
     for status, count in census.open.items():
         runs.add_metric([status], count)
@@ -104,7 +108,7 @@ def _runs(census: RunCensus, now: float) -> Iterable[Metric]:
 
 
 _QUEUE: Final[tuple[tuple[str, str, Callable[[Queue], int]], ...]] = (
-    ("dossier_queue_tasks_waiting", "Tasks that nobody was handed yet.", lambda queue: queue.waiting),
+    ("dossier_queue_tasks_waiting", "Tasks that are not delivered to a worker yet.", lambda queue: queue.waiting),
     ("dossier_queue_tasks_in_flight", "Tasks that workers have in hand.", lambda queue: queue.in_flight),
     ("dossier_queue_limit", "Tasks that may be in hand at once.", lambda queue: queue.limit),
     ("dossier_queue_redelivered", "Tasks in hand that came back before.", lambda queue: queue.redelivered),
@@ -113,6 +117,7 @@ _QUEUE: Final[tuple[tuple[str, str, Callable[[Queue], int]], ...]] = (
 
 
 def _queues(queues: Mapping[Kind, GaugeValues], now: datetime) -> Iterable[Metric]:
+    """Metrics of the queues, labelled by kind."""
     for name, text, figure in _QUEUE:
         family = GaugeMetricFamily(name, text, labels=["kind"])
         for kind, standing in queues.items():

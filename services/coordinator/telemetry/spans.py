@@ -1,4 +1,4 @@
-"""A run as spans, each made of what is recorded when it is over: the run itself, waits for a person, messages. Pure."""
+"""Spans of a run, each made when it ends from what is recorded: the run, waits for decisions, messages. Pure."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -26,13 +26,13 @@ DECIDED: Final[dict[type, str]] = {
     DecisionRevised: "revised",
     DecisionExpired: "expired",
 }
-"""Decisions by the names that they are counted and told under."""
+"""Names of decisions in metrics and spans."""
 _OVER_NATS: Final = ("", "nats")
-"""How a requester signed in who did not ask over HTTP."""
+"""Sign-ins of requesters that did not ask over HTTP."""
 
 
 def spans(run: Run, it: Recorded, now: datetime) -> Iterator[Span]:
-    """What is over with the fact `it`, which is recorded `now` and part of `run`; its writing began at `it.time`."""
+    """Spans that end with the fact `it`, recorded `now` and folded in `run`; its writing began at `it.time`."""
     match it.fact:
         case RunAccepted(auth=auth):
             yield _message("process", REQUESTED if auth in _OVER_NATS else ASKED, it, now)
@@ -54,7 +54,7 @@ def spans(run: Run, it: Recorded, now: datetime) -> Iterator[Span]:
 
 
 def _wait(run: Run, it: Recorded, decision: str, via: str) -> Iterator[Span]:
-    """The wait for a person, from the hold until now; none where it was decided before there was anything to see."""
+    """Span from a hold to its decision; none without a hold or a valid trace."""
     number = it.slot.round or run.round
     hold = run.in_round(number).hold
     trace = traces.parse_traceparent(run.traceparent)
@@ -78,7 +78,7 @@ def _wait(run: Run, it: Recorded, decision: str, via: str) -> Iterator[Span]:
 
 
 def _whole(run: Run, ended: RunCompleted, now: datetime) -> Iterator[Span]:
-    """The run itself, from its acceptance to its end: what all its other spans stand under."""
+    """Span of the run from acceptance to end, parent of its other spans; none without a valid trace."""
     trace = traces.parse_traceparent(run.traceparent)
     if trace is None or run.accepted is None:
         return
@@ -103,7 +103,7 @@ def _whole(run: Run, ended: RunCompleted, now: datetime) -> Iterator[Span]:
 
 
 def _message(operation: str, subject: str, it: Recorded, now: datetime) -> Span:
-    """One of the messages that others send, or wait for."""
+    """Span of a contract message that was processed or sent."""
     attributes: dict[str, Attribute] = {
         "messaging.system": "nats",
         "messaging.operation.name": operation,

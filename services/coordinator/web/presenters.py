@@ -112,7 +112,9 @@ def choice(run: Run, who: Principal, rules: ApprovalRules, rounds: int, kept: fr
     cast = ", ".join(one.by for one in said(run) if one.word == "voted to approve" and one.round == run.round)
     return Choice(
         queries=tuple(
-            dict.fromkeys(finding.query for number, finding in run.found() if finding.query not in run.dropped(number))
+            dict.fromkeys(
+                finding.query for number, finding in run.findings_by_round() if finding.query not in run.dropped(number)
+            )
         ),
         revises=run.round < rounds,
         estimate=_estimate(run),

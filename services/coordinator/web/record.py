@@ -47,7 +47,7 @@ def _in_round(run: Run, number: int) -> Iterator[Said]:
     round_ = run.in_round(number)
     for vote in valid_votes(round_):
         yield _said("voted to approve", number, vote)
-    for box in round_.extended():
+    for box in round_.valid_extensions():
         fact = box.fact
         yield Said("more time", number, fact.by, how(fact.via, fact.auth), box.at, fact.comment, until=fact.deadline)
     if round_.decision:

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from services.cli.lockdown.permissions import USERS
-from shared.contracts import asyncapi
 from shared.contracts.access import KeyCreated, KeyRevoked, SecretSet
 from shared.contracts.facts import LogTruncated
 from shared.contracts.subjects import ACCESS_SECRET, COMPLETED, LOG_TRUNCATED, key_created, key_revoked
+from tests.contracts import asyncapi
 from tests.docs.reference.facts import MEANINGS, NAMES
 from tests.docs.reference.page import code, page, table
 

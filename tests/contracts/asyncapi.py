@@ -1,4 +1,4 @@
-"""The contract on NATS as AsyncAPI 3, generated from the types: `make docs` writes `docs/reference/asyncapi.json`."""
+"""The contract on NATS as AsyncAPI 3, generated from the types for `docs/reference/asyncapi.json`."""
 
 import json
 from collections.abc import Iterable, Mapping

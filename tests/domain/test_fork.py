@@ -10,9 +10,9 @@ from shared.contracts.facts import FetchFailed, FetchFound, Forked, PlanMade, Re
 from shared.contracts.forks import Fork
 from shared.contracts.requests import Request
 from shared.contracts.subjects import Slot, Step, parse_slot
-from shared.domain.decisions import Defaults, Inbound, decide_inbound
 from shared.domain.fork import PLANNER, copy_fact, failed_step, resolve_fork
 from shared.domain.fork import accept_fork as accept
+from shared.domain.inbound import Defaults, Inbound, decide_inbound
 from shared.domain.judgement import Accept, Duplicate, Reject
 from shared.domain.owed import Owed, owed
 from shared.domain.run import Run, evolve

@@ -18,7 +18,8 @@ from shared.contracts.messages import Message
 from shared.contracts.requests import Ruling
 from shared.contracts.subjects import APPROVED, ASKED, REJECTED, REQUESTED, Slot
 from shared.domain.approval import ANY_APPROVAL, ApprovalRules, describe_deciders, verified_identity, voter_token
-from shared.domain.decisions import Accept, Defaults, Duplicate, Reject, decide_inbound, decide_ruling, parse_inbound
+from shared.domain.decisions import Accept, Duplicate, Reject, decide_ruling
+from shared.domain.inbound import Defaults, decide_inbound, parse_inbound
 from shared.domain.owed import owed
 from tests.coordinator.story import (
     DEADLINE,
@@ -255,8 +256,8 @@ def test_a_report_is_written_once_enough_have_voted():
     [
         (ANY_APPROVAL, "anyone with an approver's key"),
         (TWO, "2 people with an approver's key; "),
-        (FOUR_EYES, "somebody with an approver's key, but not whoever asked"),
-        (ApprovalRules(quorum=3, four_eyes=True), "3 people with an approver's key, but not whoever asked"),
+        (FOUR_EYES, "one person with an approver's key, but not the requester"),
+        (ApprovalRules(quorum=3, four_eyes=True), "3 people with an approver's key, but not the requester"),
     ],
 )
 def test_who_may_decide_is_said_as_the_hold_demands_it(rules: ApprovalRules, said: str):

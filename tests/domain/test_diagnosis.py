@@ -83,7 +83,7 @@ def test_a_hold_waits_for_a_person_until_its_deadline():
 @pytest.mark.parametrize(
     ("queue", "code", "text"),
     [
-        (None, "worker", "NATS does not say"),
+        (None, "worker", "NATS does not report"),
         (
             replace(IDLE, waiting=32),
             "worker",
@@ -129,7 +129,7 @@ def test_a_retry_says_what_failed_when_and_when_the_next_is_due():
 def test_a_task_that_was_given_back_is_no_failure():
     wait = waits(accepted(), PLAN_ISSUED, attempt_failed(PLAN, 1, code="interrupted"), issued(PLAN, 2))
     assert (wait.attempt, wait.error.code) == (1, "interrupted")
-    assert "told to stop gave it back" in wait.text
+    assert "was stopping gave it back" in wait.text
 
 
 @pytest.mark.parametrize("led", [True, False, None])
