@@ -1,4 +1,4 @@
-"""The prompt that asks a model whether quotes support their claims, and the use of its verdicts. Pure."""
+"""The model's check of claims against their quotes: its prompt, and the use of its verdicts. Pure."""
 
 import json
 from collections.abc import Mapping, Sequence

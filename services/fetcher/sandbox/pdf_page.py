@@ -28,9 +28,7 @@ _DATE: Final = re.compile(r"D:(\d{4})(\d\d)?(\d\d)?")
 
 
 class _Letter(Struct):
-    """A character of a page: its code point, whether it is visible, and whether it is invisible text laid over a
-    picture.
-    """
+    """A character of a page: code point, visibility (`shows`), and `laid_over` for invisible text over a picture."""
 
     sign: int
     shows: bool

@@ -41,7 +41,7 @@ class Reading(Struct, frozen=True):
 
 
 class Reply(Struct, frozen=True):
-    """A result, and whether the worker process exits after it."""
+    """A result; `last` if the worker process exits after it."""
 
     reading: Reading
     last: bool = False

@@ -49,7 +49,7 @@ class Body:
         return b"".join(self._parts)
 
     def _decompress_start(self, data: bytes) -> None:
-        """Decompress bytes, once the first two show whether they have a header."""
+        """Decompress bytes, after the first two have shown if they begin with a header."""
         if len(self._begin) < 2:
             self._begin = data = self._begin + data
             if len(data) < 2:
