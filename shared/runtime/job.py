@@ -19,7 +19,7 @@ from shared.contracts.facts import (
 )
 from shared.contracts.messages import Message
 from shared.contracts.subjects import RUN, Kind, Step, parse_slot
-from shared.contracts.tasks import FetchTask, Task
+from shared.contracts.tasks import FetchTask, PlanTask, SynthesizeTask, Task
 from shared.errors import ContractError
 from shared.runtime.log import TaskDelivery
 from shared.runtime.retry_policy import GiveUp
@@ -98,12 +98,14 @@ def check_outcome(kind: Kind, outcome: StepOutcome) -> StepOutcome:
 FAILED_TYPES: Final = (PlanFailed, FetchFailed, SynthesisFailed)
 
 
-def failed_outcome(kind: Kind, error: Failure, task: Task | None = None) -> StepOutcome:
-    """Return the failed outcome of a step of this kind. Without its `task`, a fetch has an empty query."""
-    match kind:
-        case "plan":
+def failed_outcome(task: Task | Kind, error: Failure) -> StepOutcome:
+    """Return the failed outcome of a task. If only its kind is known, a fetch has an empty query."""
+    match task:
+        case PlanTask() | "plan":
             return PlanFailed(error=error)
+        case FetchTask(query=query):
+            return FetchFailed(query=query, error=error)
         case "fetch":
-            return FetchFailed(query=task.query if isinstance(task, FetchTask) else "", error=error)
-        case "synthesize":
+            return FetchFailed(query="", error=error)
+        case SynthesizeTask() | "synthesize":
             return SynthesisFailed(error=error)

@@ -158,14 +158,14 @@ class Worker:
         self._performing.discard(job)
         self._log_failure(job, error)
         if give_up_abandoned(job.delivery.deliveries, self._policy):
-            fact = with_prior_calls(failed_outcome(self._kind, failure_from(error), job.issued.task), self._paid[job])
+            fact = with_prior_calls(failed_outcome(job.issued.task, failure_from(error)), self._paid[job])
             watch.recorded(await self._record(job, job.step.outcome, fact))
             await job.delivery.ack()
 
     async def _perform_attempt(self, job: Job, watch: AttemptRecorder) -> tuple[Slot, StepOutcome | AttemptFailed]:
         """Perform the task, waiting in place while throttled; return the slot to fill and the fact."""
         if given_up := give_up_abandoned(job.delivery.deliveries, self._policy):
-            return job.step.outcome, failed_outcome(self._kind, given_up.error, job.issued.task)
+            return job.step.outcome, failed_outcome(job.issued.task, given_up.error)
         waited_s, began = 0.0, asyncio.get_running_loop().time()
         while True:
             try:
@@ -187,9 +187,7 @@ class Worker:
                     fact = AttemptFailed(error=failure, duration_s=_elapsed_s(began), calls=self._paid[job])
                     return job.step.attempt(job.attempt), fact
                 case GiveUp(error=failure):
-                    return job.step.outcome, self._with_usage(
-                        job, failed_outcome(self._kind, failure, job.issued.task), began
-                    )
+                    return job.step.outcome, self._with_usage(job, failed_outcome(job.issued.task, failure), began)
 
     def _with_usage(self, job: Job, outcome: StepOutcome, began: float) -> StepOutcome:
         """Return the outcome with the calls paid for before and the seconds since `began`."""
@@ -210,7 +208,7 @@ class Worker:
                 self._log_failure(job, error)
                 if slot == job.step.outcome and isinstance(fact, FAILED_TYPES):
                     await asyncio.sleep(_REFUSED_AGAIN_S)
-                lost = failed_outcome(self._kind, write_failure(error), job.issued.task)
+                lost = failed_outcome(job.issued.task, write_failure(error))
                 slot = job.step.outcome
                 fact = replace(with_prior_calls(lost, calls_of(fact)), duration_s=fact.duration_s)
 

@@ -79,8 +79,8 @@ def forking(**wish: object) -> dict[str, object]:
 
 
 REFUSED_REQUESTS = [
-    ({"q": "Why?", "fork": {"run_id": "old"}}, "q", "goes into the field fork"),
-    ({"approval": "required", "fork": {"run_id": "old"}}, "approval", "goes into the field fork"),
+    ({"q": "Why?", "fork": {"run_id": "old"}}, "q", "put it into the field fork"),
+    ({"approval": "required", "fork": {"run_id": "old"}}, "approval", "put it into the field fork"),
     ({"fork": {}}, "fork.run_id", "required"),
     ({"fork": {"run_id": "a.b"}}, "fork.run_id", "no run id"),
     (forking(step="plan"), "fork.step", "no such field"),
@@ -139,7 +139,7 @@ def refused(data: bytes, field: str, reason: str) -> None:
 RULING = {"run_id": "mine", "by": "ann"}
 REFUSED_RULINGS = [
     ({"by": "ann"}, "run_id", "required"),
-    ({**RULING, "by": " "}, "by", "who decided"),
+    ({**RULING, "by": " "}, "by", "it is required"),
     ({**RULING, "by": 1}, "by", "got int"),
     ({**RULING, "run_id": "a.b"}, "run_id", "no run id"),
     ({**RULING, "run_id": ""}, "run_id", "no run id"),

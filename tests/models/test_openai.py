@@ -403,7 +403,7 @@ class TestAPromptThatIsTooLong:
     def test_gives_way_to_the_rule_when_half_of_it_is_too_long_as_well(self, llmock):
         answer = ask(llmock.context_overflow(times=None).base_url(), asked=LONG)
         assert (answer.value, answer.model, len(llmock.requests)) == (BY_RULE, "offline", 2)
-        assert "m-1 has no room" in answer.degraded
+        assert "m-1 has a context too small" in answer.degraded
 
 
 DEAR = Tariff("m-1", given=(1_000.0, 10_000.0))

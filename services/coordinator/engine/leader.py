@@ -155,8 +155,8 @@ class Leader:
     async def _refused(self, write: PendingWrite, error: Refused) -> None:
         """Log a write that NATS refused, have its run looked at again later, and pause so that errors do not flood."""
         run = write.slot.run if write.slot else ""
-        extra = {"event": "write.refused", "run_id": run}
-        logger.error("%s was refused: %s", write.fill.subject, error, extra=extra)
+        subject = write.fill.subject
+        logger.error("%s was refused: %s", subject, error, extra={"event": "write.refused", "run_id": run})
         self._look_again(write, _REFUSED_AGAIN_S)
         await asyncio.sleep(_REFUSED_PAUSE_S)
 
