@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.coordinator.access.access import Access, AccessSettings
 from services.coordinator.access.middleware import SecurityHeaders
-from services.coordinator.api.failures import Expected
+from services.coordinator.api.failures import Expectations
 from services.coordinator.app import application
 from services.coordinator.engine.loop import Coordinator
 from services.coordinator.engine.projection import Projection
@@ -133,7 +133,7 @@ async def _coordinate(process: _Process, log: JetStreamLog, projection: Projecti
         coordinator,
         access,
         unready=lambda: write_trouble(log) or coordinator.trouble,
-        expected=Expected(settings.attempts, late_after),
+        expected=Expectations(settings.attempts, late_after),
         deliveries=log.beside(DELIVERIES),
         observe=observer,
         metrics=process.telemetry.metrics,
