@@ -60,7 +60,7 @@ def fold_only_what_comes_in_order(patch: pytest.MonkeyPatch) -> None:
 
 
 def let_the_last_fact_of_a_box_stay(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(run, "_first", lambda box, it, fact: Entry(it.seq, it.time, it.sha256, fact))
+    patch.setattr(run, "_earlier_entry", lambda box, it, fact: Entry(it.seq, it.time, it.sha256, fact))
 
 
 def owe_a_task_again_under_another_attempt(patch: pytest.MonkeyPatch) -> None:
