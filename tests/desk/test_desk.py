@@ -120,7 +120,7 @@ def test_a_deadline_that_passes_on_an_open_page_is_said(desk: Desk, page: Page):
     run_id = desk.run(approval_timeout="4s")
     opened(page, run_id)
     expect(page.locator(".head .left")).to_contain_text(re.compile(r"\ds left|\d s left"))
-    expect(page.locator("#changed")).to_contain_text("Nobody decided in time.")
+    expect(page.locator("#changed")).to_contain_text("The time to decide is over.")
     expect(page.get_by_role("button", name="Approve")).to_be_disabled()
     expect(page.locator(".head .chip")).to_have_text("expired")
 
