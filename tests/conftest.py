@@ -1,6 +1,7 @@
 """Spreads the suite over processes, and reports the time of each folder."""
 
 import asyncio
+import gc
 from collections import Counter
 from functools import cache
 from os import sched_getaffinity
@@ -22,6 +23,12 @@ from tests.harness.once import made_once
 def pytest_configure() -> None:
     """Fork the services and the command line instead of starting an interpreter for each."""
     programs.fork_modules()
+
+
+def pytest_collection_finish() -> None:
+    """Do not search what was imported and collected for reference cycles again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

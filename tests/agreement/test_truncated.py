@@ -16,6 +16,7 @@ from shared.nats.connection import Connection
 from shared.nats.jetstream import JetStreamLog
 from shared.runtime.log import Full, Log, Stored
 from shared.runtime.memory import MemoryLog
+from tests.harness.waiting import PATIENCE_S
 from tests.nats_server import NatsServer, running
 from tests.waiting import wait_until
 
@@ -63,7 +64,7 @@ async def _set_back(log: JetStreamLog, server: NatsServer, folder: Path) -> None
 @pytest.fixture(params=[in_memory, on_jetstream])
 def tell(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Story], None]:
     async def bounded(story: Story) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             await request.param(story, tmp_path)
 
     return lambda story: asyncio.run(bounded(story))

@@ -56,7 +56,7 @@ def dossier(tmp_path_factory: pytest.TempPathFactory, model: Site) -> Dossier:
 def up(dossier: Dossier) -> Iterator[Typed]:
     """It searches Python's language reference, since no folder is named."""
     with dossier.running("up", "--port", str(free_port()), "--api-port", str(free_port())) as up:
-        up.wait_for("Dossier is ready", within_s=60)
+        up.wait_for("Dossier is ready")
         yield up
 
 
@@ -67,10 +67,10 @@ def shown(dossier: Dossier, up: Typed) -> dict[str, str]:
     with httpx2.Client(base_url=dossier.state["api"], headers=key(dossier.folder), timeout=30) as api:
         run = api.post("/v1/runs", json=request).json()["run_id"]
         path = f"/v1/runs/{run}"
-        wait_until(lambda: api.get(path).json()["status"] == "hold", 60)
+        wait_until(lambda: api.get(path).json()["status"] == "hold")
         shown = {"the hold": api.get(path).text, "dossier show": dossier("show", run).stdout}
         assert api.post(f"{path}/approvals", json={"decision": "approve", "by": "ada"}).status_code == 200
-        wait_until(lambda: api.get(path).json()["status"] not in {"hold", "running", "writing"}, 60)
+        wait_until(lambda: api.get(path).json()["status"] not in {"hold", "running", "writing"})
         for name in ("", "/report", "/events?follow=false", "/why"):
             shown[f"{path}{name}"] = api.get(f"{path}{name}").text
         shown["/metrics"] = api.get("/metrics").text

@@ -366,7 +366,7 @@ async def test_a_reader_that_has_read_the_end_is_answered_at_once_and_need_not_c
         run_id = await user.reported()
         end = (await user.get(f"/v1/runs/{run_id}/events")).json()["events"][-1]["sequence"] + beyond
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(end)}
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             answer = await user.get(f"/v1/runs/{run_id}/events", **headers)
             assert (answer.status_code, answer.text) == (204, "")
             fold = user.dossier.coordinator.fold

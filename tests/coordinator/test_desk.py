@@ -99,5 +99,5 @@ async def test_a_decision_on_a_hold_that_was_lost_meanwhile_is_not_written(tmp_p
         desk = Approvals(log, it.coordinator, digest_required=False)
         with pytest.raises(Unavailable):
             await desk.submit("approve", Ruling(run_id="cats", by="ada"), local_principal())
-        await wait_until(lambda: "hold.1" in it.facts("cats"), within_s=15)
+        await wait_until(lambda: "hold.1" in it.facts("cats"))
         assert not [path for path in it.facts("cats") if path.startswith("decision")]

@@ -26,6 +26,7 @@ from shared.nats.jetstream import JetStreamLog
 from shared.runtime import dataref
 from tests.coordinator.test_loop import WELL
 from tests.dossier import working
+from tests.harness.waiting import PATIENCE_S
 from tests.nats_server import NatsServer
 from tests.waiting import wait_until
 
@@ -209,7 +210,7 @@ async def test_while_the_coordinator_is_away(tmp_path: Path, grown: int):
     async with scene(tmp_path) as it:
         async with coordinating(it.server, tmp_path / "1.db") as before:
             copy, given, end = await a_tail_is_lost(it, lost=1)
-            await before.folded(end, within_s=5)
+            await before.folded(end, within_s=PATIENCE_S)
         await it.set_back(copy, grown=grown)
         await it.ask(3)
         async with coordinating(it.server, tmp_path / "1.db"):
@@ -220,7 +221,7 @@ async def test_while_one_coordinator_is_away_and_another_comes_with_nothing(tmp_
     async with scene(tmp_path) as it:
         async with coordinating(it.server, tmp_path / "1.db") as before:
             copy, _, end = await a_tail_is_lost(it)
-            await before.folded(end, within_s=5)
+            await before.folded(end, within_s=PATIENCE_S)
         await it.set_back(copy)
         await it.ask(10)
         async with coordinating(it.server, tmp_path / "2.db") as new, coordinating(it.server, tmp_path / "1.db"):

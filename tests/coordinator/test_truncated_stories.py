@@ -89,7 +89,7 @@ class Story:
 
     async def _rest(self) -> None:
         """Wait until every request has run and every coordinator is ready."""
-        await wait_until(self._is_at_rest, within_s=10, every_s=0.01)
+        await wait_until(self._is_at_rest, every_s=0.01)
         self._no_id_recurs()
 
     def _no_id_recurs(self) -> None:
@@ -135,7 +135,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def told(seed: int, folder: Path) -> None:
     folder.mkdir()
     story = Story(seed, folder)
-    run(story.tell, within_s=60)
+    run(story.tell)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -55,7 +55,7 @@ def test_the_readme_asks_shows_the_evidence_and_prints_the_report(dossier: Runni
     [command] = [line for line in lines(README) if line.startswith("dossier ask")]
     typed = dossier.typing(command)
     try:
-        typed.wait_for("[y/n", within_s=60)
+        typed.wait_for("[y/n")
         evidence = typed.said()
         typed.type("y\n")
         assert typed.exit_code(within_s=60) == 0, typed.said()

@@ -67,10 +67,10 @@ class Asked:
 
     def ended(self) -> dict[int, str]:
         """The run of each request, as soon as every one is reported."""
-        wait_until(lambda: len(self.runs()) == len(self._questions), 30)
+        wait_until(lambda: len(self.runs()) == len(self._questions))
         runs = self.runs()
         assert runs.keys() == self._questions.keys()
-        wait_until(lambda: set(runs.values()) <= reported(self._client), 30)
+        wait_until(lambda: set(runs.values()) <= reported(self._client))
         return runs
 
 

@@ -23,6 +23,7 @@ from shared.runtime import clock, dataref
 from shared.runtime.log import Consumer, Stored, TaskDelivery, Tasks
 from shared.runtime.retry_policy import RetryPolicy
 from shared.service.worker import Worker, require_task_type
+from tests.harness.waiting import PATIENCE_S
 from tests.nats_server import NatsServer
 from tests.runtime.real import killed_and_restarted, opened
 from tests.waiting import wait_until
@@ -121,7 +122,7 @@ async def all_done(log: JetStreamLog) -> None:
 async def test_what_was_done_before_a_kill_is_performed_once_by_whoever_gets_it_then(server: NatsServer):
     account = Account()
 
-    async with asyncio.timeout(60), opened(server.url, LIMITS) as log, AsyncExitStack() as workers:
+    async with asyncio.timeout(PATIENCE_S), opened(server.url, LIMITS) as log, AsyncExitStack() as workers:
         for round_ in range(_ROUNDS):
             for _ in range(2 if round_ == 0 else 1):
                 await workers.enter_async_context(worker(server, account))
@@ -140,7 +141,7 @@ async def test_what_was_done_before_a_kill_is_performed_once_by_whoever_gets_it_
 async def test_a_task_is_fresh_once_its_process_has_written_over_this_connection(server: NatsServer):
     account = Account()
 
-    async with asyncio.timeout(20), opened(server.url, LIMITS) as log, worker(server, account):
+    async with asyncio.timeout(PATIENCE_S), opened(server.url, LIMITS) as log, worker(server, account):
         for number in range(2):
             await ask(log, f"before-{number}")
             await all_done(log)
