@@ -73,10 +73,15 @@ def test_every_other_command_of_the_readme_is_known():
         assert made[1] in targets if made else line.startswith((". .venv/", "dossier up ", "dossier ask ", run)), line
 
 
-@pytest.mark.parametrize("page", [README, GUIDES / "nats.md"], ids=name)
-def test_the_program_in_python_asks_approves_and_prints_the_report(dossier: Running, page: Path):
+def place_program(dossier: Running, page: Path) -> None:
+    """Save the page's program in Python as `ask.py`, as its reader does."""
     [program] = blocks(page, "python")
     (dossier.home / "ask.py").write_text(dossier.placed(program))
+
+
+@pytest.mark.parametrize("page", [README, GUIDES / "nats.md"], ids=name)
+def test_the_program_in_python_asks_approves_and_prints_the_report(dossier: Running, page: Path):
+    place_program(dossier, page)
     [command] = [line for line in lines(README) if line.startswith("python ")]
     said = dossier.shell(command, typed="\n")
     assert f"reported # {_ASKED}\n" in said
@@ -84,6 +89,7 @@ def test_the_program_in_python_asks_approves_and_prints_the_report(dossier: Runn
 
 
 def test_the_program_in_python_ends_where_the_documents_do_not_answer(dossier: Running):
+    place_program(dossier, README)
     said = dossier.shell('python ask.py "Which zebras sing quartets underwater?"', typed="\n")
     assert re.search(r"(^|approve\. )(failed|reported) ", said, re.MULTILINE)
 
